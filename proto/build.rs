@@ -1,0 +1,13 @@
+//! Compiles the .proto files with protox, so that a build needs no `protoc`.
+
+fn main() -> Result<(), Box<dyn std::error::Error>> {
+    println!("cargo:rerun-if-changed=config");
+    println!("cargo:rerun-if-changed=usage");
+    let files = protox::compile(
+        ["config/v1/resources.proto", "config/v1/stream.proto", "usage/v1/usage.proto"],
+        ["."],
+    )?;
+    // Sorted maps: the same message must encode to the same bytes, deployments are addressed by content.
+    tonic_prost_build::configure().btree_map(".").compile_fds(files)?;
+    Ok(())
+}

@@ -1,0 +1,28 @@
+//! What the planes must agree on: the messages between them, and the few computations whose output both
+//! sides compare.
+//!
+//! - [`config`]: resources and the stream that brings them to nodes.
+//! - [`usage`]: the service that takes sealed journal segments.
+//! - [`segment`]: the bytes of such a segment.
+//! - [`digest`]: what a node looks an API key up by.
+//! - [`redis_keys`]: the one place that names Redis keys.
+#![forbid(unsafe_code)]
+
+pub mod digest;
+pub mod segment;
+
+/// Generated from `config/v1`.
+pub mod config {
+    #[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.config.v1");
+    }
+}
+
+/// Generated from `usage/v1`.
+pub mod usage {
+    #[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.usage.v1");
+    }
+}
