@@ -1,1 +1,3 @@
 //! data-plane
+
+pub mod snapshot;

@@ -5,10 +5,12 @@
 //! - [`usage`]: the service that takes sealed journal segments.
 //! - [`segment`]: the bytes of such a segment.
 //! - [`digest`]: what a node looks an API key up by.
+//! - [`name`]: what a resource is called.
 //! - [`redis_keys`]: the one place that names Redis keys.
 #![forbid(unsafe_code)]
 
 pub mod digest;
+pub mod name;
 pub mod segment;
 
 /// Generated from `config/v1`.
