@@ -15,7 +15,7 @@ pub mod segment;
 
 /// Generated from `config/v1`.
 pub mod config {
-    #[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+    #[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tollgate.config.v1");
     }
@@ -23,7 +23,7 @@ pub mod config {
 
 /// Generated from `usage/v1`.
 pub mod usage {
-    #[expect(clippy::all, clippy::pedantic, reason = "generated code")]
+    #[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tollgate.usage.v1");
     }

@@ -8,7 +8,7 @@ use proto::config::v1::{
     UsagePlan, resource::Kind,
 };
 
-/// The name of one resource, such as `StageName` or an ApiKey's id.
+/// The name of one resource, such as `StageName` or an `ApiKey`'s id.
 pub use proto::config::v1::resource_name::Kind as ResourceName;
 
 /// A resource and the cell that sent it last.
