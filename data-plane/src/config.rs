@@ -1,0 +1,96 @@
+//! The settings of one node.
+
+use std::{net::SocketAddr, path::PathBuf, time::Duration};
+
+use ipnet::IpNet;
+
+/// Everything that `run` needs to know. Build it from [`Config::new`] and change what differs.
+#[derive(Clone)]
+pub struct Config {
+    /// Where tenants' callers connect. Port 0 takes a free one.
+    pub listen: SocketAddr,
+    /// `/livez`, `/readyz`, `/metrics`. Never reachable through `listen`.
+    pub admin_listen: SocketAddr,
+    /// The node's own directory: identity, last good config, journal. Made 0700 when missing.
+    pub dir: PathBuf,
+    /// gRPC addresses of every control-plane replica, such as `https://127.0.0.1:8081`.
+    pub control_planes: Vec<String>,
+    /// `{secret}.{SHA-256 of the CA certificate}`; needed only until the node has a certificate.
+    pub join_token: Option<String>,
+    /// The cells that this node serves; at least one.
+    pub cells: Vec<String>,
+    /// The domain under which each Api has the host `{apiId}.{zone}`, without port.
+    pub zone: String,
+    /// Whether `/_api/{apiId}/…` on any other host reaches an Api too.
+    pub path_addressing: bool,
+    /// Ranges beside public addresses that every tenant may reach.
+    pub egress_allow: Vec<IpNet>,
+    /// Tollgate's other listeners and its stores (control plane, PostgreSQL, Redis): never reached on a
+    /// tenant's behalf. The node adds its own listeners, its control planes and its Redis by itself.
+    pub own: Vec<SocketAddr>,
+    /// Peers whose `X-Forwarded-For` is kept and added to; everyone else's is replaced.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Data threads, each with a runtime of its own.
+    pub threads: usize,
+    /// `redis://…` or `unix://…`. Without it, calls with a throttle or a quota are answered 503.
+    pub redis_url: Option<String>,
+    pub limits: Limits,
+}
+
+/// Bounds on what a stranger can push at a node.
+#[derive(Clone, Debug)]
+pub struct Limits {
+    /// Requests in progress on one data thread; beyond it 503.
+    pub in_flight_max: usize,
+    /// Open client connections on one data thread; beyond it new ones wait in the kernel's queue.
+    pub connections_max: usize,
+    /// Path and query; beyond it 414.
+    pub uri_bytes_max: usize,
+    /// Names and values of all request headers together; beyond it 431.
+    pub header_bytes_max: usize,
+    /// A request body that is streamed through; beyond it 413. A dialect may set less.
+    pub body_bytes_max: u64,
+    /// From a request head's first byte to its last.
+    pub header_timeout: Duration,
+    /// How long a client connection may wait between two requests.
+    pub keep_alive_timeout: Duration,
+    /// How long a drain waits for requests in progress.
+    pub drain_timeout: Duration,
+}
+
+impl Config {
+    /// The defaults of one machine, with state in `dir`.
+    pub fn new(dir: PathBuf) -> Self {
+        Self {
+            listen: SocketAddr::from(([127, 0, 0, 1], 9080)),
+            admin_listen: SocketAddr::from(([127, 0, 0, 1], 9901)),
+            dir,
+            control_planes: vec!["https://127.0.0.1:8081".to_owned()],
+            join_token: None,
+            cells: vec!["default".to_owned()],
+            zone: "execute-api.localhost".to_owned(),
+            path_addressing: false,
+            egress_allow: Vec::new(),
+            own: Vec::new(),
+            trusted_proxies: Vec::new(),
+            threads: std::thread::available_parallelism().map_or(1, usize::from),
+            redis_url: None,
+            limits: Limits::default(),
+        }
+    }
+}
+
+impl Default for Limits {
+    fn default() -> Self {
+        Self {
+            in_flight_max: 10_000,
+            connections_max: 20_000,
+            uri_bytes_max: 16 * 1024,
+            header_bytes_max: 32 * 1024,
+            body_bytes_max: 1024 * 1024 * 1024,
+            header_timeout: Duration::from_secs(10),
+            keep_alive_timeout: Duration::from_secs(350),
+            drain_timeout: Duration::from_secs(30),
+        }
+    }
+}
