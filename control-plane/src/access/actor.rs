@@ -1,0 +1,63 @@
+//! Who calls: a member of a tenant, or the operator of the installation.
+
+use crate::access::role::{Action, Role};
+use crate::error::{Error, Result};
+use crate::ids::{SessionId, TenantId, UserId};
+
+/// From where a call came, for the audit log.
+#[derive(Clone, Debug, Default)]
+pub struct Origin {
+    pub request_id: String,
+    pub address: String,
+}
+
+/// A member acting in a tenant. Every tenant operation takes one; a handler without it is visibly public.
+#[derive(Clone, Debug)]
+pub struct Actor {
+    pub tenant: TenantId,
+    pub user: UserId,
+    pub session: SessionId,
+    pub role: Role,
+    pub origin: Origin,
+}
+
+impl Actor {
+    pub fn may(&self, action: Action) -> Result<()> {
+        if self.role.may(action) {
+            Ok(())
+        } else {
+            Err(Error::Forbidden("your role in this tenant does not allow this"))
+        }
+    }
+}
+
+/// The operator of the installation, who belongs to no tenant.
+#[derive(Clone, Debug)]
+pub struct Operator {
+    pub user: UserId,
+    pub session: SessionId,
+    pub origin: Origin,
+}
+
+/// Whoever sent a valid access token.
+#[derive(Clone, Debug)]
+pub enum Caller {
+    Member(Actor),
+    Operator(Operator),
+}
+
+impl Caller {
+    pub fn member(&self) -> Result<&Actor> {
+        match self {
+            Self::Member(actor) => Ok(actor),
+            Self::Operator(_) => Err(Error::Forbidden("the operator belongs to no tenant")),
+        }
+    }
+
+    pub fn operator(&self) -> Result<&Operator> {
+        match self {
+            Self::Operator(operator) => Ok(operator),
+            Self::Member(_) => Err(Error::Forbidden("only the operator may do this")),
+        }
+    }
+}

@@ -1,0 +1,261 @@
+//! What every operation is given: the database under its roles, the keys, time and randomness.
+//!
+//! A tenant's operation begins with [`App::begin`], which runs as `tollgate_app` inside that tenant;
+//! [`App::system`] runs as `tollgate_system` for the few jobs that belong to no tenant. Both give a [`Tx`],
+//! which collects the changes that nodes must hear of and writes them as its last step.
+
+use std::collections::HashSet;
+use std::ops::{Deref, DerefMut};
+use std::sync::Arc;
+
+use prost::Message;
+use proto::config::v1::{Delta, Resource, ResourceName, Update, update};
+use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
+use sqlx::{Executor, PgConnection, Postgres, Transaction};
+use tokio::sync::watch;
+
+use crate::access::actor::Actor;
+use crate::access::sealed::WrappingKey;
+use crate::access::token::TokenSigner;
+use crate::clock::Clock;
+use crate::config::Config;
+use crate::error::{Error, Result};
+use crate::ids::{Rng, SessionId, TenantId};
+use crate::store;
+
+/// Cheap to clone; one for the whole process.
+#[derive(Clone)]
+pub struct App {
+    pub config: Arc<Config>,
+    pub clock: Clock,
+    pub rng: Rng,
+    pub master: WrappingKey,
+    pub tokens: Arc<TokenSigner>,
+    /// Sessions revoked within the life of an access token; a job keeps it fresh to within seconds.
+    pub revoked: watch::Receiver<Arc<HashSet<SessionId>>>,
+    pub(crate) revoked_sender: Arc<watch::Sender<Arc<HashSet<SessionId>>>>,
+    tenants: PgPool,
+    system: PgPool,
+}
+
+/// Why code runs outside any tenant. Naming it makes such places easy to find.
+#[derive(Clone, Copy, Debug)]
+pub enum Job {
+    SignUp,
+    LogIn,
+    Sessions,
+    Operator,
+    Nodes,
+    Publisher,
+    Intake,
+    RollUp,
+    Downloads,
+    Startup,
+    Health,
+}
+
+impl App {
+    /// Connects under the two roles that serve; the third, the owner, only migrates.
+    pub async fn connect(config: Config) -> Result<Self> {
+        let options: PgConnectOptions = config.database_url.parse().map_err(Error::internal)?;
+        let most = config.database_connections_max;
+        let master = WrappingKey::read(&config.master_key_file).map_err(Error::internal)?;
+        let tenants = pool(options.clone(), "set role tollgate_app", most.div_ceil(2)).await?;
+        let system = pool(options, "set role tollgate_system", most.div_ceil(2)).await?;
+        Self::assemble(config, Clock::system(), master, tenants, system).await
+    }
+
+    pub(crate) async fn assemble(
+        config: Config,
+        clock: Clock,
+        master: WrappingKey,
+        tenants: PgPool,
+        system: PgPool,
+    ) -> Result<Self> {
+        let mut tx = Tx::new(system.begin().await?, master.clone());
+        let signing =
+            store::installation_key::get_or_make(&mut tx, &master, "session_signing", || {
+                store::installation_key::ed25519()
+            })
+            .await?;
+        tx.commit().await?;
+        let (revoked_sender, revoked) = watch::channel(Arc::default());
+        Ok(Self {
+            config: Arc::new(config),
+            clock,
+            rng: Rng,
+            master,
+            tokens: Arc::new(TokenSigner::new(&signing.private)?),
+            revoked,
+            revoked_sender: Arc::new(revoked_sender),
+            tenants,
+            system,
+        })
+    }
+
+    /// A transaction inside the actor's tenant: row-level security hides every other.
+    pub async fn begin(&self, actor: &Actor) -> Result<Tx> {
+        self.begin_in(actor.tenant).await
+    }
+
+    /// The same before there is an actor: a new tenant's first rows.
+    pub async fn begin_in(&self, tenant: TenantId) -> Result<Tx> {
+        let mut inner = self.tenants.begin().await?;
+        sqlx::query("select set_config('app.tenant_id', $1, true)")
+            .bind(tenant.to_string())
+            .execute(&mut *inner)
+            .await?;
+        Ok(Tx::new(inner, self.master.clone()))
+    }
+
+    /// A transaction outside any tenant, under the explicit policies of `tollgate_system`.
+    pub async fn system(&self, _why: Job) -> Result<Tx> {
+        Ok(Tx::new(self.system.begin().await?, self.master.clone()))
+    }
+
+    /// For what needs a connection of its own: LISTEN. It runs as `tollgate_system`.
+    pub fn system_pool(&self) -> &PgPool {
+        &self.system
+    }
+
+    /// The tenant's data key, which wraps its secrets.
+    pub async fn data_key(&self, tx: &mut Tx, tenant: TenantId) -> Result<WrappingKey> {
+        let wrapped = store::tenant::data_key(tx, tenant).await?;
+        self.master.unwrap_key(&format!("tenant:{tenant}:data_key"), &wrapped)
+    }
+}
+
+async fn pool(options: PgConnectOptions, set_role: &'static str, most: u32) -> Result<PgPool> {
+    Ok(PgPoolOptions::new()
+        .max_connections(most.max(2))
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(set_role).await?;
+                Ok(())
+            })
+        })
+        .connect_with(options)
+        .await?)
+}
+
+/// A transaction that ends on a visible line. Dropped without [`Tx::commit`], it never happened.
+pub struct Tx {
+    inner: Transaction<'static, Postgres>,
+    master: WrappingKey,
+    cell: Option<String>,
+    delta: Delta,
+}
+
+impl Tx {
+    fn new(inner: Transaction<'static, Postgres>, master: WrappingKey) -> Self {
+        Self { inner, master, cell: None, delta: Delta::default() }
+    }
+
+    /// Nodes get `resource` as it now is, when this transaction commits.
+    pub fn upsert(&mut self, resource: Resource) {
+        self.delta.upserts.push(resource);
+    }
+
+    /// Nodes forget the resource, when this transaction commits.
+    pub fn remove(&mut self, name: ResourceName) {
+        self.delta.removals.push(name);
+    }
+
+    /// The cell whose nodes hear of the changes. A tenant's transaction finds it by itself.
+    pub fn publish_to(&mut self, cell: impl Into<String>) {
+        self.cell = Some(cell.into());
+    }
+
+    /// Commits. Where there are changes for nodes, the last step takes the cell's next version from its row, so
+    /// that versions commit in order, and writes the whole message to the outbox. Answers that version.
+    pub async fn commit(mut self) -> Result<Option<u64>> {
+        let mut published = None;
+        if self.delta != Delta::default() {
+            let cell = match self.cell.take() {
+                Some(cell) => cell,
+                None => store::cell::of_current_tenant(&mut self).await?,
+            };
+            let version = store::cell::next_version(&mut self, &cell).await?;
+            let delta = std::mem::take(&mut self.delta);
+            let update =
+                Update { cell: cell.clone(), version, kind: Some(update::Kind::Delta(delta)) };
+            // Wrapped at rest: messages carry peppers.
+            let message =
+                self.master.wrap(&outbox_context(&cell, version), &update.encode_to_vec());
+            store::cell::write_outbox(&mut self, &cell, version, &message).await?;
+            published = Some(version);
+        }
+        self.inner.commit().await?;
+        Ok(published)
+    }
+}
+
+/// What an outbox row's wrapping is bound to.
+pub fn outbox_context(cell: &str, version: u64) -> String {
+    format!("outbox:{cell}:{version}")
+}
+
+impl Deref for Tx {
+    type Target = PgConnection;
+
+    fn deref(&self) -> &PgConnection {
+        &self.inner
+    }
+}
+
+impl DerefMut for Tx {
+    fn deref_mut(&mut self) -> &mut PgConnection {
+        &mut self.inner
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::config::v1::{Tenant, resource};
+
+    use super::*;
+    use crate::testing;
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_query_that_forgets_its_tenant_sees_only_its_own(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+
+        let mut tx = app.begin(&mallory).await.unwrap();
+        let seen: Vec<uuid::Uuid> =
+            sqlx::query_scalar("select id from tenant").fetch_all(&mut *tx).await.unwrap();
+
+        assert_eq!(seen, [mallory.tenant.0]);
+        let touched = sqlx::query("update tenant set name = 'taken' where id = $1")
+            .bind(alice.tenant.0)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        assert_eq!(touched.rows_affected(), 0);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_commit_with_changes_takes_the_next_version_and_writes_the_outbox(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+
+        let unchanged = app.begin(&alice).await.unwrap().commit().await.unwrap();
+        let mut tx = app.begin(&alice).await.unwrap();
+        tx.upsert(Resource { kind: Some(resource::Kind::Tenant(Tenant::default())) });
+        let first = tx.commit().await.unwrap();
+        let mut tx = app.begin(&alice).await.unwrap();
+        tx.remove(ResourceName::default());
+        let second = tx.commit().await.unwrap();
+
+        assert_eq!((unchanged, first, second), (None, Some(1), Some(2)));
+        let mut tx = app.system(Job::Publisher).await.unwrap();
+        let messages: Vec<Vec<u8>> =
+            sqlx::query_scalar("select message from outbox order by version")
+                .fetch_all(&mut *tx)
+                .await
+                .unwrap();
+        assert_eq!(messages.len(), 2);
+        let first = app.master.unwrap(&outbox_context("default", 1), &messages[0]).unwrap();
+        assert_eq!(Update::decode(first.as_slice()).unwrap().version, 1);
+    }
+}

@@ -1,0 +1,4 @@
+//! The nouns: each type, its rules, and its operations. A face translates; it decides nothing.
+
+pub mod audit;
+pub mod session;

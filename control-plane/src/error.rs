@@ -1,0 +1,131 @@
+//! What can go wrong, seen by a caller: one variant for each answer that a caller can act on.
+
+use std::error::Error as StdError;
+
+pub type BoxError = Box<dyn StdError + Send + Sync>;
+pub type Result<T, E = Error> = std::result::Result<T, E>;
+
+/// One variant for each answer a caller can act on, not for each cause.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// The request itself is wrong. `param` is the path of the field to mend, `throttle.rateLimit`; empty
+    /// where no single field is to blame.
+    #[error("{message}")]
+    BadRequest { param: String, message: String },
+    /// Nobody, or somebody with an expired or forged token.
+    #[error("{0}")]
+    Unauthenticated(&'static str),
+    /// A member whose role does not allow this. Another tenant's row is `NotFound`, never this.
+    #[error("{0}")]
+    Forbidden(&'static str),
+    #[error("{0} not found")]
+    NotFound(&'static str),
+    #[error("{message}")]
+    Conflict { param: String, message: String },
+    #[error("{message}")]
+    LimitExceeded { param: String, message: String },
+    /// Too many tries; the caller may come back after this many seconds.
+    #[error("too many requests; try again in {retry_after_seconds} s")]
+    TooManyRequests { retry_after_seconds: u32 },
+    /// Our fault. The cause goes to the log; the caller learns only that there was one.
+    #[error("internal error")]
+    Internal(#[source] BoxError),
+}
+
+impl Error {
+    pub fn bad_request(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::BadRequest { param: param.into(), message: message.into() }
+    }
+
+    pub fn conflict(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::Conflict { param: param.into(), message: message.into() }
+    }
+
+    pub fn limit_exceeded(param: impl Into<String>, message: impl Into<String>) -> Self {
+        Self::LimitExceeded { param: param.into(), message: message.into() }
+    }
+
+    pub fn internal(cause: impl Into<BoxError>) -> Self {
+        Self::Internal(cause.into())
+    }
+
+    /// A stored row that breaks our own rules: our fault, not the caller's.
+    pub fn corrupt(what: &'static str, cause: impl Into<BoxError>) -> Self {
+        Self::Internal(format!("corrupt {what}: {}", cause.into()).into())
+    }
+
+    /// The one `snake_case` list of codes that REST's problems and GraphQL's errors share.
+    pub fn code(&self) -> &'static str {
+        match self {
+            Self::BadRequest { .. } => "bad_request",
+            Self::Unauthenticated(_) => "unauthenticated",
+            Self::Forbidden(_) => "forbidden",
+            Self::NotFound(_) => "not_found",
+            Self::Conflict { .. } => "conflict",
+            Self::LimitExceeded { .. } => "limit_exceeded",
+            Self::TooManyRequests { .. } => "too_many_requests",
+            Self::Internal(_) => "internal",
+        }
+    }
+
+    /// The field to mend, where there is one.
+    pub fn param(&self) -> Option<&str> {
+        match self {
+            Self::BadRequest { param, .. }
+            | Self::Conflict { param, .. }
+            | Self::LimitExceeded { param, .. }
+                if !param.is_empty() =>
+            {
+                Some(param)
+            }
+            _ => None,
+        }
+    }
+
+    /// The same error about a field inside another: `throttle` + `rateLimit` is `throttle.rateLimit`.
+    #[must_use]
+    pub fn within(mut self, outer: &str) -> Self {
+        if let Self::BadRequest { param, .. }
+        | Self::Conflict { param, .. }
+        | Self::LimitExceeded { param, .. } = &mut self
+        {
+            *param = if param.is_empty() { outer.to_owned() } else { format!("{outer}.{param}") };
+        }
+        self
+    }
+}
+
+impl From<sqlx::Error> for Error {
+    fn from(cause: sqlx::Error) -> Self {
+        Self::internal(cause)
+    }
+}
+
+/// Lets the database judge, and translates its constraint by name.
+pub trait OnConstraint<T> {
+    /// A violation of `name` becomes `error()`; anything else stays an internal error.
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T>;
+}
+
+impl<T> OnConstraint<T> for Result<T, sqlx::Error> {
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T> {
+        self.map_err(|cause| match &cause {
+            sqlx::Error::Database(database) if database.constraint() == Some(name) => error(),
+            _ => cause.into(),
+        })
+    }
+}
+
+impl<T> OnConstraint<T> for Result<T> {
+    fn on_constraint(self, name: &str, error: impl FnOnce() -> Error) -> Result<T> {
+        self.map_err(|already| match &already {
+            Error::Internal(cause) => match cause.downcast_ref::<sqlx::Error>() {
+                Some(sqlx::Error::Database(database)) if database.constraint() == Some(name) => {
+                    error()
+                }
+                _ => already,
+            },
+            _ => already,
+        })
+    }
+}

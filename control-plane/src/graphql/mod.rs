@@ -1,0 +1,54 @@
+//! The console's door: Relay connections, opaque ids, `userErrors`. The same names as in `domain`.
+
+use async_graphql::{Context, EmptySubscription, MergedObject, Schema};
+
+use crate::access::actor::{Actor, Caller, Operator};
+use crate::app::App;
+use crate::error::{Error, Result};
+
+pub mod error;
+pub mod viewer;
+
+/// Every question. Each noun brings its own part.
+#[derive(MergedObject, Default)]
+pub struct Query(viewer::ViewerQuery);
+
+/// Every change. Each noun brings its own part.
+#[derive(MergedObject, Default)]
+pub struct Mutation(viewer::ViewerMutation);
+
+pub type GatewaySchema = Schema<Query, Mutation, EmptySubscription>;
+
+/// The schema, without an application: enough to print it.
+pub fn schema() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
+    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+}
+
+/// The application and the member who calls: what most resolvers begin with.
+pub fn caller<'a>(ctx: &Context<'a>) -> Result<(&'a App, &'a Actor)> {
+    Ok((app(ctx), identity(ctx)?.member()?))
+}
+
+/// The application and the operator.
+pub fn operator<'a>(ctx: &Context<'a>) -> Result<(&'a App, &'a Operator)> {
+    Ok((app(ctx), identity(ctx)?.operator()?))
+}
+
+/// The application, for the few fields that anybody may ask.
+pub fn app<'a>(ctx: &Context<'a>) -> &'a App {
+    ctx.data_unchecked::<App>()
+}
+
+/// Whoever sent a valid access token. `Nobody` keeps the reason for which there is none.
+pub fn identity<'a>(ctx: &Context<'a>) -> Result<&'a Caller> {
+    match ctx.data_unchecked::<Identity>() {
+        Identity::Known(caller) => Ok(caller),
+        Identity::Nobody(reason) => Err(Error::Unauthenticated(reason)),
+    }
+}
+
+/// Who sent the GraphQL request; set for each by the HTTP handler.
+pub enum Identity {
+    Known(Caller),
+    Nobody(&'static str),
+}

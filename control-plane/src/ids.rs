@@ -1,0 +1,173 @@
+//! The ids of nouns. AWS's nouns have ten random `[a-z0-9]`, unique in the cell; ours have UUIDv7.
+
+use std::fmt;
+use std::str::FromStr;
+
+use uuid::Uuid;
+
+use crate::error::Error;
+
+/// Randomness, injected beside [`crate::clock::Clock`]. All of it comes from the operating system's generator.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Rng;
+
+impl Rng {
+    pub fn bytes<const N: usize>(self) -> [u8; N] {
+        let mut bytes = [0; N];
+        aws_lc_rs::rand::fill(&mut bytes).expect("the operating system gives randomness");
+        bytes
+    }
+
+    /// `length` characters, each one of `alphabet` with the same probability. `alphabet` has at most 256.
+    pub fn text(self, alphabet: &[u8], length: usize) -> String {
+        let fair = 256 - 256 % alphabet.len(); // bytes from here on would favour the first characters
+        let mut text = String::with_capacity(length);
+        while text.len() < length {
+            let block: [u8; 32] = self.bytes();
+            let rest = length - text.len();
+            let fitting = block.iter().map(|byte| usize::from(*byte)).filter(|byte| *byte < fair);
+            text.extend(fitting.take(rest).map(|byte| char::from(alphabet[byte % alphabet.len()])));
+        }
+        text
+    }
+
+    /// A fresh id of any kind: `app.rng.id::<ApiId>()`.
+    pub fn id<Id: FreshId>(self) -> Id {
+        Id::fresh(self)
+    }
+}
+
+/// An id that can be drawn.
+pub trait FreshId {
+    fn fresh(rng: Rng) -> Self;
+}
+
+/// What an id's text is not.
+#[derive(Debug, thiserror::Error)]
+#[error("not an id of this kind")]
+pub struct InvalidId;
+
+impl From<InvalidId> for Error {
+    fn from(cause: InvalidId) -> Self {
+        Self::corrupt("id", cause)
+    }
+}
+
+macro_rules! short_id {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name([u8; 10]);
+
+        impl $name {
+            pub fn as_str(&self) -> &str {
+                std::str::from_utf8(&self.0).unwrap_or_default() // only [a-z0-9] gets in
+            }
+        }
+
+        impl FreshId for $name {
+            fn fresh(rng: Rng) -> Self {
+                rng.text(b"abcdefghijklmnopqrstuvwxyz0123456789", 10).parse().expect("drawn from its alphabet")
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                let bytes: [u8; 10] = text.as_bytes().try_into().map_err(|_| InvalidId)?;
+                let fits = bytes.iter().all(|byte| matches!(byte, b'a'..=b'z' | b'0'..=b'9'));
+                fits.then_some(Self(bytes)).ok_or(InvalidId)
+            }
+        }
+
+        impl TryFrom<String> for $name {
+            type Error = InvalidId;
+
+            fn try_from(text: String) -> Result<Self, InvalidId> {
+                text.parse()
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(self.as_str())
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                out.write_str(self.as_str())
+            }
+        }
+    )*};
+}
+
+macro_rules! uuid_id {
+    ($($(#[$doc:meta])* $name:ident)*) => {$(
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+        pub struct $name(pub Uuid);
+
+        impl FreshId for $name {
+            fn fresh(_: Rng) -> Self {
+                Self(Uuid::now_v7())
+            }
+        }
+
+        impl FromStr for $name {
+            type Err = InvalidId;
+
+            fn from_str(text: &str) -> Result<Self, InvalidId> {
+                text.parse().map(Self).map_err(|_| InvalidId)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(out)
+            }
+        }
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.fmt(out)
+            }
+        }
+    )*};
+}
+
+short_id! {
+    ApiId
+    ResourceId
+    RouteId
+    IntegrationId
+    DeploymentId
+    UsagePlanId
+    ApiKeyId
+}
+
+uuid_id! {
+    TenantId
+    UserId
+    /// A log-in: the `sid` of access tokens.
+    SessionId
+    ConsumerId
+    NodeId
+    AuditEntryId
+    PriceId
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_short_id_is_ten_of_its_alphabet() {
+        assert!("abc123xyz0".parse::<ApiId>().is_ok());
+        for wrong in ["", "abc", "abc123xyz01", "ABC123XYZ0", "abc123xyz-", "äbc123xyz"] {
+            assert!(wrong.parse::<ApiId>().is_err(), "{wrong}");
+        }
+        assert_ne!(Rng.id::<ApiId>(), Rng.id::<ApiId>());
+    }
+}

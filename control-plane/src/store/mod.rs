@@ -1,0 +1,8 @@
+//! SQL, and nothing else; the same names as in `domain`.
+
+pub mod audit;
+pub mod cell;
+pub mod installation_key;
+pub mod member;
+pub mod tenant;
+pub mod user;

@@ -1,0 +1,110 @@
+//! An [`App`] over a test's own database, under the real roles.
+
+use std::net::SocketAddr;
+
+use chrono::{DateTime, Utc};
+use sqlx::postgres::PgPoolOptions;
+use sqlx::{Executor, PgPool};
+
+use crate::access::actor::{Actor, Origin};
+use crate::access::role::Role;
+use crate::access::sealed::WrappingKey;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::config::{Config, Signup};
+use crate::ids::{Rng, TenantId};
+
+/// Noon of a day: where every test's clock starts.
+pub(crate) fn noon() -> DateTime<Utc> {
+    "2026-11-20T12:00:00Z".parse().unwrap()
+}
+
+pub(crate) fn config() -> Config {
+    let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
+    Config {
+        http_listen: loopback,
+        admin_listen: loopback,
+        grpc_listen: loopback,
+        grpc_names: Vec::new(),
+        public_url: "http://127.0.0.1:8080".to_owned(),
+        database_url: String::new(),
+        master_key_file: std::path::PathBuf::new(),
+        signup: Signup::Open,
+        endpoint_template: "http://{apiId}.execute-api.localhost:9080".to_owned(),
+        path_endpoint_template: Some("http://127.0.0.1:9080/_api/{apiId}".to_owned()),
+        egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
+        egress_refuse: Vec::new(),
+        database_connections_max: 8,
+    }
+}
+
+/// The application over this database. `#[sqlx::test]` connects as an administrator; this takes the roles on.
+pub(crate) async fn app(db: PgPool) -> App {
+    crate::install_crypto();
+    let tenants = under(&db, "set role tollgate_app").await;
+    let system = under(&db, "set role tollgate_system").await;
+    App::assemble(config(), Clock::at(noon()), WrappingKey::new([1; 32]), tenants, system)
+        .await
+        .unwrap()
+}
+
+async fn under(db: &PgPool, set_role: &'static str) -> PgPool {
+    PgPoolOptions::new()
+        .max_connections(8)
+        .after_connect(move |connection, _| {
+            Box::pin(async move {
+                connection.execute(set_role).await?;
+                Ok(())
+            })
+        })
+        .connect_with((*db.connect_options()).clone())
+        .await
+        .unwrap()
+}
+
+/// The owner of a new tenant, written straight into the database.
+pub(crate) async fn owner(app: &App) -> Actor {
+    member(app, Role::Owner).await
+}
+
+/// A member with this role of a new tenant.
+pub(crate) async fn member(app: &App, role: Role) -> Actor {
+    let tenant: TenantId = Rng.id();
+    let mut tx = app.system(crate::app::Job::SignUp).await.unwrap();
+    let data_key: [u8; 32] = Rng.bytes();
+    let wrapped = app.master.wrap(&format!("tenant:{tenant}:data_key"), &data_key);
+    let pepper: [u8; 32] = Rng.bytes();
+    let pepper = WrappingKey::new(data_key).wrap(&format!("tenant:{tenant}:key_pepper"), &pepper);
+    sqlx::query("insert into tenant (id, name, data_key, key_pepper) values ($1, $2, $3, $4)")
+        .bind(tenant.0)
+        .bind(format!("tenant {tenant}"))
+        .bind(wrapped)
+        .bind(pepper)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    join(app, tenant, role).await
+}
+
+/// One more member of this tenant.
+pub(crate) async fn join(app: &App, tenant: TenantId, role: Role) -> Actor {
+    let actor =
+        Actor { tenant, user: Rng.id(), session: Rng.id(), role, origin: Origin::default() };
+    let mut tx = app.system(crate::app::Job::SignUp).await.unwrap();
+    sqlx::query("insert into user_account (id, email, password_hash) values ($1, $2, '')")
+        .bind(actor.user.0)
+        .bind(format!("{}@example.com", actor.user))
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    sqlx::query("insert into member (tenant_id, user_id, role) values ($1, $2, $3)")
+        .bind(tenant.0)
+        .bind(actor.user.0)
+        .bind(role.as_str())
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    actor
+}
