@@ -1,0 +1,172 @@
+//! Resolve, check, connect: the only place that opens a socket on a tenant's behalf.
+
+use std::{io, net::SocketAddr, sync::Arc, time::Duration};
+
+use hickory_resolver::{
+    TokioResolver,
+    config::{LookupIpStrategy, ResolverConfig},
+    net::{NetError, runtime::TokioRuntimeProvider},
+};
+use rustls::{ClientConfig, RootCertStore};
+use rustls_pki_types::{CertificateDer, ServerName};
+use tokio::{
+    net::TcpStream,
+    time::{Instant, timeout_at},
+};
+use tokio_rustls::TlsConnector;
+
+use crate::{Host, Own, Policy, Range, Scheme, Stream, Target};
+
+/// The guarded connector. Cheap to clone; make one for each runtime, since its resolver's tasks live there.
+#[derive(Clone)]
+pub struct Connector {
+    resolver: TokioResolver,
+    own: Own,
+    tls: Arc<ClientConfig>,
+}
+
+/// An address that a policy let through. Nothing else can be connected to.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct Checked(SocketAddr);
+
+/// Why there is no connection. The texts name no address: a tenant must not map a network by them.
+#[derive(Debug, thiserror::Error)]
+pub enum ConnectError {
+    #[error("the host is {0}, which this installation does not reach")]
+    Forbidden(Range),
+    #[error("the host is a part of this installation")]
+    Own,
+    #[error("the host's name does not resolve")]
+    Resolve(#[source] Option<NetError>),
+    #[error("no connection within the time allowed")]
+    Timeout,
+    #[error("the host refuses the connection")]
+    Connect(#[source] io::Error),
+    #[error("the TLS handshake failed")]
+    Tls(#[source] io::Error),
+}
+
+/// Why a connector could not be made.
+#[derive(Debug, thiserror::Error)]
+pub enum BuildError {
+    #[error("the TLS settings are not usable")]
+    Tls(#[from] rustls::Error),
+    #[error("the resolver's settings are not usable")]
+    Resolver(#[from] NetError),
+}
+
+impl Checked {
+    pub fn address(&self) -> SocketAddr {
+        self.0
+    }
+}
+
+impl Connector {
+    /// Trusts the public roots and `extra_roots`. Resolves as the machine does (its configuration and hosts
+    /// file), or by the hosts file alone where there is no configuration.
+    pub fn new(own: Own, extra_roots: &[CertificateDer<'static>]) -> Result<Self, BuildError> {
+        let mut roots = RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
+        for root in extra_roots {
+            roots.add(root.clone())?;
+        }
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let mut tls = ClientConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()?
+            .with_root_certificates(roots)
+            .with_no_client_auth();
+        tls.alpn_protocols = vec![b"http/1.1".to_vec()];
+        Ok(Self { resolver: resolver()?, own, tls: Arc::new(tls) })
+    }
+
+    /// The addresses of a target that `policy` lets through, in the order to try them; never none.
+    pub async fn resolve(
+        &self,
+        target: &Target,
+        policy: &Policy,
+        limit: Duration,
+    ) -> Result<Vec<Checked>, ConnectError> {
+        let mut addresses = target.host.literal_addresses();
+        if let (true, Host::Name(name)) = (addresses.is_empty(), &target.host) {
+            let found = tokio::time::timeout(limit, self.resolver.lookup_ip(&**name))
+                .await
+                .map_err(|_| ConnectError::Timeout)?
+                .map_err(|source| ConnectError::Resolve(Some(source)))?;
+            addresses = found.iter().collect();
+        }
+        let mut refused = ConnectError::Resolve(None);
+        let mut checked = Vec::with_capacity(addresses.len());
+        for ip in addresses {
+            let address = SocketAddr::new(ip, target.port);
+            match policy.check(ip) {
+                Err(range) => refused = ConnectError::Forbidden(range),
+                Ok(()) if self.own.holds(address) => refused = ConnectError::Own,
+                Ok(()) => checked.push(Checked(address)),
+            }
+        }
+        if checked.is_empty() { Err(refused) } else { Ok(checked) }
+    }
+
+    /// Connects to one checked address of `target`, with TLS where its scheme says so, within `limit`.
+    pub async fn connect(
+        &self,
+        target: &Target,
+        address: Checked,
+        limit: Duration,
+    ) -> Result<Stream, ConnectError> {
+        let deadline = Instant::now() + limit;
+        let tcp = timeout_at(deadline, TcpStream::connect(address.0))
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map_err(ConnectError::Connect)?;
+        tcp.set_nodelay(true).map_err(ConnectError::Connect)?;
+        if target.scheme == Scheme::Http {
+            return Ok(Stream::Plain(tcp));
+        }
+        let name = match &target.host {
+            Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
+            Host::Name(name) => ServerName::try_from(name.to_string())
+                .map_err(|error| ConnectError::Tls(io::Error::other(error)))?,
+        };
+        let tls = timeout_at(deadline, TlsConnector::from(self.tls.clone()).connect(name, tcp))
+            .await
+            .map_err(|_| ConnectError::Timeout)?
+            .map_err(ConnectError::Tls)?;
+        Ok(Stream::Tls(Box::new(tls)))
+    }
+
+    /// Resolves and connects to the first address that answers; the time is shared between them.
+    pub async fn dial(
+        &self,
+        target: &Target,
+        policy: &Policy,
+        limit: Duration,
+    ) -> Result<Stream, ConnectError> {
+        let deadline = Instant::now() + limit;
+        let addresses = self.resolve(target, policy, limit).await?;
+        let mut last = ConnectError::Timeout;
+        for (tried, address) in addresses.iter().enumerate() {
+            let left = deadline.saturating_duration_since(Instant::now());
+            let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+            match self.connect(target, *address, share).await {
+                Ok(stream) => return Ok(stream),
+                Err(error) => last = error,
+            }
+        }
+        Err(last)
+    }
+}
+
+fn resolver() -> Result<TokioResolver, NetError> {
+    let provider = TokioRuntimeProvider::default;
+    let mut builder = TokioResolver::builder(provider()).unwrap_or_else(|error| {
+        tracing::warn!(error = %error, "no resolver configuration; only the hosts file is used");
+        TokioResolver::builder_with_config(ResolverConfig::default(), provider())
+    });
+    let options = builder.options_mut();
+    options.ip_strategy = LookupIpStrategy::Ipv4AndIpv6;
+    // A name may move at any time, but not so often that each request asks.
+    options.positive_min_ttl = Some(Duration::from_secs(1));
+    options.positive_max_ttl = Some(Duration::from_mins(5));
+    options.negative_max_ttl = Some(Duration::from_secs(10));
+    builder.build()
+}
