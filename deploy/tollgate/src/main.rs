@@ -1,1 +1,43 @@
-fn main() {}
+//! `tollgate`, the one binary that people install: `up` runs everything on this machine, `control-plane` and
+//! `data-plane` run one role of a cluster, the rest are small commands around them.
+//!
+//! Read `cli.rs` for the commands, `settings.rs` for what can be set, `up/mod.rs` for the order of a start.
+
+mod cli;
+mod database;
+mod http;
+mod roles;
+mod settings;
+mod up;
+
+use std::process::ExitCode;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Something that the machine lacks. The text says what to install; the process exits with 3.
+#[derive(Debug)]
+pub(crate) struct Missing(pub(crate) String);
+
+impl std::fmt::Display for Missing {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Missing {}
+
+fn main() -> ExitCode {
+    // Before anything else: rustls panics at the first connection when no provider was chosen.
+    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
+        eprintln!("tollgate: another TLS provider was installed first; this build is broken");
+        return ExitCode::FAILURE;
+    }
+    match cli::run() {
+        Ok(code) => code,
+        Err(error) => {
+            eprintln!("tollgate: {error:#}");
+            ExitCode::from(if error.is::<Missing>() { 3 } else { 1 })
+        }
+    }
+}

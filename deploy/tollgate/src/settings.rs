@@ -1,0 +1,327 @@
+//! What can be set, once: each setting is a flag, an environment variable and a key of one TOML file.
+//!
+//! A flag beats the environment, the environment beats the file, the file beats the default. A key or a
+//! `TOLLGATE_…` variable that nothing reads is an error: a misspelt setting must not pass as unset.
+
+use anyhow::{Context, Result, bail};
+use clap::{Args, Command};
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
+
+/// What both planes and `up` read.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Common {
+    /// A TOML file with any of these settings, by their flag's name with underscores
+    #[arg(long, env = "TOLLGATE_CONFIG", value_name = "FILE")]
+    pub(crate) config: Option<PathBuf>,
+    /// Where state lives: stores, the node's disk, logs, the master key. Default: var
+    #[arg(long, env = "TOLLGATE_HOME", value_name = "DIRECTORY")]
+    pub(crate) home: Option<PathBuf>,
+    /// What is logged, for example `info,data_plane=debug`
+    #[arg(long, env = "TOLLGATE_LOG", value_name = "FILTER", default_value = "info")]
+    pub(crate) log: String,
+    /// The domain under which tenants' APIs answer, each at {apiId}.{zone}
+    #[arg(
+        long,
+        env = "TOLLGATE_ZONE",
+        value_name = "DOMAIN",
+        default_value = "execute-api.localhost"
+    )]
+    pub(crate) zone: String,
+    /// Networks that tenants' backends may be in although they are private, as CIDRs with commas between
+    #[arg(long, env = "TOLLGATE_EGRESS_ALLOW", value_name = "CIDRS", value_delimiter = ',')]
+    pub(crate) egress_allow: Vec<String>,
+    /// Whether `/_api/{apiId}/…` reaches an API under any host name. Default: off; under `up` on loopback: on
+    #[arg(long, env = "TOLLGATE_PATH_ADDRESSING", value_name = "ON|OFF", value_parser = ["on", "off"])]
+    pub(crate) path_addressing: Option<String>,
+}
+
+/// Where the truth is.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Database {
+    /// The PostgreSQL to use: one login, not a superuser, a NOINHERIT member of Tollgate's three roles
+    #[arg(long, env = "DATABASE_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) database_url: Option<String>,
+    /// A file with the PostgreSQL URL
+    #[arg(long, env = "DATABASE_URL_FILE", value_name = "FILE", conflicts_with = "database_url")]
+    pub(crate) database_url_file: Option<PathBuf>,
+}
+
+/// What the control plane reads.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct ControlPlane {
+    /// Console, GraphQL and REST
+    #[arg(
+        long,
+        env = "TOLLGATE_HTTP_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8080"
+    )]
+    pub(crate) http_listen: SocketAddr,
+    /// The control plane's /metrics, /livez and /readyz
+    #[arg(
+        long,
+        env = "TOLLGATE_ADMIN_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9902"
+    )]
+    pub(crate) admin_listen: SocketAddr,
+    /// Nodes' configuration and usage, mutual TLS
+    #[arg(
+        long,
+        env = "TOLLGATE_GRPC_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:8081"
+    )]
+    pub(crate) grpc_listen: SocketAddr,
+    /// How browsers reach the console; needed behind a proxy. Default: http:// and the listen address
+    #[arg(long, env = "TOLLGATE_PUBLIC_URL", value_name = "URL")]
+    pub(crate) public_url: Option<String>,
+    /// Who may sign up: `open`, `invite` or `closed`. Default: invite; under `up`: open
+    #[arg(long, env = "TOLLGATE_SIGNUP", value_name = "WHO", value_parser = ["open", "invite", "closed"])]
+    pub(crate) signup: Option<String>,
+    /// The key that wraps every stored secret; made with mode 0600 at the first start of `up`
+    #[arg(long, env = "TOLLGATE_MASTER_KEY_FILE", value_name = "FILE")]
+    pub(crate) master_key_file: Option<PathBuf>,
+    /// How consumers reach a stage, with {apiId}; default: http://{apiId}.{zone} and the node's port
+    #[arg(long, env = "TOLLGATE_ENDPOINT_TEMPLATE", value_name = "URL")]
+    pub(crate) endpoint_template: Option<String>,
+    #[command(flatten)]
+    pub(crate) database: Database,
+}
+
+/// What a node reads.
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Node {
+    /// Tenants' endpoints, HTTP/1.1 and HTTP/2
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9080"
+    )]
+    pub(crate) node_listen: SocketAddr,
+    /// The node's /metrics, /livez and /readyz
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_ADMIN_LISTEN",
+        value_name = "ADDRESS",
+        default_value = "127.0.0.1:9901"
+    )]
+    pub(crate) node_admin_listen: SocketAddr,
+    /// The node's disk: identity, last good configuration, usage journal. Default: {home}/node
+    #[arg(long, env = "TOLLGATE_NODE_DIR", value_name = "DIRECTORY")]
+    pub(crate) node_dir: Option<PathBuf>,
+    /// The control plane's gRPC addresses, with commas between; a stream is kept to each
+    #[arg(
+        long,
+        env = "TOLLGATE_CONTROL_PLANE",
+        value_name = "URLS",
+        value_delimiter = ',',
+        default_value = "https://127.0.0.1:8081"
+    )]
+    pub(crate) control_plane: Vec<String>,
+    /// From `tollgate join-token`; needed until the node has joined
+    #[arg(long, env = "TOLLGATE_JOIN_TOKEN", value_name = "TOKEN", hide_env_values = true)]
+    pub(crate) join_token: Option<String>,
+    /// A file with the join token
+    #[arg(
+        long,
+        env = "TOLLGATE_JOIN_TOKEN_FILE",
+        value_name = "FILE",
+        conflicts_with = "join_token"
+    )]
+    pub(crate) join_token_file: Option<PathBuf>,
+    /// The cells that this node serves, with commas between
+    #[arg(
+        long,
+        env = "TOLLGATE_CELLS",
+        value_name = "CELLS",
+        value_delimiter = ',',
+        default_value = "default"
+    )]
+    pub(crate) cells: Vec<String>,
+    /// Data threads. Default: one for each core
+    #[arg(long, env = "TOLLGATE_NODE_THREADS", value_name = "COUNT")]
+    pub(crate) node_threads: Option<usize>,
+    /// The Redis to count in: redis://, rediss:// or redis+unix://
+    #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
+    pub(crate) redis_url: Option<String>,
+    /// A file with the Redis URL
+    #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
+    pub(crate) redis_url_file: Option<PathBuf>,
+}
+
+/// The value itself, or the contents of the file that holds it, without the line's end.
+pub(crate) fn secret(value: Option<&String>, file: Option<&PathBuf>) -> Result<Option<String>> {
+    match (value, file) {
+        (Some(value), _) => Ok(Some(value.clone())),
+        (None, Some(file)) => {
+            let text = std::fs::read_to_string(file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            Ok(Some(text.trim_end().to_owned()))
+        }
+        (None, None) => Ok(None),
+    }
+}
+
+impl Database {
+    pub(crate) fn url(&self) -> Result<Option<String>> {
+        secret(self.database_url.as_ref(), self.database_url_file.as_ref())
+    }
+
+    pub(crate) fn required_url(&self) -> Result<String> {
+        self.url()?
+            .context("DATABASE_URL is not set; only `tollgate up` starts a PostgreSQL of its own")
+    }
+}
+
+impl Node {
+    pub(crate) fn redis_url(&self) -> Result<Option<String>> {
+        secret(self.redis_url.as_ref(), self.redis_url_file.as_ref())
+    }
+
+    pub(crate) fn join_token(&self) -> Result<Option<String>> {
+        secret(self.join_token.as_ref(), self.join_token_file.as_ref())
+    }
+}
+
+/// Gives the file's values to the command as defaults, so that flags and environment keep beating them.
+pub(crate) fn with_file(command: Command, path: &Path) -> Result<Command> {
+    let values = read_file(path)?;
+    let known = keys(&command);
+    if let Some(unknown) = values.keys().find(|key| !known.contains(*key)) {
+        bail!(
+            "{}: unknown setting `{unknown}`; `tollgate up --help` lists them all",
+            path.display()
+        );
+    }
+    Ok(command.mut_subcommands(|subcommand| {
+        subcommand.mut_args(|argument| match values.get(argument.get_id().as_str()) {
+            // Lives as long as the process, as clap wants its defaults to.
+            Some(value) => argument.default_value(&*value.clone().leak()),
+            None => argument,
+        })
+    }))
+}
+
+/// Refuses variables named `TOLLGATE_…` that no command reads.
+pub(crate) fn refuse_unknown_variables(command: &Command) -> Result<()> {
+    let known: BTreeSet<String> = command
+        .get_subcommands()
+        .flat_map(Command::get_arguments)
+        .filter_map(|argument| Some(argument.get_env()?.to_string_lossy().into_owned()))
+        .collect();
+    for (name, _) in std::env::vars_os() {
+        let name = name.to_string_lossy();
+        if name.starts_with("TOLLGATE_") && !known.contains(&*name) {
+            bail!("unknown setting {name} in the environment; `tollgate up --help` lists them all");
+        }
+    }
+    Ok(())
+}
+
+fn keys(command: &Command) -> BTreeSet<String> {
+    command
+        .get_subcommands()
+        .flat_map(Command::get_arguments)
+        .filter(|argument| argument.get_env().is_some() && argument.get_id() != "config")
+        .map(|argument| argument.get_id().as_str().to_owned())
+        .collect()
+}
+
+/// The file's keys and their values as text: lists become comma-separated, as on the command line.
+fn read_file(path: &Path) -> Result<BTreeMap<String, String>> {
+    let cannot_read = || format!("cannot read the settings file {}", path.display());
+    let text = std::fs::read_to_string(path).with_context(cannot_read)?;
+    let table: BTreeMap<String, serde_json::Value> = config::Config::builder()
+        .add_source(config::File::from_str(&text, config::FileFormat::Toml))
+        .build()
+        .and_then(config::Config::try_deserialize)
+        .with_context(cannot_read)?;
+    table.into_iter().map(|(key, value)| Ok((key.clone(), as_text(&key, value)?))).collect()
+}
+
+fn as_text(key: &str, value: serde_json::Value) -> Result<String> {
+    use serde_json::Value;
+    Ok(match value {
+        Value::String(text) => text,
+        Value::Bool(on) if key == "path_addressing" => if on { "on" } else { "off" }.to_owned(),
+        Value::Number(number) => number.to_string(),
+        Value::Array(items) => {
+            items.into_iter().map(|item| as_text(key, item)).collect::<Result<Vec<_>>>()?.join(",")
+        }
+        other => bail!("the setting `{key}` cannot be {other}"),
+    })
+}
+
+/// The environment in which a child of `up` finds the settings that `up` was given.
+pub(crate) fn environment(child: &Command, matches: &clap::ArgMatches) -> Vec<(String, String)> {
+    let set = child.get_arguments().filter_map(|argument| {
+        let name = argument.get_env()?.to_str()?;
+        let values = matches.try_get_raw(argument.get_id().as_str()).ok()??;
+        let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
+        Some((name.to_owned(), values.join(",")))
+    });
+    set.filter(|(name, _)| name != "TOLLGATE_CONFIG").collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::cli::Cli;
+    use clap::{CommandFactory, FromArgMatches};
+
+    fn with_text(text: &str) -> Result<Command> {
+        let path = std::env::temp_dir()
+            .join(format!("tollgate-settings-{}.toml", hex::encode(rand::random::<[u8; 8]>())));
+        std::fs::write(&path, text)?;
+        let command = with_file(Cli::command(), &path);
+        std::fs::remove_file(&path)?;
+        command
+    }
+
+    fn parsed(command: Command, arguments: &[&str]) -> ControlPlane {
+        let matches = command.try_get_matches_from(arguments).unwrap();
+        ControlPlane::from_arg_matches(matches.subcommand().unwrap().1).unwrap()
+    }
+
+    #[test]
+    fn a_flag_beats_the_file_and_the_file_beats_the_default() {
+        let command =
+            with_text("http_listen = '127.0.0.1:1111'\ngrpc_listen = '127.0.0.1:2222'").unwrap();
+        let settings =
+            parsed(command, &["tollgate", "control-plane", "--http-listen", "127.0.0.1:3333"]);
+        assert_eq!(settings.http_listen.port(), 3333);
+        assert_eq!(settings.grpc_listen.port(), 2222);
+        assert_eq!(settings.admin_listen.port(), 9902);
+    }
+
+    #[test]
+    fn an_unknown_key_of_the_file_is_named() {
+        let error = with_text("http_lisen = '127.0.0.1:1111'").unwrap_err().to_string();
+        assert!(error.contains("unknown setting `http_lisen`"), "{error}");
+    }
+
+    #[test]
+    fn what_up_was_given_reaches_the_child_of_its_role() {
+        let matches = Cli::command()
+            .try_get_matches_from([
+                "tollgate",
+                "up",
+                "--cells",
+                "a,b",
+                "--http-listen",
+                "127.0.0.1:4444",
+            ])
+            .unwrap();
+        let command = Cli::command();
+        let child = command.find_subcommand("data-plane").unwrap();
+        let variables: BTreeMap<_, _> =
+            environment(child, matches.subcommand().unwrap().1).into_iter().collect();
+        assert_eq!(variables["TOLLGATE_CELLS"], "a,b");
+        assert_eq!(variables["TOLLGATE_NODE_LISTEN"], "127.0.0.1:9080");
+        assert!(!variables.contains_key("TOLLGATE_HTTP_LISTEN"));
+    }
+}
