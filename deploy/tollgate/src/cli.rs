@@ -1,7 +1,7 @@
 //! The commands.
 
-use crate::settings::{self, Common, ControlPlane, Database, Node};
-use crate::{database, http, roles, up};
+use crate::settings::{self, Common, ControlPlane, DataPlane, Database};
+use crate::{database, http, planes, roles, up};
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -21,16 +21,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Run one replica of the control plane
     ControlPlane(ControlPlaneArgs),
-    /// Run one node
-    DataPlane(DataPlaneArgs),
     /// Bring the database's tables up to date, or make its roles
     Migrate(MigrateArgs),
-    /// Print a token with which one node may join, valid for an hour
-    JoinToken(JoinTokenArgs),
-    /// Print the GraphQL schema
-    PrintSchema,
-    /// Print the OpenAPI document of the REST face
-    PrintOpenapi,
     /// Ask a running process whether it is ready; exits with 1 when it is not
     Healthcheck(HealthcheckArgs),
     /// Read all settings, say what is wrong with them, and print the rest without secrets
@@ -44,7 +36,7 @@ pub(crate) struct UpArgs {
     #[command(flatten)]
     pub(crate) control_plane: ControlPlane,
     #[command(flatten)]
-    pub(crate) node: Node,
+    pub(crate) data_plane: DataPlane,
     /// Return as soon as everything is ready; `deploy/down` stops it
     #[arg(long, conflicts_with = "detached")]
     pub(crate) detach: bool,
@@ -69,7 +61,7 @@ pub(crate) struct DataPlaneArgs {
     #[command(flatten)]
     pub(crate) common: Common,
     #[command(flatten)]
-    pub(crate) node: Node,
+    pub(crate) data_plane: DataPlane,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
@@ -81,7 +73,7 @@ pub(crate) struct MigrateArgs {
     common: Common,
     #[command(flatten)]
     database: Database,
-    /// Make the roles and the login instead; DATABASE_URL must then be an administrator's
+    /// Make the roles and the login instead; `DATABASE_URL` must then be an administrator's
     #[arg(long)]
     roles: bool,
     /// The login that the processes will use
@@ -90,23 +82,6 @@ pub(crate) struct MigrateArgs {
     /// Print the SQL instead of running it
     #[arg(long, requires = "roles")]
     print: bool,
-}
-
-#[derive(Debug, Args)]
-pub(crate) struct JoinTokenArgs {
-    #[command(flatten)]
-    pub(crate) common: Common,
-    #[command(flatten)]
-    pub(crate) control_plane: ControlPlane,
-    /// The cells that the node may serve, with commas between
-    #[arg(
-        long,
-        env = "TOLLGATE_CELLS",
-        value_name = "CELLS",
-        value_delimiter = ',',
-        default_value = "default"
-    )]
-    pub(crate) cells: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -148,11 +123,7 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::Migrate(args) => block_on(migrate(args)),
         Command::Healthcheck(args) => block_on(healthcheck(args)),
         Command::CheckConfig(args) => check_config(&args, given),
-        Command::ControlPlane(_)
-        | Command::DataPlane(_)
-        | Command::JoinToken(_)
-        | Command::PrintSchema
-        | Command::PrintOpenapi => bail!("this build has no planes yet"),
+        Command::ControlPlane(args) => planes::control_plane(&args),
     }
 }
 
@@ -163,7 +134,7 @@ fn config_file(command: &clap::Command, arguments: &[OsString]) -> Option<std::p
     given.try_get_one("config").ok()?.cloned()
 }
 
-fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
+pub(crate) fn block_on<T>(future: impl Future<Output = Result<T>>) -> Result<T> {
     let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
     runtime.context("cannot start the runtime")?.block_on(future)
 }
@@ -195,12 +166,10 @@ async fn healthcheck(args: HealthcheckArgs) -> Result<ExitCode> {
 
 fn check_config(args: &UpArgs, given: &clap::ArgMatches) -> Result<ExitCode> {
     args.control_plane.database.url()?;
-    args.node.redis_url()?;
-    args.node.join_token()?;
+    args.data_plane.redis_url()?;
+    args.data_plane.join_token()?;
     let secret = ["DATABASE_URL", "REDIS_URL", "TOLLGATE_JOIN_TOKEN"];
-    let command = Cli::command();
-    let up = command.find_subcommand("up").context("the command `up` is gone")?;
-    for (name, value) in settings::environment(up, given) {
+    for (name, value) in settings::environment::<UpArgs>(given) {
         let shown = if secret.contains(&name.as_str()) { "(set, not shown)" } else { &value };
         println!("{name}={shown}");
     }

@@ -6,6 +6,7 @@
 mod cli;
 mod database;
 mod http;
+mod planes;
 mod roles;
 mod settings;
 mod up;
@@ -29,10 +30,7 @@ impl std::error::Error for Missing {}
 
 fn main() -> ExitCode {
     // Before anything else: rustls panics at the first connection when no provider was chosen.
-    if rustls::crypto::aws_lc_rs::default_provider().install_default().is_err() {
-        eprintln!("tollgate: another TLS provider was installed first; this build is broken");
-        return ExitCode::FAILURE;
-    }
+    control_plane::install_crypto();
     match cli::run() {
         Ok(code) => code,
         Err(error) => {

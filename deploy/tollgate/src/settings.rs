@@ -5,6 +5,7 @@
 
 use anyhow::{Context, Result, bail};
 use clap::{Args, Command};
+use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
@@ -31,7 +32,10 @@ pub(crate) struct Common {
     pub(crate) zone: String,
     /// Networks that tenants' backends may be in although they are private, as CIDRs with commas between
     #[arg(long, env = "TOLLGATE_EGRESS_ALLOW", value_name = "CIDRS", value_delimiter = ',')]
-    pub(crate) egress_allow: Vec<String>,
+    pub(crate) egress_allow: Vec<IpNet>,
+    /// Addresses that no backend may be, beside this process's own: other listeners and stores of Tollgate
+    #[arg(long, env = "TOLLGATE_EGRESS_REFUSE", value_name = "ADDRESSES", value_delimiter = ',')]
+    pub(crate) egress_refuse: Vec<SocketAddr>,
     /// Whether `/_api/{apiId}/…` reaches an API under any host name. Default: off; under `up` on loopback: on
     #[arg(long, env = "TOLLGATE_PATH_ADDRESSING", value_name = "ON|OFF", value_parser = ["on", "off"])]
     pub(crate) path_addressing: Option<String>,
@@ -84,16 +88,30 @@ pub(crate) struct ControlPlane {
     /// The key that wraps every stored secret; made with mode 0600 at the first start of `up`
     #[arg(long, env = "TOLLGATE_MASTER_KEY_FILE", value_name = "FILE")]
     pub(crate) master_key_file: Option<PathBuf>,
-    /// How consumers reach a stage, with {apiId}; default: http://{apiId}.{zone} and the node's port
+    /// How consumers reach an API, with `{apiId}` in it. Default: under the zone, on the node's port
     #[arg(long, env = "TOLLGATE_ENDPOINT_TEMPLATE", value_name = "URL")]
     pub(crate) endpoint_template: Option<String>,
+    /// How consumers reach an API by path, with `{apiId}` in it. Default: none
+    #[arg(long, env = "TOLLGATE_PATH_ENDPOINT_TEMPLATE", value_name = "URL")]
+    pub(crate) path_endpoint_template: Option<String>,
+    /// Names beside the gRPC listen address that nodes may call the control plane by, with commas between
+    #[arg(long, env = "TOLLGATE_GRPC_NAMES", value_name = "NAMES", value_delimiter = ',')]
+    pub(crate) grpc_names: Vec<String>,
+    /// The most database connections of this replica
+    #[arg(
+        long,
+        env = "TOLLGATE_DATABASE_CONNECTIONS_MAX",
+        value_name = "COUNT",
+        default_value = "20"
+    )]
+    pub(crate) database_connections_max: u32,
     #[command(flatten)]
     pub(crate) database: Database,
 }
 
 /// What a node reads.
 #[derive(Debug, Clone, Args)]
-pub(crate) struct Node {
+pub(crate) struct DataPlane {
     /// Tenants' endpoints, HTTP/1.1 and HTTP/2
     #[arg(
         long,
@@ -142,6 +160,9 @@ pub(crate) struct Node {
         default_value = "default"
     )]
     pub(crate) cells: Vec<String>,
+    /// Proxies whose X-Forwarded-For is kept, as CIDRs with commas between
+    #[arg(long, env = "TOLLGATE_TRUSTED_PROXIES", value_name = "CIDRS", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Data threads. Default: one for each core
     #[arg(long, env = "TOLLGATE_NODE_THREADS", value_name = "COUNT")]
     pub(crate) node_threads: Option<usize>,
@@ -177,7 +198,7 @@ impl Database {
     }
 }
 
-impl Node {
+impl DataPlane {
     pub(crate) fn redis_url(&self) -> Result<Option<String>> {
         secret(self.redis_url.as_ref(), self.redis_url_file.as_ref())
     }
@@ -256,11 +277,12 @@ fn as_text(key: &str, value: serde_json::Value) -> Result<String> {
     })
 }
 
-/// The environment in which a child of `up` finds the settings that `up` was given.
-pub(crate) fn environment(child: &Command, matches: &clap::ArgMatches) -> Vec<(String, String)> {
-    let set = child.get_arguments().filter_map(|argument| {
+/// The variables by which a command with the arguments `A` finds the settings that were given here.
+pub(crate) fn environment<A: Args>(given: &clap::ArgMatches) -> Vec<(String, String)> {
+    let command = A::augment_args(Command::new("child"));
+    let set = command.get_arguments().filter_map(|argument| {
         let name = argument.get_env()?.to_str()?;
-        let values = matches.try_get_raw(argument.get_id().as_str()).ok()??;
+        let values = given.try_get_raw(argument.get_id().as_str()).ok()??;
         let values: Vec<_> = values.map(|value| value.to_string_lossy()).collect();
         Some((name.to_owned(), values.join(",")))
     });
@@ -270,7 +292,7 @@ pub(crate) fn environment(child: &Command, matches: &clap::ArgMatches) -> Vec<(S
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::Cli;
+    use crate::cli::{Cli, DataPlaneArgs};
     use clap::{CommandFactory, FromArgMatches};
 
     fn with_text(text: &str) -> Result<Command> {
@@ -316,10 +338,8 @@ mod tests {
                 "127.0.0.1:4444",
             ])
             .unwrap();
-        let command = Cli::command();
-        let child = command.find_subcommand("data-plane").unwrap();
-        let variables: BTreeMap<_, _> =
-            environment(child, matches.subcommand().unwrap().1).into_iter().collect();
+        let given = matches.subcommand().unwrap().1;
+        let variables: BTreeMap<_, _> = environment::<DataPlaneArgs>(given).into_iter().collect();
         assert_eq!(variables["TOLLGATE_CELLS"], "a,b");
         assert_eq!(variables["TOLLGATE_NODE_LISTEN"], "127.0.0.1:9080");
         assert!(!variables.contains_key("TOLLGATE_HTTP_LISTEN"));

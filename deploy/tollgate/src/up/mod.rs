@@ -10,11 +10,11 @@ mod ports;
 mod service;
 mod stores;
 
-use crate::cli::{Cli, UpArgs};
+use crate::cli::{ControlPlaneArgs, DataPlaneArgs, UpArgs};
 use crate::settings;
 use crate::{Missing, database, http};
 use anyhow::{Context, Result, bail};
-use clap::{ArgMatches, CommandFactory};
+use clap::ArgMatches;
 use home::Home;
 use service::{Service, Spec};
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ use std::time::Duration;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
 /// How long one process may take from its start to its readiness.
-const START_MAX: Duration = Duration::from_secs(60);
+const START_MAX: Duration = Duration::from_mins(1);
 /// How long the node may take to finish its requests and hand over its usage.
 const NODE_DRAIN_MAX: Duration = Duration::from_secs(45);
 const CONTROL_PLANE_DRAIN_MAX: Duration = Duration::from_secs(20);
@@ -48,7 +48,7 @@ pub(crate) fn run(args: UpArgs, given: &ArgMatches) -> Result<ExitCode> {
     runtime.block_on(async {
         let mut signals = Signals::listen()?;
         let _lock = home.lock()?;
-        let mut up = Up { args, environment: Environment::new(given)?, home, services: Vec::new() };
+        let mut up = Up { args, environment: Environment::new(given), home, services: Vec::new() };
         let started = tokio::select! {
             started = up.start() => started,
             () = signals.wait() => Err(anyhow::anyhow!("stopped before everything was ready")),
@@ -85,13 +85,11 @@ struct Environment {
 }
 
 impl Environment {
-    fn new(given: &ArgMatches) -> Result<Self> {
-        let command = Cli::command();
-        let of = |name: &str| {
-            let child = command.find_subcommand(name).context("a command of a child is gone")?;
-            Ok::<_, anyhow::Error>(settings::environment(child, given))
-        };
-        Ok(Self { control_plane: of("control-plane")?, node: of("data-plane")? })
+    fn new(given: &ArgMatches) -> Self {
+        Self {
+            control_plane: settings::environment::<ControlPlaneArgs>(given),
+            node: settings::environment::<DataPlaneArgs>(given),
+        }
     }
 
     fn both(&mut self, name: &str, value: &str) {
@@ -142,7 +140,7 @@ impl Up {
     }
 
     async fn start_redis(&mut self, stores: &stores::Binaries) -> Result<()> {
-        let url = if let Some(url) = self.args.node.redis_url()? {
+        let url = if let Some(url) = self.args.data_plane.redis_url()? {
             url
         } else {
             let spec = stores.redis(&self.home)?;
@@ -158,7 +156,7 @@ impl Up {
     /// What follows from the listen addresses and the home unless it was set.
     fn settle_addresses(&mut self) -> Result<()> {
         let on_loopback_only = self.on_loopback_only();
-        let UpArgs { common, control_plane, node, .. } = &self.args;
+        let UpArgs { common, control_plane, data_plane, .. } = &self.args;
         let environment = &mut self.environment;
         environment.both("TOLLGATE_HOME", &self.home.path().to_string_lossy());
         let key = match &control_plane.master_key_file {
@@ -175,12 +173,16 @@ impl Up {
             set(&mut environment.control_plane, "TOLLGATE_PUBLIC_URL", &url);
         }
         if control_plane.endpoint_template.is_none() {
-            let template = format!("http://{{apiId}}.{}:{}", common.zone, node.node_listen.port());
+            let template =
+                format!("http://{{apiId}}.{}:{}", common.zone, data_plane.node_listen.port());
             set(&mut environment.control_plane, "TOLLGATE_ENDPOINT_TEMPLATE", &template);
         }
+        let listeners = ports::all(&self.args).map(|listener| listener.address.to_string());
+        let refused = common.egress_refuse.iter().map(ToString::to_string).chain(listeners);
+        environment.both("TOLLGATE_EGRESS_REFUSE", &refused.collect::<Vec<_>>().join(","));
         let address = reachable(control_plane.grpc_listen);
         set(&mut environment.node, "TOLLGATE_CONTROL_PLANE", &format!("https://{address}"));
-        if node.node_dir.is_none() {
+        if data_plane.node_dir.is_none() {
             let directory = self.home.path().join("node");
             set(&mut environment.node, "TOLLGATE_NODE_DIR", &directory.to_string_lossy());
         }
@@ -190,6 +192,8 @@ impl Up {
             }
             if common.path_addressing.is_none() {
                 environment.both("TOLLGATE_PATH_ADDRESSING", "on");
+                let template = format!("http://{}/_api/{{apiId}}", data_plane.node_listen);
+                set(&mut environment.control_plane, "TOLLGATE_PATH_ENDPOINT_TEMPLATE", &template);
             }
         }
         Ok(())
@@ -209,10 +213,11 @@ impl Up {
 
     async fn start_node(&mut self) -> Result<()> {
         // A token is spent by its first use, and costs nothing while the node has its certificate.
-        let token = self.ask("join-token", &["--cells", &self.args.node.cells.join(",")]).await?;
+        let token =
+            self.ask("join-token", &["--cells", &self.args.data_plane.cells.join(",")]).await?;
         set(&mut self.environment.node, "TOLLGATE_JOIN_TOKEN", &token);
         let spec = Spec::ours("data-plane", &self.environment.node, &self.home, NODE_DRAIN_MAX)?;
-        let admin = reachable(self.args.node.node_admin_listen);
+        let admin = reachable(self.args.data_plane.node_admin_listen);
         self.services.push(Service::start(spec)?);
         self.last().ready(START_MAX, async || is_ready(admin).await).await
     }
@@ -234,8 +239,8 @@ impl Up {
     }
 
     async fn announce(&self) -> Result<()> {
-        let UpArgs { common, control_plane, node, .. } = &self.args;
-        let port = node.node_listen.port();
+        let UpArgs { common, control_plane, data_plane, .. } = &self.args;
+        let port = data_plane.node_listen.port();
         println!("Tollgate is up.");
         println!("  console    http://{}", reachable(control_plane.http_listen));
         println!("  APIs       http://{{apiId}}.{}:{port}/{{stage}}", common.zone);
@@ -247,13 +252,13 @@ impl Up {
         {
             println!(
                 "             http://{}/_api/{{apiId}}/{{stage}}",
-                reachable(node.node_listen)
+                reachable(data_plane.node_listen)
             );
         }
         println!(
             "  metrics    http://{}/metrics, http://{}/metrics",
             reachable(control_plane.admin_listen),
-            reachable(node.node_admin_listen)
+            reachable(data_plane.node_admin_listen)
         );
         println!("  state      {}", self.home.path().display());
         println!("  logs       {}", self.home.logs().display());

@@ -16,8 +16,11 @@ pub(super) fn all(args: &UpArgs) -> [Listener; 5] {
         Listener { address: args.control_plane.http_listen, setting: "TOLLGATE_HTTP_LISTEN" },
         Listener { address: args.control_plane.admin_listen, setting: "TOLLGATE_ADMIN_LISTEN" },
         Listener { address: args.control_plane.grpc_listen, setting: "TOLLGATE_GRPC_LISTEN" },
-        Listener { address: args.node.node_listen, setting: "TOLLGATE_NODE_LISTEN" },
-        Listener { address: args.node.node_admin_listen, setting: "TOLLGATE_NODE_ADMIN_LISTEN" },
+        Listener { address: args.data_plane.node_listen, setting: "TOLLGATE_NODE_LISTEN" },
+        Listener {
+            address: args.data_plane.node_admin_listen,
+            setting: "TOLLGATE_NODE_ADMIN_LISTEN",
+        },
     ]
 }
 

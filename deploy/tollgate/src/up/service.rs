@@ -16,7 +16,7 @@ use tokio::time::Instant;
 const RESTART_AFTER_MIN: Duration = Duration::from_millis(200);
 const RESTART_AFTER_MAX: Duration = Duration::from_secs(10);
 /// A child that ran this long is healthy again: its next crash is restarted at once.
-const HEALTHY_AFTER: Duration = Duration::from_secs(60);
+const HEALTHY_AFTER: Duration = Duration::from_mins(1);
 const ASK_AGAIN_AFTER: Duration = Duration::from_millis(50);
 
 /// How one child is started and stopped.

@@ -28,7 +28,7 @@ impl Binaries {
             Some(_) => None,
             None => Some(postgres_binaries(&data(home))?),
         };
-        let redis = match args.node.redis_url()? {
+        let redis = match args.data_plane.redis_url()? {
             Some(_) => None,
             None => Some(redis_binary()?),
         };

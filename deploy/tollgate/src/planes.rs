@@ -1,0 +1,107 @@
+//! Settings to what each plane takes, and running one of them until it is told to stop.
+
+use crate::cli::ControlPlaneArgs;
+use crate::settings::{Common, ControlPlane};
+use anyhow::{Context, Result};
+use control_plane::config::Signup;
+use std::net::{SocketAddr, ToSocketAddrs};
+use std::path::PathBuf;
+use std::process::ExitCode;
+use tokio::signal::unix::{SignalKind, signal};
+use tracing_subscriber::EnvFilter;
+
+const POSTGRES_PORT: u16 = 5432;
+
+pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
+    end_with_parent(args.with_parent)?;
+    start_logging(&args.common)?;
+    let config = control_plane_config(&args.common, &args.control_plane)?;
+    let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        control_plane::run(config, stop).await.context("the control plane ended")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn control_plane_config(
+    common: &Common,
+    settings: &ControlPlane,
+) -> Result<control_plane::Config> {
+    let database_url = settings.database.required_url()?;
+    let listeners = [settings.http_listen, settings.admin_listen, settings.grpc_listen];
+    let mut egress_refuse = common.egress_refuse.clone();
+    egress_refuse.extend(listeners);
+    egress_refuse.extend(database_addresses(&database_url)?);
+    Ok(control_plane::Config {
+        http_listen: settings.http_listen,
+        admin_listen: settings.admin_listen,
+        grpc_listen: settings.grpc_listen,
+        grpc_names: settings.grpc_names.clone(),
+        public_url: settings
+            .public_url
+            .clone()
+            .unwrap_or_else(|| format!("http://{}", settings.http_listen)),
+        database_url,
+        master_key_file: settings
+            .master_key_file
+            .clone()
+            .unwrap_or_else(|| home(common).join("master.key")),
+        signup: match settings.signup.as_deref() {
+            Some("open") => Signup::Open,
+            Some("closed") => Signup::Closed,
+            _ => Signup::Invite,
+        },
+        endpoint_template: settings
+            .endpoint_template
+            .clone()
+            .unwrap_or_else(|| format!("http://{{apiId}}.{}:9080", common.zone)),
+        path_endpoint_template: settings.path_endpoint_template.clone(),
+        egress_allow: common.egress_allow.clone(),
+        egress_refuse,
+        database_connections_max: settings.database_connections_max,
+    })
+}
+
+fn home(common: &Common) -> PathBuf {
+    common.home.clone().unwrap_or_else(|| PathBuf::from("var"))
+}
+
+/// Where the database listens, if it does so on TCP: no tenant's backend may be there.
+fn database_addresses(url: &str) -> Result<Vec<SocketAddr>> {
+    let url: url::Url = url.parse().context("DATABASE_URL is not a PostgreSQL URL")?;
+    let on_socket = url.query_pairs().any(|(name, value)| name == "host" && value.starts_with('/'));
+    let Some(host) = url.host_str().filter(|_| !on_socket) else { return Ok(Vec::new()) };
+    let address = (host.trim_matches(['[', ']']), url.port().unwrap_or(POSTGRES_PORT));
+    // A name that does not resolve now is the database driver's error to report, with its own words.
+    Ok(address.to_socket_addrs().map(Iterator::collect).unwrap_or_default())
+}
+
+/// JSON lines on standard output, a line an event.
+fn start_logging(common: &Common) -> Result<()> {
+    let filter = EnvFilter::try_new(&common.log)
+        .with_context(|| format!("TOLLGATE_LOG cannot be `{}`", common.log))?;
+    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
+    Ok(())
+}
+
+/// Completes at SIGTERM or SIGINT: finish what is in progress, then end.
+fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let (mut terminate, mut interrupt) =
+        (signal(SignalKind::terminate())?, signal(SignalKind::interrupt())?);
+    Ok(async move {
+        tokio::select! {
+            _ = terminate.recv() => {}
+            _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// A child of `up` ends when `up` is killed: nobody would restart or stop it any more.
+fn end_with_parent(wanted: bool) -> Result<()> {
+    if wanted {
+        rustix::process::set_parent_process_death_signal(Some(rustix::process::Signal::TERM))
+            .context("cannot bind this process to its parent")?;
+    }
+    Ok(())
+}
