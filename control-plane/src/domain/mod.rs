@@ -1,4 +1,5 @@
 //! The nouns: each type, its rules, and its operations. A face translates; it decides nothing.
 
 pub mod audit;
+pub mod page;
 pub mod session;

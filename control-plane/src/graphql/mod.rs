@@ -6,6 +6,7 @@ use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
 use crate::error::{Error, Result};
 
+pub mod connection;
 pub mod error;
 pub mod viewer;
 

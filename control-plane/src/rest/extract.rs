@@ -30,21 +30,43 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 }
 
 fn refuse(rejection: &JsonRejection) -> Error {
-    let text = rejection.body_text();
-    let reason = text.split_once(": ").map_or(text.as_str(), |(_, reason)| reason);
-    // serde names the field in backticks, or axum gives the path before the reason.
-    let field = match rejection {
-        JsonRejection::JsonDataError(_) => match reason.split_once(": ") {
-            Some((path, _))
-                if path.chars().all(|c| c.is_ascii_alphanumeric() || "._[]".contains(c)) =>
-            {
-                path
-            }
-            _ => reason.split('`').nth(1).unwrap_or_default(),
-        },
-        _ => "",
+    match rejection {
+        JsonRejection::JsonDataError(_) => name_field(&rejection.body_text()),
+        _ => Error::bad_request("", reason(&rejection.body_text())),
+    }
+}
+
+/// Axum's text is a sentence, then where in the document where it knows, then serde's reason.
+fn reason(text: &str) -> &str {
+    text.split_once(": ").map_or(text, |(_, reason)| reason)
+}
+
+/// An error about the field that axum gives the path of, or that serde names in backticks.
+fn name_field(text: &str) -> Error {
+    let reason = reason(text);
+    let field = match reason.split_once(": ") {
+        Some((path, _))
+            if path.chars().all(|c| c.is_ascii_alphanumeric() || "._[]".contains(c)) =>
+        {
+            path
+        }
+        _ => reason.split('`').nth(1).unwrap_or_default(),
     };
     Error::bad_request(field, reason)
+}
+
+/// A query string. Unknown parameters are refused where its type says `deny_unknown_fields`.
+pub struct Query<T>(pub T);
+
+impl<T: DeserializeOwned, S: Send + Sync> FromRequestParts<S> for Query<T> {
+    type Rejection = Error;
+
+    async fn from_request_parts(parts: &mut Parts, _: &S) -> Result<Self> {
+        match axum::extract::Query::<T>::try_from_uri(&parts.uri) {
+            Ok(axum::extract::Query(query)) => Ok(Self(query)),
+            Err(rejection) => Err(name_field(&rejection.body_text())),
+        }
+    }
 }
 
 /// The origin of a request, for the audit log.
@@ -99,6 +121,32 @@ impl FromRequestParts<App> for Operator {
         match caller(app, parts).await? {
             Caller::Operator(operator) => Ok(operator),
             Caller::Member(_) => Err(Error::Forbidden("only the operator may do this")),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::rest::page::PageQuery;
+
+    fn query(text: &str) -> Result<PageQuery> {
+        let uri = format!("/v1/members{text}").parse().unwrap();
+        axum::extract::Query::try_from_uri(&uri)
+            .map(|axum::extract::Query(query)| query)
+            .map_err(|rejection| name_field(&rejection.body_text()))
+    }
+
+    #[test]
+    fn a_wrong_query_parameter_is_named() {
+        assert_eq!(query("?limit=7").unwrap().limit, Some(7));
+        for (wrong, param) in [
+            ("?limit=x", "limit"),
+            ("?limit=-1", "limit"),
+            ("?limit=1&limit=2", "limit"),
+            ("?page=2", "page"),
+        ] {
+            assert_eq!(query(wrong).unwrap_err().param(), Some(param), "{wrong}");
         }
     }
 }

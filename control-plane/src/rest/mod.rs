@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::graphql::{self, GatewaySchema, Identity};
 
 pub mod extract;
+pub mod page;
 pub mod problem;
 pub mod request_id;
 

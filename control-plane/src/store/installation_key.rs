@@ -24,12 +24,12 @@ pub async fn get_or_make(
     if let Some(key) = get(tx, master, name).await? {
         return Ok(key);
     }
-    let made = make()?;
+    let fresh = make()?;
     sqlx::query!(
         "insert into installation_key (name, public, private) values ($1, $2, $3) on conflict do nothing",
         name,
-        made.public,
-        master.wrap(&context(name), &made.private),
+        fresh.public,
+        master.wrap(&context(name), &fresh.private),
     )
     .execute(&mut **tx)
     .await?;
