@@ -17,6 +17,7 @@ pub mod error;
 pub mod graphql;
 pub mod ids;
 pub mod rest;
+pub mod snapshot;
 pub mod store;
 #[cfg(test)]
 pub(crate) mod testing;

@@ -4,5 +4,6 @@ pub mod audit;
 pub mod cell;
 pub mod installation_key;
 pub mod member;
+pub mod snapshot;
 pub mod tenant;
 pub mod user;

@@ -1,0 +1,271 @@
+//! Rows to messages. One noun is one message, read whole from its rows inside the transaction that changed
+//! them, so that what nodes are sent is what was committed:
+//!
+//! ```ignore
+//! tx.upsert(compile::usage_plan(&mut tx, actor.tenant, plan.id).await?);
+//! tx.commit().await?;
+//! ```
+
+use prost::Message;
+use proto::config::v1::{
+    ApiKey, ApiStage, Deployment, Quota, QuotaPeriod, Resource, Stage, Tenant, Throttle, UsagePlan,
+    resource::Kind,
+};
+
+use crate::access::sealed::WrappingKey;
+use crate::app::Tx;
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
+use crate::store::snapshot::{self as rows, Scope};
+
+/// All that the nodes of `cell` hold. The caller's transaction must read one moment (`repeatable read`, with
+/// the cell's version read inside it), or the version would not say what is in here.
+pub async fn load_cell(tx: &mut Tx, master: &WrappingKey, cell: &str) -> Result<Vec<Resource>> {
+    let mut resources = Vec::new();
+    for row in rows::tenants(tx, Scope::Cell(cell)).await? {
+        resources.push(tenant_message(master, row)?);
+    }
+    for row in rows::deployments(tx, Scope::Cell(cell)).await? {
+        resources.push(deployment_message(row)?);
+    }
+    for row in rows::stages(tx, Scope::Cell(cell)).await? {
+        resources.push(stage_message(row)?);
+    }
+    for row in rows::usage_plans(tx, Scope::Cell(cell)).await? {
+        resources.push(usage_plan_message(row)?);
+    }
+    for row in rows::api_keys(tx, Scope::Cell(cell)).await? {
+        resources.push(api_key_message(row)?);
+    }
+    Ok(resources)
+}
+
+pub async fn tenant(tx: &mut Tx, master: &WrappingKey, id: TenantId) -> Result<Resource> {
+    tenant_message(master, only("tenant", rows::tenants(tx, Scope::One(id, ())).await?)?)
+}
+
+pub async fn deployment(tx: &mut Tx, tenant: TenantId, id: DeploymentId) -> Result<Resource> {
+    deployment_message(only("deployment", rows::deployments(tx, Scope::One(tenant, id)).await?)?)
+}
+
+pub async fn stage(tx: &mut Tx, tenant: TenantId, api: ApiId, name: &str) -> Result<Resource> {
+    stage_message(only("stage", rows::stages(tx, Scope::One(tenant, (api, name))).await?)?)
+}
+
+pub async fn usage_plan(tx: &mut Tx, tenant: TenantId, id: UsagePlanId) -> Result<Resource> {
+    usage_plan_message(only("usage plan", rows::usage_plans(tx, Scope::One(tenant, id)).await?)?)
+}
+
+pub async fn api_key(tx: &mut Tx, tenant: TenantId, id: ApiKeyId) -> Result<Resource> {
+    api_key_message(only("api key", rows::api_keys(tx, Scope::One(tenant, id)).await?)?)
+}
+
+fn only<T>(what: &'static str, mut rows: Vec<T>) -> Result<T> {
+    rows.pop().ok_or(Error::NotFound(what))
+}
+
+fn tenant_message(master: &WrappingKey, row: rows::TenantRow) -> Result<Resource> {
+    let id = row.id;
+    let data_key = master.unwrap_key(&format!("tenant:{id}:data_key"), &row.data_key)?;
+    let pepper = data_key.unwrap(&format!("tenant:{id}:key_pepper"), &row.key_pepper)?;
+    Ok(Kind::Tenant(Tenant {
+        id: id.to_string(),
+        suspended: row.status != "active",
+        key_pepper: pepper.to_vec(),
+        egress_allow: row.egress_allow,
+    })
+    .into())
+}
+
+fn deployment_message(row: rows::DeploymentRow) -> Result<Resource> {
+    let document = Deployment::decode(row.document.as_slice())
+        .map_err(|cause| Error::corrupt("deployment", cause))?;
+    Ok(Kind::Deployment(Deployment { id: row.id, ..document }).into())
+}
+
+fn stage_message(row: rows::StageRow) -> Result<Resource> {
+    let restrictions = [
+        ("clientCertificateId", !row.client_certificate_id.is_empty()),
+        ("webAclArn", !row.web_acl_arn.is_empty()),
+        ("methodSettings", row.method_settings.as_object().is_none_or(|set| !set.is_empty())),
+    ];
+    Ok(Kind::Stage(Stage {
+        api_id: row.api_id,
+        tenant_id: row.tenant_id.to_string(),
+        name: row.name,
+        deployment_id: row.deployment_id.unwrap_or_default(),
+        variables: serde_json::from_value(row.variables)
+            .map_err(|cause| Error::corrupt("stage variables", cause))?,
+        throttle: throttle(row.throttle_rate_limit, row.throttle_burst_limit)?,
+        rate_limit_headers: row.rate_limit_headers.unwrap_or(row.dialect == "native"),
+        restrictions: restrictions
+            .into_iter()
+            .filter(|(_, set)| *set)
+            .map(|(field, _)| field.to_owned())
+            .collect(),
+    })
+    .into())
+}
+
+fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
+    let quota = match (row.quota_limit, row.quota_period.as_deref()) {
+        (Some(limit), Some(period)) => Some(Quota {
+            limit: u64::try_from(limit).map_err(|cause| Error::corrupt("quota", cause))?,
+            period: match period {
+                "DAY" => QuotaPeriod::Day,
+                "WEEK" => QuotaPeriod::Week,
+                "MONTH" => QuotaPeriod::Month,
+                unknown => return Err(Error::corrupt("quota period", unknown)),
+            }
+            .into(),
+        }),
+        _ => None,
+    };
+    let api_stages = row.stages.0.into_iter().map(|stage| {
+        let route_throttles = stage.route_throttles.into_iter().map(|(route, row)| {
+            let burst_limit = burst(row.burst_limit)?;
+            Ok((route, Throttle { rate_limit: row.rate_limit, burst_limit }))
+        });
+        Ok(ApiStage {
+            api_id: stage.api_id,
+            stage: stage.stage_name,
+            route_throttles: route_throttles.collect::<Result<_>>()?,
+        })
+    });
+    Ok(Kind::UsagePlan(UsagePlan {
+        id: row.id,
+        tenant_id: row.tenant_id.to_string(),
+        name: row.name,
+        throttle: throttle(row.throttle_rate_limit, row.throttle_burst_limit)?,
+        quota,
+        api_stages: api_stages.collect::<Result<_>>()?,
+    })
+    .into())
+}
+
+fn api_key_message(row: rows::ApiKeyRow) -> Result<Resource> {
+    let expires_at_ms = row.expires_at.map_or(0, |time| time.timestamp_millis());
+    Ok(Kind::ApiKey(ApiKey {
+        id: row.id,
+        tenant_id: row.tenant_id.to_string(),
+        digest: row.digest,
+        enabled: row.enabled,
+        test: row.mode == "test",
+        usage_plan_ids: row.usage_plan_ids,
+        consumer_id: row.consumer_id.map(|id| id.to_string()).unwrap_or_default(),
+        expires_at_ms: u64::try_from(expires_at_ms)
+            .map_err(|cause| Error::corrupt("API key expiry", cause))?,
+    })
+    .into())
+}
+
+fn throttle(rate_limit: Option<f64>, burst_limit: Option<i32>) -> Result<Option<Throttle>> {
+    let (Some(rate_limit), Some(limit)) = (rate_limit, burst_limit) else { return Ok(None) };
+    Ok(Some(Throttle { rate_limit, burst_limit: burst(limit)? }))
+}
+
+fn burst(limit: i32) -> Result<u32> {
+    u32::try_from(limit).map_err(|cause| Error::corrupt("burst limit", cause))
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::config::v1::resource_name::Kind as Name;
+    use sqlx::{AssertSqlSafe, PgPool};
+
+    use super::*;
+    use crate::app::Job;
+    use crate::testing;
+
+    /// A tenant with one of everything, and a deployment that no stage points at.
+    async fn seed(db: &PgPool, tenant: TenantId, mark: &str) {
+        let document = Deployment { routes: Vec::new(), ..Deployment::default() }.encode_to_vec();
+        let rows = format!(
+            "insert into api (id, tenant_id, name, protocol, dialect)
+                 values ('api0000{mark}', '{tenant}', 'pets', 'HTTP', 'native');
+             insert into deployment (id, tenant_id, api_id, document, digest) values
+                 ('old0000{mark}', '{tenant}', 'api0000{mark}', '\\x{document}', ''),
+                 ('new0000{mark}', '{tenant}', 'api0000{mark}', '\\x{document}', '');
+             insert into stage (tenant_id, api_id, name, deployment_id, variables, web_acl_arn)
+                 values ('{tenant}', 'api0000{mark}', 'prod', 'new0000{mark}', '{{\"a\": \"b\"}}', 'arn:x');
+             insert into usage_plan
+                 (id, tenant_id, name, throttle_rate_limit, throttle_burst_limit, quota_limit, quota_period)
+                 values ('plan000{mark}', '{tenant}', 'gold', 1.5, 3, 100, 'WEEK');
+             insert into usage_plan_stage values
+                 ('{tenant}', 'plan000{mark}', 'api0000{mark}', 'prod',
+                  '{{\"/pets/GET\": {{\"rateLimit\": 2, \"burstLimit\": 4}}}}');
+             insert into api_key (id, tenant_id, digest, hint, mode, expires_at)
+                 values ('key0000{mark}', '{tenant}', '\\x01', 'abcd', 'test', 'epoch');
+             insert into usage_plan_key (tenant_id, usage_plan_id, api_key_id)
+                 values ('{tenant}', 'plan000{mark}', 'key0000{mark}');",
+            document = hex::encode(document),
+        );
+        sqlx::raw_sql(AssertSqlSafe(rows)).execute(db).await.unwrap();
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_cell_is_every_noun_of_its_tenants_and_each_deployment_in_use(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (alice, elsewhere) = (testing::owner(&app).await, testing::owner(&app).await);
+        seed(&db, alice.tenant, "aaa").await;
+        seed(&db, elsewhere.tenant, "bbb").await;
+        sqlx::raw_sql("insert into cell (id) values ('far')").execute(&db).await.unwrap();
+        sqlx::query("update tenant set cell_id = 'far' where id = $1")
+            .bind(elsewhere.tenant.0)
+            .execute(&db)
+            .await
+            .unwrap();
+
+        let mut tx = app.system(Job::Publisher).await.unwrap();
+        let cell = load_cell(&mut tx, &app.master, "default").await.unwrap();
+
+        let mut tx = app.begin(&alice).await.unwrap();
+        let api: ApiId = "api0000aaa".parse().unwrap();
+        let one_by_one = vec![
+            tenant(&mut tx, &app.master, alice.tenant).await.unwrap(),
+            deployment(&mut tx, alice.tenant, "new0000aaa".parse().unwrap()).await.unwrap(),
+            stage(&mut tx, alice.tenant, api, "prod").await.unwrap(),
+            usage_plan(&mut tx, alice.tenant, "plan000aaa".parse().unwrap()).await.unwrap(),
+            api_key(&mut tx, alice.tenant, "key0000aaa".parse().unwrap()).await.unwrap(),
+        ];
+        assert_eq!(cell, one_by_one);
+        let names: Vec<Name> =
+            cell.iter().map(|resource| resource.kind.as_ref().unwrap().name()).collect();
+        assert_eq!(names[0], Name::TenantId(alice.tenant.to_string()));
+        assert_eq!(names[1], Name::DeploymentId("new0000aaa".to_owned()));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_message_carries_the_whole_noun(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        seed(&db, alice.tenant, "aaa").await;
+        let mut tx = app.begin(&alice).await.unwrap();
+
+        let Some(Kind::Tenant(tenant)) =
+            super::tenant(&mut tx, &app.master, alice.tenant).await.unwrap().kind
+        else {
+            panic!("not a tenant");
+        };
+        assert_eq!((tenant.suspended, tenant.key_pepper.len()), (false, 32));
+
+        let stage = stage(&mut tx, alice.tenant, "api0000aaa".parse().unwrap(), "prod").await;
+        let Some(Kind::Stage(stage)) = stage.unwrap().kind else { panic!("not a stage") };
+        assert_eq!(stage.deployment_id, "new0000aaa");
+        assert_eq!(stage.variables["a"], "b");
+        assert!(stage.rate_limit_headers, "native sends them unless told otherwise");
+        assert_eq!(stage.restrictions, ["webAclArn"]);
+
+        let plan = usage_plan(&mut tx, alice.tenant, "plan000aaa".parse().unwrap()).await.unwrap();
+        let Some(Kind::UsagePlan(plan)) = plan.kind else { panic!("not a plan") };
+        assert_eq!(plan.throttle, Some(Throttle { rate_limit: 1.5, burst_limit: 3 }));
+        assert_eq!(plan.quota, Some(Quota { limit: 100, period: QuotaPeriod::Week.into() }));
+        let route_throttle = plan.api_stages[0].route_throttles["/pets/GET"];
+        assert_eq!(route_throttle, Throttle { rate_limit: 2.0, burst_limit: 4 });
+
+        let key = api_key(&mut tx, alice.tenant, "key0000aaa".parse().unwrap()).await.unwrap();
+        let Some(Kind::ApiKey(key)) = key.kind else { panic!("not a key") };
+        assert_eq!((key.test, key.enabled), (true, true));
+        assert_eq!(key.usage_plan_ids, ["plan000aaa"]);
+    }
+}

@@ -1,0 +1,3 @@
+//! Rows to the messages that nodes are sent.
+
+pub mod compile;
