@@ -158,9 +158,49 @@ uuid_id! {
     PriceId
 }
 
+/// A stage is named within its Api: `{apiId}/{name}`.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct StageId {
+    pub api: ApiId,
+    /// `$default` or 1–128 of `[A-Za-z0-9_-]`.
+    pub name: String,
+}
+
+impl FromStr for StageId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let (api, name) = text.split_once('/').ok_or(InvalidId)?;
+        let letters = |byte| matches!(byte, b'A'..=b'Z' | b'a'..=b'z' | b'0'..=b'9' | b'_' | b'-');
+        let fits = matches!(name.len(), 1..=128) && name.bytes().all(letters);
+        if !fits && name != "$default" {
+            return Err(InvalidId);
+        }
+        Ok(Self { api: api.parse()?, name: name.to_owned() })
+    }
+}
+
+impl fmt::Display for StageId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "{}/{}", self.api, self.name)
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_stage_is_named_within_its_api() {
+        for right in ["abc123xyz0/prod", "abc123xyz0/$default", "abc123xyz0/a_B-9"] {
+            assert_eq!(right.parse::<StageId>().unwrap().to_string(), right);
+        }
+        for wrong in
+            ["", "prod", "abc123xyz0", "abc123xyz0/", "abc123xyz0/a/b", "abc/prod", "abc123xyz0/$x"]
+        {
+            assert!(wrong.parse::<StageId>().is_err(), "{wrong}");
+        }
+    }
 
     #[test]
     fn a_short_id_is_ten_of_its_alphabet() {

@@ -1,5 +1,7 @@
 //! The nouns: each type, its rules, and its operations. A face translates; it decides nothing.
 
 pub mod audit;
+pub mod consumer;
 pub mod page;
 pub mod session;
+pub mod text;

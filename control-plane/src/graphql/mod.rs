@@ -7,12 +7,15 @@ use crate::app::App;
 use crate::error::{Error, Result};
 
 pub mod connection;
+pub mod consumer;
 pub mod error;
+pub mod loader;
+pub mod node;
 pub mod viewer;
 
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]
-pub struct Query(viewer::ViewerQuery);
+pub struct Query(viewer::ViewerQuery, node::NodeQuery);
 
 /// Every change. Each noun brings its own part.
 #[derive(MergedObject, Default)]

@@ -8,6 +8,7 @@ use axum::routing::post;
 use axum::{middleware, response};
 use utoipa_axum::router::OpenApiRouter;
 
+use crate::access::actor::Caller;
 use crate::app::App;
 use crate::error::Error;
 use crate::graphql::{self, GatewaySchema, Identity};
@@ -52,7 +53,11 @@ async fn answer_graphql(
         }
         Err(error) => return error.into_response(),
     };
-    let answer = schema.execute(body.0.data(identity)).await;
+    let mut request = body.0;
+    if let Identity::Known(Caller::Member(actor)) = &identity {
+        request = request.data(graphql::loader::batches(&app, actor));
+    }
+    let answer = schema.execute(request.data(identity)).await;
     let headers: HeaderMap = answer.http_headers.clone();
     (headers, response::Json(answer)).into_response()
 }

@@ -2,6 +2,7 @@
 
 pub mod audit;
 pub mod cell;
+pub mod consumer;
 pub mod installation_key;
 pub mod member;
 pub mod snapshot;

@@ -1,0 +1,36 @@
+//! Children in batches: a list's items ask one by one, PostgreSQL is asked once.
+//!
+//! Each noun implements [`async_graphql::dataloader::Loader`] of its id for [`Batches`], in its own file; a
+//! resolver then says `loader::one(ctx, id)`. What is not the caller's is simply absent.
+
+use std::hash::Hash;
+use std::sync::Arc;
+
+use async_graphql::Context;
+use async_graphql::dataloader::{DataLoader, Loader};
+
+use crate::access::actor::Actor;
+use crate::app::App;
+use crate::error::{Error, Result};
+
+/// What every batch needs. Errors are shared by all who wait for the batch.
+pub struct Batches {
+    pub app: App,
+    pub actor: Actor,
+}
+
+/// One request's batches; the HTTP handler makes one for each member's request.
+pub fn batches(app: &App, actor: &Actor) -> DataLoader<Batches> {
+    DataLoader::new(Batches { app: app.clone(), actor: actor.clone() }, tokio::spawn)
+}
+
+/// The noun with this key, if it is in the caller's tenant.
+pub async fn one<K>(ctx: &Context<'_>, key: K) -> Result<Option<<Batches as Loader<K>>::Value>>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Batches: Loader<K, Error = Arc<Error>>,
+{
+    // Without a member there are no batches; this says why.
+    super::caller(ctx)?;
+    ctx.data_unchecked::<DataLoader<Batches>>().load_one(key).await.map_err(Error::internal)
+}

@@ -1,0 +1,208 @@
+//! Opaque global ids, and the two questions that take one of any noun.
+
+use std::fmt::Display;
+use std::str::FromStr;
+
+use async_graphql::{Context, ID, Interface, Object};
+use base64::Engine;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use futures_util::future;
+
+use crate::error::{Error, Result};
+use crate::graphql::consumer::Consumer;
+use crate::graphql::loader;
+use crate::ids::ConsumerId;
+
+/// How many ids `nodes` takes at once.
+pub const NODES_MAX: usize = 100;
+
+/// Anything with a global id; the object's `id` must be `pub`.
+#[derive(Interface)]
+#[graphql(field(name = "id", ty = "ID"))]
+pub enum Node {
+    Consumer(Consumer),
+}
+
+/// The nouns that have global ids. To the caller an id is opaque: the kind and the plain id in base64url.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kind {
+    Api,
+    ApiKey,
+    AuditEntry,
+    Consumer,
+    Deployment,
+    Integration,
+    /// Its plain id is its user's.
+    Member,
+    Route,
+    Stage,
+    Tenant,
+    UsagePlan,
+    User,
+}
+
+impl Kind {
+    const ALL: [Self; 12] = [
+        Self::Api,
+        Self::ApiKey,
+        Self::AuditEntry,
+        Self::Consumer,
+        Self::Deployment,
+        Self::Integration,
+        Self::Member,
+        Self::Route,
+        Self::Stage,
+        Self::Tenant,
+        Self::UsagePlan,
+        Self::User,
+    ];
+
+    /// The global id of this kind's `plain` id.
+    pub fn id(self, plain: impl Display) -> ID {
+        ID(URL_SAFE_NO_PAD.encode(format!("{}:{plain}", self.tag())))
+    }
+
+    /// The plain id inside an argument. `param` names the argument if it is no global id at all; one of
+    /// another kind is an id of nothing of this kind.
+    pub fn parse<Id: FromStr>(self, id: &ID, param: &str) -> Result<Id> {
+        let (kind, plain) = open(id, param)?;
+        if kind != self {
+            return Err(Error::NotFound(self.noun()));
+        }
+        plain.parse().map_err(|_| not_an_id(param))
+    }
+
+    /// The plain ids inside a list argument.
+    pub fn parse_all<Id: FromStr>(self, ids: &[ID], param: &str) -> Result<Vec<Id>> {
+        let parse = |(at, id)| self.parse(id, &format!("{param}[{at}]"));
+        ids.iter().enumerate().map(parse).collect()
+    }
+
+    /// As errors call it.
+    pub fn noun(self) -> &'static str {
+        match self {
+            Self::Api => "api",
+            Self::ApiKey => "api key",
+            Self::AuditEntry => "audit entry",
+            Self::Consumer => "consumer",
+            Self::Deployment => "deployment",
+            Self::Integration => "integration",
+            Self::Member => "member",
+            Self::Route => "route",
+            Self::Stage => "stage",
+            Self::Tenant => "tenant",
+            Self::UsagePlan => "usage plan",
+            Self::User => "user",
+        }
+    }
+
+    /// Inside global ids. Clients keep ids, so a tag never changes.
+    fn tag(self) -> &'static str {
+        match self {
+            Self::Api => "Api",
+            Self::ApiKey => "ApiKey",
+            Self::AuditEntry => "AuditEntry",
+            Self::Consumer => "Consumer",
+            Self::Deployment => "Deployment",
+            Self::Integration => "Integration",
+            Self::Member => "Member",
+            Self::Route => "Route",
+            Self::Stage => "Stage",
+            Self::Tenant => "Tenant",
+            Self::UsagePlan => "UsagePlan",
+            Self::User => "User",
+        }
+    }
+}
+
+fn open(id: &ID, param: &str) -> Result<(Kind, String)> {
+    let bytes = URL_SAFE_NO_PAD.decode(id.as_bytes()).map_err(|_| not_an_id(param))?;
+    let text = String::from_utf8(bytes).map_err(|_| not_an_id(param))?;
+    let (tag, plain) = text.split_once(':').ok_or_else(|| not_an_id(param))?;
+    let kind = Kind::ALL.into_iter().find(|kind| kind.tag() == tag);
+    Ok((kind.ok_or_else(|| not_an_id(param))?, plain.to_owned()))
+}
+
+fn not_an_id(param: &str) -> Error {
+    Error::bad_request(param, "is not an id that this API gave")
+}
+
+#[derive(Default)]
+pub struct NodeQuery;
+
+#[Object]
+impl NodeQuery {
+    /// Whatever has this id; null where there is nothing, or nothing of the caller's.
+    async fn node(&self, ctx: &Context<'_>, id: ID) -> async_graphql::Result<Option<Node>> {
+        Ok(find(ctx, &id, "id").await?)
+    }
+
+    /// The same for at most 100 ids, in their order.
+    async fn nodes(
+        &self,
+        ctx: &Context<'_>,
+        ids: Vec<ID>,
+    ) -> async_graphql::Result<Vec<Option<Node>>> {
+        if ids.len() > NODES_MAX {
+            let most = format!("takes at most {NODES_MAX} ids at once");
+            return Err(Error::bad_request("ids", most).into());
+        }
+        let found =
+            ids.iter().enumerate().map(async |(at, id)| find(ctx, id, &format!("ids[{at}]")).await);
+        Ok(future::try_join_all(found).await?)
+    }
+}
+
+/// Each noun's loader, by the kind of the id.
+async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
+    super::caller(ctx)?;
+    let (kind, _) = open(id, param)?;
+    Ok(match kind {
+        Kind::Consumer => {
+            let id: ConsumerId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Consumer(noun.into()))
+        }
+        _ => None,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::ids::{ApiId, UsagePlanId};
+
+    #[test]
+    fn a_global_id_opens_only_as_its_own_kind() {
+        let id = Kind::UsagePlan.id("abc123xyz0");
+
+        let plain: UsagePlanId = Kind::UsagePlan.parse(&id, "id").unwrap();
+        let other = Kind::Api.parse::<ApiId>(&id, "apiId").unwrap_err();
+
+        assert_eq!(plain.as_str(), "abc123xyz0");
+        assert!(matches!(other, Error::NotFound("api")), "{other:?}");
+    }
+
+    #[test]
+    fn every_kind_has_a_tag_of_its_own() {
+        for kind in Kind::ALL {
+            let (opened, plain) = open(&kind.id("x"), "id").unwrap();
+            assert_eq!((opened, plain.as_str()), (kind, "x"));
+        }
+    }
+
+    #[test]
+    fn what_is_no_global_id_is_refused_by_its_argument() {
+        let good = Kind::UsagePlan.id("abc123xyz0");
+        let padded = format!("{}=", *good);
+        let unknown = URL_SAFE_NO_PAD.encode("Gadget:abc123xyz0");
+        let wrong_plain = URL_SAFE_NO_PAD.encode("UsagePlan:../../etc");
+        for wrong in ["", "abc123xyz0", "§", padded.as_str(), &unknown, &wrong_plain, &good[..9]] {
+            let error = Kind::UsagePlan.parse::<UsagePlanId>(&ID(wrong.to_owned()), "input.id");
+            let error = error.unwrap_err();
+            assert_eq!((error.code(), error.param()), ("bad_request", Some("input.id")), "{wrong}");
+        }
+        let many = [good, ID("no".to_owned())];
+        let error = Kind::UsagePlan.parse_all::<UsagePlanId>(&many, "ids").unwrap_err();
+        assert_eq!(error.param(), Some("ids[1]"));
+    }
+}
