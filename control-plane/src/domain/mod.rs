@@ -5,3 +5,4 @@ pub mod consumer;
 pub mod page;
 pub mod session;
 pub mod text;
+pub mod throttle;

@@ -8,9 +8,11 @@ use crate::error::{Error, Result};
 
 pub mod connection;
 pub mod consumer;
+pub mod delete;
 pub mod error;
 pub mod loader;
 pub mod node;
+pub mod throttle;
 pub mod viewer;
 
 /// Every question. Each noun brings its own part.

@@ -1,0 +1,33 @@
+//! Throttles, as stages and usage plans carry them.
+
+use async_graphql::{InputObject, SimpleObject};
+
+use crate::domain;
+
+/// A token bucket: `rateLimit` requests a second in the long run, `burstLimit` at once.
+#[derive(Clone, Copy, SimpleObject)]
+pub struct Throttle {
+    rate_limit: f64,
+    burst_limit: i32,
+}
+
+impl From<domain::throttle::Throttle> for Throttle {
+    fn from(throttle: domain::throttle::Throttle) -> Self {
+        Self { rate_limit: throttle.rate_limit, burst_limit: throttle.burst_limit }
+    }
+}
+
+#[derive(Clone, Copy, InputObject)]
+pub struct ThrottleInput {
+    /// Requests a second, above 0.
+    rate_limit: f64,
+    /// From 1.
+    burst_limit: i32,
+}
+
+/// Unchecked; the domain's operation checks it.
+impl From<ThrottleInput> for domain::throttle::Throttle {
+    fn from(input: ThrottleInput) -> Self {
+        Self { rate_limit: input.rate_limit, burst_limit: input.burst_limit }
+    }
+}
