@@ -1,1 +1,17 @@
-//! data-plane/plan
+//! What tenants write about routes, parsed and checked: the control plane refuses by it what a node could not
+//! serve, and a node serves by it. No I/O.
+//!
+//! - [`RouteKey`]: a method and a path as they are written; what is wrong with them is said in words.
+//! - [`path`]: a request's path: what spelling is accepted, and how it is decoded.
+//! - [`Router`]: which route a request is for, by the precedence of AWS's HTTP or REST APIs.
+//! - [`UriTemplate`]: where an integration points, with the parameters and stage variables it takes.
+#![forbid(unsafe_code)]
+
+pub mod path;
+mod route;
+mod router;
+mod uri;
+
+pub use route::{MethodMatch, RouteError, RouteKey, RoutePath, Segment};
+pub use router::{BuildError, Found, Precedence, Router, TrailingSlash};
+pub use uri::{BoundUri, TemplateError, UriTemplate};
