@@ -15,6 +15,7 @@ use crate::graphql::{self, GatewaySchema, Identity};
 
 pub mod extract;
 pub mod page;
+pub mod patch;
 pub mod problem;
 pub mod request_id;
 
