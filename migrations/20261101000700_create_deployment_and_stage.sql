@@ -6,6 +6,7 @@ create table deployment (
     description text not null default '' check (char_length(description) <= 1024),
     document bytea not null,                   -- tollgate.config.v1.Deployment without its id
     digest bytea not null,                     -- SHA-256 of document: the same draft has the same digest
+    version bigint,                            -- the cell's version that last brought it to nodes; null: none did
     created_by uuid references user_account (id),
     created_at timestamptz not null default now(),
     unique (tenant_id, api_id, id),

@@ -3,6 +3,7 @@
 pub mod audit;
 pub mod consumer;
 pub mod page;
+pub mod patch;
 pub mod session;
 pub mod text;
 pub mod throttle;
