@@ -1,0 +1,37 @@
+import { QueryClient, queryOptions } from "@tanstack/react-query";
+import { request } from "./client";
+import { RequestError } from "./errors";
+import type { TypedDocumentString } from "./generated/graphql";
+import { SignedOut } from "./session";
+
+export const queryClient = new QueryClient({
+  defaultOptions: {
+    queries: {
+      staleTime: 5_000,
+      // Only what may pass by itself is tried again.
+      retry: (failures, error) =>
+        failures < 2 && error instanceof RequestError && ["unreachable", "internal"].includes(error.code),
+    },
+    mutations: { retry: false },
+  },
+});
+
+/** A query by its document and variables; pages share the answer when both are the same. */
+export function query<R, V>(
+  document: TypedDocumentString<R, V>,
+  ...variables: V extends Record<string, never> ? [] : [variables: V]
+) {
+  return queryOptions<R>({
+    queryKey: [document.toString(), ...variables],
+    queryFn: () => request(document, ...variables),
+  });
+}
+
+/** After a write: what is on screen is asked again, the rest when it is next shown. */
+export function refreshAll() {
+  return queryClient.invalidateQueries();
+}
+
+export function isSignedOut(error: unknown): boolean {
+  return error instanceof SignedOut;
+}

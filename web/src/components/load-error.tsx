@@ -1,0 +1,28 @@
+import type { ErrorComponentProps } from "@tanstack/react-router";
+import { requestIdOf, sentence } from "../api/errors";
+import { Button } from "../ui/button";
+import { CopyText } from "../ui/copy";
+
+/** What could not be loaded, why, the id to quote, and a way to try again. */
+export function LoadError({ error, retry }: { error: unknown; retry: () => void }) {
+  const requestId = requestIdOf(error);
+  return (
+    <div role="alert" className="flex flex-col items-start gap-2 p-5">
+      <p className="font-semibold">This could not be loaded</p>
+      <p className="text-muted">{sentence(error)}</p>
+      {requestId && (
+        <p className="flex items-center gap-2 text-xs text-muted">
+          Request id <CopyText text={requestId} what="request id" />
+        </p>
+      )}
+      <Button onClick={retry} className="mt-1">
+        Try again
+      </Button>
+    </div>
+  );
+}
+
+/** Shown in a page's place when drawing it failed. */
+export function Broken({ error, reset }: ErrorComponentProps) {
+  return <LoadError error={error} retry={reset} />;
+}

@@ -1,0 +1,121 @@
+import { useQuery } from "@tanstack/react-query";
+import { type LinkProps, useNavigate } from "@tanstack/react-router";
+import { type KeyboardEvent, useId, useState } from "react";
+import { graphql } from "../api/generated";
+import { query } from "../api/query";
+import { paths } from "../lib/paths";
+import { Dialog } from "../ui/dialog";
+
+const PaletteDocument = graphql(`
+  query Palette {
+    apis(first: 50) { nodes { id name } }
+    usagePlans(first: 50) { nodes { id name } }
+    apiKeys(first: 50) { nodes { id name } }
+  }
+`);
+
+type Target = { kind: string; label: string; to: LinkProps };
+
+const PLACES: Target[] = [
+  { kind: "Page", label: "Overview", to: paths.overview() },
+  { kind: "Page", label: "APIs", to: paths.apis() },
+  { kind: "Page", label: "Usage plans", to: paths.usagePlans() },
+  { kind: "Page", label: "API keys", to: paths.apiKeys() },
+  { kind: "Page", label: "Usage", to: paths.usage() },
+  { kind: "Page", label: "Billing", to: paths.billing() },
+  { kind: "Page", label: "Settings", to: paths.settings() },
+  { kind: "Page", label: "Members", to: paths.members() },
+  { kind: "Page", label: "Audit log", to: paths.audit() },
+  { kind: "Do", label: "Create an API", to: paths.newApi() },
+  { kind: "Do", label: "Create a usage plan", to: paths.newUsagePlan() },
+  { kind: "Do", label: "Create an API key", to: paths.newApiKey() },
+  { kind: "Do", label: "Log out", to: paths.logOut() },
+];
+
+/** How many matches are listed at once. */
+const LISTED_MAX = 10;
+
+/** Goes anywhere by typing a part of its name. */
+export function Palette({ onClose }: { onClose: () => void }) {
+  const found = useQuery(query(PaletteDocument)).data;
+  const [typed, setTyped] = useState("");
+  const [chosen, setChosen] = useState(0);
+  const navigate = useNavigate();
+  const listId = useId();
+
+  const targets: Target[] = [
+    ...PLACES,
+    ...(found?.apis.nodes.map(({ id, name }) => ({ kind: "API", label: name, to: paths.api(id) })) ?? []),
+    ...(found?.usagePlans.nodes.map(({ id, name }) => ({
+      kind: "Plan",
+      label: name,
+      to: paths.usagePlan(id),
+    })) ?? []),
+    ...(found?.apiKeys.nodes.map(({ id, name }) => ({ kind: "Key", label: name, to: paths.apiKey(id) })) ??
+      []),
+  ];
+  const matches = targets
+    .filter(({ label }) => label.toLowerCase().includes(typed.trim().toLowerCase()))
+    .slice(0, LISTED_MAX);
+
+  const go = (target: Target | undefined) => {
+    if (!target) return;
+    onClose();
+    void navigate(target.to);
+  };
+  const onKeyDown = (event: KeyboardEvent) => {
+    if (event.key === "ArrowDown" || event.key === "ArrowUp") {
+      event.preventDefault();
+      const step = event.key === "ArrowDown" ? 1 : -1;
+      setChosen((at) => (at + step + matches.length) % Math.max(1, matches.length));
+    } else if (event.key === "Enter") {
+      event.preventDefault();
+      go(matches[chosen]);
+    }
+  };
+
+  return (
+    <Dialog title="Go to" onClose={onClose}>
+      <input
+        role="combobox"
+        aria-label="Page, API, plan or key"
+        aria-expanded="true"
+        aria-controls={listId}
+        aria-activedescendant={matches[chosen] ? `${listId}-${chosen}` : undefined}
+        autoComplete="off"
+        placeholder="Type a name"
+        value={typed}
+        onChange={(event) => {
+          setTyped(event.target.value);
+          setChosen(0);
+        }}
+        onKeyDown={onKeyDown}
+        className="control"
+      />
+      <div
+        id={listId}
+        role="listbox"
+        aria-label="Matches"
+        className="mt-3 flex h-80 flex-col gap-0.5 overflow-y-auto"
+      >
+        {matches.map((target, at) => (
+          // biome-ignore lint/a11y/useKeyWithClickEvents: the keys are handled by the combobox, which keeps the focus
+          // biome-ignore lint/a11y/useFocusableInteractive: named by aria-activedescendant instead
+          <div
+            key={`${target.kind} ${target.label} ${JSON.stringify(target.to)}`}
+            id={`${listId}-${at}`}
+            role="option"
+            aria-selected={at === chosen}
+            onClick={() => go(target)}
+            onPointerMove={() => setChosen(at)}
+            className={`flex cursor-pointer items-center gap-3 rounded-md px-3 py-1.5 ${at === chosen ? "bg-accent-soft" : ""}`}
+          >
+            <span className="w-10 text-xs text-muted">{target.kind}</span>
+            <span className="truncate font-medium">{target.label}</span>
+          </div>
+        ))}
+        {matches.length === 0 && <div className="px-3 py-1.5 text-muted">Nothing has that name.</div>}
+      </div>
+    </Dialog>
+  );
+}

@@ -1,0 +1,114 @@
+import { useQuery } from "@tanstack/react-query";
+import { z } from "zod";
+import { request } from "../api/client";
+import { graphql } from "../api/generated";
+import { query, refreshAll } from "../api/query";
+import { Loaded } from "../components/loaded";
+import { quota, throttle } from "../lib/format";
+import { shownOnce } from "../lib/shown-once";
+import { Choice, Choices, SelectField, TextField } from "../ui/field";
+import { requiredText } from "./fields";
+import { Form, useSchemaForm } from "./form";
+
+const CreateApiKeyDocument = graphql(`
+  mutation CreateApiKey($input: CreateApiKeyInput!) {
+    createApiKey(input: $input) { apiKey { id } value userErrors { code message param } }
+  }
+`);
+
+const PlanChoicesDocument = graphql(`
+  query PlanChoices {
+    usagePlans(first: 100) { nodes { id name throttle { rateLimit burstLimit } quota { limit period } } }
+  }
+`);
+
+const schema = z.object({
+  name: requiredText("Name the key."),
+  description: z.string().trim(),
+  mode: z.enum(["LIVE", "TEST"]),
+  expiresAt: z.string(),
+  usagePlanIds: z.array(z.string()).min(1, "Choose a plan: a key without one opens nothing."),
+});
+
+type Props = { usagePlan: string | undefined; onDone: (apiKey: string) => void; onCancel: () => void };
+
+export function ApiKeyCreateForm({ usagePlan, onDone, onCancel }: Props) {
+  const plans = useQuery(query(PlanChoicesDocument));
+  const form = useSchemaForm(schema, {
+    name: "",
+    description: "",
+    mode: "LIVE",
+    expiresAt: "",
+    usagePlanIds: usagePlan ? [usagePlan] : [],
+  });
+  const { errors } = form.formState;
+  return (
+    <Form
+      form={form}
+      submit="Create API key"
+      onCancel={onCancel}
+      send={async ({ expiresAt, ...values }) => {
+        // A day as typed means its end, in UTC like all times of the ledger.
+        const input = { ...values, ...(expiresAt ? { expiresAt: `${expiresAt}T23:59:59Z` } : {}) };
+        const { apiKey, value, userErrors } = (await request(CreateApiKeyDocument, { input })).createApiKey;
+        if (apiKey && value) {
+          shownOnce.keep(apiKey.id, value);
+          await refreshAll();
+          onDone(apiKey.id);
+        }
+        return userErrors;
+      }}
+    >
+      <TextField
+        label="Name"
+        placeholder="Mobile app"
+        hint="Who will call with it."
+        error={errors.name?.message}
+        {...form.register("name")}
+      />
+      <TextField
+        label="Description"
+        optional
+        error={errors.description?.message}
+        {...form.register("description")}
+      />
+      <Choices label="Usage plans" error={errors.usagePlanIds?.message}>
+        <Loaded query={plans} lines={2}>
+          {({ usagePlans }) =>
+            usagePlans.nodes.length === 0 ? (
+              <p className="text-muted">There are none. Create a usage plan first.</p>
+            ) : (
+              usagePlans.nodes.map((plan) => (
+                <Choice
+                  key={plan.id}
+                  label={plan.name}
+                  note={`${throttle(plan.throttle)} · ${quota(plan.quota)}`}
+                  value={plan.id}
+                  {...form.register("usagePlanIds")}
+                />
+              ))
+            )
+          }
+        </Loaded>
+      </Choices>
+      <div className="grid gap-4 sm:grid-cols-2">
+        <SelectField
+          label="Mode"
+          hint="Calls with a test key are counted, never billed."
+          error={errors.mode?.message}
+          {...form.register("mode")}
+        >
+          <option value="LIVE">Live</option>
+          <option value="TEST">Test</option>
+        </SelectField>
+        <TextField
+          label="Expires after"
+          optional
+          type="date"
+          error={errors.expiresAt?.message}
+          {...form.register("expiresAt")}
+        />
+      </div>
+    </Form>
+  );
+}

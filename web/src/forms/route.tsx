@@ -1,0 +1,203 @@
+import { z } from "zod";
+import { request } from "../api/client";
+import type { UserError } from "../api/errors";
+import { graphql } from "../api/generated";
+import type { IntegrationInput } from "../api/generated/graphql";
+import { refreshAll } from "../api/query";
+import type { Route } from "../pages/apis/routes";
+import { SelectField, SwitchField, TextArea, TextField } from "../ui/field";
+import { Form, useSchemaForm } from "./form";
+
+const CreateRouteDocument = graphql(`
+  mutation CreateRoute($input: CreateRouteInput!) {
+    createRoute(input: $input) { route { id } userErrors { code message param } }
+  }
+`);
+
+const UpdateRouteDocument = graphql(`
+  mutation UpdateRoute($input: UpdateRouteInput!) {
+    updateRoute(input: $input) { route { id } userErrors { code message param } }
+  }
+`);
+
+const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
+
+const schema = z
+  .object({
+    method: z.string(),
+    path: z.string().trim(),
+    apiKeyRequired: z.boolean(),
+    integration: z.object({
+      type: z.enum(["HTTP_PROXY", "MOCK"]),
+      uri: z.string().trim(),
+      timeoutMs: z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 29000."),
+      mockResponse: z.object({
+        status: z.string().regex(/^[2-5]\d\d$/, "Enter a status from 200 to 599."),
+        contentType: z.string().trim(),
+        body: z.string(),
+      }),
+    }),
+  })
+  .superRefine(({ path, integration }, context) => {
+    if (!/^(\/|\$default$)/.test(path)) {
+      context.addIssue({
+        code: "custom",
+        path: ["path"],
+        message: "A path starts with /, such as /pets/{id}.",
+      });
+    }
+    if (integration.type === "HTTP_PROXY" && !/^https?:\/\/./.test(integration.uri)) {
+      const message = "Enter the backend's URL, starting with http:// or https://.";
+      context.addIssue({ code: "custom", path: ["integration", "uri"], message });
+    }
+  });
+
+type Values = z.output<typeof schema>;
+
+/** Adds a route, or changes one. Its method and path are what it is, so they stay. */
+export function RouteForm({
+  api,
+  route,
+  onDone,
+  onCancel,
+}: {
+  api: string;
+  route: Route | undefined;
+  onDone: () => void;
+  onCancel: () => void;
+}) {
+  const integration = route?.integration;
+  const mock = integration?.mockResponse;
+  const form = useSchemaForm(schema, {
+    method: route?.method || "GET",
+    path: route?.path || (route ? "$default" : "/"),
+    apiKeyRequired: route?.apiKeyRequired ?? true,
+    integration: {
+      type: integration?.type ?? "HTTP_PROXY",
+      uri: integration?.uri ?? "",
+      timeoutMs: integration ? String(integration.timeoutMs) : "",
+      mockResponse: {
+        status: String(mock?.status ?? 200),
+        contentType:
+          mock?.headers.find(({ name }) => name.toLowerCase() === "content-type")?.value ??
+          "application/json",
+        body: mock?.body ?? '{"message":"Hello"}',
+      },
+    },
+  });
+  const { errors } = form.formState;
+  const type = form.watch("integration.type");
+  return (
+    <Form
+      form={form}
+      submit={route ? "Save route" : "Add route"}
+      onCancel={onCancel}
+      send={async (values) => {
+        const errors = route ? await update(route, values) : await create(api, values);
+        if (errors.length === 0) {
+          await refreshAll();
+          onDone();
+        }
+        return errors;
+      }}
+    >
+      <div className="grid grid-cols-[7.5rem_1fr] gap-3">
+        <SelectField
+          label="Method"
+          disabled={!!route}
+          error={errors.method?.message}
+          {...form.register("method")}
+        >
+          {METHODS.map((method) => (
+            <option key={method}>{method}</option>
+          ))}
+        </SelectField>
+        <TextField
+          label="Path"
+          readOnly={!!route}
+          className="font-mono text-xs"
+          error={errors.path?.message}
+          {...form.register("path")}
+        />
+      </div>
+      <SelectField
+        label="Answered by"
+        error={errors.integration?.type?.message}
+        {...form.register("integration.type")}
+      >
+        <option value="HTTP_PROXY">Your HTTP backend</option>
+        <option value="MOCK">A fixed answer (mock)</option>
+      </SelectField>
+      {type === "HTTP_PROXY" ? (
+        <>
+          <TextField
+            label="Backend URL"
+            type="url"
+            placeholder="https://backend.example.com/pets"
+            className="font-mono text-xs"
+            error={errors.integration?.uri?.message}
+            {...form.register("integration.uri")}
+          />
+          <TextField
+            label="Timeout in milliseconds"
+            optional
+            inputMode="numeric"
+            placeholder="29000"
+            error={errors.integration?.timeoutMs?.message}
+            {...form.register("integration.timeoutMs")}
+          />
+        </>
+      ) : (
+        <>
+          <div className="grid grid-cols-[7.5rem_1fr] gap-3">
+            <TextField
+              label="Status"
+              inputMode="numeric"
+              error={errors.integration?.mockResponse?.status?.message}
+              {...form.register("integration.mockResponse.status")}
+            />
+            <TextField
+              label="Content type"
+              error={errors.integration?.mockResponse?.contentType?.message}
+              {...form.register("integration.mockResponse.contentType")}
+            />
+          </div>
+          <TextArea
+            label="Body"
+            rows={4}
+            className="font-mono text-xs"
+            error={errors.integration?.mockResponse?.body?.message}
+            {...form.register("integration.mockResponse.body")}
+          />
+        </>
+      )}
+      <SwitchField
+        label="API key required"
+        hint="Callers send x-api-key; their usage plan throttles and meters them."
+        error={errors.apiKeyRequired?.message}
+        {...form.register("apiKeyRequired")}
+      />
+    </Form>
+  );
+}
+
+function integrationOf({ integration }: Values): IntegrationInput {
+  const { type, uri, timeoutMs, mockResponse } = integration;
+  if (type === "MOCK") {
+    const { status, contentType, body } = mockResponse;
+    const headers = contentType ? [{ name: "content-type", value: contentType }] : [];
+    return { type, mockResponse: { status: Number(status), headers, body } };
+  }
+  return { type, uri, ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}) };
+}
+
+async function create(apiId: string, values: Values): Promise<readonly UserError[]> {
+  const { method, path, apiKeyRequired } = values;
+  const input = { apiId, method, path, apiKeyRequired, integration: integrationOf(values) };
+  return (await request(CreateRouteDocument, { input })).createRoute.userErrors;
+}
+
+async function update(route: Route, values: Values): Promise<readonly UserError[]> {
+  const input = { id: route.id, apiKeyRequired: values.apiKeyRequired, integration: integrationOf(values) };
+  return (await request(UpdateRouteDocument, { input })).updateRoute.userErrors;
+}

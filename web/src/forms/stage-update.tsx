@@ -1,0 +1,149 @@
+import { Plus, Trash2 } from "lucide-react";
+import { useFieldArray } from "react-hook-form";
+import { z } from "zod";
+import { request } from "../api/client";
+import { graphql } from "../api/generated";
+import { refreshAll } from "../api/query";
+import { minute } from "../lib/format";
+import { Button, IconButton } from "../ui/button";
+import { SelectField, SwitchField, TextField } from "../ui/field";
+import { toast } from "../ui/toast";
+import { requiredText, throttle, throttleTyped } from "./fields";
+import { Form, useSchemaForm } from "./form";
+
+const UpdateStageDocument = graphql(`
+  mutation UpdateStage($input: UpdateStageInput!) {
+    updateStage(input: $input) { stage { id } userErrors { code message param } }
+  }
+`);
+
+const schema = z.object({
+  description: z.string().trim(),
+  deploymentId: z.string(),
+  rateLimitHeaders: z.boolean(),
+  throttle,
+  variables: z.array(z.object({ name: requiredText("Name the variable."), value: z.string() })),
+});
+
+type Stage = {
+  id: string;
+  description: string;
+  rateLimitHeaders: boolean;
+  variables: readonly { name: string; value: string }[];
+  throttle?: { rateLimit: number; burstLimit: number } | null;
+  deployment?: { id: string } | null;
+};
+type Deployment = { id: string; deploymentId: string; description: string; createdAt: string };
+
+export function StageUpdateForm({
+  stage,
+  deployments,
+}: {
+  stage: Stage;
+  deployments: readonly Deployment[];
+}) {
+  const form = useSchemaForm(schema, {
+    description: stage.description,
+    deploymentId: stage.deployment?.id ?? "",
+    rateLimitHeaders: stage.rateLimitHeaders,
+    throttle: throttleTyped(stage.throttle),
+    variables: stage.variables.map(({ name, value }) => ({ name, value })),
+  });
+  const variables = useFieldArray({ control: form.control, name: "variables" });
+  const { errors } = form.formState;
+  return (
+    <Form
+      form={form}
+      submit="Save settings"
+      send={async ({ deploymentId, ...values }) => {
+        const moved = deploymentId && deploymentId !== stage.deployment?.id ? { deploymentId } : {};
+        const input = { id: stage.id, ...values, ...moved };
+        const { stage: saved, userErrors } = (await request(UpdateStageDocument, { input })).updateStage;
+        if (saved) {
+          toast("Stage saved");
+          await refreshAll();
+        }
+        return userErrors;
+      }}
+    >
+      <div className="grid gap-4 sm:grid-cols-2">
+        <TextField
+          label="Requests a second"
+          optional
+          inputMode="decimal"
+          placeholder="No throttle"
+          error={errors.throttle?.rateLimit?.message}
+          {...form.register("throttle.rateLimit")}
+        />
+        <TextField
+          label="Burst"
+          optional
+          inputMode="numeric"
+          hint="How many at once, over all callers of the stage."
+          error={errors.throttle?.burstLimit?.message}
+          {...form.register("throttle.burstLimit")}
+        />
+        <SelectField
+          label="Deployment"
+          hint="Choose an earlier one to roll back."
+          error={errors.deploymentId?.message}
+          {...form.register("deploymentId")}
+        >
+          {!stage.deployment && <option value="">None</option>}
+          {deployments.map((deployment) => (
+            <option key={deployment.id} value={deployment.id}>
+              {`${minute(deployment.createdAt)} · ${deployment.description || deployment.deploymentId}`}
+            </option>
+          ))}
+        </SelectField>
+        <TextField
+          label="Description"
+          optional
+          error={errors.description?.message}
+          {...form.register("description")}
+        />
+      </div>
+      <SwitchField
+        label="Rate limit headers"
+        hint="Answers tell callers what is left of their limits."
+        error={errors.rateLimitHeaders?.message}
+        {...form.register("rateLimitHeaders")}
+      />
+      <fieldset className="flex flex-col gap-2">
+        <legend className="mb-1.5 font-medium">Stage variables</legend>
+        {variables.fields.length === 0 && (
+          <p className="text-xs text-muted">None. Integrations can refer to them.</p>
+        )}
+        {variables.fields.map((field, at) => (
+          <div key={field.id} className="grid grid-cols-[1fr_1fr_auto] items-end gap-2">
+            <TextField
+              label={`Name of variable ${at + 1}`}
+              className="font-mono text-xs"
+              error={errors.variables?.[at]?.name?.message}
+              {...form.register(`variables.${at}.name`)}
+            />
+            <TextField
+              label={`Value of variable ${at + 1}`}
+              className="font-mono text-xs"
+              error={errors.variables?.[at]?.value?.message}
+              {...form.register(`variables.${at}.value`)}
+            />
+            <IconButton
+              label={`Remove variable ${at + 1}`}
+              onClick={() => variables.remove(at)}
+              className="mb-0.5"
+            >
+              <Trash2 size={14} aria-hidden="true" />
+            </IconButton>
+          </div>
+        ))}
+        <div>
+          <Button onClick={() => variables.append({ name: "", value: "" })}>
+            <Plus size={14} aria-hidden="true" />
+            Add variable
+          </Button>
+        </div>
+      </fieldset>
+    </Form>
+  );
+}

@@ -1,0 +1,149 @@
+import { useQuery } from "@tanstack/react-query";
+import { z } from "zod";
+import { request } from "../api/client";
+import { graphql } from "../api/generated";
+import { query, refreshAll } from "../api/query";
+import { Loaded } from "../components/loaded";
+import { Choice, Choices, SelectField, TextArea, TextField } from "../ui/field";
+import { quota, requiredText, throttle, throttleTyped } from "./fields";
+import { Form, useSchemaForm } from "./form";
+
+const CreateUsagePlanDocument = graphql(`
+  mutation CreateUsagePlan($input: CreateUsagePlanInput!) {
+    createUsagePlan(input: $input) { usagePlan { id } userErrors { code message param } }
+  }
+`);
+
+const UpdateUsagePlanDocument = graphql(`
+  mutation UpdateUsagePlan($input: UpdateUsagePlanInput!) {
+    updateUsagePlan(input: $input) { usagePlan { id } userErrors { code message param } }
+  }
+`);
+
+export const StageChoicesDocument = graphql(`
+  query StageChoices {
+    apis(first: 50) { nodes { id apiId name stages(first: 20) { nodes { id name invokeUrl } } } }
+  }
+`);
+
+const schema = z.object({
+  name: requiredText("Name the plan."),
+  description: z.string().trim(),
+  throttle,
+  quota,
+  stageIds: z.array(z.string()),
+});
+
+type Plan = {
+  id: string;
+  name: string;
+  description: string;
+  throttle?: { rateLimit: number; burstLimit: number } | null;
+  quota?: { limit: number; period: "DAY" | "WEEK" | "MONTH" } | null;
+  stages: readonly { id: string }[];
+};
+
+/** Creates a plan, or changes one. */
+export function UsagePlanForm({
+  plan,
+  onDone,
+  onCancel,
+}: {
+  plan?: Plan;
+  onDone: (plan: string) => void;
+  onCancel?: () => void;
+}) {
+  const stages = useQuery(query(StageChoicesDocument));
+  const form = useSchemaForm(schema, {
+    name: plan?.name ?? "",
+    description: plan?.description ?? "",
+    throttle: throttleTyped(plan ? plan.throttle : { rateLimit: 10, burstLimit: 20 }),
+    quota: { limit: plan?.quota ? String(plan.quota.limit) : "", period: plan?.quota?.period ?? "MONTH" },
+    stageIds: plan?.stages.map((stage) => stage.id) ?? [],
+  });
+  const { errors } = form.formState;
+  return (
+    <Form
+      form={form}
+      submit={plan ? "Save plan" : "Create usage plan"}
+      onCancel={onCancel}
+      send={async (values) => {
+        const { usagePlan, userErrors } = plan
+          ? (await request(UpdateUsagePlanDocument, { input: { id: plan.id, ...values } })).updateUsagePlan
+          : (await request(CreateUsagePlanDocument, { input: values })).createUsagePlan;
+        if (usagePlan) {
+          await refreshAll();
+          onDone(usagePlan.id);
+        }
+        return userErrors;
+      }}
+    >
+      <TextField label="Name" placeholder="Gold" error={errors.name?.message} {...form.register("name")} />
+      <TextArea
+        label="Description"
+        optional
+        rows={2}
+        error={errors.description?.message}
+        {...form.register("description")}
+      />
+      <div className="grid gap-4 sm:grid-cols-2">
+        <TextField
+          label="Requests a second"
+          optional
+          inputMode="decimal"
+          hint="For each key, in the long run. Empty: no throttle."
+          error={errors.throttle?.rateLimit?.message}
+          {...form.register("throttle.rateLimit")}
+        />
+        <TextField
+          label="Burst"
+          optional
+          inputMode="numeric"
+          hint="How many at once."
+          error={errors.throttle?.burstLimit?.message}
+          {...form.register("throttle.burstLimit")}
+        />
+        <TextField
+          label="Quota"
+          optional
+          inputMode="numeric"
+          hint="Calls in each period. Empty: no quota."
+          error={errors.quota?.limit?.message}
+          {...form.register("quota.limit")}
+        />
+        <SelectField
+          label="Quota period"
+          error={errors.quota?.period?.message}
+          {...form.register("quota.period")}
+        >
+          <option value="DAY">Each day</option>
+          <option value="WEEK">Each week</option>
+          <option value="MONTH">Each month</option>
+        </SelectField>
+      </div>
+      <Choices label="Stages" hint="Keys of this plan open these stages." error={errors.stageIds?.message}>
+        <Loaded query={stages} lines={2}>
+          {({ apis }) => {
+            const choices = apis.nodes.flatMap((api) => api.stages.nodes.map((stage) => ({ api, stage })));
+            if (choices.length === 0) {
+              return (
+                <p className="text-muted">
+                  There are none. Deploy an API first; you can add its stage later.
+                </p>
+              );
+            }
+            return choices.map(({ api, stage }) => (
+              <Choice
+                key={stage.id}
+                label={`${api.name} / ${stage.name}`}
+                note={stage.invokeUrl}
+                value={stage.id}
+                {...form.register("stageIds")}
+              />
+            ));
+          }}
+        </Loaded>
+      </Choices>
+    </Form>
+  );
+}

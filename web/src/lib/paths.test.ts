@@ -1,0 +1,35 @@
+import { expect, it } from "vitest";
+import { safeNext, texts, usageSearch } from "./paths";
+
+it("goes back only to paths of this origin after log-in", () => {
+  expect(safeNext("/usage?api=x")).toBe("/usage?api=x");
+  for (const elsewhere of [
+    undefined,
+    "",
+    "https://evil.example",
+    "//evil.example",
+    "/\\evil.example",
+    "usage",
+  ]) {
+    expect(safeNext(elsewhere)).toBe("/");
+  }
+});
+
+it("drops what a URL does not know", () => {
+  expect(texts("after", "month")({ after: "abc", month: 202611, other: "x", nested: {} })).toEqual({
+    after: "abc",
+    month: "202611",
+  });
+});
+
+it("keeps only filters that parse", () => {
+  expect(
+    usageSearch({
+      api: "A",
+      interval: "SECOND",
+      since: "2026-11-20T00:00:00.000Z",
+      until: "tomorrow",
+      after: "",
+    }),
+  ).toEqual({ api: "A", since: "2026-11-20T00:00:00.000Z" });
+});

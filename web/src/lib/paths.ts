@@ -1,0 +1,81 @@
+/** Every address of the console; the only place that writes one. What each returns is spread into a Link or navigate. */
+export const paths = {
+  overview: () => ({ to: "/" }) as const,
+  signUp: () => ({ to: "/sign-up" }) as const,
+  logIn: (next?: string) => ({ to: "/log-in", search: { next } }) as const,
+  logOut: () => ({ to: "/log-out" }) as const,
+  firstRequest: (apiKey: string) => ({ to: "/first-request", search: { apiKey } }) as const,
+
+  apis: (after?: string) => ({ to: "/apis", search: { after } }) as const,
+  newApi: () => ({ to: "/apis/new" }) as const,
+  api: (api: string) => ({ to: "/apis/$api", params: { api } }) as const,
+  stages: (api: string) => ({ to: "/apis/$api/stages", params: { api } }) as const,
+  stage: (api: string, stage: string) =>
+    ({ to: "/apis/$api/stages/$stage", params: { api, stage } }) as const,
+  deployments: (api: string) => ({ to: "/apis/$api/deployments", params: { api } }) as const,
+  apiSettings: (api: string) => ({ to: "/apis/$api/settings", params: { api } }) as const,
+
+  usagePlans: (after?: string) => ({ to: "/usage-plans", search: { after } }) as const,
+  newUsagePlan: () => ({ to: "/usage-plans/new" }) as const,
+  usagePlan: (plan: string) => ({ to: "/usage-plans/$plan", params: { plan } }) as const,
+
+  apiKeys: (after?: string) => ({ to: "/api-keys", search: { after } }) as const,
+  newApiKey: (usagePlan?: string) => ({ to: "/api-keys/new", search: { usagePlan } }) as const,
+  apiKey: (apiKey: string) => ({ to: "/api-keys/$apiKey", params: { apiKey } }) as const,
+
+  usage: (filter: UsageSearch = {}) => ({ to: "/usage", search: filter }) as const,
+  billing: (month?: string) => ({ to: "/billing", search: { month } }) as const,
+
+  settings: () => ({ to: "/settings" }) as const,
+  members: (after?: string) => ({ to: "/settings/members", search: { after } }) as const,
+  audit: (after?: string) => ({ to: "/settings/audit", search: { after } }) as const,
+
+  operator: () => ({ to: "/operator", search: {} }) as const,
+};
+
+/** The filters of the usage table, as they stand in its URL. Instants are RFC 3339, UTC. */
+export type UsageSearch = {
+  api?: string;
+  stage?: string;
+  apiKey?: string;
+  interval?: "MINUTE" | "HOUR";
+  since?: string;
+  until?: string;
+  after?: string;
+};
+
+/** The named search parameters that are non-empty text; everything else in the URL is dropped. */
+export function texts<const K extends string>(...names: K[]) {
+  return (search: Record<string, unknown>): { [N in K]?: string } => {
+    const kept: { [N in K]?: string } = {};
+    for (const name of names) {
+      const value = search[name];
+      if (typeof value === "string" && value !== "") kept[name] = value;
+      // The router reads `month=2026` as a number; here every parameter is text.
+      else if (typeof value === "number") kept[name] = String(value);
+    }
+    return kept;
+  };
+}
+
+/** The usage table's filters, from what the URL holds; what does not parse is dropped. */
+export function usageSearch(search: Record<string, unknown>): UsageSearch {
+  const found = texts("api", "stage", "apiKey", "interval", "since", "until", "after")(search);
+  const { interval, since, until, ...rest } = found;
+  return {
+    ...rest,
+    ...(interval === "MINUTE" || interval === "HOUR" ? { interval } : {}),
+    ...(since && isInstant(since) ? { since } : {}),
+    ...(until && isInstant(until) ? { until } : {}),
+  };
+}
+
+function isInstant(text: string): boolean {
+  return /^\d{4}-\d\d-\d\dT/.test(text) && !Number.isNaN(Date.parse(text));
+}
+
+/** Where log-in may send a person: a path of this origin, never another site. */
+export function safeNext(next: string | undefined): string {
+  if (!next?.startsWith("/") || next.startsWith("//") || next.includes("\\")) return "/";
+  return next;
+}

@@ -1,0 +1,146 @@
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { request } from "../../api/client";
+import { settled } from "../../api/errors";
+import { graphql } from "../../api/generated";
+import { query, refreshAll } from "../../api/query";
+import { DeleteDialog } from "../../components/delete-dialog";
+import { EnabledSwitch } from "../../components/enabled-switch";
+import { Loaded } from "../../components/loaded";
+import { Page } from "../../components/page";
+import { ago, minute } from "../../lib/format";
+import { paths } from "../../lib/paths";
+import { Badge } from "../../ui/badge";
+import { Button, ButtonLink } from "../../ui/button";
+import { CopyText } from "../../ui/copy";
+import { Fact, Facts, Panel } from "../../ui/panel";
+import { Missing } from "../not-found";
+
+const ApiKeyDocument = graphql(`
+  query ApiKey($id: ID!) {
+    node(id: $id) {
+      __typename
+      ... on ApiKey {
+        id apiKeyId name description hint mode enabled expiresAt createdAt
+        consumer { id name }
+        usagePlans { id name stages { id name api { id name } } }
+      }
+    }
+  }
+`);
+
+const KeyLastUsedDocument = graphql(`
+  query KeyLastUsed($filter: UsageFilter!) {
+    usage(filter: $filter, first: 1) { nodes { start route requests } }
+  }
+`);
+
+const DeleteApiKeyDocument = graphql(`
+  mutation DeleteApiKey($input: DeleteInput!) {
+    deleteApiKey(input: $input) { deletedId userErrors { code message param } }
+  }
+`);
+
+/** How far back "last used" looks. */
+const LOOK_BACK_DAYS = 30;
+
+const route = getRouteApi("/tenant/api-keys/$apiKey");
+
+export function ApiKeyPage() {
+  const id = route.useParams().apiKey;
+  const answer = useQuery(query(ApiKeyDocument, { id }));
+  const [since] = useState(() => new Date(Date.now() - LOOK_BACK_DAYS * 86_400_000).toISOString());
+  const lastUsed = useQuery(
+    query(KeyLastUsedDocument, { filter: { apiKey: id, interval: "MINUTE", since } }),
+  );
+  const last = lastUsed.data?.usage.nodes[0];
+  const lastUse = !lastUsed.data ? "…" : last ? ago(last.start, new Date()) : `not in ${LOOK_BACK_DAYS} days`;
+  const navigate = useNavigate();
+  const [deleting, setDeleting] = useState(false);
+  return (
+    <Loaded query={answer} lines={8}>
+      {({ node: key }) =>
+        key?.__typename !== "ApiKey" ? (
+          <Missing noun="API key" />
+        ) : (
+          <Page
+            title={key.name}
+            crumbs={[{ label: "API keys", to: paths.apiKeys() }]}
+            note={key.description}
+            badge={
+              <Badge tone={key.enabled ? "ok" : "neutral"} dot>
+                {key.enabled ? "Enabled" : "Disabled"}
+              </Badge>
+            }
+            actions={
+              <>
+                <Button look="danger" onClick={() => setDeleting(true)}>
+                  Delete
+                </Button>
+                <ButtonLink {...paths.usage({ apiKey: id })}>Usage</ButtonLink>
+                <ButtonLink look="primary" {...paths.firstRequest(id)}>
+                  Try it
+                </ButtonLink>
+              </>
+            }
+          >
+            <Panel title="Details">
+              <Facts>
+                <Fact name="Key id">
+                  <CopyText text={key.apiKeyId} what="key id" />
+                </Fact>
+                <Fact name="Value">
+                  <code className="font-mono text-xs">{`tg_${key.mode.toLowerCase()}_…${key.hint}`}</code>
+                  <span className="ml-2 text-xs text-muted">
+                    Shown once, when it was made. Only its digest is kept.
+                  </span>
+                </Fact>
+                <Fact name="Enabled">
+                  <EnabledSwitch apiKey={key} />
+                </Fact>
+                <Fact name="Last used">{lastUse}</Fact>
+                <Fact name="Expires">{key.expiresAt ? minute(key.expiresAt) : "never"}</Fact>
+                <Fact name="Created">{minute(key.createdAt)}</Fact>
+                {key.consumer && <Fact name="Consumer">{key.consumer.name}</Fact>}
+              </Facts>
+            </Panel>
+            <Panel title="What it opens">
+              {key.usagePlans.length === 0 && <p className="text-warn">Nothing: it is on no usage plan.</p>}
+              <ul className="flex flex-col gap-1.5">
+                {key.usagePlans.map((plan) => (
+                  <li key={plan.id}>
+                    <Link
+                      {...paths.usagePlan(plan.id)}
+                      className="font-medium hover:text-accent hover:underline"
+                    >
+                      {plan.name}
+                    </Link>
+                    <span className="text-muted">
+                      {": "}
+                      {plan.stages.map((stage) => `${stage.api.name} / ${stage.name}`).join(", ") ||
+                        "no stage"}
+                    </span>
+                  </li>
+                ))}
+              </ul>
+            </Panel>
+            {deleting && (
+              <DeleteDialog
+                noun="API key"
+                name={key.name}
+                consequence={`Calls with it are refused at once. It was last used: ${lastUse}. This cannot be undone.`}
+                onClose={() => setDeleting(false)}
+                onDelete={async () => {
+                  settled((await request(DeleteApiKeyDocument, { input: { id } })).deleteApiKey);
+                  await navigate(paths.apiKeys());
+                  await refreshAll();
+                }}
+              />
+            )}
+          </Page>
+        )
+      }
+    </Loaded>
+  );
+}

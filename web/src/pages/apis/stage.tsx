@@ -1,0 +1,111 @@
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import { request } from "../../api/client";
+import { settled } from "../../api/errors";
+import { graphql } from "../../api/generated";
+import { query, refreshAll } from "../../api/query";
+import { DeleteDialog } from "../../components/delete-dialog";
+import { DeploymentStatus, DraftBadge } from "../../components/deployment-status";
+import { Loaded } from "../../components/loaded";
+import { StageUpdateForm } from "../../forms/stage-update";
+import { minute } from "../../lib/format";
+import { paths } from "../../lib/paths";
+import { Button } from "../../ui/button";
+import { CopyText } from "../../ui/copy";
+import { Fact, Facts, Panel } from "../../ui/panel";
+import { Missing } from "../not-found";
+
+const StageDocument = graphql(`
+  query Stage($id: ID!) {
+    node(id: $id) {
+      __typename
+      ... on Stage {
+        id name description pendingChanges invokeUrl pathInvokeUrl rateLimitHeaders updatedAt
+        variables { name value }
+        throttle { rateLimit burstLimit }
+        deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
+        api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
+      }
+    }
+  }
+`);
+
+const DeleteStageDocument = graphql(`
+  mutation DeleteStage($input: DeleteInput!) {
+    deleteStage(input: $input) { deletedId userErrors { code message param } }
+  }
+`);
+
+const page = getRouteApi("/tenant/apis/$api/stages/$stage");
+
+export function StagePage() {
+  const { api, stage: id } = page.useParams();
+  const answer = useQuery(query(StageDocument, { id }));
+  const navigate = useNavigate();
+  const [deleting, setDeleting] = useState(false);
+  return (
+    <Loaded query={answer} lines={8}>
+      {({ node: stage }) =>
+        stage?.__typename !== "Stage" ? (
+          <Missing noun="stage" />
+        ) : (
+          <>
+            <Panel
+              title={`Stage ${stage.name}`}
+              note={stage.description}
+              actions={
+                <Button look="danger" onClick={() => setDeleting(true)}>
+                  Delete stage
+                </Button>
+              }
+            >
+              <Facts>
+                <Fact name="Invoke URL">
+                  <CopyText text={stage.invokeUrl} what="invoke URL" />
+                </Fact>
+                {stage.pathInvokeUrl && (
+                  <Fact name="Without *.localhost">
+                    <CopyText text={stage.pathInvokeUrl} what="path invoke URL" />
+                  </Fact>
+                )}
+                <Fact name="State">
+                  <span className="flex flex-wrap items-center gap-1.5">
+                    <DraftBadge pendingChanges={stage.pendingChanges} deployed={!!stage.deployment} />
+                    {stage.deployment && <DeploymentStatus status={stage.deployment.status} />}
+                  </span>
+                </Fact>
+                {stage.deployment?.status.refusals.map((refusal) => (
+                  <Fact key={refusal} name="Refused">
+                    <span className="text-bad">{refusal}</span>
+                  </Fact>
+                ))}
+                {stage.deployment && <Fact name="Deployed">{minute(stage.deployment.createdAt)}</Fact>}
+              </Facts>
+            </Panel>
+            <Panel title="Settings" note="Live: they reach the nodes as soon as they are saved.">
+              <StageUpdateForm
+                key={stage.updatedAt}
+                stage={stage}
+                deployments={stage.api.deployments.nodes}
+              />
+            </Panel>
+            {deleting && (
+              <DeleteDialog
+                noun="stage"
+                name={stage.name}
+                consequence="Calls to this stage are refused at once, and usage plans lose it."
+                onClose={() => setDeleting(false)}
+                onDelete={async () => {
+                  settled((await request(DeleteStageDocument, { input: { id } })).deleteStage);
+                  await navigate(paths.stages(api));
+                  await refreshAll();
+                }}
+              />
+            )}
+          </>
+        )
+      }
+    </Loaded>
+  );
+}

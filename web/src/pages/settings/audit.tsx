@@ -1,0 +1,106 @@
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi } from "@tanstack/react-router";
+import { graphql } from "../../api/generated";
+import { query } from "../../api/query";
+import { Loaded } from "../../components/loaded";
+import { Pager } from "../../components/pager";
+import { minute } from "../../lib/format";
+import { paths } from "../../lib/paths";
+import { CopyText } from "../../ui/copy";
+import { Empty, Panel } from "../../ui/panel";
+import { DataTable } from "../../ui/table";
+
+const AuditDocument = graphql(`
+  query Audit($after: String) {
+    auditEntries(first: 50, after: $after) {
+      nodes { id action noun nounId userEmail before after requestId createdAt }
+      pageInfo { hasNextPage hasPreviousPage endCursor }
+    }
+  }
+`);
+
+const route = getRouteApi("/tenant/settings/audit");
+
+export function AuditPage() {
+  const { after } = route.useSearch();
+  const audit = useQuery(query(AuditDocument, { after }));
+  return (
+    <Panel
+      title="Audit log"
+      note="Every change, who made it, and what was before. It cannot be edited."
+      flush
+    >
+      <Loaded query={audit} lines={10}>
+        {({ auditEntries: { nodes, pageInfo } }) =>
+          nodes.length === 0 ? (
+            <Empty title="Nothing has been changed yet">
+              Each change to this organisation is listed here.
+            </Empty>
+          ) : (
+            <>
+              <DataTable
+                caption="Audit log"
+                rows={nodes}
+                rowKey={(entry) => entry.id}
+                columns={[
+                  {
+                    header: "When",
+                    cell: (entry) => (
+                      <span className="whitespace-nowrap tabular-nums">{minute(entry.createdAt)}</span>
+                    ),
+                  },
+                  {
+                    header: "Who",
+                    cell: (entry) => entry.userEmail ?? <span className="text-muted">the system</span>,
+                  },
+                  {
+                    header: "What",
+                    cell: (entry) => (
+                      <span className="whitespace-nowrap">
+                        <span className="font-medium">{entry.action}</span> {entry.noun}
+                      </span>
+                    ),
+                  },
+                  {
+                    header: "Id",
+                    cell: (entry) => <CopyText text={entry.nounId} what={`${entry.noun} id`} />,
+                  },
+                  { header: "Change", cell: (entry) => <Change before={entry.before} after={entry.after} /> },
+                  {
+                    header: "Request",
+                    cell: (entry) => <CopyText text={entry.requestId} what="request id" />,
+                  },
+                ]}
+              />
+              <Pager pageInfo={pageInfo} after={after} first={paths.audit()} next={paths.audit} />
+            </>
+          )
+        }
+      </Loaded>
+    </Panel>
+  );
+}
+
+/** The thing before and after, as the server wrote it down: text, never markup. */
+function Change({ before, after }: { before?: string | null; after?: string | null }) {
+  if (!before && !after) return <span className="text-muted">none</span>;
+  return (
+    <details>
+      <summary className="text-accent">Show</summary>
+      <dl className="mt-1 max-w-md font-mono text-2xs break-all whitespace-pre-wrap">
+        {before && (
+          <>
+            <dt className="text-muted">before</dt>
+            <dd>{before}</dd>
+          </>
+        )}
+        {after && (
+          <>
+            <dt className="text-muted">after</dt>
+            <dd>{after}</dd>
+          </>
+        )}
+      </dl>
+    </details>
+  );
+}

@@ -1,0 +1,23 @@
+import { Outlet } from "@tanstack/react-router";
+import { Page, Tabs } from "../../components/page";
+import { paths } from "../../lib/paths";
+
+export function SettingsFrame() {
+  return (
+    <Page
+      title="Settings"
+      tabs={
+        <Tabs
+          label="Settings"
+          items={[
+            { label: "Organisation", to: paths.settings() },
+            { label: "Members", to: paths.members() },
+            { label: "Audit log", to: paths.audit() },
+          ]}
+        />
+      }
+    >
+      <Outlet />
+    </Page>
+  );
+}

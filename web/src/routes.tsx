@@ -1,0 +1,217 @@
+import { createRootRoute, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
+import { session } from "./api/client";
+import { SignedOut } from "./api/session";
+import { paths, safeNext, texts, usageSearch } from "./lib/paths";
+
+const root = createRootRoute();
+
+/** Pages for who has no session; who has one is sent on. */
+const visitor = createRoute({
+  getParentRoute: () => root,
+  id: "visitor",
+  component: lazyRouteComponent(() => import("./components/visitor-frame"), "VisitorFrame"),
+});
+
+async function isLoggedIn(): Promise<boolean> {
+  return session.accessToken().then(
+    () => true,
+    () => false,
+  );
+}
+
+const signUp = createRoute({
+  getParentRoute: () => visitor,
+  path: "/sign-up",
+  beforeLoad: async () => {
+    if (await isLoggedIn()) throw redirect(paths.overview());
+  },
+  component: lazyRouteComponent(() => import("./pages/sign-up"), "SignUpPage"),
+});
+
+const logInSearch = texts("next");
+const logIn = createRoute({
+  getParentRoute: () => visitor,
+  path: "/log-in",
+  validateSearch: logInSearch,
+  beforeLoad: async ({ search }) => {
+    if (await isLoggedIn()) throw redirect({ href: safeNext(search.next) });
+  },
+  component: lazyRouteComponent(() => import("./pages/log-in"), "LogInPage"),
+});
+
+const logOut = createRoute({
+  getParentRoute: () => visitor,
+  path: "/log-out",
+  component: lazyRouteComponent(() => import("./pages/log-out"), "LogOutPage"),
+});
+
+const operator = createRoute({
+  getParentRoute: () => visitor,
+  path: "/operator",
+  validateSearch: texts("token"),
+  component: lazyRouteComponent(() => import("./pages/operator/operator"), "OperatorPage"),
+});
+
+/** Everything of a tenant: needs a session, shown in the frame with the navigation. */
+const tenant = createRoute({
+  getParentRoute: () => root,
+  id: "tenant",
+  beforeLoad: async ({ location }) => {
+    try {
+      await session.accessToken();
+    } catch (error) {
+      if (error instanceof SignedOut) {
+        throw redirect(paths.logIn(location.href === "/" ? undefined : location.href));
+      }
+      throw error;
+    }
+  },
+  component: lazyRouteComponent(() => import("./components/shell"), "Shell"),
+});
+
+const overview = createRoute({
+  getParentRoute: () => tenant,
+  path: "/",
+  component: lazyRouteComponent(() => import("./pages/overview"), "OverviewPage"),
+});
+
+const firstRequest = createRoute({
+  getParentRoute: () => tenant,
+  path: "/first-request",
+  validateSearch: texts("apiKey"),
+  component: lazyRouteComponent(() => import("./pages/first-request"), "FirstRequestPage"),
+});
+
+const apis = createRoute({
+  getParentRoute: () => tenant,
+  path: "/apis",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/apis/list"), "ApisPage"),
+});
+const newApi = createRoute({
+  getParentRoute: () => tenant,
+  path: "/apis/new",
+  component: lazyRouteComponent(() => import("./pages/apis/new"), "NewApiPage"),
+});
+const api = createRoute({
+  getParentRoute: () => tenant,
+  path: "/apis/$api",
+  component: lazyRouteComponent(() => import("./pages/apis/api"), "ApiFrame"),
+});
+const routes = createRoute({
+  getParentRoute: () => api,
+  path: "/",
+  component: lazyRouteComponent(() => import("./pages/apis/routes"), "RoutesPage"),
+});
+const stages = createRoute({
+  getParentRoute: () => api,
+  path: "/stages",
+  component: lazyRouteComponent(() => import("./pages/apis/stages"), "StagesPage"),
+});
+const stage = createRoute({
+  getParentRoute: () => api,
+  path: "/stages/$stage",
+  component: lazyRouteComponent(() => import("./pages/apis/stage"), "StagePage"),
+});
+const deployments = createRoute({
+  getParentRoute: () => api,
+  path: "/deployments",
+  component: lazyRouteComponent(() => import("./pages/apis/deployments"), "DeploymentsPage"),
+});
+const apiSettings = createRoute({
+  getParentRoute: () => api,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("./pages/apis/settings"), "ApiSettingsPage"),
+});
+
+const usagePlans = createRoute({
+  getParentRoute: () => tenant,
+  path: "/usage-plans",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/usage-plans/list"), "UsagePlansPage"),
+});
+const newUsagePlan = createRoute({
+  getParentRoute: () => tenant,
+  path: "/usage-plans/new",
+  component: lazyRouteComponent(() => import("./pages/usage-plans/new"), "NewUsagePlanPage"),
+});
+const usagePlan = createRoute({
+  getParentRoute: () => tenant,
+  path: "/usage-plans/$plan",
+  component: lazyRouteComponent(() => import("./pages/usage-plans/usage-plan"), "UsagePlanPage"),
+});
+
+const apiKeys = createRoute({
+  getParentRoute: () => tenant,
+  path: "/api-keys",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/api-keys/list"), "ApiKeysPage"),
+});
+const newApiKey = createRoute({
+  getParentRoute: () => tenant,
+  path: "/api-keys/new",
+  validateSearch: texts("usagePlan"),
+  component: lazyRouteComponent(() => import("./pages/api-keys/new"), "NewApiKeyPage"),
+});
+const apiKey = createRoute({
+  getParentRoute: () => tenant,
+  path: "/api-keys/$apiKey",
+  component: lazyRouteComponent(() => import("./pages/api-keys/api-key"), "ApiKeyPage"),
+});
+
+const usage = createRoute({
+  getParentRoute: () => tenant,
+  path: "/usage",
+  validateSearch: usageSearch,
+  component: lazyRouteComponent(() => import("./pages/usage/usage"), "UsagePage"),
+});
+const billing = createRoute({
+  getParentRoute: () => tenant,
+  path: "/billing",
+  validateSearch: texts("month"),
+  component: lazyRouteComponent(() => import("./pages/billing/billing"), "BillingPage"),
+});
+
+const settings = createRoute({
+  getParentRoute: () => tenant,
+  path: "/settings",
+  component: lazyRouteComponent(() => import("./pages/settings/frame"), "SettingsFrame"),
+});
+const tenantSettings = createRoute({
+  getParentRoute: () => settings,
+  path: "/",
+  component: lazyRouteComponent(() => import("./pages/settings/tenant"), "TenantPage"),
+});
+const members = createRoute({
+  getParentRoute: () => settings,
+  path: "/members",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/settings/members"), "MembersPage"),
+});
+const audit = createRoute({
+  getParentRoute: () => settings,
+  path: "/audit",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/settings/audit"), "AuditPage"),
+});
+
+/** Every URL of the console. */
+export const routeTree = root.addChildren([
+  visitor.addChildren([signUp, logIn, logOut, operator]),
+  tenant.addChildren([
+    overview,
+    firstRequest,
+    apis,
+    newApi,
+    api.addChildren([routes, stages, stage, deployments, apiSettings]),
+    usagePlans,
+    newUsagePlan,
+    usagePlan,
+    apiKeys,
+    newApiKey,
+    apiKey,
+    usage,
+    billing,
+    settings.addChildren([tenantSettings, members, audit]),
+  ]),
+]);
