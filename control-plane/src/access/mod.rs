@@ -1,6 +1,7 @@
 //! Who calls, and what they may do.
 
 pub mod actor;
+pub mod authority;
 pub mod role;
 pub mod sealed;
 pub mod token;

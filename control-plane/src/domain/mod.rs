@@ -4,6 +4,7 @@ pub mod audit;
 pub mod consumer;
 pub mod page;
 pub mod patch;
+pub mod node;
 pub mod session;
 pub mod text;
 pub mod throttle;

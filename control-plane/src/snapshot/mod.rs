@@ -1,3 +1,4 @@
-//! Rows to the messages that nodes are sent.
+//! Rows to the messages that nodes are sent, and the messages to streams.
 
+pub mod changes;
 pub mod compile;

@@ -6,5 +6,6 @@ pub mod consumer;
 pub mod installation_key;
 pub mod member;
 pub mod snapshot;
+pub mod node;
 pub mod tenant;
 pub mod user;

@@ -1,0 +1,281 @@
+//! A running data plane, as the installation knows it: how it joins, how far it is, and how it is cut off.
+
+use chrono::TimeDelta;
+use sha2::{Digest, Sha256};
+
+use crate::access::authority::{Authority, Issued};
+use crate::app::{App, Job, Tx};
+use crate::error::{Error, Result};
+use crate::ids::NodeId;
+use crate::store;
+
+/// A node that was not heard of for this long does not count. It sends a heartbeat every 5 s.
+pub const LIVE: TimeDelta = TimeDelta::seconds(20);
+
+const NAME_CHARS_MAX: usize = 128;
+const REASON_CHARS_MAX: usize = 1000;
+
+/// `{secret}.{SHA-256 of the CA certificate}`: whoever holds it may add nodes to these cells during `life`, and
+/// knows the control plane by it. Only the secret's hash is kept.
+pub async fn create_join_token(app: &App, cells: &[String], life: TimeDelta) -> Result<String> {
+    let authority = Authority::open(app).await?;
+    let secret = hex::encode(app.rng.bytes::<32>());
+    let now = app.clock.now();
+    let mut tx = app.system(Job::Nodes).await?;
+    if cells.is_empty() {
+        return Err(Error::bad_request("cells", "name at least one cell"));
+    }
+    if let [unknown, ..] = store::node::unknown_cells(&mut tx, cells).await?.as_slice() {
+        return Err(Error::bad_request("cells", format!("there is no cell {unknown}")));
+    }
+    store::node::insert_join_token(&mut tx, &hash(&secret), cells, now, now + life).await?;
+    tx.commit().await?;
+    Ok(format!("{secret}.{}", hex::encode(authority.fingerprint())))
+}
+
+/// Admits a node that shows a token's secret, with the certificate that `certify` issues to it.
+pub async fn join(
+    app: &App,
+    secret: &str,
+    name: &str,
+    certify: impl FnOnce(NodeId) -> Result<Issued>,
+) -> Result<(NodeId, Issued)> {
+    let now = app.clock.now();
+    let mut tx = app.system(Job::Nodes).await?;
+    let cells = store::node::cells_of_join_token(&mut tx, &hash(secret), now)
+        .await?
+        .ok_or(Error::Unauthenticated("the join token is unknown or has expired"))?;
+    let id = app.rng.id();
+    let issued = certify(id)?;
+    let name = printable(name, NAME_CHARS_MAX);
+    store::node::insert(&mut tx, id, &name, &cells, issued.expires_at, now).await?;
+    tx.commit().await?;
+    Ok((id, issued))
+}
+
+/// A fresh certificate for a node that called over its present one.
+pub async fn renew(
+    app: &App,
+    id: NodeId,
+    certify: impl FnOnce(NodeId) -> Result<Issued>,
+) -> Result<Issued> {
+    let mut tx = app.system(Job::Nodes).await?;
+    let issued = certify(id)?;
+    known(store::node::renew(&mut tx, id, issued.expires_at).await?)?;
+    tx.commit().await?;
+    Ok(issued)
+}
+
+/// A node asks for the streams of `cells`; each must be one that its token allowed.
+pub async fn subscribe(
+    app: &App,
+    id: NodeId,
+    cells: &[String],
+    software_version: &str,
+) -> Result<()> {
+    let version = printable(software_version, NAME_CHARS_MAX);
+    let mut tx = app.system(Job::Nodes).await?;
+    let allowed = store::node::subscribed(&mut tx, id, &version, app.clock.now())
+        .await?
+        .ok_or(Error::Forbidden(UNKNOWN))?;
+    if cells.iter().any(|cell| !allowed.contains(cell)) {
+        return Err(Error::Forbidden("this node may not serve one of these cells"));
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Notes that a node is alive.
+pub async fn heartbeat(app: &App, id: NodeId) -> Result<()> {
+    let mut tx = app.system(Job::Nodes).await?;
+    known(store::node::seen(&mut tx, id, app.clock.now()).await?)?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Notes that everything up to and with `version` is live on a node.
+pub async fn acknowledge(app: &App, id: NodeId, cell: &str, version: u64) -> Result<()> {
+    let now = app.clock.now();
+    let mut tx = app.system(Job::Nodes).await?;
+    store::node::acknowledge(&mut tx, id, cell, version, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Notes what a node could not compile, and why.
+pub async fn refuse(
+    app: &App,
+    id: NodeId,
+    cell: &str,
+    version: u64,
+    resource: &str,
+    reason: &str,
+) -> Result<()> {
+    let resource = printable(resource, REASON_CHARS_MAX);
+    let reason = printable(reason, REASON_CHARS_MAX);
+    let now = app.clock.now();
+    let mut tx = app.system(Job::Nodes).await?;
+    store::node::refuse(&mut tx, id, cell, version, &resource, &reason, now).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// Ends a node's right to call. Every replica cuts its connections off.
+pub async fn revoke(app: &App, id: NodeId) -> Result<()> {
+    let mut tx = app.system(Job::Nodes).await?;
+    if !store::node::revoke(&mut tx, id, app.clock.now()).await? {
+        return Err(Error::NotFound("node"));
+    }
+    tx.commit().await?;
+    Ok(())
+}
+
+/// How far the live nodes of a cell are with one version.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Progress {
+    pub nodes: u64,
+    pub acknowledged: u64,
+    /// What nodes said of the resources in question: `stage abc123xyz0/prod: …`.
+    pub refusals: Vec<String>,
+}
+
+impl Progress {
+    /// Every live node has it, and there is one.
+    pub fn live(&self) -> bool {
+        self.nodes > 0 && self.acknowledged == self.nodes && self.refusals.is_empty()
+    }
+}
+
+/// Where `version` is live, and what nodes refused of `resources`, named as `proto`'s names print.
+pub async fn progress(
+    app: &App,
+    tx: &mut Tx,
+    cell: &str,
+    version: u64,
+    resources: &[String],
+) -> Result<Progress> {
+    let since = app.clock.now() - LIVE;
+    let (nodes, acknowledged) = store::node::progress(tx, cell, version, since).await?;
+    let refusals = store::node::refusals(tx, cell, version, resources, since).await?;
+    Ok(Progress {
+        nodes: u64::try_from(nodes).unwrap_or_default(),
+        acknowledged: u64::try_from(acknowledged).unwrap_or_default(),
+        refusals,
+    })
+}
+
+const UNKNOWN: &str = "this node is not of this installation, or was revoked";
+
+fn known(found: bool) -> Result<()> {
+    found.then_some(()).ok_or(Error::Forbidden(UNKNOWN))
+}
+
+fn hash(secret: &str) -> [u8; 32] {
+    Sha256::digest(secret.as_bytes()).into()
+}
+
+/// What a node says of itself goes to people: one line of bounded length.
+fn printable(text: &str, chars_max: usize) -> String {
+    text.chars().filter(|char| !char.is_control()).take(chars_max).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::testing;
+
+    fn cells() -> Vec<String> {
+        vec!["default".to_owned()]
+    }
+
+    async fn admit(app: &App, secret: &str) -> Result<NodeId> {
+        let issued =
+            Issued { certificate: vec![], expires_at: app.clock.now() + TimeDelta::days(1) };
+        Ok(join(app, secret, "node\n1", |_| Ok(issued)).await?.0)
+    }
+
+    async fn node(app: &App) -> NodeId {
+        let token = create_join_token(app, &cells(), TimeDelta::hours(1)).await.unwrap();
+        admit(app, token.split('.').next().unwrap()).await.unwrap()
+    }
+
+    async fn at(app: &App, version: u64) -> Progress {
+        let mut tx = app.system(Job::Nodes).await.unwrap();
+        progress(app, &mut tx, "default", version, &["stage a/prod".to_owned()]).await.unwrap()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_join_token_admits_until_it_expires_and_no_other_does(db: PgPool) {
+        let app = testing::app(db).await;
+        let token = create_join_token(&app, &cells(), TimeDelta::hours(1)).await.unwrap();
+        let (secret, fingerprint) = token.split_once('.').unwrap();
+
+        assert_eq!(fingerprint, hex::encode(Authority::open(&app).await.unwrap().fingerprint()));
+        assert!(admit(&app, secret).await.is_ok());
+        assert!(matches!(admit(&app, &secret[1..]).await, Err(Error::Unauthenticated(_))));
+        assert!(matches!(admit(&app, "").await, Err(Error::Unauthenticated(_))));
+        app.clock.advance(TimeDelta::hours(1));
+        assert!(matches!(admit(&app, secret).await, Err(Error::Unauthenticated(_))));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_token_for_a_cell_that_is_not_there_is_refused(db: PgPool) {
+        let app = testing::app(db).await;
+        for wrong in [vec![], vec!["default".to_owned(), "nowhere".to_owned()]] {
+            let refused = create_join_token(&app, &wrong, TimeDelta::hours(1)).await;
+            assert!(matches!(refused, Err(Error::BadRequest { .. })), "{refused:?}");
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_version_is_live_when_every_live_node_acknowledged_it(db: PgPool) {
+        let app = testing::app(db).await;
+        sqlx::query("update cell set version = 7").execute(app.system_pool()).await.unwrap();
+        let (a, b) = (node(&app).await, node(&app).await);
+
+        acknowledge(&app, a, "default", 7).await.unwrap();
+        acknowledge(&app, b, "default", 6).await.unwrap();
+        acknowledge(&app, b, "default", 8).await.unwrap(); // the cell has not been there
+        let half = at(&app, 7).await;
+        assert_eq!((half.nodes, half.acknowledged, half.live()), (2, 1, false));
+        acknowledge(&app, b, "default", 7).await.unwrap();
+        acknowledge(&app, a, "default", 3).await.unwrap(); // late news changes nothing
+        assert!(at(&app, 7).await.live());
+        app.clock.advance(LIVE + TimeDelta::seconds(1));
+        heartbeat(&app, a).await.unwrap();
+        assert_eq!(at(&app, 7).await.nodes, 1);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_refusal_is_told_of_its_resource_only(db: PgPool) {
+        let app = testing::app(db).await;
+        sqlx::query("update cell set version = 7").execute(app.system_pool()).await.unwrap();
+        let a = node(&app).await;
+        refuse(&app, a, "default", 7, "stage a/prod", "no such\ndeployment").await.unwrap();
+        refuse(&app, a, "default", 7, "stage b/prod", "another").await.unwrap();
+        acknowledge(&app, a, "default", 7).await.unwrap();
+
+        assert_eq!(at(&app, 7).await.refusals, ["stage a/prod: no suchdeployment"]);
+        assert!(!at(&app, 7).await.live());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_revoked_node_is_refused_everything_and_does_not_count(db: PgPool) {
+        let app = testing::app(db).await;
+        let a = node(&app).await;
+        subscribe(&app, a, &cells(), "1").await.unwrap();
+        let elsewhere = subscribe(&app, a, &["east".to_owned()], "1").await;
+        assert!(matches!(elsewhere, Err(Error::Forbidden(_))));
+
+        revoke(&app, a).await.unwrap();
+
+        assert!(matches!(subscribe(&app, a, &cells(), "1").await, Err(Error::Forbidden(_))));
+        assert!(matches!(heartbeat(&app, a).await, Err(Error::Forbidden(_))));
+        let fresh = Issued { certificate: vec![], expires_at: app.clock.now() };
+        assert!(matches!(renew(&app, a, |_| Ok(fresh)).await, Err(Error::Forbidden(_))));
+        assert_eq!(at(&app, 0).await.nodes, 0);
+        assert!(matches!(revoke(&app, app.rng.id()).await, Err(Error::NotFound(_))));
+    }
+}

@@ -1,0 +1,198 @@
+//! TLS connections of nodes, each with the node that it comes from; cut when that node may no longer call.
+
+use std::collections::HashSet;
+use std::future::Future;
+use std::io;
+use std::net::SocketAddr;
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use chrono::{DateTime, Utc};
+use rustls::ServerConfig;
+use rustls::server::WebPkiClientVerifier;
+use rustls_pki_types::CertificateDer;
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio::net::{TcpListener, TcpStream};
+use tokio::sync::{Semaphore, mpsc, watch};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::sync::CancellationToken;
+use tonic::transport::server::Connected;
+use x509_parser::prelude::{FromDer, X509Certificate};
+
+use crate::access::authority::Authority;
+use crate::app::App;
+use crate::clock::Clock;
+use crate::error::{Error, Result};
+use crate::ids::NodeId;
+
+/// From the connection to its encrypted state; a slower peer is dropped.
+const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Handshakes in progress and connections served; more peers wait in the kernel's queue.
+const CONNECTIONS_MAX: usize = 4096;
+
+/// The nodes whose certificates still verify but who may no longer call.
+pub type Revoked = watch::Receiver<Arc<HashSet<NodeId>>>;
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Debug)]
+pub struct Peer {
+    /// None without a client certificate: good for `Join` alone.
+    pub node: Option<NodeId>,
+    pub address: SocketAddr,
+}
+
+/// One connection of a peer.
+pub struct Connection {
+    tls: TlsStream<TcpStream>,
+    peer: Peer,
+    /// Completes when the node's certificate expires or is revoked.
+    cut: Option<Pin<Box<dyn Future<Output = &'static str> + Send>>>,
+    _place: tokio::sync::OwnedSemaphorePermit,
+}
+
+/// TLS 1.3 with a certificate of the installation's own authority; a client certificate, where one is shown,
+/// must be that authority's too.
+pub fn tls(app: &App, authority: &Authority) -> Result<Arc<ServerConfig>> {
+    let mut roots = rustls::RootCertStore::empty();
+    roots.add(authority.certificate().clone()).map_err(Error::internal)?;
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let nodes = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider.clone())
+        .allow_unauthenticated()
+        .build()
+        .map_err(Error::internal)?;
+    let names = app.config.grpc_names.iter().cloned();
+    let own = (!app.config.grpc_listen.ip().is_unspecified())
+        .then(|| app.config.grpc_listen.ip().to_string());
+    let certificate = authority.server_certificate(names.chain(own).collect(), app.clock.clone())?;
+    let mut config = ServerConfig::builder_with_provider(provider)
+        .with_protocol_versions(&[&rustls::version::TLS13])
+        .map_err(Error::internal)?
+        .with_client_cert_verifier(nodes)
+        .with_cert_resolver(Arc::new(certificate));
+    config.alpn_protocols = vec![b"h2".to_vec()];
+    Ok(Arc::new(config))
+}
+
+/// Accepts until `shutdown`. A slow handshake holds up no other.
+pub async fn accept(
+    listener: TcpListener,
+    tls: Arc<ServerConfig>,
+    revoked: Revoked,
+    clock: Clock,
+    accepted: mpsc::Sender<io::Result<Connection>>,
+    shutdown: CancellationToken,
+) {
+    let tls = TlsAcceptor::from(tls);
+    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    loop {
+        let next = async {
+            let place = places.clone().acquire_owned().await;
+            (place, listener.accept().await)
+        };
+        let (place, tcp) = tokio::select! {
+            next = next => next,
+            () = shutdown.cancelled() => return,
+        };
+        let Ok(place) = place else { return }; // the semaphore is never closed
+        let (tcp, address) = match tcp {
+            Ok(connection) => connection,
+            Err(error) => {
+                // Mostly EMFILE: others must close first.
+                tracing::warn!(%error, "a node's connection could not be accepted");
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                continue;
+            }
+        };
+        let (tls, accepted) = (tls.clone(), accepted.clone());
+        let (revoked, clock) = (revoked.clone(), clock.clone());
+        tokio::spawn(async move {
+            let _ = tcp.set_nodelay(true);
+            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
+                Ok(Ok(tls)) => {
+                    let connection = Connection::new(tls, address, revoked, &clock, place);
+                    let _ = accepted.send(Ok(connection)).await; // fails only at shutdown
+                }
+                Ok(Err(error)) => tracing::info!(peer = %address, %error, "a TLS handshake failed"),
+                Err(_) => tracing::info!(peer = %address, "a TLS handshake took too long"),
+            }
+        });
+    }
+}
+
+impl Connection {
+    fn new(
+        tls: TlsStream<TcpStream>,
+        address: SocketAddr,
+        mut revoked: Revoked,
+        clock: &Clock,
+        place: tokio::sync::OwnedSemaphorePermit,
+    ) -> Self {
+        let known = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(identify);
+        let cut = known.map(|(node, expires_at)| {
+            let life = (expires_at - clock.now()).to_std().unwrap_or_default();
+            let cut: Pin<Box<dyn Future<Output = &'static str> + Send>> = Box::pin(async move {
+                tokio::select! {
+                    Ok(_) = revoked.wait_for(|nodes| nodes.contains(&node)) => "revoked",
+                    () = tokio::time::sleep(life) => "expired",
+                }
+            });
+            cut
+        });
+        let peer = Peer { node: known.map(|(node, _)| node), address };
+        Self { tls, peer, cut, _place: place }
+    }
+
+    fn poll_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {
+        let Some(cut) = &mut self.cut else { return Ok(()) };
+        let Poll::Ready(why) = cut.as_mut().poll(context) else { return Ok(()) };
+        self.cut = Some(Box::pin(std::future::ready(why)));
+        tracing::info!(node.id = ?self.peer.node, "a node was cut off: its certificate is {why}");
+        Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+    }
+}
+
+/// The node that a certificate of our authority names, and until when.
+fn identify(certificate: &CertificateDer<'_>) -> Option<(NodeId, DateTime<Utc>)> {
+    let (_, certificate) = X509Certificate::from_der(certificate).ok()?;
+    let node = certificate.subject().iter_common_name().next()?.as_str().ok()?.parse().ok()?;
+    Some((node, DateTime::from_timestamp(certificate.validity().not_after.timestamp(), 0)?))
+}
+
+impl Connected for Connection {
+    type ConnectInfo = Peer;
+
+    fn connect_info(&self) -> Peer {
+        self.peer.clone()
+    }
+}
+
+impl AsyncRead for Connection {
+    fn poll_read(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        buffer: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        self.poll_cut(context)?;
+        Pin::new(&mut self.tls).poll_read(context, buffer)
+    }
+}
+
+impl AsyncWrite for Connection {
+    fn poll_write(
+        mut self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Pin::new(&mut self.tls).poll_write(context, bytes)
+    }
+
+    fn poll_flush(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_flush(context)
+    }
+
+    fn poll_shutdown(mut self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Pin::new(&mut self.tls).poll_shutdown(context)
+    }
+}

@@ -1,0 +1,245 @@
+//! Join tokens, nodes, how far each is with each cell, and what it refused.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::app::Tx;
+use crate::error::{Error, Result};
+use crate::ids::NodeId;
+
+pub async fn insert_join_token(
+    tx: &mut Tx,
+    secret_hash: &[u8; 32],
+    cells: &[String],
+    now: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into join_token (secret_hash, cells, created_at, expires_at) values ($1, $2, $3, $4)",
+        secret_hash.as_slice(),
+        cells,
+        now,
+        expires_at,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The cells that the bearer of this token may serve, while it is good.
+pub async fn cells_of_join_token(
+    tx: &mut Tx,
+    secret_hash: &[u8; 32],
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<String>>> {
+    Ok(sqlx::query_scalar!(
+        "select cells from join_token where secret_hash = $1 and expires_at > $2",
+        secret_hash.as_slice(),
+        now,
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// The names among `cells` that are no cell.
+pub async fn unknown_cells(tx: &mut Tx, cells: &[String]) -> Result<Vec<String>> {
+    let known = sqlx::query_scalar!("select id from cell where id = any($1)", cells)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(cells.iter().filter(|cell| !known.contains(cell)).cloned().collect())
+}
+
+pub async fn insert(
+    tx: &mut Tx,
+    id: NodeId,
+    name: &str,
+    cells: &[String],
+    certificate_expires_at: DateTime<Utc>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into node (id, name, cells, certificate_expires_at, created_at, last_seen_at)
+         values ($1, $2, $3, $4, $5, $5)",
+        id.0,
+        name,
+        cells,
+        certificate_expires_at,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes a fresh certificate. False for a node that is not, or is no longer, of this installation.
+pub async fn renew(tx: &mut Tx, id: NodeId, certificate_expires_at: DateTime<Utc>) -> Result<bool> {
+    let renewed = sqlx::query!(
+        "update node set certificate_expires_at = $2 where id = $1 and revoked_at is null",
+        id.0,
+        certificate_expires_at,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(renewed.rows_affected() == 1)
+}
+
+/// A node subscribes: the cells that it may have, or nothing where it is unknown or revoked.
+pub async fn subscribed(
+    tx: &mut Tx,
+    id: NodeId,
+    software_version: &str,
+    now: DateTime<Utc>,
+) -> Result<Option<Vec<String>>> {
+    Ok(sqlx::query_scalar!(
+        "update node set software_version = $2, last_seen_at = $3
+         where id = $1 and revoked_at is null returning cells",
+        id.0,
+        software_version,
+        now,
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// A node is alive. False where it is unknown or revoked.
+pub async fn seen(tx: &mut Tx, id: NodeId, now: DateTime<Utc>) -> Result<bool> {
+    let seen = sqlx::query!(
+        "update node set last_seen_at = $2 where id = $1 and revoked_at is null",
+        id.0,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(seen.rows_affected() == 1)
+}
+
+/// Ends a node's right to call, and wakes the replicas to cut it off. False where there is no such node.
+pub async fn revoke(tx: &mut Tx, id: NodeId, now: DateTime<Utc>) -> Result<bool> {
+    let revoked = sqlx::query!(
+        "update node set revoked_at = coalesce(revoked_at, $2) where id = $1",
+        id.0,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!("select pg_notify('node', $1)", id.to_string()).execute(&mut **tx).await?;
+    Ok(revoked.rows_affected() == 1)
+}
+
+/// The revoked nodes whose certificates would still open a connection.
+pub async fn revoked(tx: &mut Tx, now: DateTime<Utc>) -> Result<Vec<NodeId>> {
+    let ids: Vec<Uuid> = sqlx::query_scalar!(
+        "select id from node where revoked_at is not null and certificate_expires_at > $1",
+        now,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().map(NodeId).collect())
+}
+
+/// Everything up to and with `version` is live on the node. A version that the cell has not reached, or an
+/// older one than before, changes nothing.
+pub async fn acknowledge(
+    tx: &mut Tx,
+    id: NodeId,
+    cell: &str,
+    version: u64,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into node_cell (node_id, cell_id, version, acknowledged_at)
+         select $1, id, $3, $4 from cell where id = $2 and version >= $3
+         on conflict (node_id, cell_id) do update
+             set version = excluded.version, acknowledged_at = excluded.acknowledged_at
+             where node_cell.version < excluded.version",
+        id.0,
+        cell,
+        number(version)?,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn refuse(
+    tx: &mut Tx,
+    id: NodeId,
+    cell: &str,
+    version: u64,
+    resource: &str,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into node_refusal (node_id, cell_id, version, resource, reason, created_at)
+         select $1, id, $3, $4, $5, $6 from cell where id = $2 and version >= $3
+         on conflict (node_id, cell_id, version, resource) do update set reason = excluded.reason",
+        id.0,
+        cell,
+        number(version)?,
+        resource,
+        reason,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Of the nodes of this cell that were seen since `live_since`: how many, and how many have this version.
+pub async fn progress(
+    tx: &mut Tx,
+    cell: &str,
+    version: u64,
+    live_since: DateTime<Utc>,
+) -> Result<(i64, i64)> {
+    let row = sqlx::query!(
+        r#"select count(*) as "nodes!", count(node_cell.node_id) as "acknowledged!"
+         from node
+         left join node_cell on node_cell.node_id = node.id and node_cell.cell_id = $1 and node_cell.version >= $2
+         where $1 = any(node.cells) and node.revoked_at is null and node.last_seen_at >= $3"#,
+        cell,
+        number(version)?,
+        live_since,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok((row.nodes, row.acknowledged))
+}
+
+/// Why live nodes refused any of these resources at or after `version`: each reason once.
+pub async fn refusals(
+    tx: &mut Tx,
+    cell: &str,
+    version: u64,
+    resources: &[String],
+    live_since: DateTime<Utc>,
+) -> Result<Vec<String>> {
+    Ok(sqlx::query_scalar!(
+        r#"select distinct resource || ': ' || reason as "refusal!"
+         from node_refusal join node on node.id = node_refusal.node_id
+         where cell_id = $1 and version >= $2 and resource = any($3)
+             and node.revoked_at is null and node.last_seen_at >= $4
+         order by 1 limit 100"#,
+        cell,
+        number(version)?,
+        resources,
+        live_since,
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+/// Forgets expired tokens and refusals of before `before`.
+pub async fn prune(tx: &mut Tx, now: DateTime<Utc>, before: DateTime<Utc>) -> Result<()> {
+    sqlx::query!("delete from join_token where expires_at < $1", now).execute(&mut **tx).await?;
+    sqlx::query!("delete from node_refusal where created_at < $1", before)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn number(version: u64) -> Result<i64> {
+    i64::try_from(version).map_err(|_| Error::bad_request("version", "beyond any version"))
+}
