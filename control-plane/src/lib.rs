@@ -15,6 +15,7 @@ pub mod config;
 pub mod domain;
 pub mod error;
 pub mod graphql;
+pub mod grpc;
 pub mod ids;
 pub mod rest;
 pub mod snapshot;
@@ -25,6 +26,7 @@ pub(crate) mod testing;
 use std::net::SocketAddr;
 
 use tokio::net::TcpListener;
+use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 pub use crate::config::Config;
@@ -36,9 +38,23 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let app = App::connect(config).await?;
+    let nodes = grpc::Grpc::bind(&app).await?;
     let listener = TcpListener::bind(app.config.http_listen).await.map_err(Error::internal)?;
     let service = rest::router(app).into_make_service_with_connect_info::<SocketAddr>();
-    axum::serve(listener, service).with_graceful_shutdown(shutdown).await.map_err(Error::internal)
+    let stop = CancellationToken::new();
+    let people = async {
+        let stopped = stop.clone().cancelled_owned();
+        axum::serve(listener, service)
+            .with_graceful_shutdown(stopped)
+            .await
+            .map_err(Error::internal)
+    };
+    let shutdown = async {
+        shutdown.await;
+        stop.cancel();
+        Ok(())
+    };
+    tokio::try_join!(people, nodes.serve(stop.clone()), shutdown).map(drop)
 }
 
 /// One cryptographic provider for the whole process, before anything uses one.

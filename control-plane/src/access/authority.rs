@@ -90,7 +90,7 @@ impl Authority {
         Ok(Issued { certificate: certificate.der().to_vec(), expires_at })
     }
 
-    /// What the gRPC server shows: itself and this authority, for 127.0.0.1, ::1, localhost and `names`.
+    /// What the gRPC server shows: itself and this authority, for 127.0.0.1, `::1`, localhost and `names`.
     pub fn server_certificate(
         &self,
         names: Vec<String>,

@@ -2,9 +2,9 @@
 
 pub mod audit;
 pub mod consumer;
+pub mod node;
 pub mod page;
 pub mod patch;
-pub mod node;
 pub mod session;
 pub mod text;
 pub mod throttle;

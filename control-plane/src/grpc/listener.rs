@@ -65,7 +65,8 @@ pub fn tls(app: &App, authority: &Authority) -> Result<Arc<ServerConfig>> {
     let names = app.config.grpc_names.iter().cloned();
     let own = (!app.config.grpc_listen.ip().is_unspecified())
         .then(|| app.config.grpc_listen.ip().to_string());
-    let certificate = authority.server_certificate(names.chain(own).collect(), app.clock.clone())?;
+    let certificate =
+        authority.server_certificate(names.chain(own).collect(), app.clock.clone())?;
     let mut config = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&rustls::version::TLS13])
         .map_err(Error::internal)?

@@ -36,6 +36,9 @@ const PAGE: i64 = 128;
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// The furthest that a cell's version is moved on to pass a node's, after the database was restored.
 const JUMP_MAX: u64 = 1_000_000;
+/// How far beyond that node's it moves: past every other node's too, so that none goes on from a version of
+/// before as if nothing had happened.
+const JUMP: u64 = 1000;
 
 /// Every cell's stream, in this replica. Cheap to clone.
 #[derive(Clone)]
@@ -176,7 +179,7 @@ impl Changes {
         let mut tx = self.0.app.system(Job::Publisher).await?;
         store::cell::read_as_of_one_moment(&mut tx).await?;
         let version = store::cell::version(&mut tx, &cell.name).await?;
-        let resources = super::compile::load_cell(&self.0.app, &mut tx, &cell.name).await?;
+        let resources = super::compile::load_cell(&mut tx, &self.0.app.master, &cell.name).await?;
         tx.commit().await?;
         let chunks = self.sign_chunks(&cell.name, version, resources);
         let snapshot = Arc::new(Snapshot { version, chunks });
@@ -190,7 +193,8 @@ impl Changes {
         let mut tx = self.0.app.system(Job::Publisher).await?;
         let held = store::cell::lock_version(&mut tx, &cell.name).await?;
         if held >= version {
-            return Ok(()); // only this replica was behind
+            drop(tx);
+            return self.refresh().await; // only this replica was behind
         }
         if version - held > JUMP_MAX {
             return Err(Error::bad_request("version", "no cell was ever there"));
@@ -201,9 +205,12 @@ impl Changes {
             held,
             "a node is further than its cell, whose database must have been restored: every node takes a snapshot"
         );
-        store::cell::set_version(&mut tx, &cell.name, version + 1).await?;
-        tx.publish_to(&cell.name);
-        tx.publish_nothing_new();
+        let fresh = version + JUMP;
+        store::cell::set_version(&mut tx, &cell.name, fresh).await?;
+        let kind = Some(update::Kind::Delta(Delta::default()));
+        let update = Update { cell: cell.name.clone(), version: fresh, kind }.encode_to_vec();
+        let message = self.0.app.master.wrap(&outbox_context(&cell.name, fresh), &update);
+        store::cell::write_outbox(&mut tx, &cell.name, fresh, &message).await?;
         tx.commit().await?;
         self.refresh().await
     }
@@ -365,8 +372,7 @@ async fn notified(listener: &mut Option<PgListener>) -> bool {
     let Some(listener) = listener else { return std::future::pending().await };
     match listener.try_recv().await {
         Ok(Some(_)) => {
-            // One reading answers all that came at once.
-            while let Ok(Some(Some(_))) = listener.next_buffered_now() {}
+            while listener.next_buffered().is_some() {} // one reading answers all that came at once
             false
         }
         Ok(None) => false,

@@ -5,7 +5,7 @@ pub mod cell;
 pub mod consumer;
 pub mod installation_key;
 pub mod member;
-pub mod snapshot;
 pub mod node;
+pub mod snapshot;
 pub mod tenant;
 pub mod user;
