@@ -155,14 +155,12 @@ impl Changes {
         let rows = store::cell::outbox_after(&mut tx, &cell.name, version, PAGE).await?;
         tx.commit().await?;
         let mut updates = Vec::new();
-        let mut expected = version + 1;
-        for (version, message) in rows {
+        for (expected, (version, message)) in (version + 1..).zip(rows) {
             if version != expected {
                 break;
             }
             let Some(signed) = self.open_and_sign(&cell.name, version, &message) else { break };
             updates.push((version, Arc::new(signed)));
-            expected += 1;
         }
         Ok(if updates.is_empty() { Next::Gap } else { Next::Updates(updates) })
     }
