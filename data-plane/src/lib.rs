@@ -3,7 +3,7 @@
 //!
 //! The way of a request, in the order of the directories it passes: [`listener`] → [`router`] →
 //! [`policies`] → [`integration`] → [`response`]; `serve.rs` is the whole of it on one page. Beside it
-//! stand [`snapshot`] (what is served), `counter` (what is billed) and [`admin`] (what operators look at).
+//! stand [`snapshot`] (what is served), [`counter`] (what is billed) and [`admin`] (what operators look at).
 //!
 //! Threads: each data thread has a runtime, a listening socket, pools, counters and a Redis connection of its
 //! own and shares nothing that is written per request. Admin, config and shipping run where [`run`] is awaited.
@@ -12,6 +12,7 @@
 //! own that does not pass through `gateway_response.rs`.
 
 pub mod config;
+pub mod counter;
 pub mod node;
 pub mod snapshot;
 

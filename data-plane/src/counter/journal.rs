@@ -1,0 +1,654 @@
+//! The journal's files, and what a crash left of them.
+//!
+//! | directory | what lies there |
+//! |---|---|
+//! | `open/` | segments being written and spare ones: 1 MiB each, space allocated, mapped by a data thread |
+//! | `sealed/` | sealed, on disk for good, not acknowledged |
+//! | `kept/` | acknowledged; kept for 72 h so that a restored database can be filled again |
+//! | `quarantine/` | what could not be read whole, and what the ledger would not take |
+//!
+//! A segment is shipped only after it is on disk, so what was shipped never changes.
+#![expect(unsafe_code, reason = "maps the files that data threads write to")]
+
+use std::{
+    collections::VecDeque,
+    fs::{self, DirBuilder, File, OpenOptions},
+    io::{self, Read, Write},
+    ops::{Deref, DerefMut},
+    os::unix::fs::{DirBuilderExt, FileExt, OpenOptionsExt},
+    path::{Path, PathBuf},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicU64, AtomicUsize, Ordering},
+        mpsc::{self, Receiver, RecvTimeoutError, Sender},
+    },
+    thread,
+    time::{Duration, SystemTime},
+};
+
+use arc_swap::ArcSwap;
+use memmap2::MmapMut;
+use prometheus::{IntCounter, IntGauge};
+use proto::segment::{self, BLOCK_BYTES, CONTENT_BYTES_MAX, Footer};
+use rand::TryRng;
+use rustix::{
+    fs::{FallocateFlags, FlockOperation},
+    io::Errno,
+};
+use tokio::sync::Notify;
+
+use super::{Counter, record::Known, segment::Finished};
+
+/// 16,383 blocks beside the header.
+const REGION_BYTES: usize = 1024 * 1024;
+/// So much of a spare is faulted in ahead: about a thousand requests.
+const TOUCHED_BYTES: usize = 64 * 1024;
+const PAGE_BYTES: usize = 4096;
+/// Regions made ahead for each thread; at 50,000 requests a second they last for more than a second.
+const SPARES: usize = 4;
+
+/// Where the journal lies and how much of the machine it may use.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    pub dir: PathBuf,
+    /// Data threads; each gets a [`Counter`].
+    pub threads: u32,
+    /// While the disk is full, segments that no longer fit into this much memory make requests be refused.
+    pub memory_bytes_max: usize,
+    /// Acknowledged segments are dropped, oldest first, beyond this much disk …
+    pub kept_bytes_max: u64,
+    /// … and after this long.
+    pub kept_for: Duration,
+}
+
+impl Settings {
+    pub fn new(dir: PathBuf, threads: u32) -> Self {
+        Self {
+            dir,
+            threads,
+            memory_bytes_max: 64 * 1024 * 1024,
+            kept_bytes_max: 256 * 1024 * 1024,
+            kept_for: Duration::from_hours(72),
+        }
+    }
+}
+
+/// What operators watch. Nothing here is touched for each request.
+#[derive(Clone)]
+pub struct Metrics {
+    pub sealed: IntCounter,
+    pub records: IntCounter,
+    pub acknowledged: IntCounter,
+    pub quarantined: IntCounter,
+    /// Segments that could not be written to the disk, and are only in memory.
+    pub in_memory: IntCounter,
+    pub redrawn: IntCounter,
+    pub unacknowledged: IntGauge,
+}
+
+impl Metrics {
+    fn new() -> Self {
+        let counter = |name, help| IntCounter::new(name, help).expect("a valid name");
+        Self {
+            sealed: counter("tollgate_journal_segments_sealed_total", "Journal segments sealed"),
+            records: counter(
+                "tollgate_journal_records_total",
+                "Requests in sealed journal segments",
+            ),
+            acknowledged: counter(
+                "tollgate_journal_segments_acknowledged_total",
+                "Journal segments that the ledger has",
+            ),
+            quarantined: counter(
+                "tollgate_journal_segments_quarantined_total",
+                "Journal segments set aside: damaged, or refused by the ledger",
+            ),
+            in_memory: counter(
+                "tollgate_journal_segments_in_memory_total",
+                "Journal segments that the disk had no room for; lost if the process dies",
+            ),
+            redrawn: counter(
+                "tollgate_journal_epochs_redrawn_total",
+                "Epochs that another live node had",
+            ),
+            unacknowledged: IntGauge::new(
+                "tollgate_journal_segments_unacknowledged",
+                "Journal segments sealed and not acknowledged",
+            )
+            .expect("a valid name"),
+        }
+    }
+
+    pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
+        for counter in [
+            &self.sealed,
+            &self.records,
+            &self.acknowledged,
+            &self.quarantined,
+            &self.in_memory,
+            &self.redrawn,
+        ] {
+            registry.register(Box::new(counter.clone()))?;
+        }
+        registry.register(Box::new(self.unacknowledged.clone()))
+    }
+}
+
+/// The node's journal: open it once, before the data threads start.
+pub struct Journal {
+    shared: Arc<Shared>,
+}
+
+/// What counters, the journal's own threads and the shipper share.
+pub(super) struct Shared {
+    pub(super) settings: Settings,
+    pub(super) metrics: Metrics,
+    epoch: ArcSwap<[u8; 16]>,
+    /// Sealed, in the order in which they are to be shipped.
+    queue: Mutex<VecDeque<Sealed>>,
+    /// Something joined the queue.
+    pub(super) queued: Notify,
+    /// Something was acknowledged.
+    pub(super) settled: Notify,
+    /// Sealed and not acknowledged, on disk or not yet.
+    pub(super) unacknowledged: AtomicU64,
+    memory_bytes: Arc<AtomicUsize>,
+    /// Held for as long as anything writes here.
+    _lock: File,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) struct Id {
+    pub(super) epoch: [u8; 16],
+    pub(super) thread: u32,
+    pub(super) counter: u64,
+}
+
+/// A segment that waits for its acknowledgement.
+pub(super) struct Sealed {
+    pub(super) id: Id,
+    pub(super) place: Place,
+}
+
+pub(super) enum Place {
+    File(PathBuf),
+    Memory(Memory),
+}
+
+impl Journal {
+    /// Takes the directory for this process, seals what an earlier one left open, draws an epoch, and gives one
+    /// counter for each thread. `now_ms` is since 1970.
+    pub fn open(settings: Settings, now_ms: u64) -> io::Result<(Self, Vec<Counter>)> {
+        for name in ["", "open", "sealed", "kept", "quarantine"] {
+            DirBuilder::new().recursive(true).mode(0o700).create(settings.dir.join(name))?;
+        }
+        let lock = OpenOptions::new()
+            .create(true)
+            .truncate(false)
+            .write(true)
+            .mode(0o600)
+            .open(settings.dir.join("lock"))?;
+        rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
+            io::Error::new(io::ErrorKind::ResourceBusy, "another process uses this usage journal")
+        })?;
+
+        let metrics = Metrics::new();
+        recover(&settings.dir, &metrics, now_ms)?;
+        let queue = sealed(&settings.dir.join("sealed"))?;
+        let shared = Arc::new(Shared {
+            epoch: ArcSwap::from_pointee(draw()?),
+            unacknowledged: AtomicU64::new(queue.len() as u64),
+            queue: Mutex::new(queue),
+            queued: Notify::new(),
+            settled: Notify::new(),
+            memory_bytes: Arc::new(AtomicUsize::new(0)),
+            settings,
+            metrics,
+            _lock: lock,
+        });
+        let counters = shared.start()?;
+        Ok((Self { shared }, counters))
+    }
+
+    /// Brings sealed segments to the ledger.
+    pub fn shipper(&self) -> super::Shipper {
+        super::Shipper::new(Arc::clone(&self.shared))
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+}
+
+impl Shared {
+    /// Starts the journal's two threads. They end when the last counter has gone.
+    fn start(self: &Arc<Self>) -> io::Result<Vec<Counter>> {
+        let (taken, wanted) = mpsc::channel();
+        let (finished, to_persist) = mpsc::channel();
+        let mut suppliers = Vec::new();
+        let mut counters = Vec::new();
+        for thread in 0..self.settings.threads {
+            let (supplier, spares) = mpsc::channel();
+            suppliers.push(supplier);
+            counters.push(Counter {
+                thread,
+                shared: Arc::clone(self),
+                spares,
+                taken: taken.clone(),
+                finished: finished.clone(),
+                epoch: self.epoch(),
+                last: 0,
+                writer: None,
+                known: Known::new(),
+                open: Vec::new(),
+                free: Vec::new(),
+                begun: Vec::new(),
+            });
+        }
+        let mut nursery =
+            Nursery { dir: self.settings.dir.join("open"), made: 0, full: false, suppliers };
+        let owed = (0..self.settings.threads).flat_map(|thread| [thread; SPARES]).collect();
+        // The first requests find their regions ready; with a full disk they start in memory.
+        let owed = nursery.pay(owed);
+        thread::Builder::new()
+            .name("journal-spares".into())
+            .spawn(move || nursery.run(&wanted, owed))?;
+        let shared = Arc::clone(self);
+        thread::Builder::new()
+            .name("journal-sync".into())
+            .spawn(move || shared.persist_all(&to_persist))?;
+        Ok(counters)
+    }
+
+    pub(super) fn epoch(&self) -> [u8; 16] {
+        **self.epoch.load()
+    }
+
+    /// Another live node has our epoch: what is started from now on gets a new one.
+    pub(super) fn redraw(&self) -> io::Result<()> {
+        self.epoch.store(Arc::new(draw()?));
+        self.metrics.redrawn.inc();
+        Ok(())
+    }
+
+    /// A region for when the disk has none.
+    pub(super) fn memory(&self) -> Region {
+        Region(Kind::Memory(Memory::new(vec![0; REGION_BYTES].into(), &self.memory_bytes)))
+    }
+
+    pub(super) fn memory_is_full(&self) -> bool {
+        self.memory_bytes.load(Ordering::Relaxed) > self.settings.memory_bytes_max
+    }
+
+    pub(super) fn push(&self, segments: impl IntoIterator<Item = Sealed>) {
+        self.lock_queue().extend(segments);
+        self.queued.notify_one();
+    }
+
+    /// Puts back what was taken but not acknowledged.
+    pub(super) fn push_front(&self, segments: VecDeque<Sealed>) {
+        let mut queue = self.lock_queue();
+        for segment in segments.into_iter().rev() {
+            queue.push_front(segment);
+        }
+    }
+
+    pub(super) fn pop(&self) -> Option<Sealed> {
+        self.lock_queue().pop_front()
+    }
+
+    fn lock_queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Sealed>> {
+        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// The ledger has it, or it was set aside.
+    pub(super) fn settle(&self) {
+        let before = self.unacknowledged.fetch_sub(1, Ordering::AcqRel);
+        self.metrics.unacknowledged.set(i64::try_from(before - 1).unwrap_or(i64::MAX));
+        self.settled.notify_waiters();
+    }
+
+    pub(super) fn path(&self, directory: &str, id: Id) -> PathBuf {
+        self.settings.dir.join(directory).join(id.file_name())
+    }
+
+    /// Sees sealed segments safely to the disk, as many with one directory sync as came meanwhile.
+    fn persist_all(&self, finished: &Receiver<Finished>) {
+        while let Ok(first) = finished.recv() {
+            let batch: Vec<Sealed> = std::iter::once(first)
+                .chain(finished.try_iter())
+                .map(|segment| self.persist(segment))
+                .collect();
+            if let Err(error) = sync_dir(&self.settings.dir.join("sealed")) {
+                tracing::error!(%error, "the usage journal's directory was not synced");
+            }
+            self.metrics.unacknowledged.set(
+                i64::try_from(self.unacknowledged.load(Ordering::Acquire)).unwrap_or(i64::MAX),
+            );
+            self.push(batch);
+        }
+    }
+
+    fn persist(&self, Finished { region, header, bytes, records }: Finished) -> Sealed {
+        let id = Id { epoch: header.epoch, thread: header.thread, counter: header.counter };
+        self.metrics.sealed.inc();
+        self.metrics.records.inc_by(u64::from(records));
+        let path = self.path("sealed", id);
+        let place = match region.0 {
+            Kind::Mapped { map, file, path: open } => {
+                drop(map);
+                let moved = file.set_len(bytes as u64).and_then(|()| file.sync_data());
+                match moved.and_then(|()| fs::rename(&open, &path)) {
+                    Ok(()) => Place::File(path),
+                    Err(error) => {
+                        tracing::error!(%error, "a segment of the usage journal was not synced");
+                        Place::File(open)
+                    }
+                }
+            }
+            Kind::Memory(memory) => match write_new(&path, &memory[..bytes]) {
+                Ok(()) => Place::File(path),
+                Err(error) => {
+                    tracing::error!(%error, "a segment of the usage journal is only in memory");
+                    self.metrics.in_memory.inc();
+                    Place::Memory(Memory::new(memory[..bytes].into(), &self.memory_bytes))
+                }
+            },
+        };
+        Sealed { id, place }
+    }
+}
+
+impl Id {
+    fn file_name(self) -> String {
+        format!("{}-{}-{:020}.segment", hex::encode(self.epoch), self.thread, self.counter)
+    }
+
+    pub(super) fn of(path: &Path) -> Option<Self> {
+        let name = path.file_name()?.to_str()?.strip_suffix(".segment")?;
+        let mut parts = name.split('-');
+        let mut epoch = [0; 16];
+        hex::decode_to_slice(parts.next()?, &mut epoch).ok()?;
+        let id = Self {
+            epoch,
+            thread: parts.next()?.parse().ok()?,
+            counter: parts.next()?.parse().ok()?,
+        };
+        parts.next().is_none().then_some(id)
+    }
+}
+
+/// Memory that a segment is written to: a mapped file, or plain memory while the disk is full.
+pub(super) struct Region(Kind);
+
+enum Kind {
+    Mapped { map: MmapMut, file: File, path: PathBuf },
+    Memory(Memory),
+}
+
+impl Region {
+    fn map(path: PathBuf) -> io::Result<Self> {
+        let file =
+            OpenOptions::new().create_new(true).read(true).write(true).mode(0o600).open(&path)?;
+        Self::over(file, path.clone()).inspect_err(|_| {
+            let _ = fs::remove_file(path);
+        })
+    }
+
+    fn over(file: File, path: PathBuf) -> io::Result<Self> {
+        match rustix::fs::fallocate(&file, FallocateFlags::empty(), 0, REGION_BYTES as u64) {
+            Ok(()) => {}
+            // A file system that cannot promise space gets its zeros written.
+            Err(Errno::OPNOTSUPP | Errno::NOSYS) => file.write_all_at(&vec![0; REGION_BYTES], 0)?,
+            Err(error) => return Err(error.into()),
+        }
+        // SAFETY: the file is new, in a directory that is ours alone by mode and lock, and nothing truncates it
+        // before the map is dropped. Its blocks are allocated, so that a full disk cannot make a store fault.
+        let mut map = unsafe { MmapMut::map_mut(&file)? };
+        for page in map[..TOUCHED_BYTES].chunks_mut(PAGE_BYTES) {
+            page[0] = 0;
+        }
+        Ok(Self(Kind::Mapped { map, file, path }))
+    }
+
+    pub(super) fn in_memory(&self) -> bool {
+        matches!(self.0, Kind::Memory(_))
+    }
+}
+
+impl Deref for Region {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        match &self.0 {
+            Kind::Mapped { map, .. } => map,
+            Kind::Memory(memory) => &memory.bytes,
+        }
+    }
+}
+
+impl DerefMut for Region {
+    fn deref_mut(&mut self) -> &mut [u8] {
+        match &mut self.0 {
+            Kind::Mapped { map, .. } => map,
+            Kind::Memory(memory) => &mut memory.bytes,
+        }
+    }
+}
+
+/// Bytes that count against `memory_bytes_max` while they live.
+pub(super) struct Memory {
+    bytes: Box<[u8]>,
+    all: Arc<AtomicUsize>,
+}
+
+impl Memory {
+    fn new(bytes: Box<[u8]>, all: &Arc<AtomicUsize>) -> Self {
+        all.fetch_add(bytes.len(), Ordering::Relaxed);
+        Self { bytes, all: Arc::clone(all) }
+    }
+}
+
+impl Deref for Memory {
+    type Target = [u8];
+
+    fn deref(&self) -> &[u8] {
+        &self.bytes
+    }
+}
+
+impl Drop for Memory {
+    fn drop(&mut self) {
+        self.all.fetch_sub(self.bytes.len(), Ordering::Relaxed);
+    }
+}
+
+/// Makes regions ahead.
+struct Nursery {
+    dir: PathBuf,
+    made: u64,
+    full: bool,
+    /// By thread.
+    suppliers: Vec<Sender<Region>>,
+}
+
+impl Nursery {
+    /// Replaces each region that a thread took. While the disk is full, tries again each second.
+    fn run(mut self, wanted: &Receiver<u32>, mut owed: Vec<u32>) {
+        loop {
+            let next = if owed.is_empty() {
+                wanted.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                wanted.recv_timeout(Duration::from_secs(1))
+            };
+            match next {
+                Ok(thread) => owed.push(thread),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+            owed = self.pay(owed);
+        }
+    }
+
+    /// Gives back what it could not make.
+    fn pay(&mut self, owed: Vec<u32>) -> Vec<u32> {
+        let mut left = Vec::new();
+        for thread in owed {
+            self.made += 1;
+            match Region::map(self.dir.join(format!("{:020}.segment", self.made))) {
+                Ok(region) => {
+                    self.full = false;
+                    let _ = self.suppliers[thread as usize].send(region); // its counter may have gone
+                }
+                Err(error) => {
+                    if !std::mem::replace(&mut self.full, true) {
+                        tracing::error!(%error, "the usage journal has no room; requests are counted in memory");
+                    }
+                    left.push(thread);
+                }
+            }
+        }
+        left
+    }
+}
+
+/// Seals what an earlier process left open, sets aside what cannot be read, removes what was never used.
+fn recover(dir: &Path, metrics: &Metrics, now_ms: u64) -> io::Result<()> {
+    let mut sealed = 0;
+    for entry in fs::read_dir(dir.join("open"))? {
+        let path = entry?.path();
+        match recover_one(dir, &path, metrics, now_ms) {
+            Ok(kept) => sealed += u32::from(kept),
+            Err(error) => {
+                tracing::error!(%error, path = %path.display(), "a segment of the usage journal was not recovered");
+                set_aside(dir, &path, metrics)?;
+            }
+        }
+    }
+    sync_dir(&dir.join("sealed"))?;
+    if sealed > 0 {
+        tracing::info!(segments = sealed, "recovered the usage journal of the process before");
+    }
+    Ok(())
+}
+
+/// Whether there was anything in it.
+fn recover_one(dir: &Path, path: &Path, metrics: &Metrics, now_ms: u64) -> io::Result<bool> {
+    let mut content = Vec::new();
+    let mut file = OpenOptions::new().read(true).write(true).open(path)?;
+    (&mut file).take(CONTENT_BYTES_MAX as u64 + 1).read_to_end(&mut content)?;
+    if content.iter().all(|byte| *byte == 0) {
+        fs::remove_file(path)?;
+        return Ok(false);
+    }
+    let segment = segment::decode(&content).map_err(io::Error::other)?;
+    if segment.damaged > 0 {
+        tracing::error!(
+            path = %path.display(),
+            damaged = segment.damaged,
+            readable = segment.records.len(),
+            "a segment of the usage journal is damaged; a copy is in quarantine, the rest is counted",
+        );
+        metrics.quarantined.inc();
+        fs::copy(path, dir.join("quarantine").join(file_name(path)))?;
+    }
+    if segment.records.is_empty() {
+        fs::remove_file(path)?;
+        return Ok(false);
+    }
+
+    let mut blocks = segment.blocks;
+    if segment.footer.is_none() {
+        blocks += 1;
+        let footer = Footer {
+            blocks,
+            records: u32::try_from(segment.records.len()).expect("fewer than blocks"),
+            sealed_ms: now_ms,
+            recovered: true,
+        };
+        let at = u64::from(segment.blocks) * BLOCK_BYTES as u64;
+        file.write_all_at(&footer.encode(segment.header.seed()), at)?;
+    }
+    file.set_len(u64::from(blocks) * BLOCK_BYTES as u64)?;
+    file.sync_data()?;
+    let header = segment.header;
+    let id = Id { epoch: header.epoch, thread: header.thread, counter: header.counter };
+    let to = dir.join("sealed").join(id.file_name());
+    if to.exists() || dir.join("kept").join(id.file_name()).exists() {
+        return Err(io::Error::other("a segment of this name exists already"));
+    }
+    fs::rename(path, to)?;
+    Ok(true)
+}
+
+fn set_aside(dir: &Path, path: &Path, metrics: &Metrics) -> io::Result<()> {
+    metrics.quarantined.inc();
+    fs::rename(path, dir.join("quarantine").join(file_name(path)))
+}
+
+/// A name of its own, whatever lies there from earlier starts.
+fn file_name(path: &Path) -> String {
+    let stamp = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .map_or(0, |since| since.as_nanos());
+    format!("{stamp}-{}", path.file_name().unwrap_or_default().to_string_lossy())
+}
+
+/// The segments of a directory, oldest first.
+pub(super) fn sealed(dir: &Path) -> io::Result<VecDeque<Sealed>> {
+    Ok(listed(dir)?
+        .into_iter()
+        .map(|file| Sealed { id: file.id, place: Place::File(file.path) })
+        .collect())
+}
+
+pub(super) struct Listed {
+    pub(super) id: Id,
+    pub(super) path: PathBuf,
+    pub(super) bytes: u64,
+    pub(super) modified: SystemTime,
+}
+
+/// Oldest first; what has another name is none of ours.
+pub(super) fn listed(dir: &Path) -> io::Result<Vec<Listed>> {
+    let mut files = Vec::new();
+    for entry in fs::read_dir(dir)? {
+        let entry = entry?;
+        let path = entry.path();
+        if let Some(id) = Id::of(&path) {
+            let metadata = entry.metadata()?;
+            files.push(Listed { id, path, bytes: metadata.len(), modified: metadata.modified()? });
+        }
+    }
+    files.sort_by_key(|file| (file.modified, file.id));
+    Ok(files)
+}
+
+/// Whole or not at all.
+fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
+    let partial = path.with_extension("partial");
+    let write = || {
+        let mut file = OpenOptions::new()
+            .create(true)
+            .truncate(true)
+            .write(true)
+            .mode(0o600)
+            .open(&partial)?;
+        file.write_all(content)?;
+        file.sync_data()?;
+        fs::rename(&partial, path)
+    };
+    write().inspect_err(|_| {
+        let _ = fs::remove_file(&partial);
+    })
+}
+
+fn sync_dir(dir: &Path) -> io::Result<()> {
+    File::open(dir)?.sync_all()
+}
+
+fn draw() -> io::Result<[u8; 16]> {
+    let mut epoch = [0; 16];
+    rand::rngs::SysRng.try_fill_bytes(&mut epoch).map_err(io::Error::other)?;
+    Ok(epoch)
+}
