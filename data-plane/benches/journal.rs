@@ -5,8 +5,9 @@ use data_plane::counter::{Journal, Names, Outcome, Settings};
 
 fn journal(c: &mut Criterion) {
     let dir = std::env::temp_dir().join(format!("tollgate-bench-{}", std::process::id()));
-    let (journal, mut counters) = Journal::open(Settings::new(dir.clone(), 1), 0).unwrap();
-    let mut counter = counters.pop().unwrap();
+    let (journal, mut counters) =
+        Journal::open(Settings::new(dir.clone(), 1), 0).expect("a writable directory");
+    let mut counter = counters.pop().expect("one thread");
     let routes: Vec<String> =
         (0..100).map(|route| format!("GET /pets/{route}/toys/{{toy}}")).collect();
     let outcome =
@@ -25,7 +26,7 @@ fn journal(c: &mut Criterion) {
                 api_key_id: "a1b2c3d4e5",
                 usage_plan_id: "z9y8x7w6v5",
             };
-            let slot = counter.begin(&names, 0).unwrap();
+            let slot = counter.begin(&names, 0).expect("room");
             counter.finish(slot, &outcome);
             requests += 1;
             if requests.is_multiple_of(10_000) {

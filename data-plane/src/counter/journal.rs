@@ -37,7 +37,7 @@ use rustix::{
 };
 use tokio::sync::Notify;
 
-use super::{Counter, record::Known, segment::Finished};
+use super::{Counter, segment::Finished};
 
 /// 16,383 blocks beside the header.
 const REGION_BYTES: usize = 1024 * 1024;
@@ -179,6 +179,23 @@ impl Journal {
     /// Takes the directory for this process, seals what an earlier one left open, draws an epoch, and gives one
     /// counter for each thread. `now_ms` is since 1970.
     pub fn open(settings: Settings, now_ms: u64) -> io::Result<(Self, Vec<Counter>)> {
+        let shared = Arc::new(Shared::open(settings, now_ms)?);
+        let counters = shared.start()?;
+        Ok((Self { shared }, counters))
+    }
+
+    /// Brings sealed segments to the ledger.
+    pub fn shipper(&self) -> super::Shipper {
+        super::Shipper::new(Arc::clone(&self.shared))
+    }
+
+    pub fn metrics(&self) -> &Metrics {
+        &self.shared.metrics
+    }
+}
+
+impl Shared {
+    fn open(settings: Settings, now_ms: u64) -> io::Result<Self> {
         for name in ["", "open", "sealed", "kept", "quarantine"] {
             DirBuilder::new().recursive(true).mode(0o700).create(settings.dir.join(name))?;
         }
@@ -195,7 +212,7 @@ impl Journal {
         let metrics = Metrics::new();
         recover(&settings.dir, &metrics, now_ms)?;
         let queue = sealed(&settings.dir.join("sealed"))?;
-        let shared = Arc::new(Shared {
+        Ok(Self {
             epoch: ArcSwap::from_pointee(draw()?),
             unacknowledged: AtomicU64::new(queue.len() as u64),
             queue: Mutex::new(queue),
@@ -205,22 +222,9 @@ impl Journal {
             settings,
             metrics,
             _lock: lock,
-        });
-        let counters = shared.start()?;
-        Ok((Self { shared }, counters))
+        })
     }
 
-    /// Brings sealed segments to the ledger.
-    pub fn shipper(&self) -> super::Shipper {
-        super::Shipper::new(Arc::clone(&self.shared))
-    }
-
-    pub fn metrics(&self) -> &Metrics {
-        &self.shared.metrics
-    }
-}
-
-impl Shared {
     /// Starts the journal's two threads. They end when the last counter has gone.
     fn start(self: &Arc<Self>) -> io::Result<Vec<Counter>> {
         let (taken, wanted) = mpsc::channel();
@@ -230,20 +234,13 @@ impl Shared {
         for thread in 0..self.settings.threads {
             let (supplier, spares) = mpsc::channel();
             suppliers.push(supplier);
-            counters.push(Counter {
+            counters.push(Counter::new(
+                Arc::clone(self),
                 thread,
-                shared: Arc::clone(self),
                 spares,
-                taken: taken.clone(),
-                finished: finished.clone(),
-                epoch: self.epoch(),
-                last: 0,
-                writer: None,
-                known: Known::new(),
-                open: Vec::new(),
-                free: Vec::new(),
-                begun: Vec::new(),
-            });
+                taken.clone(),
+                finished.clone(),
+            ));
         }
         let mut nursery =
             Nursery { dir: self.settings.dir.join("open"), made: 0, full: false, suppliers };
@@ -651,4 +648,362 @@ fn draw() -> io::Result<[u8; 16]> {
     let mut epoch = [0; 16];
     rand::rngs::SysRng.try_fill_bytes(&mut epoch).map_err(io::Error::other)?;
     Ok(epoch)
+}
+
+#[cfg(test)]
+pub(super) mod tests {
+    use std::collections::BTreeMap;
+
+    use proptest::prelude::*;
+    use proto::segment::{Record, State};
+
+    use super::*;
+    use crate::counter::{Names, Outcome, Slot};
+
+    /// A directory of its own, removed at the end.
+    pub(in crate::counter) struct Dir(pub(in crate::counter) PathBuf);
+
+    impl Dir {
+        pub(in crate::counter) fn new() -> Self {
+            static NEXT: AtomicU64 = AtomicU64::new(0);
+            let number = NEXT.fetch_add(1, Ordering::Relaxed);
+            let path = std::env::temp_dir()
+                .join(format!("tollgate-journal-{}-{number}", std::process::id()));
+            fs::create_dir(&path).unwrap();
+            Self(path)
+        }
+    }
+
+    impl Drop for Dir {
+        fn drop(&mut self) {
+            let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// A counter whose journal threads are played by the test, so that every state of the disk can be seen.
+    pub(in crate::counter) struct Bench {
+        pub(in crate::counter) shared: Arc<Shared>,
+        pub(in crate::counter) counter: Counter,
+        finished: Receiver<Finished>,
+        taken: Receiver<u32>,
+        nursery: Nursery,
+    }
+
+    impl Bench {
+        pub(in crate::counter) fn new(settings: Settings) -> Self {
+            let shared = Arc::new(Shared::open(settings, 0).unwrap());
+            let (taken, wanted) = mpsc::channel();
+            let (to_persist, finished) = mpsc::channel();
+            let (supplier, spares) = mpsc::channel();
+            let counter = Counter::new(Arc::clone(&shared), 0, spares, taken, to_persist);
+            let dir = shared.settings.dir.join("open");
+            let mut nursery = Nursery { dir, made: 0, full: false, suppliers: vec![supplier] };
+            assert!(nursery.pay(vec![0, 0]).is_empty());
+            Self { shared, counter, finished, taken: wanted, nursery }
+        }
+
+        /// What the journal's threads would do now.
+        pub(in crate::counter) fn settle(&mut self) {
+            let batch: Vec<_> =
+                self.finished.try_iter().map(|segment| self.shared.persist(segment)).collect();
+            self.shared.push(batch);
+            self.supply();
+        }
+
+        fn supply(&mut self) {
+            let owed = self.taken.try_iter().collect();
+            assert!(self.nursery.pay(owed).is_empty());
+        }
+    }
+
+    pub(in crate::counter) fn names(route: &str) -> Names<'_> {
+        Names {
+            cell: "default",
+            tenant_id: "t",
+            api_id: "a",
+            stage: "prod",
+            route,
+            ..Names::default()
+        }
+    }
+
+    fn outcome(request: u64, now_ms: u64) -> Outcome {
+        Outcome {
+            ended_ms: now_ms,
+            status: 200,
+            bytes_in: request,
+            bytes_out: 1,
+            ..Outcome::default()
+        }
+    }
+
+    /// All slots of all sealed segments, by `bytes_in`, which the tests use as the number of the request.
+    fn counted(dir: &Path) -> BTreeMap<u64, Vec<Record>> {
+        let mut counted: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
+        for file in listed(&dir.join("sealed")).unwrap() {
+            let segment = segment::decode(&fs::read(file.path).unwrap()).unwrap();
+            assert!(segment.footer.is_some());
+            for record in segment.records {
+                counted.entry(record.bytes_in).or_default().push(record);
+            }
+        }
+        counted
+    }
+
+    fn copy(from: &Path, to: &Path) {
+        for directory in ["open", "sealed"] {
+            fs::create_dir_all(to.join(directory)).unwrap();
+            for file in fs::read_dir(from.join(directory)).unwrap() {
+                let file = file.unwrap();
+                fs::copy(file.path(), to.join(directory).join(file.file_name())).unwrap();
+            }
+        }
+    }
+
+    #[derive(Debug, Clone)]
+    enum Act {
+        Begin {
+            route: u8,
+        },
+        Update(prop::sample::Index),
+        Finish(prop::sample::Index),
+        Tick,
+        /// The journal's threads get a turn.
+        Settle,
+    }
+
+    fn act() -> impl Strategy<Value = Act> {
+        prop_oneof![
+            4 => (0..40u8).prop_map(|route| Act::Begin { route }),
+            2 => any::<prop::sample::Index>().prop_map(Act::Update),
+            3 => any::<prop::sample::Index>().prop_map(Act::Finish),
+            1 => Just(Act::Tick),
+            1 => Just(Act::Settle),
+        ]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(24))]
+
+        /// Mapped pages belong to the kernel: a copy of the files is what a killed process leaves.
+        #[test]
+        fn killed_at_any_moment_every_finished_request_is_counted_once(
+            acts in prop::collection::vec(act(), 1..120),
+        ) {
+            let (dir, left) = (Dir::new(), Dir::new());
+            let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+            let (mut open, mut told, mut finished): (Vec<(u64, Slot)>, Vec<u64>, Vec<u64>) = Default::default();
+            let mut request = 0;
+            for (now_ms, act) in (0u64..).zip(acts) {
+                match act {
+                    Act::Begin { route } => {
+                        request += 1;
+                        let route = format!("GET /{route}/{}", "x".repeat(usize::from(route) * 20));
+                        open.push((request, bench.counter.begin(&names(&route), now_ms).unwrap()));
+                    }
+                    Act::Update(index) if !open.is_empty() => {
+                        let (request, slot) = &open[index.index(open.len())];
+                        bench.counter.update(slot, &outcome(*request, now_ms));
+                        told.push(*request);
+                    }
+                    Act::Finish(index) if !open.is_empty() => {
+                        let (request, slot) = open.swap_remove(index.index(open.len()));
+                        bench.counter.finish(slot, &outcome(request, now_ms));
+                        finished.push(request);
+                    }
+                    Act::Update(_) | Act::Finish(_) => {}
+                    Act::Tick => bench.counter.tick(now_ms),
+                    Act::Settle => bench.settle(),
+                }
+                bench.supply(); // what is only in memory may be lost
+            }
+
+            copy(&dir.0, &left.0);
+            drop(Shared::open(Settings::new(left.0.clone(), 1), 1000).unwrap());
+
+            prop_assert_eq!(fs::read_dir(left.0.join("quarantine")).unwrap().count(), 0);
+            let counted = counted(&left.0);
+            for request in &finished {
+                let records = counted.get(request);
+                prop_assert_eq!(records.map(Vec::len), Some(1));
+                prop_assert_eq!(records.unwrap()[0].state, State::Done);
+            }
+            for (request, _) in &open {
+                let records = counted.get(request).map_or(0, Vec::len);
+                prop_assert_eq!(records, usize::from(told.contains(request)));
+            }
+            prop_assert!(counted.len() <= finished.len() + open.len());
+        }
+
+        /// Whatever a crash of the machine did to the files, opening the journal works and nothing is made up.
+        #[test]
+        fn damaged_files_never_stop_a_start(
+            damage in prop::collection::vec((any::<prop::sample::Index>(), any::<u8>(), 1..9000usize), 1..4),
+            cut in prop::option::of(any::<prop::sample::Index>()),
+        ) {
+            let (dir, left) = (Dir::new(), Dir::new());
+            let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+            for request in 1..=50 {
+                let slot = bench.counter.begin(&names(&format!("GET /{}", request % 7)), 0).unwrap();
+                bench.counter.finish(slot, &outcome(request, 5));
+            }
+            copy(&dir.0, &left.0);
+            let written = 80 * BLOCK_BYTES;
+            for file in fs::read_dir(left.0.join("open")).unwrap() {
+                let path = file.unwrap().path();
+                let mut content = fs::read(&path).unwrap();
+                for (at, byte, length) in &damage {
+                    let at = at.index(written);
+                    content[at..at + length].fill(*byte);
+                }
+                if let Some(cut) = &cut {
+                    content.truncate(cut.index(written));
+                }
+                fs::write(path, content).unwrap();
+            }
+
+            drop(Shared::open(Settings::new(left.0.clone(), 1), 1000).unwrap());
+
+            for (request, records) in counted(&left.0) {
+                prop_assert!((1..=50).contains(&request));
+                prop_assert_eq!(records.len(), 1);
+            }
+            prop_assert_eq!(fs::read_dir(left.0.join("open")).unwrap().count(), 0);
+        }
+    }
+
+    #[test]
+    fn a_damaged_segment_is_set_aside_and_its_good_slots_counted() {
+        let (dir, left) = (Dir::new(), Dir::new());
+        let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+        for request in 1..=3 {
+            let slot = bench.counter.begin(&names("GET /"), 0).unwrap();
+            bench.counter.finish(slot, &outcome(request, 5));
+        }
+        copy(&dir.0, &left.0);
+        for file in fs::read_dir(left.0.join("open")).unwrap() {
+            let path = file.unwrap().path();
+            let mut content = fs::read(&path).unwrap();
+            if content[0] != 0 {
+                let last_slot =
+                    content.chunks(BLOCK_BYTES).rposition(|block| block[0] != 0).unwrap();
+                content[last_slot * BLOCK_BYTES + 9] ^= 1;
+                fs::write(path, content).unwrap();
+            }
+        }
+        let shared = Shared::open(Settings::new(left.0.clone(), 1), 1000).unwrap();
+        let counted: Vec<u64> = listed(&left.0.join("sealed"))
+            .unwrap()
+            .iter()
+            .flat_map(|file| segment::decode(&fs::read(&file.path).unwrap()).unwrap().records)
+            .map(|record| record.bytes_in)
+            .collect();
+        assert_eq!(counted, [1, 2]);
+        assert_eq!(fs::read_dir(left.0.join("quarantine")).unwrap().count(), 1);
+        assert_eq!(shared.metrics.quarantined.get(), 1);
+    }
+
+    #[test]
+    fn a_full_segment_is_followed_by_the_next() {
+        let dir = Dir::new();
+        let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+        let requests = 40_000;
+        for request in 1..=requests {
+            let slot = bench.counter.begin(&names("GET /"), 0).unwrap();
+            bench.counter.finish(slot, &outcome(request, 5));
+            bench.settle();
+        }
+        drop(bench.counter);
+        let batch: Vec<_> =
+            bench.finished.try_iter().map(|segment| bench.shared.persist(segment)).collect();
+        assert_eq!(batch.len(), 1);
+        let counters: Vec<u64> =
+            listed(&dir.0.join("sealed")).unwrap().iter().map(|file| file.id.counter).collect();
+        assert_eq!(counters, [1, 2, 3]);
+        let counted = counted(&dir.0);
+        assert_eq!(counted.len() as u64, requests);
+        assert!(counted.values().all(|records| records.len() == 1));
+    }
+
+    #[test]
+    fn without_regions_requests_are_counted_in_memory_until_that_is_full() {
+        let dir = Dir::new();
+        let settings =
+            Settings { memory_bytes_max: 2 * REGION_BYTES, ..Settings::new(dir.0.clone(), 1) };
+        let mut bench = Bench::new(settings);
+        let mut request = 0;
+        // Nobody makes new regions and nobody takes sealed ones away.
+        while let Ok(slot) = bench.counter.begin(&names("GET /"), 0) {
+            request += 1;
+            bench.counter.finish(slot, &outcome(request, 5));
+        }
+        assert!(request > 64_000, "two on disk, two in memory: {request}");
+        bench.settle();
+        bench.counter.tick(6);
+        bench.settle();
+        assert!(bench.counter.begin(&names("GET /"), 0).is_ok(), "there is room again");
+        assert_eq!(counted(&dir.0).len() as u64, request);
+        assert_eq!(bench.shared.memory_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn a_second_process_is_refused() {
+        let dir = Dir::new();
+        let _first = Shared::open(Settings::new(dir.0.clone(), 1), 0).unwrap();
+        let second = Shared::open(Settings::new(dir.0.clone(), 1), 0);
+        assert_eq!(second.err().map(|error| error.kind()), Some(io::ErrorKind::ResourceBusy));
+    }
+
+    #[test]
+    fn each_start_has_an_epoch_of_its_own_and_counts_from_one() {
+        let dir = Dir::new();
+        let mut ids = Vec::new();
+        for _ in 0..2 {
+            let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+            let slot = bench.counter.begin(&names("GET /"), 0).unwrap();
+            bench.counter.finish(slot, &outcome(1, 5));
+            bench.counter.tick(6);
+            bench.settle();
+            ids = listed(&dir.0.join("sealed")).unwrap().iter().map(|file| file.id).collect();
+        }
+        assert_eq!(ids.len(), 2);
+        assert_ne!(ids[0].epoch, ids[1].epoch);
+        assert!(ids.iter().all(|id| id.counter == 1));
+    }
+
+    /// Dies without any destructor, as by kill -9, in the middle of serving.
+    #[test]
+    fn a_process_that_dies_loses_no_finished_request() {
+        const DIES_IN: &str = "TOLLGATE_TEST_JOURNAL";
+        if let Some(dir) = std::env::var_os(DIES_IN) {
+            let (_journal, mut counters) = Journal::open(Settings::new(dir.into(), 1), 0).unwrap();
+            for request in 1..=20_000 {
+                let slot = counters[0].begin(&names("GET /"), 0).unwrap();
+                counters[0].finish(slot, &outcome(request, 5));
+                if request == 10_000 {
+                    counters[0].tick(6);
+                }
+            }
+            let streaming = counters[0].begin(&names("GET /stream"), 0).unwrap();
+            counters[0].update(&streaming, &outcome(30_000, 5));
+            let _untold = counters[0].begin(&names("GET /new"), 0).unwrap();
+            std::process::abort();
+        }
+        let dir = Dir::new();
+        let name = std::thread::current().name().unwrap().to_owned();
+        let output = std::process::Command::new(std::env::current_exe().unwrap())
+            .args(["--exact", &name])
+            .env(DIES_IN, &dir.0)
+            .output()
+            .unwrap();
+        assert!(!output.status.success());
+
+        let shared = Shared::open(Settings::new(dir.0.clone(), 1), 1000).unwrap();
+
+        let counted = counted(&dir.0);
+        assert_eq!(counted.len(), 20_001);
+        assert!(counted.values().all(|records| records.len() == 1));
+        assert_eq!(counted[&30_000][0].state, State::Begun);
+        assert_eq!(shared.unacknowledged.load(Ordering::Relaxed), shared.lock_queue().len() as u64);
+    }
 }

@@ -73,6 +73,29 @@ struct Open {
 }
 
 impl Counter {
+    fn new(
+        shared: Arc<Shared>,
+        thread: u32,
+        spares: Receiver<Region>,
+        taken: Sender<u32>,
+        finished: Sender<Finished>,
+    ) -> Self {
+        Self {
+            thread,
+            epoch: shared.epoch(),
+            shared,
+            spares,
+            taken,
+            finished,
+            last: 0,
+            writer: None,
+            known: Known::new(),
+            open: Vec::new(),
+            free: Vec::new(),
+            begun: Vec::new(),
+        }
+    }
+
     /// A request reached a tenant's route table at `started_ms` (since 1970). Nothing is written yet.
     pub fn begin(&mut self, names: &Names, started_ms: u64) -> Result<Slot, Full> {
         if self.writer.as_ref().is_some_and(Writer::in_memory) && self.shared.memory_is_full() {
