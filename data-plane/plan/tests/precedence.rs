@@ -5,16 +5,16 @@ use plan::{Found, MethodMatch, Precedence, RouteKey, Router, Segment, TrailingSl
 use proptest::prelude::*;
 
 fn keys(routes: &[&str]) -> Vec<RouteKey> {
-    routes.iter().map(|route| RouteKey::parse_key(route).unwrap()).collect()
+    routes.iter().map(|route| RouteKey::parse_key(route).expect("a good route")).collect()
 }
 
 fn router(routes: &[&str], precedence: Precedence, slash: TrailingSlash) -> Router {
-    Router::build(&keys(routes), precedence, slash).unwrap()
+    Router::build(&keys(routes), precedence, slash).expect("a good route")
 }
 
 /// The route that answers, with its captures; else why none does.
-fn answer(router: &Router, routes: &[&str], method: &Method, path: &str) -> String {
-    match router.find(method, path) {
+fn answer(table: &Router, routes: &[&str], method: &Method, path: &str) -> String {
+    match table.find(method, path) {
         Found::Route { index, captures } => {
             let captures: Vec<&str> = captures.into_iter().map(|range| &path[range]).collect();
             format!("{} {}", routes[index], captures.join(" ")).trim_end().to_owned()
@@ -180,8 +180,8 @@ fn http_oracle(routes: &[RouteKey], method: &Method, path: &[&str]) -> Option<us
         let ranks: Vec<u8> = pattern.iter().map(rank).collect();
         let class = match key {
             RouteKey::Default => 2,
-            _ if !answers_path(pattern, path) => return None,
-            _ => u8::from(ranks.contains(&2)),
+            RouteKey::Path { .. } if !answers_path(pattern, path) => return None,
+            RouteKey::Path { .. } => u8::from(ranks.contains(&2)),
         };
         let fixed_prefix = ranks.iter().take_while(|rank| **rank == 0).count();
         let prefix_order = if class == 1 { usize::MAX - fixed_prefix } else { 0 };
@@ -240,7 +240,7 @@ fn request() -> impl Strategy<Value = (Method, Vec<&'static str>)> {
 fn accepted(routes: &[String], precedence: Precedence) -> Vec<RouteKey> {
     let mut kept: Vec<RouteKey> = Vec::new();
     for route in routes {
-        kept.push(RouteKey::parse_key(route).unwrap());
+        kept.push(RouteKey::parse_key(route).expect("a good route"));
         if Router::build(&kept, precedence, TrailingSlash::Strict).is_err() {
             kept.pop();
         }
