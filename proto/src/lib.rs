@@ -11,6 +11,7 @@
 
 pub mod digest;
 pub mod name;
+pub mod redis_keys;
 pub mod segment;
 
 /// Generated from `config/v1`.

@@ -1,0 +1,77 @@
+//! The one place that names Redis keys. Names are made of fixed-width ids and digests, never of text that a
+//! user wrote, and each bucket's name is its own hash tag, so that a cluster spreads buckets one by one.
+
+use sha2::{Digest, Sha256};
+
+/// Everything of Tollgate's in a Redis that others use too starts with this.
+const PREFIX: &str = "tg";
+
+/// The token bucket of a stage.
+pub fn stage_throttle(api_id: &str, stage: &str) -> String {
+    format!("{PREFIX}:{{ts:{api_id}:{}}}", short(&[stage]))
+}
+
+/// The token bucket of a key on a usage plan, over all the plan's stages.
+pub fn key_throttle(usage_plan_id: &str, api_key_id: &str) -> String {
+    format!("{PREFIX}:{{tk:{usage_plan_id}:{api_key_id}}}")
+}
+
+/// The token bucket of a key on a usage plan for one route of one stage. `route` is the route as written.
+pub fn route_throttle(
+    usage_plan_id: &str,
+    api_key_id: &str,
+    api_id: &str,
+    stage: &str,
+    route: &str,
+) -> String {
+    format!("{PREFIX}:{{tr:{usage_plan_id}:{api_key_id}:{api_id}:{}}}", short(&[stage, route]))
+}
+
+/// The calls that a key made in the present period of its usage plan's quota.
+pub fn quota(usage_plan_id: &str, api_key_id: &str) -> String {
+    format!("{PREFIX}:{{q:{usage_plan_id}:{api_key_id}}}")
+}
+
+/// 64 bits that stand for text; a collision within one API makes two buckets one.
+fn short(parts: &[&str]) -> String {
+    let mut hash = Sha256::new();
+    for part in parts {
+        hash.update((part.len() as u64).to_be_bytes());
+        hash.update(part.as_bytes());
+    }
+    let digest = hash.finalize();
+    format!("{:016x}", digest[..8].iter().fold(0, |value, byte| value << 8 | u64::from(*byte)))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_name_holds_no_users_text_and_one_hash_tag() {
+        let hostile = "}{a b\r\n*";
+        for key in [
+            stage_throttle("abcdefghij", hostile),
+            route_throttle("abcdefghij", "klmnopqrst", "uvwxyz0123", hostile, hostile),
+        ] {
+            assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b":{}".contains(&b)), "{key}");
+            assert_eq!((key.matches('{').count(), key.matches('}').count()), (1, 1), "{key}");
+        }
+        assert_eq!(quota("abcdefghij", "klmnopqrst"), "tg:{q:abcdefghij:klmnopqrst}");
+    }
+
+    #[test]
+    fn different_stages_and_routes_have_different_names_of_one_length() {
+        let route = |stage, route| route_throttle("p", "k", "a", stage, route);
+        let names = [
+            route("s", "GET /a"),
+            route("s", "GET /b"),
+            route("t", "GET /a"),
+            route("sG", "ET /a"),
+        ];
+        for (index, name) in names.iter().enumerate() {
+            assert!(!names[..index].contains(name));
+            assert_eq!(name.len(), names[0].len());
+        }
+    }
+}
