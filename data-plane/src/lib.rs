@@ -13,6 +13,8 @@
 
 pub mod config;
 pub mod counter;
+mod dialect;
+mod gateway_response;
 pub mod node;
 pub mod snapshot;
 

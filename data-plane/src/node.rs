@@ -15,6 +15,7 @@ pub struct Shared {
 
 impl Shared {
     pub fn new(config: Config) -> Arc<Self> {
-        Arc::new(Self { config, snapshot: ArcSwap::from_pointee(Snapshot::default()) })
+        let empty = Snapshot::empty(&config.egress_allow);
+        Arc::new(Self { config, snapshot: ArcSwap::from_pointee(empty) })
     }
 }

@@ -1,0 +1,140 @@
+//! What an Api's dialect chooses: defaults, and AWS's observable bytes. One table; no `if` about dialects
+//! stands anywhere else.
+
+use plan::{Precedence, TrailingSlash};
+use proto::config::v1::Dialect as Name;
+
+use crate::gateway_response::Kind;
+
+/// The choices of one dialect.
+#[derive(Debug)]
+pub struct Dialect {
+    pub name: &'static str,
+    pub precedence: Precedence,
+    pub trailing_slash: TrailingSlash,
+    /// Whether `$default` may be the name of a stage that takes paths without one.
+    pub default_stage: bool,
+    /// Whether `RateLimit` fields are sent without being switched on.
+    pub rate_limit_headers: bool,
+    /// A smaller bound on request bodies than the node's.
+    pub body_bytes_max: Option<u64>,
+    /// How a refusal looks.
+    pub refusal: fn(Kind) -> Refusal,
+}
+
+/// A refusal's looks: its status, and the body `{"message": …}`.
+pub struct Refusal {
+    pub status: u16,
+    pub message: Message,
+    /// The value of `x-amzn-ErrorType`.
+    pub error_type: Option<&'static str>,
+}
+
+pub enum Message {
+    /// Ours: what went wrong in words, with `code` and `requestId` beside it.
+    Explained,
+    Fixed(&'static str),
+    /// `{"message":null}`, which AWS sends for faults of authorizers.
+    Null,
+}
+
+pub static NATIVE: Dialect = Dialect {
+    name: "native",
+    precedence: Precedence::Http,
+    trailing_slash: TrailingSlash::Strict,
+    default_stage: true,
+    rate_limit_headers: true,
+    body_bytes_max: None,
+    refusal: |kind| Refusal {
+        status: kind.status(),
+        message: Message::Explained,
+        error_type: None,
+    },
+};
+
+static AWS_REST: Dialect = Dialect {
+    name: "aws-rest",
+    precedence: Precedence::Rest,
+    trailing_slash: TrailingSlash::Ignore,
+    default_stage: false,
+    rate_limit_headers: false,
+    body_bytes_max: Some(10 * 1024 * 1024),
+    refusal: aws_rest,
+};
+
+static AWS_HTTP: Dialect = Dialect {
+    name: "aws-http",
+    precedence: Precedence::Http,
+    trailing_slash: TrailingSlash::Strict,
+    default_stage: true,
+    rate_limit_headers: false,
+    body_bytes_max: Some(10 * 1024 * 1024),
+    refusal: aws_http,
+};
+
+impl Dialect {
+    /// The dialect of that name; `None` for one that this node does not know.
+    pub fn of(name: i32) -> Option<&'static Self> {
+        match Name::try_from(name).ok()? {
+            Name::Unspecified => None,
+            Name::Native => Some(&NATIVE),
+            Name::AwsRest => Some(&AWS_REST),
+            Name::AwsHttp => Some(&AWS_HTTP),
+        }
+    }
+}
+
+fn aws_rest(kind: Kind) -> Refusal {
+    let internal = Some("InternalServerErrorException");
+    let (status, message, error_type) = match kind {
+        // A path that is not known looks like one that is, called without a signature.
+        Kind::ResourceNotFound | Kind::MethodNotAllowed | Kind::MissingAuthenticationToken => (
+            403,
+            Message::Fixed("Missing Authentication Token"),
+            Some("MissingAuthenticationTokenException"),
+        ),
+        Kind::InvalidApiKey | Kind::AccessDenied => {
+            (403, Message::Fixed("Forbidden"), Some("ForbiddenException"))
+        }
+        Kind::Unauthorized => (401, Message::Fixed("Unauthorized"), Some("UnauthorizedException")),
+        Kind::Throttled => {
+            (429, Message::Fixed("Too Many Requests"), Some("TooManyRequestsException"))
+        }
+        Kind::QuotaExceeded => {
+            (429, Message::Fixed("Limit Exceeded"), Some("LimitExceededException"))
+        }
+        Kind::BadRequestParameters | Kind::BadRequestBody => {
+            (400, Message::Fixed("Bad Request"), Some("BadRequestException"))
+        }
+        Kind::RequestTooLarge => {
+            (413, Message::Fixed("Request Too Long"), Some("RequestTooLargeException"))
+        }
+        Kind::IntegrationTimeout => (504, Message::Fixed("Endpoint request timed out"), internal),
+        Kind::IntegrationFailure => {
+            (504, Message::Fixed("Network error communicating with endpoint"), internal)
+        }
+        Kind::AuthorizerConfigurationError => {
+            (500, Message::Null, Some("AuthorizerConfigurationException"))
+        }
+        Kind::ApiConfigurationError | Kind::Internal => {
+            (500, Message::Fixed("Internal server error"), internal)
+        }
+        other => (other.status(), Message::Fixed(other.reason()), None),
+    };
+    Refusal { status, message, error_type }
+}
+
+fn aws_http(kind: Kind) -> Refusal {
+    let (status, message) = match kind {
+        Kind::ResourceNotFound | Kind::MethodNotAllowed => (404, "Not Found"),
+        Kind::InvalidApiKey | Kind::AccessDenied => (403, "Forbidden"),
+        Kind::Throttled => (429, "Too Many Requests"),
+        Kind::QuotaExceeded => (429, "Limit Exceeded"),
+        Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
+        Kind::AuthorizerConfigurationError | Kind::ApiConfigurationError | Kind::Internal => {
+            (500, "Internal Server Error")
+        }
+        other => (other.status(), other.reason()),
+    };
+    Refusal { status, message: Message::Fixed(message), error_type: None }
+}

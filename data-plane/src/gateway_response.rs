@@ -1,0 +1,120 @@
+//! Every answer that a node makes by itself: why a request was refused, as a value that any phase can give.
+
+use std::borrow::Cow;
+
+use http::{HeaderName, HeaderValue};
+
+/// A refusal on its way out. `response::render` gives it the looks of its Api's dialect.
+#[derive(Clone, Debug)]
+pub struct GatewayResponse {
+    pub kind: Kind,
+    /// For the caller, in words; it names nothing that is not the caller's own.
+    pub message: Cow<'static, str>,
+    /// Fields that belong to the reason, such as `Allow` and `Retry-After`.
+    pub headers: Vec<(HeaderName, HeaderValue)>,
+}
+
+/// AWS's gateway response types, and beside them what HTTP calls for and AWS has no name for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Kind {
+    ResourceNotFound,
+    MethodNotAllowed,
+    MissingAuthenticationToken,
+    Unauthorized,
+    InvalidApiKey,
+    AccessDenied,
+    AuthorizerConfigurationError,
+    ApiConfigurationError,
+    BadRequestParameters,
+    BadRequestBody,
+    RequestTooLarge,
+    UriTooLong,
+    HeadersTooLarge,
+    RequestTimeout,
+    /// The same resource stands at another path.
+    Moved,
+    Throttled,
+    QuotaExceeded,
+    IntegrationFailure,
+    IntegrationTimeout,
+    /// A limit could not be asked, so the call is not let through.
+    LimitsUnavailable,
+    /// This node has too much to do.
+    Overloaded,
+    /// Our own fault.
+    Internal,
+}
+
+impl Kind {
+    /// The stable name that callers can act on.
+    pub fn code(self) -> &'static str {
+        self.row().0
+    }
+
+    /// The status where a dialect does not choose another.
+    pub fn status(self) -> u16 {
+        self.row().1
+    }
+
+    /// The status in words.
+    pub fn reason(self) -> &'static str {
+        self.row().2
+    }
+
+    fn row(self) -> (&'static str, u16, &'static str) {
+        match self {
+            Self::ResourceNotFound => ("RESOURCE_NOT_FOUND", 404, "Not Found"),
+            Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405, "Method Not Allowed"),
+            Self::MissingAuthenticationToken => ("MISSING_AUTHENTICATION_TOKEN", 403, "Forbidden"),
+            Self::Unauthorized => ("UNAUTHORIZED", 401, "Unauthorized"),
+            Self::InvalidApiKey => ("INVALID_API_KEY", 403, "Forbidden"),
+            Self::AccessDenied => ("ACCESS_DENIED", 403, "Forbidden"),
+            Self::AuthorizerConfigurationError => {
+                ("AUTHORIZER_CONFIGURATION_ERROR", 500, "Internal Server Error")
+            }
+            Self::ApiConfigurationError => {
+                ("API_CONFIGURATION_ERROR", 500, "Internal Server Error")
+            }
+            Self::BadRequestParameters => ("BAD_REQUEST_PARAMETERS", 400, "Bad Request"),
+            Self::BadRequestBody => ("BAD_REQUEST_BODY", 400, "Bad Request"),
+            Self::RequestTooLarge => ("REQUEST_TOO_LARGE", 413, "Content Too Large"),
+            Self::UriTooLong => ("URI_TOO_LONG", 414, "URI Too Long"),
+            Self::HeadersTooLarge => ("HEADERS_TOO_LARGE", 431, "Request Header Fields Too Large"),
+            Self::RequestTimeout => ("REQUEST_TIMEOUT", 408, "Request Timeout"),
+            Self::Moved => ("MOVED", 308, "Permanent Redirect"),
+            Self::Throttled => ("THROTTLED", 429, "Too Many Requests"),
+            Self::QuotaExceeded => ("QUOTA_EXCEEDED", 429, "Too Many Requests"),
+            Self::IntegrationFailure => ("INTEGRATION_FAILURE", 504, "Gateway Timeout"),
+            Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", 504, "Gateway Timeout"),
+            Self::LimitsUnavailable => ("LIMITS_UNAVAILABLE", 503, "Service Unavailable"),
+            Self::Overloaded => ("OVERLOADED", 503, "Service Unavailable"),
+            Self::Internal => ("INTERNAL", 500, "Internal Server Error"),
+        }
+    }
+
+    /// Whether a call that was admitted is billed although it ended so: backend's faults are, ours are not.
+    pub fn billable(self) -> bool {
+        !matches!(
+            self,
+            Self::AuthorizerConfigurationError
+                | Self::ApiConfigurationError
+                | Self::Overloaded
+                | Self::LimitsUnavailable
+                | Self::Internal
+        )
+    }
+
+    pub fn because(self, message: impl Into<Cow<'static, str>>) -> GatewayResponse {
+        GatewayResponse { kind: self, message: message.into(), headers: Vec::new() }
+    }
+}
+
+impl GatewayResponse {
+    #[must_use]
+    pub fn with(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+        if let Ok(value) = value.try_into() {
+            self.headers.push((name, value));
+        }
+        self
+    }
+}

@@ -1,0 +1,212 @@
+//! The compiled forms that requests are answered from. All of it is immutable and shared by pointer.
+
+use std::{sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use egress::{Policy, Target};
+use hashbrown::HashMap;
+use http::{HeaderMap, Method, StatusCode};
+use ipnet::IpNet;
+use plan::{BoundUri, RouteKey, Router, UriTemplate, path::Normalization};
+
+use super::sharded::Sharded;
+use crate::dialect::Dialect;
+
+/// What a node serves at one moment. A change makes another one, which shares what did not change.
+#[derive(Clone, Default)]
+pub struct Snapshot {
+    /// Whether any configuration was loaded; until then a node is not ready.
+    pub loaded: bool,
+    /// The version of each cell that this is.
+    pub versions: Vec<(Arc<str>, u64)>,
+    /// Ranges that every tenant may reach beside public addresses: the node's own setting.
+    pub(super) egress_allow: Arc<[IpNet]>,
+    pub(super) tenants: Sharded<Arc<str>, Arc<Tenant>>,
+    pub(super) apis: Sharded<Arc<str>, Arc<Api>>,
+    pub(super) deployments: Sharded<Arc<str>, Arc<Deployment>>,
+    pub(super) usage_plans: Sharded<Arc<str>, Arc<UsagePlan>>,
+    /// By tenant and digest.
+    pub(super) api_keys: Sharded<(Arc<str>, [u8; 32]), Arc<ApiKey>>,
+    /// Where in `api_keys` a key is, by its id.
+    pub(super) api_key_places: Sharded<Arc<str>, (Arc<str>, [u8; 32])>,
+}
+
+pub struct Tenant {
+    pub id: Arc<str>,
+    pub suspended: bool,
+    pub key_pepper: Vec<u8>,
+    /// What the tenant's integrations may reach.
+    pub egress: Arc<Policy>,
+}
+
+/// The stages of an Api that are live.
+#[derive(Clone, Default)]
+pub struct Api {
+    pub stages: Vec<Arc<Stage>>,
+}
+
+pub struct Stage {
+    pub cell: Arc<str>,
+    pub tenant_id: Arc<str>,
+    pub api_id: Arc<str>,
+    pub name: Arc<str>,
+    /// `None`: nothing is deployed.
+    pub deployment: Option<Arc<Deployment>>,
+    /// The deployment's integrations with this stage's variables, by the same positions.
+    pub integrations: Vec<Integration>,
+    pub throttle: Option<Bucket>,
+    pub rate_limit_headers: bool,
+    /// A restriction that this node cannot enforce: every call is refused.
+    pub unknown_restriction: bool,
+}
+
+/// A frozen Api: its routes and what they lead to. The same deployment is one value however many stages
+/// point at it.
+pub struct Deployment {
+    pub id: Arc<str>,
+    pub api_id: Arc<str>,
+    pub tenant_id: Arc<str>,
+    pub dialect: &'static Dialect,
+    pub disable_execute_api_endpoint: bool,
+    pub normalization: Normalization,
+    pub router: Router,
+    /// By the router's positions.
+    pub routes: Vec<Route>,
+    pub(super) templates: Vec<Template>,
+}
+
+pub struct Route {
+    /// `GET /pets/{id}`: the name in logs and on the bill.
+    pub name: Arc<str>,
+    pub key: RouteKey,
+    /// Position in the deployment's integrations.
+    pub integration: usize,
+    pub api_key_required: bool,
+    /// An authorization or restriction that this node does not know: every call is refused.
+    pub unknown_restriction: bool,
+}
+
+/// An integration before a stage's variables are known.
+pub(super) enum Template {
+    HttpProxy { uri: UriTemplate, method: Option<Method>, timeouts: Timeouts, preserve_host: bool },
+    Mock(Arc<Mock>),
+}
+
+pub enum Integration {
+    HttpProxy(Arc<HttpProxy>),
+    Mock(Arc<Mock>),
+}
+
+pub struct HttpProxy {
+    pub target: Target,
+    /// `Host` of the request to the backend, unless the caller's is preserved.
+    pub authority: http::HeaderValue,
+    pub uri: BoundUri,
+    /// `None`: the caller's.
+    pub method: Option<Method>,
+    pub timeouts: Timeouts,
+    pub preserve_host: bool,
+}
+
+pub struct Mock {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    pub body: Bytes,
+}
+
+#[derive(Clone, Copy, Debug)]
+pub struct Timeouts {
+    pub connect: Duration,
+    /// From the request's last byte to the answer's head.
+    pub first_byte: Duration,
+    /// Between two pieces of a body, in either direction.
+    pub idle: Duration,
+    /// From start to last byte; `None`: as long as it takes.
+    pub total: Option<Duration>,
+}
+
+/// A token bucket, as configured. Where its tokens are counted is no business of the snapshot's.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Bucket {
+    /// Tokens a second in the long run.
+    pub rate: f64,
+    /// Tokens at once.
+    pub burst: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Period {
+    Day,
+    Week,
+    Month,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Quota {
+    pub limit: u64,
+    pub period: Period,
+}
+
+pub struct UsagePlan {
+    pub id: Arc<str>,
+    pub tenant_id: Arc<str>,
+    pub throttle: Option<Bucket>,
+    pub quota: Option<Quota>,
+    pub stages: Vec<PlanStage>,
+}
+
+/// One stage that a plan gives access to.
+pub struct PlanStage {
+    pub api_id: Box<str>,
+    pub stage: Box<str>,
+    pub route_throttles: HashMap<RouteKey, Bucket>,
+}
+
+pub struct ApiKey {
+    pub id: Arc<str>,
+    pub tenant_id: Arc<str>,
+    pub digest: [u8; 32],
+    pub enabled: bool,
+    pub test: bool,
+    pub usage_plan_ids: Vec<Arc<str>>,
+    pub consumer_id: Arc<str>,
+    /// Unix time in milliseconds; 0: never.
+    pub expires_at_ms: u64,
+}
+
+impl Snapshot {
+    /// What a node serves before it was told anything.
+    pub fn empty(egress_allow: &[IpNet]) -> Self {
+        Self { egress_allow: egress_allow.into(), ..Self::default() }
+    }
+
+    pub fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {
+        self.tenants.get(id)
+    }
+
+    pub fn api(&self, id: &str) -> Option<&Arc<Api>> {
+        self.apis.get(id)
+    }
+
+    pub fn usage_plan(&self, id: &str) -> Option<&Arc<UsagePlan>> {
+        self.usage_plans.get(id)
+    }
+
+    /// The key of a tenant with this digest.
+    pub fn api_key(&self, tenant_id: &Arc<str>, digest: [u8; 32]) -> Option<&Arc<ApiKey>> {
+        self.api_keys.get(&(tenant_id.clone(), digest))
+    }
+}
+
+impl Api {
+    pub fn stage(&self, name: &str) -> Option<&Arc<Stage>> {
+        self.stages.iter().find(|stage| &*stage.name == name)
+    }
+}
+
+impl UsagePlan {
+    /// What the plan says about a stage; `None` where it gives no access.
+    pub fn stage(&self, api_id: &str, stage: &str) -> Option<&PlanStage> {
+        self.stages.iter().find(|known| &*known.api_id == api_id && &*known.stage == stage)
+    }
+}
