@@ -89,12 +89,7 @@ fn stages_of_changed_deployments(
 
 impl Snapshot {
     /// Puts one resource in its place, or takes it away.
-    fn put(
-        &mut self,
-        name: &ResourceName,
-        held: Option<&Held>,
-        defaults: &Defaults,
-    ) -> Compiled<()> {
+    fn put(&mut self, name: &ResourceName, held: Option<&Held>) -> Compiled<()> {
         let Some(held) = held else {
             self.take_away(name);
             return Ok(());
