@@ -1,1 +1,45 @@
-//! The words that stories use.
+//! The words that stories use: a [`World`] of real processes, its [`Tenant`]s, the [`Origin`]s behind their
+//! APIs, and the [`Client`]s that call from outside.
+//!
+//! A world has a database, a Redis, ports and a directory of its own, so stories run side by side. When it is
+//! dropped, by a panic too, nothing of it is left: its processes also die with the test that made them.
+
+pub mod client;
+pub mod origin;
+mod ports;
+mod process;
+mod stores;
+pub mod tenant;
+pub mod world;
+
+pub use client::{Answer, Client};
+pub use origin::Origin;
+pub use tenant::{Api, Tenant};
+pub use world::World;
+
+use std::time::Duration;
+
+/// How long anything that happens by itself may take before a story fails.
+pub const PATIENCE: Duration = Duration::from_secs(20);
+const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
+
+/// Asks again and again until there is an answer; `what` names it where there never is one.
+pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
+    within(PATIENCE, what, probe).await
+}
+
+/// [`eventually`] with a patience of its own.
+pub async fn within<T>(
+    patience: Duration,
+    what: &str,
+    mut probe: impl AsyncFnMut() -> Option<T>,
+) -> T {
+    let until = tokio::time::Instant::now() + patience;
+    loop {
+        if let Some(answer) = probe().await {
+            return answer;
+        }
+        assert!(tokio::time::Instant::now() < until, "{what} did not happen within {patience:?}");
+        tokio::time::sleep(LOOK_AGAIN_AFTER).await;
+    }
+}

@@ -1,0 +1,175 @@
+//! A world's PostgreSQL database and Redis.
+
+use crate::process::{Process, command, in_path, make_directory};
+use crate::within;
+use sqlx::{AssertSqlSafe, Connection, PgConnection};
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+const START_MAX: Duration = Duration::from_mins(1);
+
+/// One database, in the server of `DATABASE_URL` (an administrator's) or in one that lives as long as this.
+pub(crate) struct Database {
+    pub(crate) server: Option<Process>,
+    /// An administrator's URL of the server's own database.
+    admin_url: url::Url,
+    name: String,
+    directory: PathBuf,
+}
+
+impl Database {
+    pub(crate) async fn start(directory: &Path, name: &str) -> Self {
+        let (server, admin_url) = match std::env::var("DATABASE_URL") {
+            Ok(url) => (None, url.parse().expect("DATABASE_URL is a URL")),
+            Err(_) => {
+                initdb(directory);
+                let mut url =
+                    url::Url::parse("postgres://postgres@localhost/postgres").expect("a URL");
+                url.query_pairs_mut().append_pair("host", &sockets(directory).to_string_lossy());
+                (Some(postgres(directory)), url)
+            }
+        };
+        let mut database =
+            Self { server, admin_url, name: name.to_owned(), directory: directory.to_owned() };
+        database.ready().await;
+        database
+    }
+
+    /// Until the server answers.
+    async fn ready(&mut self) {
+        within(START_MAX, "PostgreSQL's start", async || {
+            if let Some(server) = &mut self.server {
+                server.check();
+            }
+            PgConnection::connect(self.admin_url.as_str()).await.ok()
+        })
+        .await;
+    }
+
+    /// Makes the database itself, which the migrations' role owns. The roles are there already.
+    pub(crate) async fn create(&self) {
+        let mut admin =
+            PgConnection::connect(self.admin_url.as_str()).await.expect("the server answers");
+        let create = format!("create database {} owner tollgate_owner", self.name);
+        sqlx::raw_sql(AssertSqlSafe(create))
+            .execute(&mut admin)
+            .await
+            .expect("a database can be made");
+    }
+
+    pub(crate) fn admin_url(&self) -> &str {
+        self.admin_url.as_str()
+    }
+
+    /// The world's database, as an administrator: row-level security does not hold.
+    pub(crate) fn admin_url_here(&self) -> String {
+        let mut url = self.admin_url.clone();
+        url.set_path(&self.name);
+        url.into()
+    }
+
+    /// The world's database, as the processes reach it.
+    pub(crate) fn url(&self) -> String {
+        let mut url = self.admin_url.clone();
+        url.set_path(&self.name);
+        url.set_username("tollgate").expect("this kind of URL takes a user");
+        url.into()
+    }
+
+    /// Stops the server as a crash would. Only a world with a server of its own can do that.
+    pub(crate) fn kill(&mut self) {
+        self.server.take().expect("this world's PostgreSQL is shared; unset DATABASE_URL").kill();
+    }
+
+    pub(crate) async fn restart(&mut self) {
+        self.server = Some(postgres(&self.directory));
+        self.ready().await;
+    }
+
+    /// Frees the space in a shared server.
+    pub(crate) fn remove(&self) {
+        if self.server.is_none() && in_path("psql").is_some() {
+            let statement = format!("drop database if exists {} with (force)", self.name);
+            let dropped = std::process::Command::new("psql")
+                .args(["-q", "-d", self.admin_url.as_str(), "-c", &statement])
+                .output();
+            drop(dropped);
+        }
+    }
+}
+
+fn sockets(directory: &Path) -> PathBuf {
+    directory.join("sockets")
+}
+
+/// initdb and the server refuse root.
+fn user() -> Option<&'static str> {
+    let root = std::fs::metadata("/proc/self").is_ok_and(|ours| ours.uid() == 0);
+    root.then_some("postgres")
+}
+
+fn binaries() -> PathBuf {
+    let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let newest =
+        installed.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).max();
+    match (newest, in_path("initdb")) {
+        (Some(version), _) => PathBuf::from(format!("/usr/lib/postgresql/{version}/bin")),
+        (None, Some(initdb)) => initdb.parent().expect("a file has a directory").to_owned(),
+        (None, None) => panic!("PostgreSQL is missing; tests/run installs it"),
+    }
+}
+
+fn initdb(directory: &Path) {
+    make_directory(&sockets(directory), user(), 0o755);
+    let data = directory.join("postgres");
+    make_directory(&data, user(), 0o700);
+    let output = command(&binaries().join("initdb"), user())
+        .args([
+            "-U",
+            "postgres",
+            "--auth=trust",
+            "--encoding=UTF8",
+            "--locale=C.UTF-8",
+            "--no-sync",
+            "-D",
+        ])
+        .arg(&data)
+        .output()
+        .expect("initdb runs");
+    assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
+}
+
+/// Without fsync: no test pulls the plug of the machine.
+fn postgres(directory: &Path) -> Process {
+    let mut server = command(&binaries().join("postgres"), user());
+    server.arg("-D").arg(directory.join("postgres")).arg("-k").arg(sockets(directory));
+    for setting in ["listen_addresses=", "fsync=off", "max_connections=100", "shared_buffers=32MB"]
+    {
+        server.args(["-c", setting]);
+    }
+    Process::start("postgres", server, &directory.join("log"))
+}
+
+/// A Redis on a Unix socket, without anything on disk.
+pub(crate) async fn redis(directory: &Path) -> Process {
+    let socket = redis_socket(directory);
+    let program = in_path("redis-server").expect("redis-server is missing; tests/run installs it");
+    let mut server = command(&program, None);
+    server
+        .args(["--port", "0", "--save", "", "--unixsocket"])
+        .arg(&socket)
+        .arg("--dir")
+        .arg(directory);
+    let mut process = Process::start("redis", server, &directory.join("log"));
+    within(START_MAX, "Redis's start", async || {
+        process.check();
+        tokio::net::UnixStream::connect(&socket).await.ok()
+    })
+    .await;
+    process
+}
+
+pub(crate) fn redis_socket(directory: &Path) -> PathBuf {
+    directory.join("redis.sock")
+}
