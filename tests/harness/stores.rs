@@ -20,15 +20,13 @@ pub(crate) struct Database {
 
 impl Database {
     pub(crate) async fn start(directory: &Path, name: &str) -> Self {
-        let (server, admin_url) = match std::env::var("DATABASE_URL") {
-            Ok(url) => (None, url.parse().expect("DATABASE_URL is a URL")),
-            Err(_) => {
-                initdb(directory);
-                let mut url =
-                    url::Url::parse("postgres://postgres@localhost/postgres").expect("a URL");
-                url.query_pairs_mut().append_pair("host", &sockets(directory).to_string_lossy());
-                (Some(postgres(directory)), url)
-            }
+        let (server, admin_url) = if let Ok(url) = std::env::var("DATABASE_URL") {
+            (None, url.parse().expect("DATABASE_URL is a URL"))
+        } else {
+            initdb(directory);
+            let mut url = url::Url::parse("postgres://postgres@localhost/postgres").expect("a URL");
+            url.query_pairs_mut().append_pair("host", &sockets(directory).to_string_lossy());
+            (Some(postgres(directory)), url)
         };
         let mut database =
             Self { server, admin_url, name: name.to_owned(), directory: directory.to_owned() };

@@ -105,7 +105,7 @@ impl<'w> Tenant<'w> {
     }
 }
 
-impl<'w> Api<'w> {
+impl Api<'_> {
     /// A route by GET that needs no key.
     #[must_use]
     pub async fn get_route(self, path: &str, origin: &Origin) -> Self {
