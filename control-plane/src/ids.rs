@@ -3,6 +3,7 @@
 use std::fmt;
 use std::str::FromStr;
 
+use serde::{Serialize, Serializer};
 use uuid::Uuid;
 
 use crate::error::Error;
@@ -100,6 +101,12 @@ macro_rules! short_id {
                 out.write_str(self.as_str())
             }
         }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                out.collect_str(self)
+            }
+        }
     )*};
 }
 
@@ -132,6 +139,12 @@ macro_rules! uuid_id {
         impl fmt::Debug for $name {
             fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
                 self.0.fmt(out)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+                out.collect_str(self)
             }
         }
     )*};
@@ -177,6 +190,12 @@ impl FromStr for StageId {
             return Err(InvalidId);
         }
         Ok(Self { api: api.parse()?, name: name.to_owned() })
+    }
+}
+
+impl Serialize for StageId {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
     }
 }
 

@@ -3,16 +3,18 @@
 use std::net::SocketAddr;
 
 use chrono::{DateTime, Utc};
+use prost::Message;
+use proto::config::v1::{Delta, Update, update};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
 use crate::access::actor::{Actor, Origin};
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
-use crate::app::App;
+use crate::app::{App, outbox_context};
 use crate::clock::Clock;
 use crate::config::{Config, Signup};
-use crate::ids::{Rng, TenantId};
+use crate::ids::{Rng, StageId, TenantId};
 
 /// Noon of a day: where every test's clock starts.
 pub(crate) fn noon() -> DateTime<Utc> {
@@ -107,4 +109,47 @@ pub(crate) async fn join(app: &App, tenant: TenantId, role: Role) -> Actor {
         .unwrap();
     tx.commit().await.unwrap();
     actor
+}
+
+/// A stage of a new Api, written straight into the database: nothing is deployed on it.
+pub(crate) async fn stage(app: &App, actor: &Actor, name: &str) -> StageId {
+    let id = StageId { api: Rng.id(), name: name.to_owned() };
+    let mut tx = app.begin(actor).await.unwrap();
+    sqlx::query(
+        "insert into api (id, tenant_id, name, protocol, dialect) values ($1, $2, 'pets', 'HTTP', 'native')",
+    )
+    .bind(id.api.as_str())
+    .bind(actor.tenant.0)
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    sqlx::query("insert into stage (tenant_id, api_id, name) values ($1, $2, $3)")
+        .bind(actor.tenant.0)
+        .bind(id.api.as_str())
+        .bind(&id.name)
+        .execute(&mut *tx)
+        .await
+        .unwrap();
+    tx.commit().await.unwrap();
+    id
+}
+
+/// What the nodes of the default cell were told, in order.
+pub(crate) async fn published(app: &App) -> Vec<Delta> {
+    let mut tx = app.system(crate::app::Job::Publisher).await.unwrap();
+    let rows: Vec<(i64, Vec<u8>)> = sqlx::query_as(
+        "select version, message from outbox where cell_id = 'default' order by version",
+    )
+    .fetch_all(&mut *tx)
+    .await
+    .unwrap();
+    let open = |(version, message): (i64, Vec<u8>)| {
+        let context = outbox_context("default", u64::try_from(version).unwrap());
+        let message = app.master.unwrap(&context, &message).unwrap();
+        match Update::decode(message.as_slice()).unwrap().kind.unwrap() {
+            update::Kind::Delta(delta) => delta,
+            other @ update::Kind::Snapshot(_) => panic!("not a delta: {other:?}"),
+        }
+    };
+    rows.into_iter().map(open).collect()
 }

@@ -1,5 +1,7 @@
 //! The nouns: each type, its rules, and its operations. A face translates; it decides nothing.
 
+pub mod api_key;
+pub mod api_key_value;
 pub mod audit;
 pub mod consumer;
 pub mod node;
@@ -8,3 +10,4 @@ pub mod patch;
 pub mod session;
 pub mod text;
 pub mod throttle;
+pub mod usage_plan;

@@ -15,7 +15,6 @@ use crate::graphql::{self, GatewaySchema, Identity};
 
 pub mod extract;
 pub mod page;
-pub mod patch;
 pub mod problem;
 pub mod request_id;
 

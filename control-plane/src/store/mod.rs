@@ -1,5 +1,6 @@
 //! SQL, and nothing else; the same names as in `domain`.
 
+pub mod api_key;
 pub mod audit;
 pub mod cell;
 pub mod consumer;
@@ -8,4 +9,5 @@ pub mod member;
 pub mod node;
 pub mod snapshot;
 pub mod tenant;
+pub mod usage_plan;
 pub mod user;

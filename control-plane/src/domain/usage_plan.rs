@@ -1,0 +1,497 @@
+//! A usage plan: on which stages its keys may call, how fast and how much.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use chrono::{DateTime, Utc};
+use proto::config::v1::resource_name;
+use serde::{Deserialize, Serialize};
+
+use crate::access::actor::Actor;
+use crate::access::role::Action;
+use crate::app::{App, Tx};
+use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::patch::Patch;
+use crate::domain::throttle::Throttle;
+use crate::domain::{audit, text};
+use crate::error::{Error, Result};
+use crate::ids::{StageId, UsagePlanId};
+use crate::snapshot::compile;
+use crate::store;
+
+/// The most stages of one plan.
+pub const STAGES_MAX: usize = 100;
+/// The most routes of one stage that a plan throttles by themselves: AWS's number.
+pub const ROUTE_THROTTLES_MAX: usize = 20;
+/// The largest quota, in requests a period: a JSON number holds it exactly.
+pub const QUOTA_LIMIT_MAX: i64 = 1_000_000_000_000_000;
+/// The longest path of a route throttle, in bytes.
+const ROUTE_PATH_BYTES_MAX: usize = 1024;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsagePlan {
+    #[serde(skip)]
+    pub id: UsagePlanId,
+    pub name: String,
+    pub description: String,
+    /// Of each key, over all stages of the plan.
+    pub throttle: Option<Throttle>,
+    /// Of each key.
+    pub quota: Option<Quota>,
+    /// In the order of their ids.
+    pub api_stages: Vec<ApiStage>,
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Keyed for UsagePlan {
+    fn key(&self) -> Key {
+        Key::new(self.created_at, &self.id)
+    }
+}
+
+/// How many requests a key may make in a calendar period, in UTC.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Quota {
+    pub limit: i64,
+    pub period: QuotaPeriod,
+}
+
+/// A week starts on Monday.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum QuotaPeriod {
+    Day,
+    Week,
+    Month,
+}
+
+impl QuotaPeriod {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Day => "DAY",
+            Self::Week => "WEEK",
+            Self::Month => "MONTH",
+        }
+    }
+}
+
+impl TryFrom<&str> for QuotaPeriod {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        [Self::Day, Self::Week, Self::Month]
+            .into_iter()
+            .find(|period| period.as_str() == text)
+            .ok_or_else(|| Error::corrupt("quota period", text))
+    }
+}
+
+/// A stage on a plan. The throttles of single routes, by `/path/METHOD`, hold beside the plan's own.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct ApiStage {
+    pub stage: StageId,
+    pub route_throttles: RouteThrottles,
+}
+
+pub type RouteThrottles = BTreeMap<String, Throttle>;
+
+/// The stages that a plan shall have, and no others. Without throttles, a stage that is on the plan already
+/// keeps its own.
+pub type StagesWanted = BTreeMap<StageId, Option<RouteThrottles>>;
+
+/// A usage plan to be made; names are unique in the tenant.
+#[derive(Clone, Debug, Default)]
+pub struct NewUsagePlan {
+    pub name: String,
+    pub description: String,
+    pub throttle: Option<Throttle>,
+    pub quota: Option<Quota>,
+    pub stages: StagesWanted,
+}
+
+/// What is `None` stays as it is.
+#[derive(Clone, Debug, Default)]
+pub struct UsagePlanChanges {
+    pub name: Option<String>,
+    pub description: Option<String>,
+    pub throttle: Patch<Throttle>,
+    pub quota: Patch<Quota>,
+    pub stages: Option<StagesWanted>,
+}
+
+/// Makes a plan, at first without keys.
+pub async fn create(app: &App, actor: &Actor, new: NewUsagePlan) -> Result<UsagePlan> {
+    actor.may(Action::ManageUsagePlans)?;
+    let plan = UsagePlan {
+        id: app.rng.id(),
+        name: text::name("name", &new.name)?,
+        description: text::description("description", new.description)?,
+        throttle: checked_throttle(new.throttle)?,
+        quota: checked_quota(new.quota)?,
+        api_stages: checked_stages(new.stages, &[])?,
+        created_at: DateTime::default(), // the database's to say, as the next
+        updated_at: DateTime::default(),
+    };
+
+    let mut tx = app.begin(actor).await?;
+    store::usage_plan::insert(&mut tx, actor.tenant, &plan).await?;
+    store::usage_plan::set_stages(&mut tx, actor.tenant, plan.id, &plan.api_stages).await?;
+    let plan = written(app, &mut tx, actor, "usage_plan.create", plan.id, None).await?;
+    tx.commit().await?;
+    Ok(plan)
+}
+
+pub async fn get(app: &App, actor: &Actor, id: UsagePlanId) -> Result<UsagePlan> {
+    find(app, actor, &[id]).await?.pop().ok_or(Error::NotFound("usage plan"))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(app: &App, actor: &Actor, ids: &[UsagePlanId]) -> Result<Vec<UsagePlan>> {
+    let mut tx = app.begin(actor).await?;
+    store::usage_plan::find(&mut tx, actor.tenant, ids).await
+}
+
+/// The tenant's plans, oldest first.
+pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<UsagePlan>> {
+    let mut tx = app.begin(actor).await?;
+    Ok(page.cut(store::usage_plan::list(&mut tx, actor.tenant, page).await?))
+}
+
+/// Changes hold for every key of the plan at once. A stage is refused on which one of those keys has another
+/// plan.
+pub async fn update(
+    app: &App,
+    actor: &Actor,
+    id: UsagePlanId,
+    changes: UsagePlanChanges,
+) -> Result<UsagePlan> {
+    actor.may(Action::ManageUsagePlans)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = locked(&mut tx, actor, id).await?;
+    let mut plan = before.clone();
+    if let Some(name) = changes.name {
+        plan.name = text::name("name", &name)?;
+    }
+    if let Some(description) = changes.description {
+        plan.description = text::description("description", description)?;
+    }
+    plan.throttle = checked_throttle(changes.throttle.apply(before.throttle))?;
+    plan.quota = checked_quota(changes.quota.apply(before.quota))?;
+    if let Some(stages) = changes.stages {
+        plan.api_stages = checked_stages(stages, &before.api_stages)?;
+        store::usage_plan::set_stages(&mut tx, actor.tenant, id, &plan.api_stages).await?;
+        store::usage_plan::link_stages(&mut tx, actor.tenant, &[id], None, "apiStages").await?;
+    }
+    store::usage_plan::update(&mut tx, actor.tenant, &plan).await?;
+    let plan = written(app, &mut tx, actor, "usage_plan.update", id, Some(&before)).await?;
+    tx.commit().await?;
+    Ok(plan)
+}
+
+/// Refused while keys are on the plan: they would lose their limits, or their stages.
+pub async fn delete(app: &App, actor: &Actor, id: UsagePlanId) -> Result<()> {
+    actor.may(Action::ManageUsagePlans)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = locked(&mut tx, actor, id).await?;
+    let keys = store::usage_plan::count_keys(&mut tx, actor.tenant, id).await?;
+    if keys > 0 {
+        let keys =
+            if keys == 1 { "1 API key is".to_owned() } else { format!("{keys} API keys are") };
+        return Err(Error::conflict(
+            "id",
+            format!("{keys} on this usage plan; take them off first"),
+        ));
+    }
+    store::usage_plan::delete(&mut tx, actor.tenant, id).await?;
+    let noun_id = id.to_string();
+    audit::record(app, &mut tx, actor, "usage_plan.delete", &noun_id, Some(&before), None).await?;
+    tx.remove(resource_name::Kind::UsagePlanId(noun_id).into());
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The plan, locked against every other change of it and of its keys until the transaction ends.
+async fn locked(tx: &mut Tx, actor: &Actor, id: UsagePlanId) -> Result<UsagePlan> {
+    store::usage_plan::lock(tx, actor.tenant, &BTreeSet::from([id])).await?;
+    let found = store::usage_plan::find(tx, actor.tenant, &[id]).await?.pop();
+    found.ok_or(Error::NotFound("usage plan"))
+}
+
+/// The plan as it now stands, recorded and told to the nodes.
+async fn written(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    action: &str,
+    id: UsagePlanId,
+    before: Option<&UsagePlan>,
+) -> Result<UsagePlan> {
+    let found = store::usage_plan::find(tx, actor.tenant, &[id]).await?.pop();
+    let plan = found.ok_or(Error::NotFound("usage plan"))?;
+    audit::record(app, tx, actor, action, &id.to_string(), before, Some(&plan)).await?;
+    let message = compile::usage_plan(tx, actor.tenant, id).await?;
+    tx.upsert(message);
+    Ok(plan)
+}
+
+fn checked_throttle(throttle: Option<Throttle>) -> Result<Option<Throttle>> {
+    throttle.map(Throttle::checked).transpose().map_err(|error| error.within("throttle"))
+}
+
+fn checked_quota(quota: Option<Quota>) -> Result<Option<Quota>> {
+    match quota {
+        Some(quota) if !(1..=QUOTA_LIMIT_MAX).contains(&quota.limit) => {
+            let rule = format!("must be from 1 to {QUOTA_LIMIT_MAX}");
+            Err(Error::bad_request("quota.limit", rule))
+        }
+        quota => Ok(quota),
+    }
+}
+
+fn checked_stages(wanted: StagesWanted, before: &[ApiStage]) -> Result<Vec<ApiStage>> {
+    if wanted.len() > STAGES_MAX {
+        let rule = format!("a usage plan has at most {STAGES_MAX} stages");
+        return Err(Error::limit_exceeded("apiStages", rule));
+    }
+    let checked = wanted.into_iter().map(|(stage, throttles)| {
+        let kept = || before.iter().find(|before| before.stage == stage);
+        let route_throttles = match throttles {
+            Some(throttles) => checked_route_throttles(throttles)?,
+            None => kept().map(|kept| kept.route_throttles.clone()).unwrap_or_default(),
+        };
+        Ok(ApiStage { stage, route_throttles })
+    });
+    checked.collect()
+}
+
+fn checked_route_throttles(throttles: RouteThrottles) -> Result<RouteThrottles> {
+    if throttles.len() > ROUTE_THROTTLES_MAX {
+        let rule = format!("a plan throttles at most {ROUTE_THROTTLES_MAX} routes of a stage");
+        return Err(Error::limit_exceeded("apiStages", rule));
+    }
+    let checked = throttles.into_iter().map(|(route, throttle)| {
+        if !is_route(&route) {
+            let rule = format!("{route:?} is not a path and a method: /pets/GET");
+            return Err(Error::bad_request("apiStages", rule));
+        }
+        let throttle =
+            throttle.checked().map_err(|error| error.within(&route).within("apiStages"))?;
+        Ok((route, throttle))
+    });
+    checked.collect()
+}
+
+/// `/path/METHOD`, as AWS writes it; the root's is `//METHOD`.
+fn is_route(text: &str) -> bool {
+    const METHODS: [&str; 8] = ["GET", "PUT", "POST", "DELETE", "PATCH", "HEAD", "OPTIONS", "ANY"];
+    text.rsplit_once('/').is_some_and(|(path, method)| {
+        path.starts_with('/')
+            && path.len() <= ROUTE_PATH_BYTES_MAX
+            && path.bytes().all(|byte| byte.is_ascii_graphic())
+            && METHODS.contains(&method)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::config::v1::resource::Kind;
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::access::role::Role;
+    use crate::domain::api_key::{self, NewApiKey};
+    use crate::testing;
+
+    fn gold() -> NewUsagePlan {
+        NewUsagePlan {
+            name: "gold".to_owned(),
+            throttle: Some(Throttle { rate_limit: 2.5, burst_limit: 5 }),
+            quota: Some(Quota { limit: 1000, period: QuotaPeriod::Month }),
+            ..NewUsagePlan::default()
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn another_tenant_cannot_see_or_change_a_usage_plan(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let prod = testing::stage(&app, &alice, "prod").await;
+
+        let plan = create(&app, &alice, gold()).await.unwrap();
+        let taken = UsagePlanChanges { name: Some("taken".to_owned()), ..Default::default() };
+        let stages = StagesWanted::from([(prod, None)]);
+        let foreign_stage = NewUsagePlan { stages, ..gold() };
+        let refusals = [
+            get(&app, &mallory, plan.id).await.err(),
+            update(&app, &mallory, plan.id, taken).await.err(),
+            delete(&app, &mallory, plan.id).await.err(),
+            create(&app, &mallory, foreign_stage).await.err(),
+        ];
+
+        for refused in refusals {
+            assert!(matches!(refused, Some(Error::NotFound(_))), "{refused:?}");
+        }
+        assert_eq!(get(&app, &alice, plan.id).await.unwrap(), plan);
+        assert!(list(&app, &mallory, &Page::default()).await.unwrap().items.is_empty());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_viewer_changes_no_plan(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let viewer = testing::join(&app, alice.tenant, Role::Viewer).await;
+        let plan = create(&app, &alice, gold()).await.unwrap();
+
+        let refusals = [
+            create(&app, &viewer, NewUsagePlan { name: "b".to_owned(), ..gold() }).await.err(),
+            update(&app, &viewer, plan.id, UsagePlanChanges::default()).await.err(),
+            delete(&app, &viewer, plan.id).await.err(),
+        ];
+
+        for refused in refusals {
+            assert!(matches!(refused, Some(Error::Forbidden(_))), "{refused:?}");
+        }
+        assert_eq!(list(&app, &viewer, &Page::default()).await.unwrap().items, [plan]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn what_is_left_out_stays_and_null_removes(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let prod = testing::stage(&app, &alice, "prod").await;
+        let throttles = RouteThrottles::from([(
+            "/pets/GET".to_owned(),
+            Throttle { rate_limit: 1.0, burst_limit: 1 },
+        )]);
+        let stages = StagesWanted::from([(prod.clone(), Some(throttles.clone()))]);
+        let plan = create(&app, &alice, NewUsagePlan { stages, ..gold() }).await.unwrap();
+
+        let renamed = UsagePlanChanges { name: Some("new".to_owned()), ..Default::default() };
+        let renamed = update(&app, &alice, plan.id, renamed).await.unwrap();
+        let cleared = UsagePlanChanges {
+            throttle: Patch::Clear,
+            quota: Patch::Clear,
+            stages: Some(StagesWanted::from([(prod.clone(), None)])),
+            ..Default::default()
+        };
+        let cleared = update(&app, &alice, plan.id, cleared).await.unwrap();
+        let emptied = UsagePlanChanges { stages: Some(StagesWanted::new()), ..Default::default() };
+        let emptied = update(&app, &alice, plan.id, emptied).await.unwrap();
+
+        assert_eq!((renamed.throttle, renamed.quota), (plan.throttle, plan.quota));
+        assert_eq!((cleared.name.as_str(), cleared.throttle, cleared.quota), ("new", None, None));
+        assert_eq!(cleared.api_stages, [ApiStage { stage: prod, route_throttles: throttles }]);
+        assert_eq!(emptied.api_stages, []);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_plan_with_keys_is_not_deleted(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let plan = create(&app, &alice, gold()).await.unwrap();
+        let new = || NewApiKey {
+            name: "key".to_owned(),
+            usage_plan_ids: [plan.id].into(),
+            ..NewApiKey::default()
+        };
+        let (one, _) = api_key::create(&app, &alice, new()).await.unwrap();
+        let (two, _) = api_key::create(&app, &alice, new()).await.unwrap();
+
+        let refused = delete(&app, &alice, plan.id).await.unwrap_err();
+        for key in [one, two] {
+            api_key::delete(&app, &alice, key.id).await.unwrap();
+        }
+        delete(&app, &alice, plan.id).await.unwrap();
+
+        assert_eq!(refused.code(), "conflict");
+        assert!(refused.to_string().contains("2 API keys"), "{refused}");
+        assert!(matches!(get(&app, &alice, plan.id).await, Err(Error::NotFound(_))));
+        let told = testing::published(&app).await;
+        let removed = told.last().unwrap().removals[0].kind.clone().unwrap();
+        assert_eq!(removed, resource_name::Kind::UsagePlanId(plan.id.to_string()));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn nodes_get_the_whole_plan_after_each_change(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let prod = testing::stage(&app, &alice, "prod").await;
+
+        let plan = create(&app, &alice, gold()).await.unwrap();
+        let stages = Some(StagesWanted::from([(prod.clone(), None)]));
+        let changes = UsagePlanChanges { stages, ..UsagePlanChanges::default() };
+        update(&app, &alice, plan.id, changes).await.unwrap();
+
+        let told = testing::published(&app).await;
+        let messages: Vec<_> = told
+            .iter()
+            .map(|delta| match delta.upserts[0].kind.as_ref().unwrap() {
+                Kind::UsagePlan(message) => message,
+                other => panic!("{other:?}"),
+            })
+            .collect();
+        assert_eq!(messages.len(), 2);
+        assert_eq!((messages[0].api_stages.len(), messages[1].api_stages.len()), (0, 1));
+        assert_eq!(messages[1].api_stages[0].api_id, prod.api.to_string());
+        assert_eq!(messages[1].quota.unwrap().limit, 1000);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_plan_that_breaks_a_rule_is_refused_by_the_field(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let prod = testing::stage(&app, &alice, "prod").await;
+        create(&app, &alice, gold()).await.unwrap();
+        let other = || NewUsagePlan { name: "other".to_owned(), ..NewUsagePlan::default() };
+        let quota = |limit| Some(Quota { limit, period: QuotaPeriod::Day });
+        let routes = |routes: &[&str]| {
+            let one = Throttle { rate_limit: 1.0, burst_limit: 1 };
+            let routes = routes.iter().map(|route| ((*route).to_owned(), one)).collect();
+            StagesWanted::from([(prod.clone(), Some(routes))])
+        };
+        let too_many: Vec<String> =
+            (0..=ROUTE_THROTTLES_MAX).map(|n| format!("/{n}/GET")).collect();
+        let too_many: Vec<&str> = too_many.iter().map(String::as_str).collect();
+
+        let slow = Some(Throttle { rate_limit: 0.0, burst_limit: 1 });
+        let cases = [
+            (gold(), "conflict", "name"),
+            (NewUsagePlan { name: String::new(), ..other() }, "bad_request", "name"),
+            (
+                NewUsagePlan { description: "\0".to_owned(), ..other() },
+                "bad_request",
+                "description",
+            ),
+            (NewUsagePlan { throttle: slow, ..other() }, "bad_request", "throttle.rateLimit"),
+            (NewUsagePlan { quota: quota(0), ..other() }, "bad_request", "quota.limit"),
+            (
+                NewUsagePlan { quota: quota(QUOTA_LIMIT_MAX + 1), ..other() },
+                "bad_request",
+                "quota.limit",
+            ),
+            (NewUsagePlan { stages: routes(&["pets/GET"]), ..other() }, "bad_request", "apiStages"),
+            (NewUsagePlan { stages: routes(&["/pets"]), ..other() }, "bad_request", "apiStages"),
+            (
+                NewUsagePlan { stages: routes(&["/pets/get"]), ..other() },
+                "bad_request",
+                "apiStages",
+            ),
+            (NewUsagePlan { stages: routes(&too_many), ..other() }, "limit_exceeded", "apiStages"),
+        ];
+        for (new, code, param) in cases {
+            let refused = create(&app, &alice, new.clone()).await.unwrap_err();
+            assert_eq!((refused.code(), refused.param()), (code, Some(param)), "{new:?}");
+        }
+        assert_eq!(list(&app, &alice, &Page::default()).await.unwrap().items.len(), 1);
+        let most =
+            NewUsagePlan { quota: quota(QUOTA_LIMIT_MAX), stages: routes(&["//GET"]), ..other() };
+        create(&app, &alice, most).await.unwrap();
+    }
+}

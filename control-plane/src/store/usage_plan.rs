@@ -1,0 +1,312 @@
+//! Usage plans, the stages on them, and which plan rules a key on a stage.
+
+use std::collections::BTreeSet;
+
+use chrono::{DateTime, Utc};
+use serde::Deserialize;
+use sqlx::Connection;
+use sqlx::types::Json;
+
+use crate::app::Tx;
+use crate::domain::page::Page;
+use crate::domain::throttle::Throttle;
+use crate::domain::usage_plan::{ApiStage, Quota, QuotaPeriod, RouteThrottles, UsagePlan};
+use crate::error::{Error, OnConstraint, Result};
+use crate::ids::{ApiKeyId, StageId, TenantId, UsagePlanId};
+
+/// Every query that gives whole plans: `select!("where …", "order by …"; arguments)`.
+macro_rules! select {
+    ($($tail:literal),+; $($argument:expr),* $(,)?) => {
+        sqlx::query_as!(
+            Row,
+            r#"select p.id, p.name, p.description, p.throttle_rate_limit, p.throttle_burst_limit,
+                 p.quota_limit, p.quota_period, p.created_at, p.updated_at,
+                 (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
+                  from usage_plan_stage s where s.usage_plan_id = p.id) as "stages!: Json<Vec<StageRow>>"
+             from usage_plan p "# $(+ $tail)+,
+            $($argument),*
+        )
+    };
+}
+
+/// Inserts the plan itself, without its stages.
+pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<()> {
+    sqlx::query!(
+        "insert into usage_plan (tenant_id, id, name, description, throttle_rate_limit, throttle_burst_limit,
+             quota_limit, quota_period)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        tenant.0,
+        plan.id.as_str(),
+        plan.name,
+        plan.description,
+        plan.throttle.map(|throttle| throttle.rate_limit),
+        plan.throttle.map(|throttle| throttle.burst_limit),
+        plan.quota.map(|quota| quota.limit),
+        plan.quota.map(|quota| quota.period.as_str()),
+    )
+    .execute(&mut **tx)
+    .await
+    .on_constraint("usage_plan_name_key", || name_taken(plan))?;
+    Ok(())
+}
+
+/// Writes the plan itself, without its stages.
+pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<()> {
+    sqlx::query!(
+        "update usage_plan
+         set name = $3, description = $4, throttle_rate_limit = $5, throttle_burst_limit = $6,
+             quota_limit = $7, quota_period = $8, updated_at = now()
+         where tenant_id = $1 and id = $2",
+        tenant.0,
+        plan.id.as_str(),
+        plan.name,
+        plan.description,
+        plan.throttle.map(|throttle| throttle.rate_limit),
+        plan.throttle.map(|throttle| throttle.burst_limit),
+        plan.quota.map(|quota| quota.limit),
+        plan.quota.map(|quota| quota.period.as_str()),
+    )
+    .execute(&mut **tx)
+    .await
+    .on_constraint("usage_plan_name_key", || name_taken(plan))?;
+    Ok(())
+}
+
+fn name_taken(plan: &UsagePlan) -> Error {
+    Error::conflict("name", format!("a usage plan named {} exists", plan.name))
+}
+
+pub async fn delete(tx: &mut Tx, tenant: TenantId, id: UsagePlanId) -> Result<()> {
+    sqlx::query!("delete from usage_plan where tenant_id = $1 and id = $2", tenant.0, id.as_str())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Locks those of `ids` that are the tenant's until the transaction ends, in one order for all, so that no two
+/// wait for each other. Answers how many there are.
+pub async fn lock(tx: &mut Tx, tenant: TenantId, ids: &BTreeSet<UsagePlanId>) -> Result<usize> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let locked = sqlx::query_scalar!(
+        "select id from usage_plan where tenant_id = $1 and id = any($2) order by id for update",
+        tenant.0,
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(locked.len())
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[UsagePlanId]) -> Result<Vec<UsagePlan>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows = select!("where p.tenant_id = $1 and p.id = any($2)"; tenant.0, &ids)
+        .fetch_all(&mut **tx)
+        .await?;
+    rows.into_iter().map(UsagePlan::try_from).collect()
+}
+
+/// Oldest first, or from the end where the page says so.
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<UsagePlan>> {
+    macro_rules! ordered {
+        ($order:literal) => {
+            select!(
+                "where p.tenant_id = $1
+                   and ($2::timestamptz is null or (p.created_at, p.id) > ($2, $3))
+                   and ($4::timestamptz is null or (p.created_at, p.id) < ($4, $5))
+                 order by ", $order, " limit $6";
+                tenant.0,
+                page.after_at(),
+                page.after_id(),
+                page.before_at(),
+                page.before_id(),
+                page.rows_max(),
+            )
+            .fetch_all(&mut **tx)
+            .await?
+        };
+    }
+    let rows = if page.backward() {
+        ordered!("p.created_at desc, p.id desc")
+    } else {
+        ordered!("p.created_at, p.id")
+    };
+    rows.into_iter().map(UsagePlan::try_from).collect()
+}
+
+pub async fn count_keys(tx: &mut Tx, tenant: TenantId, id: UsagePlanId) -> Result<i64> {
+    Ok(sqlx::query_scalar!(
+        r#"select count(*) as "count!" from usage_plan_key where tenant_id = $1 and usage_plan_id = $2"#,
+        tenant.0,
+        id.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// Puts exactly these stages on the plan. A stage taken off frees its keys there.
+pub async fn set_stages(
+    tx: &mut Tx,
+    tenant: TenantId,
+    plan: UsagePlanId,
+    stages: &[ApiStage],
+) -> Result<()> {
+    let apis: Vec<String> = stages.iter().map(|on| on.stage.api.to_string()).collect();
+    let names: Vec<String> = stages.iter().map(|on| on.stage.name.clone()).collect();
+    let throttles: Vec<_> = stages
+        .iter()
+        .map(|on| serde_json::to_value(&on.route_throttles).map_err(Error::internal))
+        .collect::<Result<_>>()?;
+    sqlx::query!(
+        "delete from usage_plan_stage
+         where tenant_id = $1 and usage_plan_id = $2
+           and (api_id, stage_name) not in (select * from unnest($3::text[], $4::text[]))",
+        tenant.0,
+        plan.as_str(),
+        &apis,
+        &names,
+    )
+    .execute(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "insert into usage_plan_stage (tenant_id, usage_plan_id, api_id, stage_name, route_throttles)
+         select $1, $2, wanted.* from unnest($3::text[], $4::text[], $5::jsonb[]) as wanted
+         on conflict (usage_plan_id, api_id, stage_name)
+             do update set route_throttles = excluded.route_throttles",
+        tenant.0,
+        plan.as_str(),
+        &apis,
+        &names,
+        &throttles,
+    )
+    .execute(&mut **tx)
+    .await
+    .on_constraint("usage_plan_stage_stage_fkey", || Error::NotFound("stage"))?;
+    Ok(())
+}
+
+/// Notes that the plans rule their keys, or this one of them, on all their stages. The table's key holds one
+/// plan for a key on a stage; `param` names what brought a second one.
+pub async fn link_stages(
+    tx: &mut Tx,
+    tenant: TenantId,
+    plans: &[UsagePlanId],
+    key: Option<ApiKeyId>,
+    param: &str,
+) -> Result<()> {
+    let ids: Vec<String> = plans.iter().map(ToString::to_string).collect();
+    let only = key.as_ref().map(ApiKeyId::as_str);
+    // A savepoint, so that after a refusal the other plan can still be asked for.
+    let mut savepoint = tx.begin().await?;
+    let linked = sqlx::query!(
+        "insert into usage_plan_key_stage (tenant_id, usage_plan_id, api_key_id, api_id, stage_name)
+         select k.tenant_id, k.usage_plan_id, k.api_key_id, s.api_id, s.stage_name
+         from usage_plan_key k join usage_plan_stage s on s.usage_plan_id = k.usage_plan_id
+         where k.tenant_id = $1 and k.usage_plan_id = any($2) and ($3::text is null or k.api_key_id = $3)
+           and not exists (
+             select from usage_plan_key_stage held
+             where held.usage_plan_id = k.usage_plan_id and held.api_key_id = k.api_key_id
+               and held.api_id = s.api_id and held.stage_name = s.stage_name
+           )
+         order by k.api_key_id, s.api_id, s.stage_name",
+        tenant.0,
+        &ids,
+        only,
+    )
+    .execute(&mut *savepoint)
+    .await;
+    match linked {
+        Ok(_) => Ok(savepoint.commit().await?),
+        Err(sqlx::Error::Database(refusal))
+            if refusal.constraint() == Some("usage_plan_key_stage_key") =>
+        {
+            savepoint.rollback().await?;
+            Err(second_plan(tx, tenant, &ids, only, param).await?)
+        }
+        Err(cause) => Err(cause.into()),
+    }
+}
+
+/// Names the other plan, the key and the stage on which they meet.
+async fn second_plan(
+    tx: &mut Tx,
+    tenant: TenantId,
+    plans: &[String],
+    key: Option<&str>,
+    param: &str,
+) -> Result<Error> {
+    let met = sqlx::query!(
+        "select other.name as plan, k.api_key_id, s.api_id, s.stage_name
+         from usage_plan_key k
+             join usage_plan_stage s on s.usage_plan_id = k.usage_plan_id
+             join usage_plan_key k2 on k2.api_key_id = k.api_key_id and k2.usage_plan_id <> k.usage_plan_id
+             join usage_plan_stage s2 on s2.usage_plan_id = k2.usage_plan_id
+                 and s2.api_id = s.api_id and s2.stage_name = s.stage_name
+             join usage_plan other on other.id = k2.usage_plan_id
+         where k.tenant_id = $1 and k.usage_plan_id = any($2) and ($3::text is null or k.api_key_id = $3)
+         order by k.api_key_id, s.api_id, s.stage_name
+         limit 1",
+        tenant.0,
+        plans,
+        key,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(match met {
+        Some(met) => Error::conflict(
+            param,
+            format!(
+                "the usage plan {} already rules the key {} on stage {} of api {}; a key has one plan on a stage",
+                met.plan, met.api_key_id, met.stage_name, met.api_id,
+            ),
+        ),
+        None => Error::conflict(param, "a key has one usage plan on a stage"),
+    })
+}
+
+struct Row {
+    id: String,
+    name: String,
+    description: String,
+    throttle_rate_limit: Option<f64>,
+    throttle_burst_limit: Option<i32>,
+    quota_limit: Option<i64>,
+    quota_period: Option<String>,
+    stages: Json<Vec<StageRow>>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+#[derive(Deserialize)]
+struct StageRow {
+    api_id: String,
+    stage_name: String,
+    route_throttles: RouteThrottles,
+}
+
+impl TryFrom<Row> for UsagePlan {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let quota = match (row.quota_limit, row.quota_period.as_deref()) {
+            (Some(limit), Some(period)) => {
+                Some(Quota { limit, period: QuotaPeriod::try_from(period)? })
+            }
+            _ => None,
+        };
+        let stages = row.stages.0.into_iter().map(|on| {
+            let stage = StageId { api: on.api_id.parse()?, name: on.stage_name };
+            Ok(ApiStage { stage, route_throttles: on.route_throttles })
+        });
+        Ok(Self {
+            id: row.id.parse()?,
+            name: row.name,
+            description: row.description,
+            throttle: Throttle::from_columns(row.throttle_rate_limit, row.throttle_burst_limit),
+            quota,
+            api_stages: stages.collect::<Result<_>>()?,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
