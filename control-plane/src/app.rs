@@ -17,6 +17,7 @@ use tokio::sync::watch;
 use crate::access::actor::Actor;
 use crate::access::sealed::WrappingKey;
 use crate::access::token::TokenSigner;
+use crate::access::wall::Wall;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
@@ -34,6 +35,7 @@ pub struct App {
     /// Sessions revoked within the life of an access token; a job keeps it fresh to within seconds.
     pub revoked: watch::Receiver<Arc<HashSet<SessionId>>>,
     pub(crate) revoked_sender: Arc<watch::Sender<Arc<HashSet<SessionId>>>>,
+    pub wall: Arc<Wall>,
     tenants: PgPool,
     system: PgPool,
 }
@@ -88,6 +90,7 @@ impl App {
             tokens: Arc::new(TokenSigner::new(&signing.private)?),
             revoked,
             revoked_sender: Arc::new(revoked_sender),
+            wall: Arc::default(),
             tenants,
             system,
         })
@@ -111,6 +114,13 @@ impl App {
     /// A transaction outside any tenant, under the explicit policies of `tollgate_system`.
     pub async fn system(&self, _why: Job) -> Result<Tx> {
         Ok(Tx::new(self.system.begin().await?, self.master.clone()))
+    }
+
+    /// This replica refuses the session's access tokens from now on; the others learn of it within seconds.
+    pub fn revoke_here(&self, session: SessionId) {
+        self.revoked_sender.send_modify(|revoked| {
+            Arc::make_mut(revoked).insert(session);
+        });
     }
 
     /// For what needs a connection of its own: LISTEN. It runs as `tollgate_system`.

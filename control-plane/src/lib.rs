@@ -40,7 +40,7 @@ pub async fn run(
     let app = App::connect(config).await?;
     let nodes = grpc::Grpc::bind(&app).await?;
     let listener = TcpListener::bind(app.config.http_listen).await.map_err(Error::internal)?;
-    let service = rest::router(app).into_make_service_with_connect_info::<SocketAddr>();
+    let service = rest::router(&app).into_make_service_with_connect_info::<SocketAddr>();
     let stop = CancellationToken::new();
     let people = async {
         let stopped = stop.clone().cancelled_owned();

@@ -4,11 +4,13 @@ use crate::access::role::{Action, Role};
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, TenantId, UserId};
 
-/// From where a call came, for the audit log.
+/// From where a call came, for the audit log and the limits of log-ins.
 #[derive(Clone, Debug, Default)]
 pub struct Origin {
     pub request_id: String,
     pub address: String,
+    /// As the client calls itself, at most 256 characters.
+    pub user_agent: String,
 }
 
 /// A member acting in a tenant. Every tenant operation takes one; a handler without it is visibly public.

@@ -2,6 +2,9 @@
 
 pub mod actor;
 pub mod authority;
+pub mod password;
+pub mod refresh;
 pub mod role;
 pub mod sealed;
 pub mod token;
+pub mod wall;

@@ -6,6 +6,8 @@ use std::fmt;
 use std::path::Path;
 
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
+use hmac::{Hmac, KeyInit, Mac};
+use sha2::Sha256;
 use zeroize::Zeroizing;
 
 use crate::error::{Error, Result};
@@ -66,6 +68,13 @@ impl WrappingKey {
         let bytes: [u8; 32] =
             opened.as_slice().try_into().map_err(|cause| Error::corrupt("wrapped key", cause))?;
         Ok(Self::new(bytes))
+    }
+
+    /// A key for one purpose other than wrapping: HMAC-SHA-256 of its name.
+    pub fn derive(&self, purpose: &str) -> Zeroizing<[u8; 32]> {
+        let mac = Hmac::<Sha256>::new_from_slice(self.0.as_slice());
+        let mac = mac.expect("HMAC takes a key of any length").chain_update(purpose);
+        Zeroizing::new(mac.finalize().into_bytes().into())
     }
 
     fn cipher(&self) -> LessSafeKey {

@@ -6,22 +6,32 @@ use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
 use crate::error::{Error, Result};
 
+pub mod audit;
 pub mod connection;
 pub mod consumer;
 pub mod delete;
 pub mod error;
+pub mod installation;
 pub mod loader;
+pub mod member;
 pub mod node;
+pub mod session;
+pub mod tenant;
 pub mod throttle;
-pub mod viewer;
 
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]
-pub struct Query(viewer::ViewerQuery, node::NodeQuery);
+pub struct Query(
+    session::SessionQuery,
+    node::NodeQuery,
+    member::MemberQuery,
+    audit::AuditQuery,
+    installation::InstallationQuery,
+);
 
 /// Every change. Each noun brings its own part.
 #[derive(MergedObject, Default)]
-pub struct Mutation(viewer::ViewerMutation);
+pub struct Mutation(session::SessionMutation);
 
 pub type GatewaySchema = Schema<Query, Mutation, EmptySubscription>;
 

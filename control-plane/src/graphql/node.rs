@@ -8,10 +8,14 @@ use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use futures_util::future;
 
+use crate::domain;
 use crate::error::{Error, Result};
+use crate::graphql::audit::AuditEntry;
 use crate::graphql::consumer::Consumer;
 use crate::graphql::loader;
-use crate::ids::ConsumerId;
+use crate::graphql::member::Member;
+use crate::graphql::tenant::{Tenant, User};
+use crate::ids::{AuditEntryId, ConsumerId, UserId};
 
 /// How many ids `nodes` takes at once.
 pub const NODES_MAX: usize = 100;
@@ -20,7 +24,11 @@ pub const NODES_MAX: usize = 100;
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "ID"))]
 pub enum Node {
+    AuditEntry(AuditEntry),
     Consumer(Consumer),
+    Member(Member),
+    Tenant(Tenant),
+    User(User),
 }
 
 /// The nouns that have global ids. To the caller an id is opaque: the kind and the plain id in base64url.
@@ -161,6 +169,22 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
         Kind::Consumer => {
             let id: ConsumerId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Consumer(noun.into()))
+        }
+        Kind::AuditEntry => {
+            let id: AuditEntryId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::AuditEntry(noun.into()))
+        }
+        Kind::Member | Kind::User => {
+            let user: UserId = kind.parse(id, param)?;
+            loader::one(ctx, user).await?.map(|noun| match kind {
+                Kind::Member => Node::Member(noun.into()),
+                _ => Node::User(noun.user.into()),
+            })
+        }
+        Kind::Tenant => {
+            let (app, actor) = super::caller(ctx)?;
+            let tenant = domain::tenant::find(app, actor, kind.parse(id, param)?).await?;
+            tenant.map(|noun| Node::Tenant(noun.into()))
         }
         _ => None,
     })

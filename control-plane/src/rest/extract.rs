@@ -2,8 +2,9 @@
 
 use std::net::SocketAddr;
 
+use axum::body::HttpBody;
 use axum::extract::rejection::JsonRejection;
-use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, Request};
+use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::header;
 use axum::http::request::Parts;
 use serde::de::DeserializeOwned;
@@ -22,7 +23,7 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        match axum::Json::<T>::from_request(request, state).await {
+        match <axum::Json<T> as FromRequest<S>>::from_request(request, state).await {
             Ok(axum::Json(body)) => Ok(Self(body)),
             Err(rejection) => Err(refuse(&rejection)),
         }
@@ -55,6 +56,18 @@ fn name_field(text: &str) -> Error {
     Error::bad_request(field, reason)
 }
 
+/// A body that may be left out, for handlers that take `Option<Json<T>>`.
+impl<T: DeserializeOwned, S: Send + Sync> OptionalFromRequest<S> for Json<T> {
+    type Rejection = Error;
+
+    async fn from_request(request: Request, state: &S) -> Result<Option<Self>> {
+        if request.body().is_end_stream() && !request.headers().contains_key(header::CONTENT_TYPE) {
+            return Ok(None);
+        }
+        <Self as FromRequest<S>>::from_request(request, state).await.map(Some)
+    }
+}
+
 /// A query string. Unknown parameters are refused where its type says `deny_unknown_fields`.
 pub struct Query<T>(pub T);
 
@@ -76,7 +89,12 @@ pub fn origin(parts: &Parts) -> Origin {
         .get::<ConnectInfo<SocketAddr>>()
         .map(|ConnectInfo(address)| address.ip().to_string())
         .unwrap_or_default();
-    Origin { request_id: request_id::current().unwrap_or_default(), address }
+    let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
+    Origin {
+        request_id: request_id::current().unwrap_or_default(),
+        address,
+        user_agent: user_agent.unwrap_or_default().chars().take(256).collect(),
+    }
 }
 
 /// Whoever the bearer token names; an error without one.

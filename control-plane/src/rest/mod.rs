@@ -13,10 +13,15 @@ use crate::app::App;
 use crate::error::Error;
 use crate::graphql::{self, GatewaySchema, Identity};
 
+pub mod audit;
 pub mod extract;
+pub mod member;
+pub mod operator;
 pub mod page;
 pub mod problem;
 pub mod request_id;
+pub mod session;
+pub mod tenant;
 
 /// The largest body that a management call may have.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -24,10 +29,15 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Every REST path. Each noun brings its own part, which also describes it for OpenAPI.
 pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(tenant::routes())
+        .merge(session::routes())
+        .merge(operator::routes())
+        .merge(member::routes())
+        .merge(audit::routes())
 }
 
 /// Everything on the management listener.
-pub fn router(app: App) -> Router {
+pub fn router(app: &App) -> Router {
     let (rest, _openapi) = api().split_for_parts();
     let schema: GatewaySchema = graphql::schema().data(app.clone()).finish();
     Router::new()
@@ -57,7 +67,8 @@ async fn answer_graphql(
     if let Identity::Known(Caller::Member(actor)) = &identity {
         request = request.data(graphql::loader::batches(&app, actor));
     }
-    let answer = schema.execute(request.data(identity)).await;
+    let request = request.data(identity).data(extract::origin(&parts));
+    let answer = schema.execute(request).await;
     let headers: HeaderMap = answer.http_headers.clone();
     (headers, response::Json(answer)).into_response()
 }

@@ -1,9 +1,27 @@
 //! Members: users in tenants.
 
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
 use crate::access::role::Role;
 use crate::app::Tx;
-use crate::error::Result;
+use crate::domain::member::Member;
+use crate::domain::page::Page;
+use crate::domain::user::User;
+use crate::error::{Error, Result};
 use crate::ids::{TenantId, UserId};
+
+pub async fn insert(tx: &mut Tx, tenant: TenantId, user: UserId, role: Role) -> Result<()> {
+    sqlx::query!(
+        "insert into member (tenant_id, user_id, role) values ($1, $2, $3)",
+        tenant.0,
+        user.0,
+        role.as_str(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
 
 /// The user's role in the tenant, if a member of it.
 pub async fn role(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<Role>> {
@@ -15,4 +33,85 @@ pub async fn role(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<
     .fetch_optional(&mut **tx)
     .await?;
     role.map(|role| Role::try_from(role.as_str())).transpose()
+}
+
+/// The tenant that a log-in is for: the one with this name or id, else the one that the user joined first.
+pub async fn tenant(
+    tx: &mut Tx,
+    user: UserId,
+    name_or_id: Option<&str>,
+) -> Result<Option<(TenantId, Role)>> {
+    let row = sqlx::query!(
+        "select tenant.id, member.role from member join tenant on tenant.id = member.tenant_id
+         where member.user_id = $1 and tenant.status <> 'closed'
+           and ($2::text is null or tenant.name = $2 or tenant.id::text = lower($2))
+         order by member.created_at, tenant.id limit 1",
+        user.0,
+        name_or_id,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.map(|row| Ok((TenantId(row.id), Role::try_from(row.role.as_str())?))).transpose()
+}
+
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Member>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select user_account.id, user_account.email, user_account.created_at as user_created_at,
+                member.role, member.created_at
+         from member join user_account on user_account.id = member.user_id
+         where member.tenant_id = $1
+           and ($2::timestamptz is null or (member.created_at, member.user_id) > ($2, $3))
+           and ($4::timestamptz is null or (member.created_at, member.user_id) < ($4, $5))
+         order by case when $6 then member.created_at end desc, case when $6 then member.user_id end desc,
+                  member.created_at, member.user_id
+         limit $7",
+        tenant.0,
+        page.after_at(),
+        page.after_uuid()?,
+        page.before_at(),
+        page.before_uuid()?,
+        page.backward(),
+        page.rows_max(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
+/// Those of `ids` that are members of the tenant, in no order.
+pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[UserId]) -> Result<Vec<Member>> {
+    let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        "select user_account.id, user_account.email, user_account.created_at as user_created_at,
+                member.role, member.created_at
+         from member join user_account on user_account.id = member.user_id
+         where member.tenant_id = $1 and member.user_id = any($2)",
+        tenant.0,
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(Member::try_from).collect()
+}
+
+struct Row {
+    id: Uuid,
+    email: String,
+    user_created_at: DateTime<Utc>,
+    role: String,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Member {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            user: User { id: UserId(row.id), email: row.email, created_at: row.user_created_at },
+            role: Role::try_from(row.role.as_str())?,
+            created_at: row.created_at,
+        })
+    }
 }

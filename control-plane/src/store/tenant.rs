@@ -1,8 +1,38 @@
 //! Tenants.
 
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
 use crate::app::Tx;
-use crate::error::{Error, Result};
+use crate::domain::tenant::{NewTenant, Tenant};
+use crate::error::{Error, OnConstraint, Result};
 use crate::ids::TenantId;
+
+pub async fn insert(tx: &mut Tx, new: &NewTenant) -> Result<Tenant> {
+    let row = sqlx::query_as!(
+        Row,
+        "insert into tenant (id, cell_id, name, data_key, key_pepper) values ($1, $2, $3, $4, $5)
+         returning id, name, created_at",
+        new.id.0,
+        new.cell,
+        new.name,
+        new.data_key,
+        new.key_pepper,
+    )
+    .fetch_one(&mut **tx)
+    .await
+    .on_constraint("tenant_name_key", || {
+        Error::conflict("tenant", format!("a tenant named {} exists", new.name))
+    })?;
+    Ok(row.into())
+}
+
+pub async fn get(tx: &mut Tx, id: TenantId) -> Result<Tenant> {
+    let row = sqlx::query_as!(Row, "select id, name, created_at from tenant where id = $1", id.0)
+        .fetch_optional(&mut **tx)
+        .await?;
+    row.map(Tenant::from).ok_or(Error::NotFound("tenant"))
+}
 
 /// The tenant's data key, wrapped by the master key.
 pub async fn data_key(tx: &mut Tx, tenant: TenantId) -> Result<Vec<u8>> {
@@ -18,4 +48,16 @@ pub async fn key_pepper(tx: &mut Tx, tenant: TenantId) -> Result<Vec<u8>> {
         .fetch_optional(&mut **tx)
         .await?
         .ok_or(Error::NotFound("tenant"))
+}
+
+struct Row {
+    id: Uuid,
+    name: String,
+    created_at: DateTime<Utc>,
+}
+
+impl From<Row> for Tenant {
+    fn from(row: Row) -> Self {
+        Self { id: TenantId(row.id), name: row.name, created_at: row.created_at }
+    }
 }

@@ -1,0 +1,130 @@
+//! Log-ins that failed, counted in PostgreSQL so that all replicas count together.
+//!
+//! Three counts, each with tries that are free and then a wait that doubles with every further one: of this
+//! email from this address, of this address whatever the email, and of this email wherever from. The last is
+//! what somebody with many addresses meets; it does not bind an address where the user was logged in lately,
+//! so that nobody can lock another out of their own account. Emails that nobody has are counted all the same.
+
+use chrono::{DateTime, TimeDelta, Utc};
+
+use crate::access::actor::Origin;
+use crate::access::wall::neighbourhood;
+use crate::app::{App, Tx};
+use crate::domain::user::{Account, Email};
+use crate::error::{Error, Result};
+use crate::store;
+
+/// A count is forgotten this long after its last failure.
+pub const FORGOTTEN_AFTER: TimeDelta = TimeDelta::hours(24);
+
+/// A session begun this lately at an address makes it one of the user's own.
+const OWN_ADDRESS_FOR: TimeDelta = TimeDelta::days(30);
+
+/// When waiting starts, and how it grows: `first_wait` doubles with every failure after `free` ones.
+struct Rule {
+    free: i32,
+    first_wait: TimeDelta,
+    longest_wait: TimeDelta,
+}
+
+const PAIR: Rule =
+    Rule { free: 10, first_wait: TimeDelta::seconds(1), longest_wait: TimeDelta::minutes(15) };
+const ADDRESS: Rule =
+    Rule { free: 50, first_wait: TimeDelta::seconds(1), longest_wait: TimeDelta::minutes(15) };
+const EMAIL: Rule =
+    Rule { free: 100, first_wait: TimeDelta::minutes(1), longest_wait: TimeDelta::hours(1) };
+
+impl Rule {
+    /// How long after the last failure the next try may come.
+    fn wait(&self, failures: i32) -> TimeDelta {
+        let doublings = failures - self.free;
+        if doublings < 0 {
+            return TimeDelta::zero();
+        }
+        let factor =
+            1_i32.checked_shl(u32::try_from(doublings.min(20)).unwrap_or(0)).unwrap_or(i32::MAX);
+        self.first_wait
+            .checked_mul(factor)
+            .map_or(self.longest_wait, |wait| wait.min(self.longest_wait))
+    }
+}
+
+/// A count as it is stored.
+pub struct Count {
+    pub subject: String,
+    pub failures: i32,
+    pub last_failed_at: DateTime<Utc>,
+}
+
+/// A try that was counted as a failure, before anybody knew.
+pub struct Attempt {
+    pair: String,
+    address: String,
+    email: String,
+}
+
+impl Attempt {
+    fn subjects(&self) -> [String; 3] {
+        [self.address.clone(), self.email.clone(), self.pair.clone()]
+    }
+
+    /// It was none: the email starts afresh, and the address takes this one back. An address does not start
+    /// afresh, or an account of one's own would buy tries at others'.
+    pub async fn succeeded(&self, tx: &mut Tx) -> Result<()> {
+        store::login_failure::forget(tx, &[self.email.clone(), self.pair.clone()]).await?;
+        store::login_failure::take_back(tx, &self.address).await
+    }
+}
+
+/// Counts a try, or refuses it while one of its counts says to wait; a refused one is not counted.
+pub async fn count(
+    app: &App,
+    tx: &mut Tx,
+    email: &Email,
+    account: Option<&Account>,
+    origin: &Origin,
+) -> Result<Attempt> {
+    let now = app.clock.now();
+    let address = neighbourhood(&origin.address);
+    let folded = email.folded();
+    let attempt = Attempt {
+        pair: format!("pair:{address} {folded}"),
+        address: format!("address:{address}"),
+        email: format!("email:{folded}"),
+    };
+    let user = account.map(|account| account.user.id);
+    let own = store::session::began_at(tx, user, &origin.address, now - OWN_ADDRESS_FOR).await?;
+    let subjects = attempt.subjects();
+    for count in store::login_failure::lock(tx, &subjects, now).await? {
+        let rule = match &count.subject {
+            subject if *subject == attempt.pair => &PAIR,
+            subject if *subject == attempt.address => &ADDRESS,
+            _ if own => continue,
+            _ => &EMAIL,
+        };
+        if count.last_failed_at + FORGOTTEN_AFTER <= now {
+            continue;
+        }
+        let wait = count.last_failed_at + rule.wait(count.failures) - now;
+        if wait > TimeDelta::zero() {
+            let seconds = u32::try_from((wait.num_milliseconds() + 999) / 1000).unwrap_or(u32::MAX);
+            return Err(Error::TooManyRequests { retry_after_seconds: seconds });
+        }
+    }
+    store::login_failure::add(tx, &subjects, now, now - FORGOTTEN_AFTER).await?;
+    Ok(attempt)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn waiting_starts_after_the_free_tries_and_doubles() {
+        let seconds = |failures| PAIR.wait(failures).num_seconds();
+        assert_eq!([0, 9, 10, 11, 14].map(seconds), [0, 0, 1, 2, 16]);
+        assert_eq!([20, 100, i32::MAX].map(seconds), [900, 900, 900]);
+        assert_eq!(EMAIL.wait(99), TimeDelta::zero());
+        assert_eq!(EMAIL.wait(100), TimeDelta::minutes(1));
+    }
+}

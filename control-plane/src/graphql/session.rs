@@ -1,0 +1,152 @@
+//! Sign-up, log-in, and who calls.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+
+use crate::access::actor::{Caller, Origin};
+use crate::access::password::Password;
+use crate::app::App;
+use crate::domain;
+use crate::domain::session::Grant;
+use crate::error::Result;
+use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::member::Role;
+use crate::graphql::tenant::{Tenant, User};
+use crate::graphql::{app, identity};
+use crate::rest::session::cookie;
+
+#[derive(Default)]
+pub struct SessionQuery;
+
+#[derive(Default)]
+pub struct SessionMutation;
+
+/// Who calls, and as what.
+#[derive(SimpleObject)]
+pub struct Viewer {
+    user: User,
+    /// Null for the operator.
+    tenant: Option<Tenant>,
+    /// Null for the operator.
+    role: Option<Role>,
+    /// Whether this is the operator of the installation, who belongs to no tenant.
+    operator: bool,
+}
+
+#[derive(InputObject)]
+struct SignUpInput {
+    email: String,
+    /// 15 to 256 characters of any kind; not a common one, nor made of the email or the tenant.
+    password: String,
+    /// The tenant's name, unique in the installation.
+    tenant: String,
+}
+
+#[derive(SimpleObject)]
+struct SignUpPayload {
+    tenant: Option<Tenant>,
+    user: Option<User>,
+    access_token: Option<String>,
+    expires_in_seconds: Option<i64>,
+    user_errors: Vec<UserError>,
+}
+
+#[derive(InputObject)]
+struct LogInInput {
+    email: String,
+    password: String,
+    /// A tenant's name or id; the one joined first where none is given.
+    tenant: Option<String>,
+}
+
+#[derive(SimpleObject)]
+struct LogInPayload {
+    access_token: Option<String>,
+    expires_in_seconds: Option<i64>,
+    user_errors: Vec<UserError>,
+}
+
+#[Object]
+impl SessionQuery {
+    /// Who calls.
+    async fn viewer(&self, ctx: &Context<'_>) -> async_graphql::Result<Viewer> {
+        let caller: &Caller = identity(ctx)?;
+        let viewer = domain::session::viewer(app(ctx), caller).await?;
+        let (tenant, role) = viewer.tenant.unzip();
+        Ok(Viewer {
+            user: viewer.user.into(),
+            operator: tenant.is_none(),
+            tenant: tenant.map(Into::into),
+            role: role.map(Into::into),
+        })
+    }
+}
+
+#[Object]
+impl SessionMutation {
+    /// Makes a user, a tenant and its owner, and logs in. Sets the refresh cookie.
+    async fn sign_up(
+        &self,
+        ctx: &Context<'_>,
+        input: SignUpInput,
+    ) -> async_graphql::Result<SignUpPayload> {
+        let new = domain::tenant::SignUp {
+            email: input.email,
+            password: Password::new(&input.password),
+            tenant: input.tenant,
+        };
+        let made = domain::tenant::sign_up(app(ctx), origin(ctx), new).await;
+        let (made, user_errors) = user_errors(made)?;
+        let Some(made) = made else {
+            return Ok(SignUpPayload {
+                tenant: None,
+                user: None,
+                access_token: None,
+                expires_in_seconds: None,
+                user_errors,
+            });
+        };
+        keep(ctx, app(ctx), &made.grant);
+        Ok(SignUpPayload {
+            tenant: Some(made.tenant.into()),
+            user: Some(made.user.into()),
+            expires_in_seconds: Some(made.grant.expires_in_seconds()),
+            access_token: Some(made.grant.access_token),
+            user_errors,
+        })
+    }
+
+    /// Logs in. Sets the refresh cookie.
+    async fn log_in(
+        &self,
+        ctx: &Context<'_>,
+        input: LogInInput,
+    ) -> async_graphql::Result<LogInPayload> {
+        let given = domain::session::LogIn {
+            email: input.email,
+            password: Password::new(&input.password),
+            tenant: input.tenant,
+        };
+        let grant: Result<Grant> = domain::session::log_in(app(ctx), origin(ctx), given).await;
+        let (grant, user_errors) = user_errors(grant)?;
+        if let Some(grant) = &grant {
+            keep(ctx, app(ctx), grant);
+        }
+        Ok(LogInPayload {
+            expires_in_seconds: grant.as_ref().map(Grant::expires_in_seconds),
+            access_token: grant.map(|grant| grant.access_token),
+            user_errors,
+        })
+    }
+}
+
+/// Sets the refresh cookie on the answer.
+fn keep(ctx: &Context<'_>, app: &App, grant: &Grant) {
+    if let Some(cookie) = cookie(app, grant) {
+        ctx.append_http_header("set-cookie", cookie);
+    }
+}
+
+/// From where the request came; the HTTP handler sets it.
+fn origin<'a>(ctx: &Context<'a>) -> &'a Origin {
+    ctx.data_unchecked::<Origin>()
+}

@@ -1,0 +1,91 @@
+//! Sign-up, and how users and tenants look.
+
+use axum::extract::State;
+use axum::http::StatusCode;
+use axum::http::request::Parts;
+use axum::response::{IntoResponse, Response};
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::password::Password;
+use crate::app::App;
+use crate::domain;
+use crate::error::Result;
+use crate::rest::extract::{Json, origin};
+use crate::rest::problem::Problem;
+use crate::rest::session::{AccessToken, keep};
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(sign_up))
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Tenant {
+    id: String,
+    name: String,
+    created_at: DateTime<Utc>,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct User {
+    id: String,
+    email: String,
+    created_at: DateTime<Utc>,
+}
+
+impl From<domain::tenant::Tenant> for Tenant {
+    fn from(tenant: domain::tenant::Tenant) -> Self {
+        Self { id: tenant.id.to_string(), name: tenant.name, created_at: tenant.created_at }
+    }
+}
+
+impl From<domain::user::User> for User {
+    fn from(user: domain::user::User) -> Self {
+        Self { id: user.id.to_string(), email: user.email, created_at: user.created_at }
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct SignUp {
+    email: String,
+    /// 15 to 256 characters of any kind; not a common one, nor made of the email or the tenant.
+    #[schema(value_type = String, format = Password)]
+    password: Password,
+    /// The tenant's name, unique in the installation.
+    tenant: String,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct SignedUp {
+    tenant: Tenant,
+    user: User,
+    #[serde(flatten)]
+    token: AccessToken,
+}
+
+/// Makes a user, a tenant and its owner, and logs in. Sets the refresh cookie.
+#[utoipa::path(post, path = "/signup", tag = "session", request_body = SignUp, responses(
+    (status = 201, body = SignedUp),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+))]
+async fn sign_up(
+    State(app): State<App>,
+    parts: Parts,
+    Json(body): Json<SignUp>,
+) -> Result<Response> {
+    let new =
+        domain::tenant::SignUp { email: body.email, password: body.password, tenant: body.tenant };
+    let made = domain::tenant::sign_up(&app, &origin(&parts), new).await?;
+    let token = AccessToken::from(&made.grant);
+    let body = SignedUp { tenant: made.tenant.into(), user: made.user.into(), token };
+    let mut response = (StatusCode::CREATED, axum::Json(body)).into_response();
+    keep(&app, &made.grant, response.headers_mut());
+    Ok(response)
+}

@@ -1,0 +1,129 @@
+//! Sessions.
+
+use chrono::{DateTime, Utc};
+use uuid::Uuid;
+
+use crate::access::refresh::RefreshToken;
+use crate::app::Tx;
+use crate::domain::session::{NewSession, Session};
+use crate::error::Result;
+use crate::ids::{SessionId, TenantId, UserId};
+
+pub async fn insert(tx: &mut Tx, new: &NewSession<'_>) -> Result<()> {
+    sqlx::query!(
+        "insert into session (id, user_id, tenant_id, refresh_hash, rotated_at, created_at, last_used_at,
+                              expires_at, user_agent, address)
+         values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8)",
+        new.id.0,
+        new.user.0,
+        new.tenant.map(|tenant| tenant.0),
+        new.refresh_hash,
+        new.now,
+        new.expires_at,
+        new.origin.user_agent,
+        new.origin.address,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The session, locked until the transaction ends: of two refreshes at once the second sees the first's.
+pub async fn lock(tx: &mut Tx, id: SessionId) -> Result<Option<Session>> {
+    let row = sqlx::query!(
+        "select id, user_id, tenant_id, refresh_hash, previous_refresh_hash, rotated_at, expires_at, revoked_at
+         from session where id = $1 for update",
+        id.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(|row| Session {
+        id: SessionId(row.id),
+        user: UserId(row.user_id),
+        tenant: row.tenant_id.map(TenantId),
+        refresh_hash: row.refresh_hash,
+        previous_refresh_hash: row.previous_refresh_hash,
+        rotated_at: row.rotated_at,
+        expires_at: row.expires_at,
+        revoked_at: row.revoked_at,
+    }))
+}
+
+/// Marks a use; with `next`, that becomes the refresh cookie's value and the present one the previous.
+pub async fn used(
+    tx: &mut Tx,
+    id: SessionId,
+    tenant: Option<TenantId>,
+    next: Option<&RefreshToken>,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "update session set
+             tenant_id = $2,
+             last_used_at = $4,
+             previous_refresh_hash = case when $3::bytea is null then previous_refresh_hash else refresh_hash end,
+             rotated_at = case when $3 is null then rotated_at else $4 end,
+             refresh_hash = coalesce($3, refresh_hash)
+         where id = $1",
+        id.0,
+        tenant.map(|tenant| tenant.0),
+        next.map(RefreshToken::hash),
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+pub async fn revoke(tx: &mut Tx, id: SessionId, now: DateTime<Utc>) -> Result<()> {
+    sqlx::query!("update session set revoked_at = $2 where id = $1", id.0, now)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Revokes every session of the user that was not yet; answers which.
+pub async fn revoke_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>) -> Result<Vec<SessionId>> {
+    let ids = sqlx::query_scalar!(
+        "update session set revoked_at = $2 where user_id = $1 and revoked_at is null returning id",
+        user.0,
+        now,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().map(SessionId).collect())
+}
+
+/// Sessions revoked since.
+pub async fn revoked_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<SessionId>> {
+    let ids = sqlx::query_scalar!("select id from session where revoked_at >= $1", since)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(ids.into_iter().map(SessionId).collect())
+}
+
+/// Whether a session of this user began at the address since. Nobody has none.
+pub async fn began_at(
+    tx: &mut Tx,
+    user: Option<UserId>,
+    address: &str,
+    since: DateTime<Utc>,
+) -> Result<bool> {
+    let began = sqlx::query_scalar!(
+        r#"select exists (select 1 from session where user_id = $1 and address = $2 and created_at >= $3) as "began!""#,
+        user.map_or(Uuid::nil(), |user| user.0),
+        address,
+        since,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(began)
+}
+
+/// Deletes sessions that ended before; answers how many.
+pub async fn delete_ended(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
+    let done = sqlx::query!("delete from session where expires_at < $1 or revoked_at < $1", before)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected())
+}
