@@ -21,7 +21,7 @@ use crate::access::wall::Wall;
 use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
-use crate::ids::{Rng, SessionId, TenantId};
+use crate::ids::{DeploymentId, Rng, SessionId, TenantId};
 use crate::store;
 
 /// Cheap to clone; one for the whole process.
@@ -154,11 +154,12 @@ pub struct Tx {
     master: WrappingKey,
     cell: Option<String>,
     delta: Delta,
+    deployment: Option<DeploymentId>,
 }
 
 impl Tx {
     fn new(inner: Transaction<'static, Postgres>, master: WrappingKey) -> Self {
-        Self { inner, master, cell: None, delta: Delta::default() }
+        Self { inner, master, cell: None, delta: Delta::default(), deployment: None }
     }
 
     /// Nodes get `resource` as it now is, when this transaction commits.
@@ -169,6 +170,11 @@ impl Tx {
     /// Nodes forget the resource, when this transaction commits.
     pub fn remove(&mut self, name: ResourceName) {
         self.delta.removals.push(name);
+    }
+
+    /// Remembers the version that this transaction takes as the one that brought the deployment to nodes.
+    pub fn publishes(&mut self, deployment: DeploymentId) {
+        self.deployment = Some(deployment);
     }
 
     /// The cell whose nodes hear of the changes. A tenant's transaction finds it by itself.
@@ -193,6 +199,9 @@ impl Tx {
             let message =
                 self.master.wrap(&outbox_context(&cell, version), &update.encode_to_vec());
             store::cell::write_outbox(&mut self, &cell, version, &message).await?;
+            if let Some(deployment) = self.deployment.take() {
+                store::deployment::set_version(&mut self, deployment, version).await?;
+            }
             published = Some(version);
         }
         self.inner.commit().await?;

@@ -1,16 +1,21 @@
 //! The nouns: each type, its rules, and its operations. A face translates; it decides nothing.
 
+pub mod api;
 pub mod api_key;
 pub mod api_key_value;
 pub mod audit;
 pub mod consumer;
+pub mod deployment;
+pub mod integration;
 pub mod login_failure;
 pub mod member;
 pub mod node;
 pub mod operator;
 pub mod page;
 pub mod patch;
+pub mod route;
 pub mod session;
+pub mod stage;
 pub mod tenant;
 pub mod text;
 pub mod throttle;

@@ -8,8 +8,8 @@
 
 use prost::Message;
 use proto::config::v1::{
-    ApiKey, ApiStage, Deployment, Quota, QuotaPeriod, Resource, Stage, Tenant, Throttle, UsagePlan,
-    resource::Kind,
+    ApiKey, ApiStage, Deployment, Quota, QuotaPeriod, Resource, ResourceName, Stage, StageName,
+    Tenant, Throttle, UsagePlan, resource::Kind, resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
@@ -58,6 +58,16 @@ pub async fn usage_plan(tx: &mut Tx, tenant: TenantId, id: UsagePlanId) -> Resul
 
 pub async fn api_key(tx: &mut Tx, tenant: TenantId, id: ApiKeyId) -> Result<Resource> {
     api_key_message(only("api key", rows::api_keys(tx, Scope::One(tenant, id)).await?)?)
+}
+
+/// What nodes forget a deployment by.
+pub fn deployment_name(id: DeploymentId) -> ResourceName {
+    Name::DeploymentId(id.to_string()).into()
+}
+
+/// What nodes forget a stage by.
+pub fn stage_name(api: ApiId, name: &str) -> ResourceName {
+    Name::Stage(StageName { api_id: api.to_string(), name: name.to_owned() }).into()
 }
 
 fn only<T>(what: &'static str, mut rows: Vec<T>) -> Result<T> {
@@ -170,7 +180,6 @@ fn burst(limit: i32) -> Result<u32> {
 
 #[cfg(test)]
 mod tests {
-    use proto::config::v1::resource_name::Kind as Name;
     use sqlx::{AssertSqlSafe, PgPool};
 
     use super::*;

@@ -2,3 +2,5 @@
 
 pub mod changes;
 pub mod compile;
+pub mod document;
+pub mod validate;

@@ -50,6 +50,32 @@ pub async fn key_pepper(tx: &mut Tx, tenant: TenantId) -> Result<Vec<u8>> {
         .ok_or(Error::NotFound("tenant"))
 }
 
+/// The tenant's own limit of this name, where it has one. Locks the tenant, so that two operations do not both
+/// take the last place.
+pub async fn limit(tx: &mut Tx, tenant: TenantId, name: &str) -> Result<Option<u32>> {
+    let limit = sqlx::query_scalar!(
+        "select (limits ->> $2)::bigint from tenant where id = $1 for no key update",
+        tenant.0,
+        name
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or(Error::NotFound("tenant"))?;
+    Ok(limit.map(|limit| u32::try_from(limit.max(0)).unwrap_or(u32::MAX)))
+}
+
+/// The ranges that were opened for this tenant's backends.
+pub async fn egress_allow(tx: &mut Tx, tenant: TenantId) -> Result<Vec<ipnet::IpNet>> {
+    let ranges = sqlx::query_scalar!("select egress_allow from tenant where id = $1", tenant.0)
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(Error::NotFound("tenant"))?;
+    ranges
+        .iter()
+        .map(|range| range.parse().map_err(|cause| Error::corrupt("egress range", cause)))
+        .collect()
+}
+
 struct Row {
     id: Uuid,
     name: String,

@@ -1,0 +1,242 @@
+//! An Api: what a tenant publishes. Its routes and integrations are a draft until they are deployed.
+
+use std::collections::HashMap;
+
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::access::actor::Actor;
+use crate::access::role::Action;
+use crate::app::App;
+use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::{audit, stage, text};
+use crate::error::{Error, Result};
+use crate::ids::ApiId;
+use crate::snapshot::compile;
+use crate::snapshot::document::Document;
+use crate::store;
+
+/// How many Apis a tenant has at most, unless its own limits say otherwise.
+pub const APIS_MAX: u32 = 1000;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Api {
+    #[serde(skip)]
+    pub id: ApiId,
+    pub name: String,
+    pub description: String,
+    pub protocol: Protocol,
+    pub dialect: Dialect,
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub updated_at: DateTime<Utc>,
+}
+
+/// What an Api speaks with its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum Protocol {
+    Http,
+    Websocket,
+}
+
+/// Whose observable habits an Api has: our own, or those of one of AWS's two kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "kebab-case")]
+pub enum Dialect {
+    Native,
+    AwsRest,
+    AwsHttp,
+}
+
+impl Protocol {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http => "HTTP",
+            Self::Websocket => "WEBSOCKET",
+        }
+    }
+}
+
+impl TryFrom<&str> for Protocol {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        [Self::Http, Self::Websocket]
+            .into_iter()
+            .find(|protocol| protocol.as_str() == text)
+            .ok_or_else(|| Error::corrupt("protocol", text))
+    }
+}
+
+impl Dialect {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Native => "native",
+            Self::AwsRest => "aws-rest",
+            Self::AwsHttp => "aws-http",
+        }
+    }
+}
+
+impl TryFrom<&str> for Dialect {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        [Self::Native, Self::AwsRest, Self::AwsHttp]
+            .into_iter()
+            .find(|dialect| dialect.as_str() == text)
+            .ok_or_else(|| Error::corrupt("dialect", text))
+    }
+}
+
+impl Keyed for Api {
+    fn key(&self) -> Key {
+        Key::new(self.created_at, &self.id)
+    }
+}
+
+/// An Api to be made. Names need not be unique, as in AWS.
+#[derive(Clone, Debug)]
+pub struct NewApi {
+    pub name: String,
+    pub description: String,
+    pub protocol: Protocol,
+    pub dialect: Dialect,
+}
+
+impl NewApi {
+    pub fn new(
+        name: &str,
+        description: String,
+        protocol: Protocol,
+        dialect: Dialect,
+    ) -> Result<Self> {
+        if protocol == Protocol::Websocket {
+            return Err(Error::bad_request("protocol", "WEBSOCKET is not supported yet; use HTTP"));
+        }
+        Ok(Self {
+            name: text::name("name", name)?,
+            description: text::description("description", description)?,
+            protocol,
+            dialect,
+        })
+    }
+}
+
+/// A change of an Api; what is absent stays.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateApi {
+    pub name: Option<String>,
+    pub description: Option<String>,
+}
+
+pub async fn create(app: &App, actor: &Actor, new: NewApi) -> Result<Api> {
+    actor.may(Action::ManageApis)?;
+
+    let mut tx = app.begin(actor).await?;
+    let limit = store::tenant::limit(&mut tx, actor.tenant, "apis").await?.unwrap_or(APIS_MAX);
+    if store::api::count(&mut tx, actor.tenant).await? >= limit {
+        return Err(Error::limit_exceeded("", format!("this tenant may have {limit} APIs")));
+    }
+    let api = store::api::insert(&mut tx, actor.tenant, app.rng.id(), &new).await?;
+    audit::record(app, &mut tx, actor, "api.create", api.id.as_str(), None, Some(&api)).await?;
+    tx.commit().await?;
+    Ok(api)
+}
+
+pub async fn get(app: &App, actor: &Actor, id: ApiId) -> Result<Api> {
+    find(app, actor, &[id]).await?.pop().ok_or(Error::NotFound("api"))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(app: &App, actor: &Actor, ids: &[ApiId]) -> Result<Vec<Api>> {
+    let mut tx = app.begin(actor).await?;
+    store::api::find(&mut tx, actor.tenant, ids).await
+}
+
+/// Oldest first.
+pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<Api>> {
+    let mut tx = app.begin(actor).await?;
+    Ok(page.cut(store::api::list(&mut tx, actor.tenant, page).await?))
+}
+
+pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> Result<Api> {
+    actor.may(Action::ManageApis)?;
+    let name = change.name.map(|name| text::name("name", &name)).transpose()?;
+    let description = change.description.map(|text| text::description("description", text));
+    let description = description.transpose()?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = store::api::lock(&mut tx, actor.tenant, id).await?;
+    let name = name.as_ref().unwrap_or(&before.name);
+    let description = description.as_ref().unwrap_or(&before.description);
+    let api = store::api::update(&mut tx, actor.tenant, id, name, description).await?;
+    audit::record(app, &mut tx, actor, "api.update", id.as_str(), Some(&before), Some(&api))
+        .await?;
+    tx.commit().await?;
+    Ok(api)
+}
+
+/// Deletes the Api with its draft, its deployments and its stages. Refused while a usage plan holds a stage.
+pub async fn delete(app: &App, actor: &Actor, id: ApiId) -> Result<()> {
+    actor.may(Action::ManageApis)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = store::api::lock(&mut tx, actor.tenant, id).await?;
+    for stage in store::stage::of_api(&mut tx, actor.tenant, id).await? {
+        stage::refuse_while_planned(&mut tx, actor, &stage).await?;
+        stage::unpublish(&mut tx, &stage);
+        if let Some(deployment) = stage.deployment {
+            tx.remove(compile::deployment_name(deployment));
+        }
+    }
+    store::api::delete(&mut tx, actor.tenant, id).await?;
+    audit::record(app, &mut tx, actor, "api.delete", id.as_str(), Some(&before), None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// What deploying each of these Apis' drafts now would give: its digest, or nothing where there is nothing to
+/// deploy yet. A stage whose deployment has another digest is behind its draft.
+pub async fn draft_digests(
+    app: &App,
+    actor: &Actor,
+    ids: &[ApiId],
+) -> Result<HashMap<ApiId, Option<[u8; 32]>>> {
+    let mut tx = app.begin(actor).await?;
+    let drafts = store::draft::load(&mut tx, actor.tenant, ids).await?;
+    Ok(drafts
+        .into_iter()
+        .map(|draft| {
+            let digest = (!draft.routes.is_empty()).then(|| Document::of(&draft).digest());
+            (draft.id, digest)
+        })
+        .collect())
+}
+
+/// Whether each of these Apis' drafts differs from what one of its stages serves, or from nothing at all
+/// where it has no stage.
+pub async fn pending_changes(
+    app: &App,
+    actor: &Actor,
+    ids: &[ApiId],
+) -> Result<HashMap<ApiId, bool>> {
+    let drafts = draft_digests(app, actor, ids).await?;
+    let mut tx = app.begin(actor).await?;
+    let served = store::stage::served_digests(&mut tx, actor.tenant, ids).await?;
+    Ok(drafts
+        .into_iter()
+        .map(|(api, draft)| {
+            let mut stages = served.iter().filter(|(stage, _)| stage.api == api).peekable();
+            let pending = match stages.peek() {
+                None => draft.is_some(),
+                Some(_) => stages.any(|(_, digest)| *digest != draft),
+            };
+            (api, pending)
+        })
+        .collect())
+}

@@ -1,0 +1,408 @@
+//! An integration: what answers the calls of a route.
+
+use chrono::{DateTime, Utc};
+use egress::{Own, Policy};
+use http::{HeaderName, HeaderValue, StatusCode};
+use plan::{MethodMatch, RouteKey, UriTemplate};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use crate::access::actor::Actor;
+use crate::access::role::Action;
+use crate::app::{App, Tx};
+use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::{audit, route, text};
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, IntegrationId, TenantId};
+use crate::store;
+
+/// The longest URI of a backend, in bytes.
+pub const URI_BYTES_MAX: usize = 2048;
+/// Each timeout lies between these, or is 0: the plane's default.
+pub const TIMEOUT_MS_MIN: u32 = 50;
+pub const TIMEOUT_MS_MAX: u32 = 600_000;
+/// The largest body of a fixed answer, in bytes.
+pub const MOCK_BODY_BYTES_MAX: usize = 256 * 1024;
+/// The most headers of a fixed answer.
+pub const MOCK_HEADERS_MAX: usize = 100;
+
+/// Headers that belong to one connection (RFC 9110 §7.6.1) or say where a body ends: never a tenant's to set.
+const CONNECTION_HEADERS: [&str; 9] = [
+    "connection",
+    "content-length",
+    "keep-alive",
+    "proxy-authenticate",
+    "proxy-connection",
+    "te",
+    "trailer",
+    "transfer-encoding",
+    "upgrade",
+];
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Integration {
+    #[serde(skip)]
+    pub id: IntegrationId,
+    #[serde(skip)]
+    pub api: ApiId,
+    #[serde(flatten)]
+    pub settings: Settings,
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub updated_at: DateTime<Utc>,
+}
+
+/// AWS's words for who answers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum IntegrationType {
+    /// A backend over HTTP: method, headers, query and body pass through.
+    HttpProxy,
+    /// The gateway itself, always the same.
+    Mock,
+}
+
+/// An integration as people write it. [`Settings::checked`] says whether it can be one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Settings {
+    #[serde(rename = "type")]
+    pub kind: IntegrationType,
+    /// `HTTP_PROXY`: where calls go. It may hold `{name}` for a path parameter of the route and
+    /// `${stageVariables.name}`.
+    #[serde(default)]
+    pub uri: String,
+    /// `HTTP_PROXY`: the method to call with; empty or `ANY`: the caller's.
+    #[serde(default)]
+    pub method: String,
+    /// `HTTP_PROXY`: the backend gets the caller's `Host`, not its own.
+    #[serde(default)]
+    pub preserve_host: bool,
+    /// 50 to 600000; 0: the default. So are the other timeouts.
+    #[serde(default)]
+    pub connect_timeout_ms: u32,
+    #[serde(default)]
+    pub first_byte_timeout_ms: u32,
+    /// Between two reads of the answer.
+    #[serde(default)]
+    pub idle_timeout_ms: u32,
+    /// The whole exchange with the backend.
+    #[serde(default)]
+    pub timeout_ms: u32,
+    /// `MOCK`: the fixed answer.
+    #[serde(default)]
+    pub mock_response: Option<MockResponse>,
+    #[serde(default)]
+    pub description: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct MockResponse {
+    /// 200 to 599.
+    pub status: u16,
+    #[serde(default)]
+    pub headers: Vec<Header>,
+    /// At most 256 KiB.
+    #[serde(default)]
+    pub body: String,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct Header {
+    pub name: String,
+    pub value: String,
+}
+
+impl Keyed for Integration {
+    fn key(&self) -> Key {
+        Key::new(self.created_at, &self.id)
+    }
+}
+
+impl IntegrationType {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::HttpProxy => "HTTP_PROXY",
+            Self::Mock => "MOCK",
+        }
+    }
+}
+
+/// Where a tenant's backends may lie: what is checked of a URI when it is written. What its name resolves to
+/// is checked at each connection.
+pub struct Reach {
+    policy: Policy,
+    own: Own,
+}
+
+impl Reach {
+    /// Public addresses, what the installation opens, and what was opened for this tenant; never our own.
+    pub async fn of(app: &App, tx: &mut Tx, tenant: TenantId) -> Result<Self> {
+        let opened = store::tenant::egress_allow(tx, tenant).await?;
+        Ok(Self {
+            policy: Policy::new(app.config.egress_allow.iter().copied().chain(opened)),
+            own: Own::new(app.config.egress_refuse.iter().copied()),
+        })
+    }
+
+    pub(crate) fn check(&self, uri: &str) -> std::result::Result<(), String> {
+        let target = egress::check_uri(&with_variables_filled(uri), &self.policy)
+            .map_err(|error| error.to_string())?;
+        let mut literal = target.host.literal_addresses().into_iter();
+        if literal.any(|ip| self.own.holds((ip, target.port).into())) {
+            return Err("points at a part of this installation".to_owned());
+        }
+        Ok(())
+    }
+}
+
+/// The URI with a plain word, or a digit where a port stands, for each `${stageVariables.name}`.
+fn with_variables_filled(uri: &str) -> String {
+    let mut filled = String::with_capacity(uri.len());
+    let mut rest = uri;
+    while let Some((before, after)) = rest.split_once("${stageVariables.") {
+        let Some((_, after)) = after.split_once('}') else { break };
+        filled.push_str(before);
+        filled.push(if before.ends_with(':') { '1' } else { 'v' });
+        rest = after;
+    }
+    filled.push_str(rest);
+    filled
+}
+
+impl Settings {
+    /// Checks every field; an error names the field.
+    pub fn checked(mut self, reach: &Reach) -> Result<Self> {
+        self.description = text::description("description", self.description)?;
+        match self.kind {
+            IntegrationType::HttpProxy => self.check_http_proxy(reach)?,
+            IntegrationType::Mock => self.check_mock()?,
+        }
+        Ok(self)
+    }
+
+    fn check_http_proxy(&self, reach: &Reach) -> Result<()> {
+        if self.mock_response.is_some() {
+            return Err(Error::bad_request("mockResponse", "belongs to type MOCK"));
+        }
+        if self.uri.is_empty() {
+            return Err(Error::bad_request("uri", "HTTP_PROXY needs a uri: where calls go"));
+        }
+        if self.uri.len() > URI_BYTES_MAX {
+            let rule = format!("must have at most {URI_BYTES_MAX} bytes");
+            return Err(Error::bad_request("uri", rule));
+        }
+        reach.check(&self.uri).map_err(|reason| Error::bad_request("uri", reason))?;
+        UriTemplate::parse(&self.uri)
+            .map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
+        if !self.method.is_empty() {
+            MethodMatch::parse(&self.method)
+                .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
+        }
+        for (param, timeout) in [
+            ("connectTimeoutMs", self.connect_timeout_ms),
+            ("firstByteTimeoutMs", self.first_byte_timeout_ms),
+            ("idleTimeoutMs", self.idle_timeout_ms),
+            ("timeoutMs", self.timeout_ms),
+        ] {
+            if timeout != 0 && !(TIMEOUT_MS_MIN..=TIMEOUT_MS_MAX).contains(&timeout) {
+                let rule = format!(
+                    "must be from {TIMEOUT_MS_MIN} to {TIMEOUT_MS_MAX}, or 0 for the default"
+                );
+                return Err(Error::bad_request(param, rule));
+            }
+        }
+        Ok(())
+    }
+
+    /// Whether every `{name}` in the URI is a variable of the route.
+    pub fn check_fit(&self, route: &RouteKey) -> Result<()> {
+        if self.kind == IntegrationType::Mock {
+            return Ok(());
+        }
+        UriTemplate::parse(&self.uri)
+            .and_then(|template| template.check(route))
+            .map_err(|reason| Error::bad_request("uri", reason.to_string()))
+    }
+
+    fn check_mock(&self) -> Result<()> {
+        for (param, set) in [
+            ("uri", !self.uri.is_empty()),
+            ("method", !self.method.is_empty()),
+            ("preserveHost", self.preserve_host),
+            ("connectTimeoutMs", self.connect_timeout_ms != 0),
+            ("firstByteTimeoutMs", self.first_byte_timeout_ms != 0),
+            ("idleTimeoutMs", self.idle_timeout_ms != 0),
+            ("timeoutMs", self.timeout_ms != 0),
+        ] {
+            if set {
+                return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));
+            }
+        }
+        let mock = self.mock_response.as_ref();
+        let mock = mock.ok_or_else(|| {
+            Error::bad_request("mockResponse", "MOCK needs a mockResponse: the fixed answer")
+        })?;
+        mock.check().map_err(|error| error.within("mockResponse"))
+    }
+}
+
+impl MockResponse {
+    fn check(&self) -> Result<()> {
+        if !(200..=599).contains(&self.status) {
+            return Err(Error::bad_request("status", "must be from 200 to 599"));
+        }
+        if self.headers.len() > MOCK_HEADERS_MAX {
+            let rule = format!("must be at most {MOCK_HEADERS_MAX}");
+            return Err(Error::bad_request("headers", rule));
+        }
+        for (at, header) in self.headers.iter().enumerate() {
+            header.check().map_err(|error| error.within(&format!("headers[{at}]")))?;
+        }
+        if self.body.len() > MOCK_BODY_BYTES_MAX {
+            let rule = format!("must have at most {MOCK_BODY_BYTES_MAX} bytes");
+            return Err(Error::bad_request("body", rule));
+        }
+        if self.body.contains('\0') {
+            return Err(Error::bad_request("body", "must not hold U+0000"));
+        }
+        let bodyless =
+            [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+        if !self.body.is_empty() && bodyless.iter().any(|status| *status == self.status) {
+            return Err(Error::bad_request("body", format!("status {} has no body", self.status)));
+        }
+        Ok(())
+    }
+}
+
+impl Header {
+    fn check(&self) -> Result<()> {
+        let name = HeaderName::from_bytes(self.name.as_bytes())
+            .map_err(|_| Error::bad_request("name", "is not a header's name"))?;
+        if CONNECTION_HEADERS.contains(&name.as_str()) {
+            return Err(Error::bad_request("name", format!("{name} is the gateway's to set")));
+        }
+        HeaderValue::from_str(&self.value)
+            .map_err(|_| Error::bad_request("value", "must be visible ASCII on one line"))?;
+        Ok(())
+    }
+}
+
+pub async fn create(
+    app: &App,
+    actor: &Actor,
+    api: ApiId,
+    settings: Settings,
+) -> Result<Integration> {
+    actor.may(Action::ManageApis)?;
+
+    let mut tx = app.begin(actor).await?;
+    store::api::lock(&mut tx, actor.tenant, api).await?;
+    let integration = insert(app, &mut tx, actor, api, settings).await?;
+    tx.commit().await?;
+    Ok(integration)
+}
+
+/// Makes an integration in an Api that the transaction has locked.
+pub(crate) async fn insert(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    api: ApiId,
+    settings: Settings,
+) -> Result<Integration> {
+    let limit = store::tenant::limit(tx, actor.tenant, "integrationsPerApi").await?;
+    let limit = limit.unwrap_or(route::ROUTES_MAX);
+    if store::integration::count(tx, actor.tenant, api).await? >= limit {
+        let rule = format!("an API of this tenant may have {limit} integrations");
+        return Err(Error::limit_exceeded("", rule));
+    }
+    let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
+    let integration =
+        store::integration::insert(tx, actor.tenant, api, app.rng.id(), &settings).await?;
+    let id = integration.id.as_str();
+    audit::record(app, tx, actor, "integration.create", id, None, Some(&integration)).await?;
+    Ok(integration)
+}
+
+pub async fn get(app: &App, actor: &Actor, id: IntegrationId) -> Result<Integration> {
+    find(app, actor, &[id]).await?.pop().ok_or(Error::NotFound("integration"))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(app: &App, actor: &Actor, ids: &[IntegrationId]) -> Result<Vec<Integration>> {
+    let mut tx = app.begin(actor).await?;
+    store::integration::find(&mut tx, actor.tenant, ids).await
+}
+
+/// Oldest first.
+pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Integration>> {
+    let mut tx = app.begin(actor).await?;
+    store::api::must_exist(&mut tx, actor.tenant, api).await?;
+    Ok(page.cut(store::integration::list(&mut tx, actor.tenant, api, page).await?))
+}
+
+/// Puts `settings` in the place of those it had.
+pub async fn update(
+    app: &App,
+    actor: &Actor,
+    id: IntegrationId,
+    settings: Settings,
+) -> Result<Integration> {
+    actor.may(Action::ManageApis)?;
+
+    let mut tx = app.begin(actor).await?;
+    let integration = replace(app, &mut tx, actor, id, settings).await?;
+    tx.commit().await?;
+    Ok(integration)
+}
+
+/// The same inside another operation. Every route that leads here must have the URI's parameters.
+pub(crate) async fn replace(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    id: IntegrationId,
+    settings: Settings,
+) -> Result<Integration> {
+    let before = lock(tx, actor, id).await?;
+    let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
+    for route in store::route::of_integration(tx, actor.tenant, before.api, id).await? {
+        settings.check_fit(&route.parsed()?)?;
+    }
+    let after = store::integration::update(tx, actor.tenant, id, &settings).await?;
+    audit::record(app, tx, actor, "integration.update", id.as_str(), Some(&before), Some(&after))
+        .await?;
+    Ok(after)
+}
+
+/// Refused while a route leads to it.
+pub async fn delete(app: &App, actor: &Actor, id: IntegrationId) -> Result<()> {
+    actor.may(Action::ManageApis)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = lock(&mut tx, actor, id).await?;
+    let routes = store::route::of_integration(&mut tx, actor.tenant, before.api, id).await?;
+    if let Some(route) = routes.first() {
+        let rule = format!("the route {} uses this integration", route.route_key());
+        return Err(Error::conflict("id", rule));
+    }
+    store::integration::delete(&mut tx, actor.tenant, id).await?;
+    let noun_id = id.as_str();
+    audit::record(app, &mut tx, actor, "integration.delete", noun_id, Some(&before), None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The integration as it is once its Api is locked.
+async fn lock(tx: &mut Tx, actor: &Actor, id: IntegrationId) -> Result<Integration> {
+    let missing = || Error::NotFound("integration");
+    let seen = store::integration::find(tx, actor.tenant, &[id]).await?.pop();
+    let api = seen.ok_or_else(missing)?.api;
+    store::api::lock(tx, actor.tenant, api).await?;
+    store::integration::find(tx, actor.tenant, &[id]).await?.pop().ok_or_else(missing)
+}

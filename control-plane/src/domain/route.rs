@@ -1,0 +1,273 @@
+//! A route: which calls go to which integration.
+
+use chrono::{DateTime, Utc};
+use plan::RouteKey;
+use serde::Serialize;
+
+use crate::access::actor::Actor;
+use crate::access::role::Action;
+use crate::app::{App, Tx};
+use crate::domain::api::{Api, Dialect};
+use crate::domain::integration::{self, Integration, Settings};
+use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::patch::Patch;
+use crate::domain::{audit, text};
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, IntegrationId, RouteId};
+use crate::store;
+
+/// How many routes an Api has at most, unless the tenant's own limits say otherwise.
+pub const ROUTES_MAX: u32 = 300;
+/// The longest operation name, in characters.
+pub const OPERATION_NAME_CHARS_MAX: usize = 64;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Route {
+    #[serde(skip)]
+    pub id: RouteId,
+    #[serde(skip)]
+    pub api: ApiId,
+    /// `GET`, …, or `ANY`; empty on `$default`.
+    pub method: String,
+    /// `/pets/{id}`, `/files/{proxy+}`, or `$default`.
+    pub path: String,
+    #[serde(skip)]
+    pub integration: Option<IntegrationId>,
+    pub api_key_required: bool,
+    pub operation_name: String,
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub updated_at: DateTime<Utc>,
+}
+
+impl Keyed for Route {
+    fn key(&self) -> Key {
+        Key::new(self.created_at, &self.id)
+    }
+}
+
+impl Route {
+    /// `GET /pets/{id}` or `$default`, as AWS writes it.
+    pub fn route_key(&self) -> String {
+        route_key(&self.method, &self.path)
+    }
+
+    /// As the planes read it.
+    pub fn parsed(&self) -> Result<RouteKey> {
+        RouteKey::parse(&self.method, &self.path).map_err(|cause| Error::corrupt("route", cause))
+    }
+}
+
+pub fn route_key(method: &str, path: &str) -> String {
+    if method.is_empty() { path.to_owned() } else { format!("{method} {path}") }
+}
+
+/// A route to be made, with an integration that exists, with one to be made, or for now with none.
+#[derive(Clone, Debug)]
+pub struct NewRoute {
+    pub key: RouteKey,
+    pub method: String,
+    pub path: String,
+    pub api_key_required: bool,
+    pub operation_name: String,
+    pub integration: RouteIntegration,
+}
+
+/// What a route is given to answer its calls.
+#[derive(Clone, Debug, Default)]
+pub enum RouteIntegration {
+    #[default]
+    None,
+    Existing(IntegrationId),
+    New(Box<Settings>),
+}
+
+impl RouteIntegration {
+    /// From the two fields of which at most one may be given.
+    pub fn new(existing: Option<IntegrationId>, new: Option<Settings>) -> Result<Self> {
+        match (existing, new) {
+            (None, None) => Ok(Self::None),
+            (Some(id), None) => Ok(Self::Existing(id)),
+            (None, Some(settings)) => Ok(Self::New(Box::new(settings))),
+            (Some(_), Some(_)) => Err(Error::bad_request(
+                "integration",
+                "give integration or integrationId, not both",
+            )),
+        }
+    }
+}
+
+impl NewRoute {
+    pub fn new(
+        method: &str,
+        path: &str,
+        api_key_required: bool,
+        operation_name: &str,
+        integration: RouteIntegration,
+    ) -> Result<Self> {
+        let key = RouteKey::parse(method, path).map_err(|reason| {
+            let of_method =
+                matches!(reason, plan::RouteError::Method(_) | plan::RouteError::DefaultMethod);
+            Error::bad_request(if of_method { "method" } else { "path" }, reason.to_string())
+        })?;
+        Ok(Self {
+            key,
+            method: method.to_owned(),
+            path: path.to_owned(),
+            api_key_required,
+            operation_name: operation_name_checked(operation_name)?,
+            integration,
+        })
+    }
+}
+
+/// A change of a route; its key stays what it is.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateRoute {
+    pub api_key_required: Option<bool>,
+    pub operation_name: Option<String>,
+    pub integration: Patch<RouteIntegration>,
+}
+
+fn operation_name_checked(text: &str) -> Result<String> {
+    text::line("operationName", text, OPERATION_NAME_CHARS_MAX)
+}
+
+pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewRoute) -> Result<Route> {
+    actor.may(Action::ManageApis)?;
+
+    let mut tx = app.begin(actor).await?;
+    let api = store::api::lock(&mut tx, actor.tenant, api).await?;
+    suits(&api, &new.key)?;
+    let limit = store::tenant::limit(&mut tx, actor.tenant, "routesPerApi").await?;
+    let limit = limit.unwrap_or(ROUTES_MAX);
+    if store::route::count(&mut tx, actor.tenant, api.id).await? >= limit {
+        let rule = format!("an API of this tenant may have {limit} routes");
+        return Err(Error::limit_exceeded("", rule));
+    }
+    let integration = given(app, &mut tx, actor, api.id, &new.key, &new.integration, None).await?;
+    let route =
+        store::route::insert(&mut tx, actor.tenant, api.id, app.rng.id(), &new, integration)
+            .await?;
+    let id = route.id.as_str();
+    audit::record(app, &mut tx, actor, "route.create", id, None, Some(&route)).await?;
+    tx.commit().await?;
+    Ok(route)
+}
+
+/// A REST API of AWS's kind has no catch-all.
+fn suits(api: &Api, key: &RouteKey) -> Result<()> {
+    if api.dialect == Dialect::AwsRest && matches!(key, RouteKey::Default) {
+        return Err(Error::bad_request("path", "an aws-rest API has no $default route"));
+    }
+    Ok(())
+}
+
+/// The integration that a route is given, made or changed where it must be. `present` is the one it has.
+async fn given(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    api: ApiId,
+    key: &RouteKey,
+    wish: &RouteIntegration,
+    present: Option<&Integration>,
+) -> Result<Option<IntegrationId>> {
+    match wish {
+        RouteIntegration::None => Ok(None),
+        RouteIntegration::Existing(id) => {
+            let found = store::integration::find(tx, actor.tenant, &[*id]).await?.pop();
+            let found = found.filter(|integration| integration.api == api);
+            let integration = found.ok_or(Error::NotFound("integration"))?;
+            let fit = integration.settings.check_fit(key);
+            fit.map_err(|error| Error::bad_request("integrationId", error.to_string()))?;
+            Ok(Some(*id))
+        }
+        RouteIntegration::New(settings) => {
+            let within = |error: Error| error.within("integration");
+            // One that only this route has is changed; one that others share is left to them.
+            if let Some(present) = present
+                && store::route::of_integration(tx, actor.tenant, api, present.id).await?.len() <= 1
+            {
+                let settings = settings.as_ref().clone();
+                let changed = integration::replace(app, tx, actor, present.id, settings).await;
+                return Ok(Some(changed.map_err(within)?.id));
+            }
+            let settings = settings.as_ref().clone();
+            let made = integration::insert(app, tx, actor, api, settings).await.map_err(within)?;
+            made.settings.check_fit(key).map_err(within)?;
+            Ok(Some(made.id))
+        }
+    }
+}
+
+pub async fn get(app: &App, actor: &Actor, id: RouteId) -> Result<Route> {
+    find(app, actor, &[id]).await?.pop().ok_or(Error::NotFound("route"))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(app: &App, actor: &Actor, ids: &[RouteId]) -> Result<Vec<Route>> {
+    let mut tx = app.begin(actor).await?;
+    store::route::find(&mut tx, actor.tenant, ids).await
+}
+
+/// Oldest first.
+pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Route>> {
+    let mut tx = app.begin(actor).await?;
+    store::api::must_exist(&mut tx, actor.tenant, api).await?;
+    Ok(page.cut(store::route::list(&mut tx, actor.tenant, api, page).await?))
+}
+
+pub async fn update(app: &App, actor: &Actor, id: RouteId, change: UpdateRoute) -> Result<Route> {
+    actor.may(Action::ManageApis)?;
+    let operation_name =
+        change.operation_name.map(|text| operation_name_checked(&text)).transpose()?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = lock(&mut tx, actor, id).await?;
+    let integration = match change.integration {
+        Patch::Keep => before.integration,
+        Patch::Clear => None,
+        Patch::Set(wish) => {
+            let present = match before.integration {
+                Some(id) => store::integration::find(&mut tx, actor.tenant, &[id]).await?.pop(),
+                None => None,
+            };
+            let key = before.parsed()?;
+            given(app, &mut tx, actor, before.api, &key, &wish, present.as_ref()).await?
+        }
+    };
+    let route = Route {
+        api_key_required: change.api_key_required.unwrap_or(before.api_key_required),
+        operation_name: operation_name.unwrap_or_else(|| before.operation_name.clone()),
+        integration,
+        ..before.clone()
+    };
+    let route = store::route::update(&mut tx, actor.tenant, &route).await?;
+    audit::record(app, &mut tx, actor, "route.update", id.as_str(), Some(&before), Some(&route))
+        .await?;
+    tx.commit().await?;
+    Ok(route)
+}
+
+/// Its integration stays, for other routes.
+pub async fn delete(app: &App, actor: &Actor, id: RouteId) -> Result<()> {
+    actor.may(Action::ManageApis)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = lock(&mut tx, actor, id).await?;
+    store::route::delete(&mut tx, actor.tenant, id).await?;
+    audit::record(app, &mut tx, actor, "route.delete", id.as_str(), Some(&before), None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The route as it is once its Api is locked.
+async fn lock(tx: &mut Tx, actor: &Actor, id: RouteId) -> Result<Route> {
+    let missing = || Error::NotFound("route");
+    let seen = store::route::find(tx, actor.tenant, &[id]).await?.pop().ok_or_else(missing)?;
+    store::api::lock(tx, actor.tenant, seen.api).await?;
+    store::route::find(tx, actor.tenant, &[id]).await?.pop().ok_or_else(missing)
+}

@@ -1,0 +1,367 @@
+//! A stage: the name under which a deployment is called, and what is live beside it.
+
+use std::collections::{BTreeMap, HashMap};
+
+use chrono::{DateTime, Utc};
+use serde::Serialize;
+
+use crate::access::actor::Actor;
+use crate::access::role::Action;
+use crate::app::{App, Tx};
+use crate::domain::api::{Api, Dialect};
+use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::patch::Patch;
+use crate::domain::throttle::Throttle;
+use crate::domain::{api, audit, deployment, text};
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, DeploymentId, StageId};
+use crate::snapshot::compile;
+use crate::store;
+
+/// How many stages an Api has at most, unless the tenant's own limits say otherwise.
+pub const STAGES_MAX: u32 = 10;
+/// The most variables of a stage, and the longest name and value of one, in characters.
+pub const VARIABLES_MAX: usize = 100;
+pub const VARIABLE_NAME_CHARS_MAX: usize = 64;
+pub const VARIABLE_VALUE_CHARS_MAX: usize = 512;
+
+#[derive(Clone, Debug, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Stage {
+    #[serde(skip)]
+    pub api: ApiId,
+    /// Whose habits decide what is not set here.
+    #[serde(skip)]
+    pub dialect: Dialect,
+    /// `$default` or `[A-Za-z0-9_-]{1,128}`.
+    pub name: String,
+    #[serde(serialize_with = "id_text")]
+    pub deployment: Option<DeploymentId>,
+    pub description: String,
+    pub variables: BTreeMap<String, String>,
+    pub throttle: Option<Throttle>,
+    /// Whether answers carry RateLimit headers; none: as the dialect does.
+    pub rate_limit_headers: Option<bool>,
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub updated_at: DateTime<Utc>,
+}
+
+#[expect(clippy::ref_option, reason = "serde's signature")]
+fn id_text<S: serde::Serializer>(
+    id: &Option<DeploymentId>,
+    out: S,
+) -> std::result::Result<S::Ok, S::Error> {
+    id.as_ref().map(DeploymentId::as_str).serialize(out)
+}
+
+impl Keyed for Stage {
+    fn key(&self) -> Key {
+        Key::new(self.created_at, &self.name)
+    }
+}
+
+impl Stage {
+    pub fn id(&self) -> StageId {
+        StageId { api: self.api, name: self.name.clone() }
+    }
+
+    pub fn sends_rate_limit_headers(&self) -> bool {
+        self.rate_limit_headers.unwrap_or(self.dialect == Dialect::Native)
+    }
+
+    /// What a consumer calls: `http://…/prod`.
+    pub fn invoke_url(&self, app: &App) -> String {
+        self.under(&app.config.endpoint_template)
+    }
+
+    /// The same for clients that cannot resolve `*.localhost`; none where path addressing is off.
+    pub fn path_invoke_url(&self, app: &App) -> Option<String> {
+        app.config.path_endpoint_template.as_ref().map(|template| self.under(template))
+    }
+
+    fn under(&self, template: &str) -> String {
+        let base = template.replace("{apiId}", self.api.as_str());
+        if self.name == "$default" { base } else { format!("{base}/{}", self.name) }
+    }
+}
+
+/// A stage to be made.
+#[derive(Clone, Debug, Default)]
+pub struct NewStage {
+    pub name: String,
+    pub deployment: Option<DeploymentId>,
+    pub description: String,
+    pub variables: BTreeMap<String, String>,
+    pub throttle: Option<Throttle>,
+}
+
+impl NewStage {
+    pub(crate) fn named(name: &str) -> Self {
+        Self { name: name.to_owned(), ..Self::default() }
+    }
+
+    /// Checks every field; an error names the field.
+    pub fn checked(self) -> Result<Self> {
+        check_name("name", &self.name)?;
+        check_variables(&self.variables)?;
+        Ok(Self {
+            description: text::description("description", self.description)?,
+            throttle: self.throttle.map(checked_throttle).transpose()?,
+            ..self
+        })
+    }
+}
+
+/// A change of a stage.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateStage {
+    /// An older one is a roll-back; `Clear` takes the stage off the air.
+    pub deployment: Patch<DeploymentId>,
+    pub description: Option<String>,
+    /// All of them, in the place of those it had.
+    pub variables: Option<BTreeMap<String, String>>,
+    pub throttle: Patch<Throttle>,
+    /// `Clear`: as the dialect does.
+    pub rate_limit_headers: Patch<bool>,
+}
+
+impl UpdateStage {
+    /// Checks every field; an error names the field.
+    pub fn checked(self) -> Result<Self> {
+        if let Some(variables) = &self.variables {
+            check_variables(variables)?;
+        }
+        let description = self.description.map(|text| text::description("description", text));
+        Ok(Self {
+            description: description.transpose()?,
+            throttle: self.throttle.try_map(checked_throttle)?,
+            ..self
+        })
+    }
+}
+
+fn checked_throttle(throttle: Throttle) -> Result<Throttle> {
+    throttle.checked().map_err(|error| error.within("throttle"))
+}
+
+pub(crate) fn check_name(param: &str, name: &str) -> Result<()> {
+    let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_' || b == b'-');
+    if name == "$default" || (letters && (1..=128).contains(&name.len())) {
+        return Ok(());
+    }
+    Err(Error::bad_request(param, "must be $default or 1 to 128 letters, digits, - and _"))
+}
+
+fn check_variables(variables: &BTreeMap<String, String>) -> Result<()> {
+    let wrong = |name: &str, rule: String| {
+        let shown: String = name.chars().take(VARIABLE_NAME_CHARS_MAX).collect();
+        Err(Error::bad_request("variables", format!("{shown:?} {rule}")))
+    };
+    if variables.len() > VARIABLES_MAX {
+        let rule = format!("a stage has at most {VARIABLES_MAX} variables");
+        return Err(Error::bad_request("variables", rule));
+    }
+    for (name, value) in variables {
+        let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
+        if !letters || !(1..=VARIABLE_NAME_CHARS_MAX).contains(&name.len()) {
+            let rule = format!("is no name: 1 to {VARIABLE_NAME_CHARS_MAX} letters, digits and _");
+            return wrong(name, rule);
+        }
+        let letters =
+            value.bytes().all(|b| b.is_ascii_alphanumeric() || b"-._~:/?#&=,".contains(&b));
+        if !letters || !(1..=VARIABLE_VALUE_CHARS_MAX).contains(&value.len()) {
+            let rule = format!(
+                "must have a value of 1 to {VARIABLE_VALUE_CHARS_MAX} letters, digits and -._~:/?#&=,"
+            );
+            return wrong(name, rule);
+        }
+    }
+    Ok(())
+}
+
+pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewStage) -> Result<Stage> {
+    actor.may(Action::Deploy)?;
+    let new = new.checked()?;
+
+    let mut tx = app.begin(actor).await?;
+    let api = store::api::lock(&mut tx, actor.tenant, api).await?;
+    let stage = insert(app, &mut tx, actor, &api, new).await?;
+    tx.commit().await?;
+    Ok(stage)
+}
+
+/// Makes a stage of an Api that the transaction has locked.
+pub(crate) async fn insert(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    api: &Api,
+    new: NewStage,
+) -> Result<Stage> {
+    if api.dialect == Dialect::AwsRest && new.name == "$default" {
+        return Err(Error::bad_request("name", "an aws-rest API has no $default stage"));
+    }
+    let limit = store::tenant::limit(tx, actor.tenant, "stagesPerApi").await?;
+    let limit = limit.unwrap_or(STAGES_MAX);
+    if store::stage::count(tx, actor.tenant, api.id).await? >= limit {
+        let rule = format!("an API of this tenant may have {limit} stages");
+        return Err(Error::limit_exceeded("", rule));
+    }
+    if let Some(id) = new.deployment {
+        deployment::check_fit(app, tx, actor, api.id, id, &new.variables).await?;
+    }
+    let stage = store::stage::insert(tx, actor.tenant, api, &new).await?;
+    let id = stage.id().to_string();
+    audit::record(app, tx, actor, "stage.create", &id, None, Some(&stage)).await?;
+    publish(tx, actor, None, &stage).await?;
+    Ok(stage)
+}
+
+/// Writes a changed stage of an Api that the transaction has locked.
+pub(crate) async fn put(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    before: Stage,
+    after: Stage,
+) -> Result<Stage> {
+    let same = before.deployment == after.deployment && before.variables == after.variables;
+    if let Some(id) = after.deployment.filter(|_| !same) {
+        deployment::check_fit(app, tx, actor, after.api, id, &after.variables).await?;
+    }
+    let after = store::stage::update(tx, actor.tenant, &after).await?;
+    let id = after.id().to_string();
+    audit::record(app, tx, actor, "stage.update", &id, Some(&before), Some(&after)).await?;
+    publish(tx, actor, before.deployment, &after).await?;
+    Ok(after)
+}
+
+/// Brings the stage to the nodes: its deployment first, and the one it left, `before`, away where no other
+/// stage needs it.
+async fn publish(
+    tx: &mut Tx,
+    actor: &Actor,
+    before: Option<DeploymentId>,
+    stage: &Stage,
+) -> Result<()> {
+    if let Some(id) = stage.deployment.filter(|id| before != Some(*id)) {
+        let resource = compile::deployment(tx, actor.tenant, id).await?;
+        tx.upsert(resource);
+        tx.publishes(id);
+    }
+    let resource = compile::stage(tx, actor.tenant, stage.api, &stage.name).await?;
+    tx.upsert(resource);
+    if let Some(left) = before.filter(|id| stage.deployment != Some(*id)) {
+        forget_unused(tx, actor, stage.api, left).await?;
+    }
+    Ok(())
+}
+
+async fn forget_unused(tx: &mut Tx, actor: &Actor, api: ApiId, id: DeploymentId) -> Result<()> {
+    if !store::deployment::in_use(tx, actor.tenant, api, id).await? {
+        tx.remove(compile::deployment_name(id));
+    }
+    Ok(())
+}
+
+/// Takes the stage from the nodes.
+pub(crate) fn unpublish(tx: &mut Tx, stage: &Stage) {
+    tx.remove(compile::stage_name(stage.api, &stage.name));
+}
+
+/// An error that names the usage plan that holds the stage, if one does.
+pub(crate) async fn refuse_while_planned(tx: &mut Tx, actor: &Actor, stage: &Stage) -> Result<()> {
+    match store::stage::usage_plan_name(tx, actor.tenant, stage.api, &stage.name).await? {
+        None => Ok(()),
+        Some(plan) => {
+            let rule = format!("the usage plan {plan} holds the stage {}", stage.name);
+            Err(Error::conflict("id", rule))
+        }
+    }
+}
+
+pub async fn get(app: &App, actor: &Actor, id: &StageId) -> Result<Stage> {
+    let mut tx = app.begin(actor).await?;
+    store::stage::get(&mut tx, actor.tenant, id.api, &id.name)
+        .await?
+        .ok_or(Error::NotFound("stage"))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(app: &App, actor: &Actor, ids: &[StageId]) -> Result<Vec<Stage>> {
+    let mut tx = app.begin(actor).await?;
+    store::stage::find(&mut tx, actor.tenant, ids).await
+}
+
+/// Oldest first.
+pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Stage>> {
+    let mut tx = app.begin(actor).await?;
+    store::api::must_exist(&mut tx, actor.tenant, api).await?;
+    Ok(page.cut(store::stage::list(&mut tx, actor.tenant, api, page).await?))
+}
+
+pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage) -> Result<Stage> {
+    actor.may(Action::Deploy)?;
+    let change = change.checked()?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = lock(&mut tx, actor, id).await?;
+    let after = Stage {
+        deployment: change.deployment.apply(before.deployment),
+        description: change.description.unwrap_or_else(|| before.description.clone()),
+        variables: change.variables.unwrap_or_else(|| before.variables.clone()),
+        throttle: change.throttle.apply(before.throttle),
+        rate_limit_headers: change.rate_limit_headers.apply(before.rate_limit_headers),
+        ..before.clone()
+    };
+    let stage = put(app, &mut tx, actor, before, after).await?;
+    tx.commit().await?;
+    Ok(stage)
+}
+
+/// Refused while a usage plan holds the stage.
+pub async fn delete(app: &App, actor: &Actor, id: &StageId) -> Result<()> {
+    actor.may(Action::Deploy)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = lock(&mut tx, actor, id).await?;
+    refuse_while_planned(&mut tx, actor, &before).await?;
+    store::stage::delete(&mut tx, actor.tenant, id.api, &id.name).await?;
+    unpublish(&mut tx, &before);
+    if let Some(left) = before.deployment {
+        forget_unused(&mut tx, actor, id.api, left).await?;
+    }
+    let noun_id = id.to_string();
+    audit::record(app, &mut tx, actor, "stage.delete", &noun_id, Some(&before), None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The stage as it is once its Api is locked.
+async fn lock(tx: &mut Tx, actor: &Actor, id: &StageId) -> Result<Stage> {
+    let missing = || Error::NotFound("stage");
+    store::stage::get(tx, actor.tenant, id.api, &id.name).await?.ok_or_else(missing)?;
+    store::api::lock(tx, actor.tenant, id.api).await?;
+    store::stage::get(tx, actor.tenant, id.api, &id.name).await?.ok_or_else(missing)
+}
+
+/// Whether the draft of each stage's Api differs from what the stage serves.
+pub async fn pending_changes(
+    app: &App,
+    actor: &Actor,
+    stages: &[StageId],
+) -> Result<HashMap<StageId, bool>> {
+    let apis: Vec<ApiId> = stages.iter().map(|stage| stage.api).collect();
+    let drafts = api::draft_digests(app, actor, &apis).await?;
+    let mut tx = app.begin(actor).await?;
+    let served = store::stage::served_digests(&mut tx, actor.tenant, &apis).await?;
+    Ok(served
+        .into_iter()
+        .map(|(stage, digest)| {
+            let pending = drafts.get(&stage.api).is_some_and(|draft| *draft != digest);
+            (stage, pending)
+        })
+        .collect())
+}

@@ -1,0 +1,110 @@
+//! An Api's draft, frozen: the immutable document that a deployment is.
+
+use prost::Message;
+use proto::config::v1::{
+    Api, Deployment, Dialect, Header, HttpProxy, Integration, Mock, PathNormalization, Protocol,
+    Route, TrailingSlash, integration,
+};
+use sha2::{Digest, Sha256};
+
+use crate::snapshot::validate;
+use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
+
+/// The encoded message, without the deployment's id: the same draft gives the same bytes.
+pub struct Document {
+    pub bytes: Vec<u8>,
+}
+
+impl Document {
+    /// What deploying this draft gives.
+    pub fn of(draft: &Draft) -> Self {
+        let deployment = Deployment {
+            id: String::new(),
+            api: Some(api(&draft.api)),
+            routes: draft.routes.iter().map(route).collect(),
+            integrations: draft.integrations.iter().map(integration).collect(),
+        };
+        Self { bytes: deployment.encode_to_vec() }
+    }
+
+    /// SHA-256 of the bytes.
+    pub fn digest(&self) -> [u8; 32] {
+        Sha256::digest(&self.bytes).into()
+    }
+}
+
+fn api(row: &ApiRow) -> Api {
+    Api {
+        id: row.id.clone(),
+        tenant_id: row.tenant_id.to_string(),
+        name: row.name.clone(),
+        protocol: match row.protocol.as_str() {
+            "HTTP" => Protocol::Http,
+            "WEBSOCKET" => Protocol::Websocket,
+            _ => Protocol::Unspecified,
+        }
+        .into(),
+        dialect: match row.dialect.as_str() {
+            "native" => Dialect::Native,
+            "aws-rest" => Dialect::AwsRest,
+            "aws-http" => Dialect::AwsHttp,
+            _ => Dialect::Unspecified,
+        }
+        .into(),
+        disable_execute_api_endpoint: row.disable_execute_api_endpoint,
+        trailing_slash: match row.trailing_slash.as_str() {
+            "strict" => TrailingSlash::Strict,
+            "ignore" => TrailingSlash::Ignore,
+            "redirect" => TrailingSlash::Redirect,
+            _ => TrailingSlash::Unspecified,
+        }
+        .into(),
+        path_normalization: match row.path_normalization.as_str() {
+            "reject" => PathNormalization::Reject,
+            "normalize" => PathNormalization::Normalize,
+            "pass" => PathNormalization::Pass,
+            _ => PathNormalization::Unspecified,
+        }
+        .into(),
+    }
+}
+
+fn route(row: &RouteRow) -> Route {
+    Route {
+        id: row.id.clone(),
+        method: row.method.clone(),
+        path: row.path.clone(),
+        integration_id: row.integration_id.clone().unwrap_or_default(),
+        api_key_required: row.api_key_required,
+        authorization_type: row.authorization_type.clone(),
+        operation_name: row.operation_name.clone(),
+        // A draft that has any is not deployed; a node that met them all the same would refuse every call.
+        restrictions: validate::unenforced_of_route(row).map(str::to_owned).collect(),
+    }
+}
+
+fn integration(row: &IntegrationRow) -> Integration {
+    let ms = |timeout: i32| u32::try_from(timeout).unwrap_or(0);
+    let kind = match (row.kind.as_str(), &row.mock_response) {
+        ("HTTP_PROXY", _) => Some(integration::Kind::HttpProxy(HttpProxy {
+            uri: row.uri.clone(),
+            method: row.http_method.clone(),
+            connect_timeout_ms: ms(row.connect_timeout_ms),
+            first_byte_timeout_ms: ms(row.first_byte_timeout_ms),
+            idle_timeout_ms: ms(row.idle_timeout_ms),
+            total_timeout_ms: ms(row.timeout_ms),
+            preserve_host: row.preserve_host,
+        })),
+        ("MOCK", Some(mock)) => Some(integration::Kind::Mock(Mock {
+            status: mock.status.into(),
+            headers: mock
+                .headers
+                .iter()
+                .map(|header| Header { name: header.name.clone(), value: header.value.clone() })
+                .collect(),
+            body: mock.body.clone().into_bytes(),
+        })),
+        _ => None,
+    };
+    Integration { id: row.id.clone(), kind }
+}

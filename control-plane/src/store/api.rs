@@ -1,0 +1,155 @@
+//! Apis.
+
+use chrono::{DateTime, Utc};
+
+use crate::app::Tx;
+use crate::domain::api::{Api, NewApi};
+use crate::domain::page::Page;
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, TenantId};
+
+pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> Result<Api> {
+    sqlx::query_as!(
+        Row,
+        "insert into api (tenant_id, id, name, description, protocol, dialect)
+         values ($1, $2, $3, $4, $5, $6)
+         returning id, name, description, protocol, dialect, created_at, updated_at",
+        tenant.0,
+        id.as_str(),
+        new.name,
+        new.description,
+        new.protocol.as_str(),
+        new.dialect.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?
+    .try_into()
+}
+
+pub async fn count(tx: &mut Tx, tenant: TenantId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from api where tenant_id = $1"#,
+        tenant.0
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Api>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, name, description, protocol, dialect, created_at, updated_at
+         from api where tenant_id = $1 and id = any($2)",
+        tenant.0,
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// The Api, whose draft and stages nobody else changes until this transaction ends.
+pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
+    sqlx::query_as!(
+        Row,
+        "select id, name, description, protocol, dialect, created_at, updated_at
+         from api where tenant_id = $1 and id = $2 for no key update",
+        tenant.0,
+        id.as_str(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or(Error::NotFound("api"))?
+    .try_into()
+}
+
+/// An error unless the Api is the tenant's.
+pub async fn must_exist(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> {
+    sqlx::query!("select id from api where tenant_id = $1 and id = $2", tenant.0, id.as_str())
+        .fetch_optional(&mut **tx)
+        .await?
+        .map(|_| ())
+        .ok_or(Error::NotFound("api"))
+}
+
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, name, description, protocol, dialect, created_at, updated_at
+         from api
+         where tenant_id = $1
+             and ($2::timestamptz is null or (created_at, id) > ($2, $3))
+             and ($4::timestamptz is null or (created_at, id) < ($4, $5))
+         order by case when $6 then created_at end desc, case when $6 then id end desc,
+             created_at, id
+         limit $7",
+        tenant.0,
+        page.after_at(),
+        page.after_id(),
+        page.before_at(),
+        page.before_id(),
+        page.backward(),
+        page.rows_max(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub async fn update(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: ApiId,
+    name: &str,
+    description: &str,
+) -> Result<Api> {
+    sqlx::query_as!(
+        Row,
+        "update api set name = $3, description = $4, updated_at = now()
+         where tenant_id = $1 and id = $2
+         returning id, name, description, protocol, dialect, created_at, updated_at",
+        tenant.0,
+        id.as_str(),
+        name,
+        description,
+    )
+    .fetch_one(&mut **tx)
+    .await?
+    .try_into()
+}
+
+pub async fn delete(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> {
+    sqlx::query!("delete from api where tenant_id = $1 and id = $2", tenant.0, id.as_str())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+struct Row {
+    id: String,
+    name: String,
+    description: String,
+    protocol: String,
+    dialect: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Api {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: row.id.parse()?,
+            name: row.name,
+            description: row.description,
+            protocol: row.protocol.as_str().try_into()?,
+            dialect: row.dialect.as_str().try_into()?,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}

@@ -1,0 +1,149 @@
+//! Deployments, and how far nodes are with them.
+
+use chrono::{DateTime, Utc};
+
+use crate::access::actor::Actor;
+use crate::app::Tx;
+use crate::domain::deployment::Deployment;
+use crate::domain::page::Page;
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, DeploymentId, TenantId};
+use crate::snapshot::document::Document;
+
+pub async fn insert(
+    tx: &mut Tx,
+    actor: &Actor,
+    api: ApiId,
+    id: DeploymentId,
+    description: &str,
+    document: &Document,
+) -> Result<Deployment> {
+    sqlx::query_as!(
+        Row,
+        "insert into deployment (tenant_id, api_id, id, description, document, digest, created_by)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         returning id, api_id, description, digest, version, created_at",
+        actor.tenant.0,
+        api.as_str(),
+        id.as_str(),
+        description,
+        document.bytes,
+        &document.digest(),
+        actor.user.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?
+    .try_into()
+}
+
+/// The frozen document.
+pub async fn document(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    id: DeploymentId,
+) -> Result<Vec<u8>> {
+    sqlx::query_scalar!(
+        "select document from deployment where tenant_id = $1 and api_id = $2 and id = $3",
+        tenant.0,
+        api.as_str(),
+        id.as_str(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?
+    .ok_or(Error::NotFound("deployment"))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[DeploymentId]) -> Result<Vec<Deployment>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, api_id, description, digest, version, created_at
+         from deployment where tenant_id = $1 and id = any($2)",
+        tenant.0,
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Newest first.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    page: &Page,
+) -> Result<Vec<Deployment>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, api_id, description, digest, version, created_at
+         from deployment
+         where tenant_id = $1 and api_id = $2
+             and ($3::timestamptz is null or (created_at, id) < ($3, $4))
+             and ($5::timestamptz is null or (created_at, id) > ($5, $6))
+         order by case when $7 then created_at end, case when $7 then id end,
+             created_at desc, id desc
+         limit $8",
+        tenant.0,
+        api.as_str(),
+        page.after_at(),
+        page.after_id(),
+        page.before_at(),
+        page.before_id(),
+        page.backward(),
+        page.rows_max(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// Whether a stage points at it.
+pub async fn in_use(tx: &mut Tx, tenant: TenantId, api: ApiId, id: DeploymentId) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (
+             select 1 from stage where tenant_id = $1 and api_id = $2 and deployment_id = $3
+         ) as "in_use!""#,
+        tenant.0,
+        api.as_str(),
+        id.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// The version that brought it to nodes.
+pub async fn set_version(tx: &mut Tx, id: DeploymentId, version: u64) -> Result<()> {
+    let version = i64::try_from(version).map_err(|cause| Error::corrupt("cell version", cause))?;
+    sqlx::query!("update deployment set version = $2 where id = $1", id.as_str(), version)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+struct Row {
+    id: String,
+    api_id: String,
+    description: String,
+    digest: Vec<u8>,
+    version: Option<i64>,
+    created_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Deployment {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let version = row.version.map(u64::try_from).transpose();
+        Ok(Self {
+            id: row.id.parse()?,
+            api: row.api_id.parse()?,
+            description: row.description,
+            digest: hex::encode(row.digest),
+            version: version.map_err(|cause| Error::corrupt("deployment version", cause))?,
+            created_at: row.created_at,
+        })
+    }
+}

@@ -1,0 +1,202 @@
+//! Integrations.
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+
+use crate::app::Tx;
+use crate::domain::integration::{Integration, IntegrationType, MockResponse, Settings};
+use crate::domain::page::Page;
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, IntegrationId, TenantId};
+
+pub async fn insert(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    id: IntegrationId,
+    settings: &Settings,
+) -> Result<Integration> {
+    sqlx::query_as!(
+        Row,
+        r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
+             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, mock_response,
+             description)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+         returning id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
+             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at"#,
+        tenant.0,
+        api.as_str(),
+        id.as_str(),
+        settings.kind.as_str(),
+        settings.uri,
+        settings.method,
+        settings.preserve_host,
+        ms(settings.connect_timeout_ms),
+        ms(settings.first_byte_timeout_ms),
+        ms(settings.idle_timeout_ms),
+        ms(settings.timeout_ms),
+        settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
+        settings.description,
+    )
+    .fetch_one(&mut **tx)
+    .await?
+    .try_into()
+}
+
+pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from integration where tenant_id = $1 and api_id = $2"#,
+        tenant.0,
+        api.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(
+    tx: &mut Tx,
+    tenant: TenantId,
+    ids: &[IntegrationId],
+) -> Result<Vec<Integration>> {
+    let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
+             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at
+         from integration where tenant_id = $1 and id = any($2)"#,
+        tenant.0,
+        &ids,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    page: &Page,
+) -> Result<Vec<Integration>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
+             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at
+         from integration
+         where tenant_id = $1 and api_id = $2
+             and ($3::timestamptz is null or (created_at, id) > ($3, $4))
+             and ($5::timestamptz is null or (created_at, id) < ($5, $6))
+         order by case when $7 then created_at end desc, case when $7 then id end desc,
+             created_at, id
+         limit $8"#,
+        tenant.0,
+        api.as_str(),
+        page.after_at(),
+        page.after_id(),
+        page.before_at(),
+        page.before_id(),
+        page.backward(),
+        page.rows_max(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub async fn update(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: IntegrationId,
+    settings: &Settings,
+) -> Result<Integration> {
+    sqlx::query_as!(
+        Row,
+        r#"update integration set type = $3, uri = $4, http_method = $5, preserve_host = $6,
+             connect_timeout_ms = $7, first_byte_timeout_ms = $8, idle_timeout_ms = $9,
+             timeout_ms = $10, mock_response = $11, description = $12, updated_at = now()
+         where tenant_id = $1 and id = $2
+         returning id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
+             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at"#,
+        tenant.0,
+        id.as_str(),
+        settings.kind.as_str(),
+        settings.uri,
+        settings.method,
+        settings.preserve_host,
+        ms(settings.connect_timeout_ms),
+        ms(settings.first_byte_timeout_ms),
+        ms(settings.idle_timeout_ms),
+        ms(settings.timeout_ms),
+        settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
+        settings.description,
+    )
+    .fetch_one(&mut **tx)
+    .await?
+    .try_into()
+}
+
+pub async fn delete(tx: &mut Tx, tenant: TenantId, id: IntegrationId) -> Result<()> {
+    sqlx::query!("delete from integration where tenant_id = $1 and id = $2", tenant.0, id.as_str())
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+fn ms(timeout: u32) -> i32 {
+    i32::try_from(timeout).unwrap_or(i32::MAX) // checked settings are far below
+}
+
+struct Row {
+    id: String,
+    api_id: String,
+    kind: String,
+    uri: String,
+    http_method: String,
+    preserve_host: bool,
+    connect_timeout_ms: i32,
+    first_byte_timeout_ms: i32,
+    idle_timeout_ms: i32,
+    timeout_ms: i32,
+    mock_response: Option<Json<MockResponse>>,
+    description: String,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Integration {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        let kind = [IntegrationType::HttpProxy, IntegrationType::Mock]
+            .into_iter()
+            .find(|kind| kind.as_str() == row.kind)
+            .ok_or_else(|| Error::corrupt("integration type", row.kind))?;
+        let ms = |timeout: i32| {
+            u32::try_from(timeout).map_err(|cause| Error::corrupt("integration timeout", cause))
+        };
+        Ok(Self {
+            id: row.id.parse()?,
+            api: row.api_id.parse()?,
+            settings: Settings {
+                kind,
+                uri: row.uri,
+                method: row.http_method,
+                preserve_host: row.preserve_host,
+                connect_timeout_ms: ms(row.connect_timeout_ms)?,
+                first_byte_timeout_ms: ms(row.first_byte_timeout_ms)?,
+                idle_timeout_ms: ms(row.idle_timeout_ms)?,
+                timeout_ms: ms(row.timeout_ms)?,
+                mock_response: row.mock_response.map(|mock| mock.0),
+                description: row.description,
+            },
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}

@@ -1,0 +1,234 @@
+//! Stages.
+
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
+use sqlx::types::Json;
+
+use crate::app::Tx;
+use crate::domain::api::Api;
+use crate::domain::page::Page;
+use crate::domain::stage::{NewStage, Stage};
+use crate::domain::throttle::Throttle;
+use crate::error::{Error, OnConstraint, Result};
+use crate::ids::{ApiId, DeploymentId, StageId, TenantId};
+
+pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) -> Result<Stage> {
+    sqlx::query!(
+        "insert into stage (tenant_id, api_id, name, deployment_id, description, variables,
+             throttle_rate_limit, throttle_burst_limit)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        tenant.0,
+        api.id.as_str(),
+        new.name,
+        new.deployment.as_ref().map(DeploymentId::as_str),
+        new.description,
+        Json(&new.variables) as Json<&BTreeMap<String, String>>,
+        new.throttle.map(|throttle| throttle.rate_limit),
+        new.throttle.map(|throttle| throttle.burst_limit),
+    )
+    .execute(&mut **tx)
+    .await
+    .on_constraint("stage_pkey", || {
+        Error::conflict("name", format!("this API has a stage {} already", new.name))
+    })?;
+    get(tx, tenant, api.id, &new.name).await?.ok_or(Error::NotFound("stage"))
+}
+
+pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from stage where tenant_id = $1 and api_id = $2"#,
+        tenant.0,
+        api.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+pub async fn get(tx: &mut Tx, tenant: TenantId, api: ApiId, name: &str) -> Result<Option<Stage>> {
+    let id = StageId { api, name: name.to_owned() };
+    Ok(find(tx, tenant, &[id]).await?.pop())
+}
+
+/// Those of `ids` that are the tenant's, in no order.
+pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<Stage>> {
+    let apis: Vec<String> = ids.iter().map(|id| id.api.to_string()).collect();
+    let names: Vec<String> = ids.iter().map(|id| id.name.clone()).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
+             s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
+             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at
+         from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
+         where s.tenant_id = $1
+             and (s.api_id, s.name) in (select * from unnest($2::text[], $3::text[]))"#,
+        tenant.0,
+        &apis,
+        &names,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// All stages of an Api: few, by their limit.
+pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Stage>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
+             s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
+             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at
+         from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
+         where s.tenant_id = $1 and s.api_id = $2
+         order by s.name"#,
+        tenant.0,
+        api.as_str(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Result<Vec<Stage>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
+             s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
+             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at
+         from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
+         where s.tenant_id = $1 and s.api_id = $2
+             and ($3::timestamptz is null or (s.created_at, s.name) > ($3, $4))
+             and ($5::timestamptz is null or (s.created_at, s.name) < ($5, $6))
+         order by case when $7 then s.created_at end desc, case when $7 then s.name end desc,
+             s.created_at, s.name
+         limit $8"#,
+        tenant.0,
+        api.as_str(),
+        page.after_at(),
+        page.after_id(),
+        page.before_at(),
+        page.before_id(),
+        page.backward(),
+        page.rows_max(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
+/// The stage as it now is.
+pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stage> {
+    sqlx::query!(
+        "update stage set deployment_id = $4, description = $5, variables = $6,
+             throttle_rate_limit = $7, throttle_burst_limit = $8, rate_limit_headers = $9,
+             updated_at = now()
+         where tenant_id = $1 and api_id = $2 and name = $3",
+        tenant.0,
+        stage.api.as_str(),
+        stage.name,
+        stage.deployment.as_ref().map(DeploymentId::as_str),
+        stage.description,
+        Json(&stage.variables) as Json<&BTreeMap<String, String>>,
+        stage.throttle.map(|throttle| throttle.rate_limit),
+        stage.throttle.map(|throttle| throttle.burst_limit),
+        stage.rate_limit_headers,
+    )
+    .execute(&mut **tx)
+    .await?;
+    get(tx, tenant, stage.api, &stage.name).await?.ok_or(Error::NotFound("stage"))
+}
+
+pub async fn delete(tx: &mut Tx, tenant: TenantId, api: ApiId, name: &str) -> Result<()> {
+    sqlx::query!(
+        "delete from stage where tenant_id = $1 and api_id = $2 and name = $3",
+        tenant.0,
+        api.as_str(),
+        name,
+    )
+    .execute(&mut **tx)
+    .await
+    .on_constraint("usage_plan_stage_stage_fkey", || {
+        Error::conflict("id", "a usage plan holds this stage")
+    })?;
+    Ok(())
+}
+
+/// A usage plan that holds the stage, by name.
+pub async fn usage_plan_name(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    name: &str,
+) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar!(
+        "select p.name from usage_plan p
+             join usage_plan_stage s on s.tenant_id = p.tenant_id and s.usage_plan_id = p.id
+         where p.tenant_id = $1 and s.api_id = $2 and s.stage_name = $3
+         order by p.name limit 1",
+        tenant.0,
+        api.as_str(),
+        name,
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
+/// The digest of what each stage of these Apis serves; none where nothing is deployed to it.
+pub async fn served_digests(
+    tx: &mut Tx,
+    tenant: TenantId,
+    apis: &[ApiId],
+) -> Result<Vec<(StageId, Option<[u8; 32]>)>> {
+    let apis: Vec<String> = apis.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query!(
+        r#"select s.api_id, s.name, d.digest as "digest?"
+         from stage s left join deployment d
+             on d.tenant_id = s.tenant_id and d.api_id = s.api_id and d.id = s.deployment_id
+         where s.tenant_id = $1 and s.api_id = any($2)"#,
+        tenant.0,
+        &apis,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let digest = row.digest.map(|bytes| <[u8; 32]>::try_from(bytes.as_slice())).transpose();
+            let digest = digest.map_err(|cause| Error::corrupt("deployment digest", cause))?;
+            Ok((StageId { api: row.api_id.parse()?, name: row.name }, digest))
+        })
+        .collect()
+}
+
+struct Row {
+    api_id: String,
+    dialect: String,
+    name: String,
+    deployment_id: Option<String>,
+    description: String,
+    variables: Json<BTreeMap<String, String>>,
+    throttle_rate_limit: Option<f64>,
+    throttle_burst_limit: Option<i32>,
+    rate_limit_headers: Option<bool>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl TryFrom<Row> for Stage {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            api: row.api_id.parse()?,
+            dialect: row.dialect.as_str().try_into()?,
+            name: row.name,
+            deployment: row.deployment_id.map(|id| id.parse()).transpose()?,
+            description: row.description,
+            variables: row.variables.0,
+            throttle: Throttle::from_columns(row.throttle_rate_limit, row.throttle_burst_limit),
+            rate_limit_headers: row.rate_limit_headers,
+            created_at: row.created_at,
+            updated_at: row.updated_at,
+        })
+    }
+}
