@@ -191,3 +191,88 @@ impl Status {
         self.version > 0 && self.progress.live()
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use proto::config::v1::{Delta, Update, update};
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::app::outbox_context;
+    use crate::domain::api::{self, Dialect, NewApi, Protocol};
+    use crate::domain::integration::{IntegrationType, MockResponse, Settings};
+    use crate::domain::patch::Patch;
+    use crate::domain::route::{self, NewRoute, RouteIntegration, UpdateRoute};
+    use crate::domain::stage::UpdateStage;
+    use crate::testing;
+
+    fn mock(body: &str) -> Settings {
+        Settings {
+            kind: IntegrationType::Mock,
+            mock_response: Some(MockResponse {
+                status: 200,
+                headers: Vec::new(),
+                body: body.to_owned(),
+            }),
+            ..Settings::http_proxy("")
+        }
+    }
+
+    async fn an_api(app: &App, actor: &Actor, dialect: Dialect) -> ApiId {
+        let new = NewApi::new("pets", String::new(), Protocol::Http, dialect).unwrap();
+        api::create(app, actor, new).await.unwrap().id
+    }
+
+    async fn a_route(app: &App, actor: &Actor, api: ApiId, key: &str, settings: Settings) {
+        let (method, path) = key.split_once(' ').unwrap_or(("", key));
+        let integration = RouteIntegration::new(None, Some(settings)).unwrap();
+        let new = NewRoute::new(method, path, false, "", integration).unwrap();
+        route::create(app, actor, api, new).await.unwrap();
+    }
+
+    async fn deploy(app: &App, actor: &Actor, api: ApiId, stage: &str) -> Result<Deployment> {
+        let new = NewDeployment::new(api, Some(stage.to_owned()), String::new())?;
+        Ok(create(app, actor, new).await?.0)
+    }
+
+    /// Every message for nodes since the beginning.
+    async fn outbox(app: &App) -> Vec<Delta> {
+        let mut tx = app.system(Job::Publisher).await.unwrap();
+        let rows: Vec<(i64, Vec<u8>)> =
+            sqlx::query_as("select version, message from outbox order by version")
+                .fetch_all(&mut *tx)
+                .await
+                .unwrap();
+        let open = |(version, message): &(i64, Vec<u8>)| {
+            let context = outbox_context("default", u64::try_from(*version).unwrap());
+            let bytes = app.master.unwrap(&context, message).unwrap();
+            match Update::decode(bytes.as_slice()).unwrap().kind {
+                Some(update::Kind::Delta(delta)) => delta,
+                other => panic!("{other:?}"),
+            }
+        };
+        rows.iter().map(open).collect()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn deploying_sends_nodes_the_whole_deployment_and_its_stage(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = an_api(&app, &alice, Dialect::Native).await;
+        a_route(&app, &alice, api, "GET /pets", mock("pets")).await;
+        assert!(outbox(&app).await.is_empty(), "a draft is no node's business");
+
+        let first = deploy(&app, &alice, api, "prod").await.unwrap();
+
+        let sent = outbox(&app).await;
+        let mut tx = app.begin(&alice).await.unwrap();
+        let deployment = compile::deployment(&mut tx, alice.tenant, first.id).await.unwrap();
+        let stage = compile::stage(&mut tx, alice.tenant, api, "prod").await.unwrap();
+        assert_eq!(sent[0].upserts, [deployment, stage]);
+        assert!(sent[0].removals.is_empty());
+        assert_eq!(first.version, Some(1));
+        assert_eq!(get(&app, &alice, first.id).await.unwrap(), first);
+    }
+}

@@ -175,6 +175,22 @@ fn with_variables_filled(uri: &str) -> String {
 }
 
 impl Settings {
+    /// A proxy to this URI, with the plane's defaults.
+    pub fn http_proxy(uri: &str) -> Self {
+        Self {
+            kind: IntegrationType::HttpProxy,
+            uri: uri.to_owned(),
+            method: String::new(),
+            preserve_host: false,
+            connect_timeout_ms: 0,
+            first_byte_timeout_ms: 0,
+            idle_timeout_ms: 0,
+            timeout_ms: 0,
+            mock_response: None,
+            description: String::new(),
+        }
+    }
+
     /// Checks every field; an error names the field.
     pub fn checked(mut self, reach: &Reach) -> Result<Self> {
         self.description = text::description("description", self.description)?;
