@@ -7,6 +7,7 @@ use chrono::{DateTime, Utc};
 use proto::config::v1::resource_name;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
 use crate::access::role::Action;
@@ -55,7 +56,7 @@ impl Keyed for ApiKey {
 }
 
 /// Calls with a test key are counted, never billed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum KeyMode {
     #[default]
@@ -477,7 +478,7 @@ mod tests {
         let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
         let prod = testing::stage(&app, &alice, "prod").await;
         let gold = plan(&app, &alice, "gold", only(&prod)).await;
-        let consumer = NewConsumer::new("acme", "").unwrap();
+        let consumer = NewConsumer { name: "acme".to_owned(), ..NewConsumer::default() };
         let consumer = consumer::create(&app, &alice, consumer).await.unwrap();
         let (key, _) = create(&app, &alice, on(&[gold])).await.unwrap();
         let (own, _) = create(&app, &mallory, named("own")).await.unwrap();

@@ -6,6 +6,7 @@ use serde::Serialize;
 use crate::access::actor::Actor;
 use crate::access::role::Action;
 use crate::app::App;
+use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
 use crate::ids::ConsumerId;
@@ -28,24 +29,25 @@ pub struct Consumer {
     pub updated_at: DateTime<Utc>,
 }
 
+impl Keyed for Consumer {
+    fn key(&self) -> Key {
+        Key::new(self.created_at, &self.id)
+    }
+}
+
 /// A consumer to be made; names are unique in the tenant.
-#[derive(Clone, Debug)]
+#[derive(Clone, Debug, Default)]
 pub struct NewConsumer {
     pub name: String,
     pub external_id: String,
 }
 
-impl NewConsumer {
-    pub fn new(name: &str, external_id: &str) -> Result<Self> {
-        Ok(Self {
-            name: text::name("name", name)?,
-            external_id: text::line("externalId", external_id, EXTERNAL_ID_CHARS_MAX)?,
-        })
-    }
-}
-
 pub async fn create(app: &App, actor: &Actor, new: NewConsumer) -> Result<Consumer> {
     actor.may(Action::ManageApiKeys)?;
+    let new = NewConsumer {
+        name: text::name("name", &new.name)?,
+        external_id: text::line("externalId", &new.external_id, EXTERNAL_ID_CHARS_MAX)?,
+    };
 
     let mut tx = app.begin(actor).await?;
     let consumer = store::consumer::insert(&mut tx, actor.tenant, app.rng.id(), &new).await?;
@@ -65,6 +67,12 @@ pub async fn find(app: &App, actor: &Actor, ids: &[ConsumerId]) -> Result<Vec<Co
     store::consumer::find(&mut tx, actor.tenant, ids).await
 }
 
+/// The tenant's consumers, oldest first.
+pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<Consumer>> {
+    let mut tx = app.begin(actor).await?;
+    Ok(page.cut(store::consumer::list(&mut tx, actor.tenant, page).await?))
+}
+
 /// Refused while a key names the consumer, since its usage would lose its owner.
 pub async fn delete(app: &App, actor: &Actor, id: ConsumerId) -> Result<()> {
     actor.may(Action::ManageApiKeys)?;
@@ -75,4 +83,79 @@ pub async fn delete(app: &App, actor: &Actor, id: ConsumerId) -> Result<()> {
     audit::record(app, &mut tx, actor, "consumer.delete", &noun_id, Some(&before), None).await?;
     tx.commit().await?;
     Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::access::role::Role;
+    use crate::domain::api_key::{self, NewApiKey};
+    use crate::testing;
+
+    fn acme() -> NewConsumer {
+        NewConsumer { name: "acme".to_owned(), external_id: "crm-7".to_owned() }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_consumers_name_is_its_tenants_own(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+
+        let consumer = create(&app, &alice, acme()).await.unwrap();
+        let again = create(&app, &alice, acme()).await.unwrap_err();
+        create(&app, &mallory, acme()).await.unwrap();
+
+        assert_eq!((again.code(), again.param()), ("conflict", Some("name")));
+        assert_eq!(get(&app, &alice, consumer.id).await.unwrap(), consumer);
+        assert!(matches!(get(&app, &mallory, consumer.id).await, Err(Error::NotFound(_))));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_consumer_with_keys_is_not_deleted(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let consumer = create(&app, &alice, acme()).await.unwrap();
+        let new = NewApiKey {
+            name: "key".to_owned(),
+            consumer_id: Some(consumer.id),
+            ..NewApiKey::default()
+        };
+        let (key, _) = api_key::create(&app, &alice, new).await.unwrap();
+
+        let refused = delete(&app, &alice, consumer.id).await.unwrap_err();
+        api_key::delete(&app, &alice, key.id).await.unwrap();
+        delete(&app, &alice, consumer.id).await.unwrap();
+
+        assert_eq!(refused.code(), "conflict");
+        assert!(list(&app, &alice, &Page::default()).await.unwrap().items.is_empty());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_viewer_changes_no_consumer(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let viewer = testing::join(&app, alice.tenant, Role::Viewer).await;
+        let consumer = create(&app, &alice, acme()).await.unwrap();
+
+        let created = create(&app, &viewer, NewConsumer { name: "b".to_owned(), ..acme() }).await;
+        let deleted = delete(&app, &viewer, consumer.id).await;
+
+        assert!(matches!(created, Err(Error::Forbidden(_))), "{created:?}");
+        assert!(matches!(deleted, Err(Error::Forbidden(_))), "{deleted:?}");
+        assert_eq!(list(&app, &viewer, &Page::default()).await.unwrap().items, [consumer]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_consumer_without_a_name_or_with_an_endless_id_is_refused(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let blank = NewConsumer { name: " ".to_owned(), ..acme() };
+        let endless = NewConsumer { external_id: "x".repeat(EXTERNAL_ID_CHARS_MAX + 1), ..acme() };
+
+        for (new, param) in [(blank, "name"), (endless, "externalId")] {
+            assert_eq!(create(&app, &alice, new).await.unwrap_err().param(), Some(param));
+        }
+    }
 }

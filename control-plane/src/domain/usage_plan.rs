@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use chrono::{DateTime, Utc};
 use proto::config::v1::resource_name;
 use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
 use crate::access::role::Action;
@@ -53,15 +54,16 @@ impl Keyed for UsagePlan {
 }
 
 /// How many requests a key may make in a calendar period, in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "camelCase")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
 pub struct Quota {
+    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
     pub limit: i64,
     pub period: QuotaPeriod,
 }
 
 /// A week starts on Monday.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum QuotaPeriod {
     Day,

@@ -34,3 +34,15 @@ where
     super::caller(ctx)?;
     ctx.data_unchecked::<DataLoader<Batches>>().load_one(key).await.map_err(Error::internal)
 }
+
+/// The nouns with these keys, in their order, without those that are not in the caller's tenant.
+pub async fn many<K>(ctx: &Context<'_>, keys: Vec<K>) -> Result<Vec<<Batches as Loader<K>>::Value>>
+where
+    K: Send + Sync + Hash + Eq + Clone + 'static,
+    Batches: Loader<K, Error = Arc<Error>>,
+{
+    super::caller(ctx)?;
+    let batches = ctx.data_unchecked::<DataLoader<Batches>>();
+    let mut found = batches.load_many(keys.iter().cloned()).await.map_err(Error::internal)?;
+    Ok(keys.iter().filter_map(|key| found.remove(key)).collect())
+}

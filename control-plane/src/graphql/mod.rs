@@ -6,6 +6,7 @@ use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
 use crate::error::{Error, Result};
 
+pub mod api_key;
 pub mod audit;
 pub mod connection;
 pub mod consumer;
@@ -18,6 +19,7 @@ pub mod node;
 pub mod session;
 pub mod tenant;
 pub mod throttle;
+pub mod usage_plan;
 
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]
@@ -27,11 +29,19 @@ pub struct Query(
     member::MemberQuery,
     audit::AuditQuery,
     installation::InstallationQuery,
+    usage_plan::UsagePlanQuery,
+    api_key::ApiKeyQuery,
+    consumer::ConsumerQuery,
 );
 
 /// Every change. Each noun brings its own part.
 #[derive(MergedObject, Default)]
-pub struct Mutation(session::SessionMutation);
+pub struct Mutation(
+    session::SessionMutation,
+    usage_plan::UsagePlanMutation,
+    api_key::ApiKeyMutation,
+    consumer::ConsumerMutation,
+);
 
 pub type GatewaySchema = Schema<Query, Mutation, EmptySubscription>;
 

@@ -10,12 +10,14 @@ use futures_util::future;
 
 use crate::domain;
 use crate::error::{Error, Result};
+use crate::graphql::api_key::ApiKey;
 use crate::graphql::audit::AuditEntry;
 use crate::graphql::consumer::Consumer;
 use crate::graphql::loader;
 use crate::graphql::member::Member;
 use crate::graphql::tenant::{Tenant, User};
-use crate::ids::{AuditEntryId, ConsumerId, UserId};
+use crate::graphql::usage_plan::UsagePlan;
+use crate::ids::{ApiKeyId, AuditEntryId, ConsumerId, UsagePlanId, UserId};
 
 /// How many ids `nodes` takes at once.
 pub const NODES_MAX: usize = 100;
@@ -24,10 +26,12 @@ pub const NODES_MAX: usize = 100;
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "ID"))]
 pub enum Node {
+    ApiKey(ApiKey),
     AuditEntry(AuditEntry),
     Consumer(Consumer),
     Member(Member),
     Tenant(Tenant),
+    UsagePlan(UsagePlan),
     User(User),
 }
 
@@ -186,6 +190,14 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
             let tenant = domain::tenant::find(app, actor, kind.parse(id, param)?).await?;
             tenant.map(|noun| Node::Tenant(noun.into()))
         }
+        Kind::ApiKey => {
+            let id: ApiKeyId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::ApiKey(noun.into()))
+        }
+        Kind::UsagePlan => {
+            let id: UsagePlanId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::UsagePlan(noun.into()))
+        }
         _ => None,
     })
 }
@@ -193,7 +205,7 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::{ApiId, UsagePlanId};
+    use crate::ids::ApiId;
 
     #[test]
     fn a_global_id_opens_only_as_its_own_kind() {

@@ -13,7 +13,9 @@ use crate::app::App;
 use crate::error::Error;
 use crate::graphql::{self, GatewaySchema, Identity};
 
+pub mod api_key;
 pub mod audit;
+pub mod consumer;
 pub mod extract;
 pub mod member;
 pub mod operator;
@@ -22,6 +24,7 @@ pub mod problem;
 pub mod request_id;
 pub mod session;
 pub mod tenant;
+pub mod usage_plan;
 
 /// The largest body that a management call may have.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;
@@ -34,6 +37,9 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(operator::routes())
         .merge(member::routes())
         .merge(audit::routes())
+        .merge(usage_plan::routes())
+        .merge(api_key::routes())
+        .merge(consumer::routes())
 }
 
 /// Everything on the management listener.

@@ -5,6 +5,7 @@ use uuid::Uuid;
 
 use crate::app::Tx;
 use crate::domain::consumer::{Consumer, NewConsumer};
+use crate::domain::page::Page;
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{ConsumerId, TenantId};
 
@@ -43,6 +44,38 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ConsumerId]) -> Result<V
     )
     .fetch_all(&mut **tx)
     .await?;
+    Ok(rows.into_iter().map(Consumer::from).collect())
+}
+
+/// Oldest first, or from the end where the page says so.
+pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Consumer>> {
+    macro_rules! ordered {
+        ($order:literal) => {
+            sqlx::query_as!(
+                Row,
+                "select id, name, external_id, created_at, updated_at from consumer
+                 where tenant_id = $1
+                   and ($2::timestamptz is null or (created_at, id) > ($2, $3))
+                   and ($4::timestamptz is null or (created_at, id) < ($4, $5))
+                 order by "
+                    + $order
+                    + " limit $6",
+                tenant.0,
+                page.after_at(),
+                page.after_uuid()?,
+                page.before_at(),
+                page.before_uuid()?,
+                page.rows_max(),
+            )
+            .fetch_all(&mut **tx)
+            .await?
+        };
+    }
+    let rows = if page.backward() {
+        ordered!("created_at desc, id desc")
+    } else {
+        ordered!("created_at, id")
+    };
     Ok(rows.into_iter().map(Consumer::from).collect())
 }
 
