@@ -1,10 +1,20 @@
 //! What this node serves: resources come by the stream, are compiled, and one pointer is swapped.
+//!
+//! [`join`] makes the node known to the control plane, [`stream`] receives, checks and applies, `last_good`
+//! keeps what was received on the disk, [`compile`] makes of it the tables that requests are answered from.
 
-mod sharded;
-
+mod apply;
+mod assembly;
+mod channel;
 pub mod compile;
+mod disk;
+pub mod join;
+mod last_good;
 pub mod resources;
 pub mod served;
+mod sharded;
+mod signature;
+pub mod stream;
 
 pub use compile::{Refusal, compile};
 pub use served::Snapshot;

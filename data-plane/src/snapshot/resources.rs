@@ -4,8 +4,7 @@ use std::{collections::BTreeMap, sync::Arc};
 
 use hashbrown::HashMap;
 use proto::config::v1::{
-    ApiKey, Delta, Deployment, Resource, ResourceName as NameMessage, Stage, StageName, Tenant,
-    UsagePlan, resource::Kind,
+    ApiKey, Delta, Deployment, Resource, Stage, StageName, Tenant, UsagePlan, resource::Kind,
 };
 
 /// The name of one resource, such as `StageName` or an `ApiKey`'s id.
@@ -44,8 +43,6 @@ pub enum Refused {
     Gap { cell: String, held: u64, version: u64 },
     #[error("a snapshot of cell {cell} at version {version} is older than version {held}")]
     Older { cell: String, held: u64, version: u64 },
-    #[error("version {version} of cell {cell} holds a resource of a kind unknown to this node")]
-    Unknown { cell: String, version: u64 },
 }
 
 impl Resources {
@@ -70,17 +67,14 @@ impl Resources {
             let held = held.unwrap_or(0);
             return Err(Refused::Gap { cell: cell.to_owned(), held, version });
         }
-        let upserts = known(cell, version, delta.upserts)?;
-        let removals = removals(cell, version, delta.removals)?;
-
         let cell = self.advance(cell, version);
-        let mut changed = Vec::with_capacity(upserts.len() + removals.len());
-        for resource in upserts {
+        let mut changed = Vec::with_capacity(delta.upserts.len() + delta.removals.len());
+        for resource in known(delta.upserts) {
             let name = resource.name();
             self.held.insert(name.clone(), Held { cell: cell.clone(), resource });
             changed.push(name);
         }
-        for name in removals {
+        for name in delta.removals.into_iter().filter_map(|name| name.kind) {
             if self.held.get(&name).is_some_and(|held| held.cell == cell) {
                 self.held.remove(&name);
                 changed.push(name);
@@ -101,11 +95,9 @@ impl Resources {
         if version < held {
             return Err(Refused::Older { cell: cell.to_owned(), held, version });
         }
-        let resources = known(cell, version, resources)?;
-
         let cell = self.advance(cell, version);
         let mut next: HashMap<ResourceName, Kind> =
-            resources.into_iter().map(|resource| (resource.name(), resource)).collect();
+            known(resources).map(|resource| (resource.name(), resource)).collect();
         let mut changed = Vec::new();
         self.held.retain(|name, held| {
             if held.cell != cell {
@@ -185,20 +177,10 @@ impl Resources {
     }
 }
 
-/// A kind that this node does not know came from a newer control plane. It might restrict access, so the
-/// version is refused whole rather than applied without it.
-fn known(cell: &str, version: u64, resources: Vec<Resource>) -> Result<Vec<Kind>, Refused> {
-    let unknown = || Refused::Unknown { cell: cell.to_owned(), version };
-    resources.into_iter().map(|resource| resource.kind.ok_or_else(unknown)).collect()
-}
-
-fn removals(
-    cell: &str,
-    version: u64,
-    names: Vec<NameMessage>,
-) -> Result<Vec<ResourceName>, Refused> {
-    let unknown = || Refused::Unknown { cell: cell.to_owned(), version };
-    names.into_iter().map(|name| name.kind.ok_or_else(unknown)).collect()
+/// A kind that this node does not know came from a newer control plane; the stream says so to it. What such a
+/// resource would restrict is named by the stages and routes it is for, which this node then refuses to serve.
+fn known(resources: Vec<Resource>) -> impl Iterator<Item = Kind> {
+    resources.into_iter().filter_map(|resource| resource.kind)
 }
 
 /// Keeps the first of each name; a delta may upsert and remove the same resource.
@@ -301,14 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn a_version_with_an_unknown_kind_is_refused_whole() {
+    fn a_resource_of_an_unknown_kind_is_left_out_and_the_rest_applied() {
         let mut resources = at(4, &["a"]);
-        let delta =
-            Delta { upserts: vec![tenant("b", false), Resource { kind: None }], removals: vec![] };
-        let unknown = Refused::Unknown { cell: "default".to_owned(), version: 5 };
-        assert_eq!(resources.apply("default", 5, delta), Err(unknown));
-        assert!(resources.tenant("b").is_none());
-        assert_eq!(resources.version("default"), 4);
+        let upserts = vec![Resource { kind: None }, tenant("b", false)];
+        let applied = resources.apply("default", 5, Delta { upserts, removals: vec![] });
+        assert_eq!(applied, Ok(Applied::Changed(vec![name("b")])));
+        assert_eq!(resources.version("default"), 5);
     }
 
     #[test]
