@@ -16,6 +16,15 @@ create table usage_segment (
     primary key (node_id, epoch, thread, counter, sha256)
 );
 
+-- Up to which counter the ledger has every segment: where a node whose kept segments outlived a restore resumes.
+create table usage_high_water (
+    node_id uuid not null references node (id),
+    epoch bytea not null,
+    thread integer not null,
+    counter bigint not null,
+    primary key (node_id, epoch, thread)
+);
+
 create table usage_quarantine (
     node_id uuid not null references node (id),
     epoch bytea not null,
@@ -104,7 +113,7 @@ create table download_token (
 do $$
 declare name text;
 begin
-    foreach name in array array['node_epoch', 'usage_segment', 'usage_quarantine', 'usage_hour_due', 'price', 'download_token', 'usage_minute', 'usage_minute_default', 'usage_hour', 'usage_hour_default'] loop
+    foreach name in array array['node_epoch', 'usage_segment', 'usage_high_water', 'usage_quarantine', 'usage_hour_due', 'price', 'download_token', 'usage_minute', 'usage_minute_default', 'usage_hour', 'usage_hour_default'] loop
         execute format('alter table %I enable row level security', name);
         execute format('alter table %I force row level security', name);
         execute format('create policy system on %I to tollgate_system using (true) with check (true)', name);

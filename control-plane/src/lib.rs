@@ -17,6 +17,8 @@ pub mod error;
 pub mod graphql;
 pub mod grpc;
 pub mod ids;
+pub mod jobs;
+pub mod ledger;
 pub mod rest;
 pub mod snapshot;
 pub mod store;
@@ -40,8 +42,9 @@ pub async fn run(
     let app = App::connect(config).await?;
     let nodes = grpc::Grpc::bind(&app).await?;
     let listener = TcpListener::bind(app.config.http_listen).await.map_err(Error::internal)?;
-    let service = rest::router(&app).into_make_service_with_connect_info::<SocketAddr>();
     let stop = CancellationToken::new();
+    let jobs = jobs::run(app.clone(), stop.clone());
+    let service = rest::router(&app).into_make_service_with_connect_info::<SocketAddr>();
     let people = async {
         let stopped = stop.clone().cancelled_owned();
         axum::serve(listener, service)
@@ -54,7 +57,7 @@ pub async fn run(
         stop.cancel();
         Ok(())
     };
-    tokio::try_join!(people, nodes.serve(stop.clone()), shutdown).map(drop)
+    tokio::try_join!(people, nodes.serve(stop.clone()), jobs, shutdown).map(drop)
 }
 
 /// One cryptographic provider for the whole process, before anything uses one.

@@ -5,11 +5,14 @@ pub mod config_stream;
 pub mod listener;
 #[cfg(test)]
 mod tests;
+pub mod usage_intake;
 
 use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::config::v1::config_stream_server::ConfigStreamServer;
+use proto::segment::CONTENT_BYTES_MAX;
+use proto::usage::v1::usage_intake_server::UsageIntakeServer;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
@@ -67,8 +70,12 @@ impl Grpc {
             changes: changes.clone(),
             shutdown: shutdown.clone(),
         };
+        let usage = usage_intake::Service::new(app.clone(), shutdown.clone());
         let services = Routes::new(
             ConfigStreamServer::new(stream).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
+        )
+        .add_service(
+            UsageIntakeServer::new(usage).max_decoding_message_size(2 * CONTENT_BYTES_MAX),
         );
         let (accepted, incoming) = mpsc::channel(16);
         let accept = listener::accept(

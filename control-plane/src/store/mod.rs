@@ -18,5 +18,7 @@ pub mod session;
 pub mod snapshot;
 pub mod stage;
 pub mod tenant;
+pub mod usage_hour;
+pub mod usage_intake;
 pub mod usage_plan;
 pub mod user;

@@ -1,0 +1,674 @@
+//! Each sealed segment of a node's journal is applied to the ledger once.
+//!
+//! What makes it once is the primary key (node, epoch, thread, counter, sha256) of `usage_segment`, written in the
+//! transaction that adds the sums. Every transaction takes its rows in the same order (segments, high-water marks,
+//! minutes, hours due, each sorted), so that replicas wait for one another and never deadlock.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use proto::segment::{self, Cache, Names, Record};
+use sha2::{Digest, Sha256};
+
+use crate::app::{App, Job};
+use crate::error::Result;
+use crate::ids::{NodeId, TenantId};
+use crate::store;
+
+/// A node's clock may run ahead by so much.
+const AHEAD_MAX: TimeDelta = TimeDelta::hours(24);
+/// Nodes keep segments for 72 h; what is older than that, and a little, does not come from a node that is well.
+const LATE_MAX: TimeDelta = TimeDelta::hours(73);
+
+/// A segment as a node sent it.
+#[derive(Clone, Debug)]
+pub struct Shipped {
+    pub place: Place,
+    pub sha256: [u8; 32],
+    pub content: Vec<u8>,
+}
+
+/// Where a segment stands in its node's journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub epoch: [u8; 16],
+    pub thread: i32,
+    /// From 1.
+    pub counter: i64,
+}
+
+/// What became of a segment. In each case the node need not send it again.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    Applied,
+    /// It was applied before.
+    Duplicate,
+    /// Kept aside for the operator, for this reason; nothing of it is in the ledger.
+    Quarantined(String),
+}
+
+/// One row of `usage_minute`, but for its sums. The order in which rows are locked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Minute {
+    pub tenant: TenantId,
+    pub minute: DateTime<Utc>,
+    pub api_id: String,
+    pub stage: String,
+    pub route: String,
+    pub api_key_id: String,
+    pub usage_plan_id: String,
+    pub consumer_id: String,
+    pub status_class: i16,
+    pub cache: i16,
+    pub cell: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    pub requests: i64,
+    pub billed_requests: i64,
+    pub bytes_in: i64,
+    pub bytes_out: i64,
+    pub billed_bytes_out: i64,
+    pub duration_ms: i64,
+}
+
+/// A segment that was read, and what the ledger will do with it.
+struct Checked {
+    minutes: BTreeMap<Minute, Sums>,
+    records: i32,
+    verdict: Verdict,
+}
+
+enum Verdict {
+    Good,
+    /// Parts of it are lost; the rest counts.
+    Damaged(String),
+    Bad(String),
+}
+
+/// Applies the segments in one transaction; answers what became of each, in their order.
+pub async fn take(app: &App, node: NodeId, segments: &[Shipped]) -> Result<Vec<Outcome>> {
+    let now = app.clock.now();
+    let mut tx = app.system(Job::Intake).await?;
+    let cells = store::usage_intake::cells(&mut tx, node).await?;
+    let read: Vec<_> = segments.iter().map(read).collect();
+    let tenants: BTreeSet<TenantId> = read.iter().flatten().flat_map(tenants).collect();
+    let homes = store::usage_intake::homes(&mut tx, &tenants).await?;
+    let checked: Vec<Checked> =
+        read.into_iter().map(|segment| check(segment, &cells, &homes, now)).collect();
+
+    let mut order: Vec<usize> = (0..segments.len()).collect();
+    order.sort_by_key(|index| (segments[*index].place, segments[*index].sha256));
+    let mut outcomes = vec![Outcome::Duplicate; segments.len()];
+    let mut sums: BTreeMap<Minute, Sums> = BTreeMap::new();
+    for index in order {
+        let (shipped, checked) = (&segments[index], &checked[index]);
+        let first =
+            store::usage_intake::insert_segment(&mut tx, node, shipped, checked.records, now)
+                .await?;
+        if !first {
+            continue;
+        }
+        if store::usage_intake::others_at(&mut tx, node, shipped).await? {
+            tracing::error!(
+                node.id = %node,
+                thread = shipped.place.thread,
+                counter = shipped.place.counter,
+                "two different journal segments claim one place; both are applied",
+            );
+        }
+        outcomes[index] = match &checked.verdict {
+            Verdict::Good => Outcome::Applied,
+            Verdict::Damaged(reason) => {
+                store::usage_intake::quarantine(&mut tx, node, shipped, reason, now).await?;
+                tracing::error!(node.id = %node, reason, "a damaged journal segment was applied in part");
+                Outcome::Applied
+            }
+            Verdict::Bad(reason) => {
+                store::usage_intake::quarantine(&mut tx, node, shipped, reason, now).await?;
+                tracing::error!(node.id = %node, reason, "a journal segment was quarantined");
+                Outcome::Quarantined(reason.clone())
+            }
+        };
+        for (minute, more) in &checked.minutes {
+            sums.entry(minute.clone()).or_default().add(more);
+        }
+    }
+
+    let marks: BTreeSet<_> =
+        segments.iter().map(|shipped| (shipped.place.epoch, shipped.place.thread)).collect();
+    for (epoch, thread) in marks {
+        store::usage_intake::advance(&mut tx, node, epoch, thread).await?;
+    }
+    store::usage_intake::add(&mut tx, &sums).await?;
+    tx.commit().await?;
+    Ok(outcomes)
+}
+
+/// What can be said of a segment without the database.
+fn read(shipped: &Shipped) -> Result<segment::Segment, String> {
+    if Sha256::digest(&shipped.content)[..] != shipped.sha256 {
+        return Err("its content has another hash than it says".to_owned());
+    }
+    let segment = segment::decode(&shipped.content).map_err(|error| error.to_string())?;
+    let header = &segment.header;
+    let place = &shipped.place;
+    let named = header.epoch == place.epoch
+        && i64::from(header.thread) == i64::from(place.thread)
+        && i64::try_from(header.counter) == Ok(place.counter);
+    if !named {
+        return Err("its header names another place than it was sent for".to_owned());
+    }
+    if segment.footer.is_none() {
+        return Err("it was never sealed".to_owned());
+    }
+    Ok(segment)
+}
+
+fn tenants(segment: &segment::Segment) -> impl Iterator<Item = TenantId> {
+    segment.names.values().filter_map(|names| names.tenant_id.parse().ok())
+}
+
+fn check(
+    segment: Result<segment::Segment, String>,
+    cells: &HashSet<String>,
+    homes: &HashMap<TenantId, String>,
+    now: DateTime<Utc>,
+) -> Checked {
+    let summed = segment.and_then(|segment| {
+        let minutes = sum(&segment, cells, homes, now)?;
+        Ok((minutes, segment))
+    });
+    match summed {
+        Err(reason) => {
+            Checked { minutes: BTreeMap::new(), records: 0, verdict: Verdict::Bad(reason) }
+        }
+        Ok((minutes, segment)) => Checked {
+            minutes,
+            records: i32::try_from(segment.records.len()).unwrap_or(i32::MAX),
+            verdict: if segment.damaged == 0 {
+                Verdict::Good
+            } else {
+                Verdict::Damaged(format!(
+                    "{} of {} blocks are damaged",
+                    segment.damaged, segment.blocks
+                ))
+            },
+        },
+    }
+}
+
+/// The sums of a segment, or why it is impossible: then none of it is believed.
+fn sum(
+    segment: &segment::Segment,
+    cells: &HashSet<String>,
+    homes: &HashMap<TenantId, String>,
+    now: DateTime<Utc>,
+) -> Result<BTreeMap<Minute, Sums>, String> {
+    let mut minutes: BTreeMap<Minute, Sums> = BTreeMap::new();
+    for record in &segment.records {
+        if record.test_invoke {
+            continue; // the tenant's own try, not a call
+        }
+        let names = &segment.names[&record.names];
+        let tenant = tenant(names, cells, homes)?;
+        let minute = minute(record, now)?;
+        let sums = Sums::of(record).ok_or_else(|| format!("impossible numbers: {record:?}"))?;
+        let row = Minute {
+            tenant,
+            minute,
+            api_id: text(&names.api_id)?,
+            stage: text(&names.stage)?,
+            route: text(&names.route)?,
+            api_key_id: text(&names.api_key_id)?,
+            usage_plan_id: text(&names.usage_plan_id)?,
+            consumer_id: text(&names.consumer_id)?,
+            status_class: i16::try_from((record.status / 100).min(5)).unwrap_or(5),
+            cache: match record.cache {
+                Cache::None => 0,
+                Cache::Miss => 1,
+                Cache::Hit => 2,
+            },
+            cell: text(&names.cell)?,
+        };
+        minutes.entry(row).or_default().add(&sums);
+    }
+    Ok(minutes)
+}
+
+fn tenant(
+    names: &Names<String>,
+    cells: &HashSet<String>,
+    homes: &HashMap<TenantId, String>,
+) -> Result<TenantId, String> {
+    let tenant: TenantId =
+        names.tenant_id.parse().map_err(|_| format!("{:?} is no tenant's id", names.tenant_id))?;
+    if !cells.contains(&names.cell) {
+        return Err(format!("the node does not serve the cell {:?}", names.cell));
+    }
+    match homes.get(&tenant) {
+        Some(home) if cells.contains(home) => Ok(tenant),
+        Some(_) => {
+            Err(format!("the tenant {tenant} belongs to a cell that the node does not serve"))
+        }
+        None => Err(format!("there is no tenant {tenant}")),
+    }
+}
+
+/// A request belongs to the minute of its last byte.
+fn minute(record: &Record, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
+    let time = |ms: u64| {
+        let ms = i64::try_from(ms).ok()?;
+        DateTime::from_timestamp_millis(ms).filter(|time| *time <= now + AHEAD_MAX)
+    };
+    time(record.started_ms).ok_or("it began more than 24 hours from now")?;
+    let ended = time(record.ended_ms).ok_or("it ended more than 24 hours from now")?;
+    if ended < now - LATE_MAX {
+        return Err(format!("it ended at {ended}, too long ago"));
+    }
+    ended.duration_trunc(TimeDelta::minutes(1)).map_err(|error| error.to_string())
+}
+
+/// PostgreSQL's text holds no NUL.
+fn text(name: &str) -> Result<String, String> {
+    if name.contains('\0') { Err("a name holds a NUL".to_owned()) } else { Ok(name.to_owned()) }
+}
+
+impl Sums {
+    /// The most bytes or milliseconds that one slot may claim: 4 PiB, or 142,000 years.
+    const MAX: u64 = 1 << 52;
+
+    fn of(record: &Record) -> Option<Self> {
+        let count = |number: u64| i64::try_from(number).ok().filter(|_| number <= Self::MAX);
+        let requests = i64::from(record.requests);
+        let (bytes_in, bytes_out) = (count(record.bytes_in)?, count(record.bytes_out)?);
+        let billed = record.billed && !record.test;
+        Some(Self {
+            requests: if requests == 0 { return None } else { requests },
+            billed_requests: if billed { requests } else { 0 },
+            bytes_in,
+            bytes_out,
+            billed_bytes_out: if billed { bytes_out } else { 0 },
+            duration_ms: count(record.duration_ms)?,
+        })
+    }
+
+    fn add(&mut self, more: &Self) {
+        self.requests = self.requests.saturating_add(more.requests);
+        self.billed_requests = self.billed_requests.saturating_add(more.billed_requests);
+        self.bytes_in = self.bytes_in.saturating_add(more.bytes_in);
+        self.bytes_out = self.bytes_out.saturating_add(more.bytes_out);
+        self.billed_bytes_out = self.billed_bytes_out.saturating_add(more.billed_bytes_out);
+        self.duration_ms = self.duration_ms.saturating_add(more.duration_ms);
+    }
+}
+
+/// Up to which counter the ledger has every segment, by epoch and thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HighWater {
+    pub epoch: [u8; 16],
+    pub thread: i32,
+    pub counter: i64,
+}
+
+/// Confirms a node's new epoch: what the ledger has of the node, or nothing where another node has this epoch.
+pub async fn open_epoch(
+    app: &App,
+    node: NodeId,
+    epoch: [u8; 16],
+) -> Result<Option<Vec<HighWater>>> {
+    let now = app.clock.now();
+    let mut tx = app.system(Job::Intake).await?;
+    if store::usage_intake::open_epoch(&mut tx, node, epoch, now).await? != node {
+        return Ok(None);
+    }
+    // Nodes keep nothing older, so they need not hear of it.
+    let marks = store::usage_intake::high_water(&mut tx, node, now - LATE_MAX).await?;
+    tx.commit().await?;
+    Ok(Some(marks))
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use proto::segment::{Footer, Header, State};
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::ids::Rng;
+    use crate::testing;
+
+    /// One request to a tenant's Api, ten seconds ago.
+    pub(crate) struct Call {
+        pub(crate) tenant: TenantId,
+        pub(crate) route: &'static str,
+        pub(crate) record: Record,
+    }
+
+    pub(crate) fn call(app: &App, tenant: TenantId) -> Call {
+        let ended = (app.clock.now() - TimeDelta::seconds(10)).timestamp_millis();
+        let ended_ms = u64::try_from(ended).unwrap();
+        let record = Record {
+            state: State::Done,
+            names: 0,
+            started_ms: ended_ms - 20,
+            ended_ms,
+            bytes_in: 100,
+            bytes_out: 1000,
+            duration_ms: 20,
+            requests: 1,
+            status: 200,
+            cache: Cache::None,
+            billed: true,
+            test: false,
+            aborted: false,
+            upgraded: false,
+            test_invoke: false,
+        };
+        Call { tenant, route: "GET /pets", record }
+    }
+
+    /// A sealed segment of these calls.
+    pub(crate) fn segment(place: Place, calls: &[Call]) -> Shipped {
+        let header = Header {
+            epoch: place.epoch,
+            thread: place.thread.unsigned_abs(),
+            counter: place.counter.unsigned_abs(),
+            created_ms: 0,
+        };
+        let seed = header.seed();
+        let mut content = header.encode().to_vec();
+        let blocks =
+            |content: &Vec<u8>| u32::try_from(content.len() / segment::BLOCK_BYTES).unwrap();
+        for call in calls {
+            let tenant_id = call.tenant.to_string();
+            let names = Names {
+                cell: "default",
+                tenant_id: &tenant_id,
+                consumer_id: "",
+                api_id: "abcdefghi0",
+                stage: "prod",
+                route: call.route,
+                api_key_id: "key4567890",
+                usage_plan_id: "plan567890",
+            };
+            let number = blocks(&content);
+            content.extend(segment::encode_names(&names.encode(), seed, number).flatten());
+            let record = Record { names: number, ..call.record };
+            content.extend(record.encode(seed, blocks(&content)));
+        }
+        let records = u32::try_from(calls.len()).unwrap();
+        let footer =
+            Footer { blocks: blocks(&content) + 1, records, sealed_ms: 0, recovered: false };
+        content.extend(footer.encode(seed));
+        shipped(place, content)
+    }
+
+    fn shipped(place: Place, content: Vec<u8>) -> Shipped {
+        Shipped { place, sha256: Sha256::digest(&content).into(), content }
+    }
+
+    pub(crate) fn place(counter: i64) -> Place {
+        Place { epoch: [7; 16], thread: 0, counter }
+    }
+
+    /// A node that joined, and serves this cell.
+    pub(crate) async fn node(app: &App, cell: &str) -> NodeId {
+        let id: NodeId = Rng.id();
+        let mut tx = app.system(Job::Nodes).await.unwrap();
+        sqlx::query("insert into node (id, cells, certificate_expires_at) values ($1, $2, now())")
+            .bind(id.0)
+            .bind([cell].as_slice())
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        id
+    }
+
+    /// The sums over everything in a table of the ledger.
+    pub(crate) async fn total(app: &App, table: &'static str) -> Sums {
+        macro_rules! total {
+            ($table:literal) => {
+                concat!(
+                    "select array[sum(requests), sum(billed_requests), sum(bytes_in), sum(bytes_out), ",
+                    "sum(billed_bytes_out), sum(duration_ms)]::bigint[] from ",
+                    $table
+                )
+            };
+        }
+        let sql =
+            if table == "usage_minute" { total!("usage_minute") } else { total!("usage_hour") };
+        let mut tx = app.system(Job::Intake).await.unwrap();
+        let sums: Vec<Option<i64>> = sqlx::query_scalar(sql).fetch_one(&mut *tx).await.unwrap();
+        let sum = |index: usize| sums[index].unwrap_or_default();
+        Sums {
+            requests: sum(0),
+            billed_requests: sum(1),
+            bytes_in: sum(2),
+            bytes_out: sum(3),
+            billed_bytes_out: sum(4),
+            duration_ms: sum(5),
+        }
+    }
+
+    async fn count(app: &App, table: &'static str) -> i64 {
+        let sql = match table {
+            "usage_segment" => "select count(*) from usage_segment",
+            "usage_quarantine" => "select count(*) from usage_quarantine",
+            _ => "select count(*) from usage_minute",
+        };
+        let mut tx = app.system(Job::Intake).await.unwrap();
+        sqlx::query_scalar(sql).fetch_one(&mut *tx).await.unwrap()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_segment_is_applied_once_however_often_it_comes(db: PgPool) {
+        let app = testing::app(db).await;
+        let (node, tenant) = (node(&app, "default").await, testing::owner(&app).await.tenant);
+        let first = segment(place(1), &[call(&app, tenant), call(&app, tenant)]);
+        let second = segment(place(2), &[call(&app, tenant)]);
+
+        let once = take(&app, node, std::slice::from_ref(&first)).await.unwrap();
+        let again =
+            take(&app, node, &[second.clone(), first.clone(), second.clone()]).await.unwrap();
+        let later = take(&app, node, &[first, second]).await.unwrap();
+
+        assert_eq!(once, [Outcome::Applied]);
+        assert_eq!(again, [Outcome::Applied, Outcome::Duplicate, Outcome::Duplicate]);
+        assert_eq!(later, [Outcome::Duplicate, Outcome::Duplicate]);
+        let sums = Sums {
+            requests: 3,
+            billed_requests: 3,
+            bytes_in: 300,
+            bytes_out: 3000,
+            billed_bytes_out: 3000,
+            duration_ms: 60,
+        };
+        assert_eq!(total(&app, "usage_minute").await, sums);
+        assert_eq!(count(&app, "usage_minute").await, 1, "one minute, one row");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn another_hash_at_the_same_place_is_applied(db: PgPool) {
+        let app = testing::app(db).await;
+        let (node, tenant) = (node(&app, "default").await, testing::owner(&app).await.tenant);
+        let one = segment(place(1), &[call(&app, tenant)]);
+        let other = segment(place(1), &[call(&app, tenant), call(&app, tenant)]);
+
+        let outcomes = take(&app, node, &[one, other]).await.unwrap();
+
+        assert_eq!(outcomes, [Outcome::Applied, Outcome::Applied]);
+        assert_eq!(total(&app, "usage_minute").await.requests, 3);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn test_keys_and_refusals_are_counted_and_never_billed(db: PgPool) {
+        let app = testing::app(db).await;
+        let (node, tenant) = (node(&app, "default").await, testing::owner(&app).await.tenant);
+        let with = |change: fn(&mut Record)| {
+            let mut call = call(&app, tenant);
+            change(&mut call.record);
+            call
+        };
+        let calls = [
+            with(|record| record.test = true),
+            with(|record| (record.billed, record.status) = (false, 429)),
+            with(|record| (record.state, record.status) = (State::Begun, 0)),
+            with(|record| record.requests = 5),
+            with(|record| record.test_invoke = true),
+        ];
+
+        take(&app, node, &[segment(place(1), &calls)]).await.unwrap();
+
+        let sums = total(&app, "usage_minute").await;
+        assert_eq!((sums.requests, sums.billed_requests, sums.billed_bytes_out), (8, 6, 2000));
+        let mut tx = app.system(Job::Intake).await.unwrap();
+        let classes: Vec<(i16, i64)> =
+            sqlx::query_as("select status_class, requests from usage_minute order by status_class")
+                .fetch_all(&mut *tx)
+                .await
+                .unwrap();
+        assert_eq!(classes, [(0, 1), (2, 6), (4, 1)]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn what_is_impossible_is_kept_aside_and_nothing_of_it_counts(db: PgPool) {
+        let app = testing::app(db).await;
+        let (here, tenant) = (node(&app, "default").await, testing::owner(&app).await.tenant);
+        let with = |change: fn(&mut Record)| {
+            let mut wrong = call(&app, tenant);
+            change(&mut wrong.record);
+            segment(place(1), &[call(&app, tenant), wrong]).content
+        };
+        let good = segment(place(1), &[call(&app, tenant)]).content;
+        let unsealed = good[..good.len() - segment::BLOCK_BYTES].to_vec();
+        let elsewhere = segment(place(2), &[call(&app, tenant)]).content;
+        let stranger =
+            segment(place(1), &[Call { tenant: Rng.id(), ..call(&app, tenant) }]).content;
+        let contents = [
+            (Vec::new(), "no intact header"),
+            (vec![1; 640], "no intact header"),
+            (unsealed, "never sealed"),
+            (elsewhere, "another place"),
+            (stranger, "no tenant"),
+            (with(|record| record.ended_ms += 25 * 3_600_000), "ended more than 24 hours"),
+            (with(|record| record.started_ms = u64::MAX), "began more than 24 hours"),
+            (with(|record| record.ended_ms -= 80 * 3_600_000), "too long ago"),
+            (with(|record| record.bytes_out = u64::MAX), "impossible numbers"),
+            (with(|record| record.requests = 0), "impossible numbers"),
+        ];
+
+        for (content, reason) in contents {
+            let outcome = take(&app, here, &[shipped(place(1), content)]).await.unwrap();
+            let [Outcome::Quarantined(why)] = &outcome[..] else { panic!("{reason}: {outcome:?}") };
+            assert!(why.contains(reason), "{why} is not: {reason}");
+        }
+        let mut forged = segment(place(1), &[call(&app, tenant)]);
+        forged.sha256 = [0; 32];
+        let outcome = take(&app, here, &[forged]).await.unwrap();
+        assert!(
+            matches!(&outcome[..], [Outcome::Quarantined(why)] if why.contains("another hash"))
+        );
+
+        assert_eq!(total(&app, "usage_minute").await, Sums::default());
+        assert_eq!(count(&app, "usage_quarantine").await, 11);
+        let again = take(&app, here, &[shipped(place(1), Vec::new())]).await.unwrap();
+        assert_eq!(again, [Outcome::Duplicate], "it is not kept twice");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_node_counts_only_tenants_of_its_cells(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        sqlx::query("insert into cell (id) values ('elsewhere')").execute(&db).await.unwrap();
+        let (other, tenant) = (node(&app, "elsewhere").await, testing::owner(&app).await.tenant);
+
+        let outcome = take(&app, other, &[segment(place(1), &[call(&app, tenant)])]).await.unwrap();
+
+        assert!(matches!(&outcome[..], [Outcome::Quarantined(_)]), "{outcome:?}");
+        assert_eq!(total(&app, "usage_minute").await, Sums::default());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn the_good_slots_of_a_damaged_segment_count(db: PgPool) {
+        let app = testing::app(db).await;
+        let (node, tenant) = (node(&app, "default").await, testing::owner(&app).await.tenant);
+        let mut content = segment(place(1), &[call(&app, tenant), call(&app, tenant)]).content;
+        let last_slot = content.len() - 2 * segment::BLOCK_BYTES;
+        content[last_slot + 30] ^= 1;
+
+        let outcome = take(&app, node, &[shipped(place(1), content)]).await.unwrap();
+
+        assert_eq!(outcome, [Outcome::Applied]);
+        assert_eq!(total(&app, "usage_minute").await.requests, 1);
+        assert_eq!(count(&app, "usage_quarantine").await, 1, "the whole is kept for the operator");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn two_replicas_in_parallel_apply_each_segment_once(db: PgPool) {
+        let (here, there) = (testing::app(db.clone()).await, testing::app(db).await);
+        let node = node(&here, "default").await;
+        let mut tenants = Vec::new();
+        for _ in 0..4 {
+            tenants.push(testing::owner(&here).await.tenant);
+        }
+        let segments: Vec<Shipped> = (1..=60)
+            .map(|counter| {
+                let calls: Vec<Call> = tenants.iter().map(|tenant| call(&here, *tenant)).collect();
+                segment(place(counter), &calls)
+            })
+            .collect();
+        let mut backwards = segments.clone();
+        backwards.reverse();
+
+        let ship = async |app: &App, segments: &[Shipped]| {
+            for batch in segments.chunks(7) {
+                take(app, node, batch).await.unwrap();
+            }
+        };
+        let roll_up = async || {
+            for _ in 0..20 {
+                crate::ledger::rollup::run(&there).await.unwrap();
+            }
+        };
+        tokio::join!(
+            ship(&here, &segments),
+            ship(&there, &backwards),
+            ship(&there, &segments),
+            roll_up()
+        );
+
+        assert_eq!(total(&here, "usage_minute").await.requests, 240);
+        crate::ledger::rollup::run(&here).await.unwrap();
+        assert_eq!(total(&here, "usage_hour").await, total(&here, "usage_minute").await);
+        let marks = open_epoch(&here, node, place(1).epoch).await.unwrap().unwrap();
+        assert_eq!(marks.iter().map(|mark| mark.counter).collect::<Vec<_>>(), [60]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn the_high_water_mark_stops_before_a_gap(db: PgPool) {
+        let app = testing::app(db).await;
+        let (node, tenant) = (node(&app, "default").await, testing::owner(&app).await.tenant);
+        let mark = async || {
+            let marks = open_epoch(&app, node, [1; 16]).await.unwrap().unwrap();
+            marks.first().map(|mark| (mark.epoch, mark.thread, mark.counter))
+        };
+        assert_eq!(mark().await, None);
+
+        for (counter, expected) in [(2, 0), (1, 2), (5, 2), (3, 3), (4, 5)] {
+            take(&app, node, &[segment(place(counter), &[call(&app, tenant)])]).await.unwrap();
+            assert_eq!(mark().await, Some(([7; 16], 0, expected)), "after {counter}");
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_epoch_belongs_to_the_node_that_asked_first(db: PgPool) {
+        let app = testing::app(db).await;
+        let (first, second) = (node(&app, "default").await, node(&app, "default").await);
+
+        assert!(open_epoch(&app, first, [1; 16]).await.unwrap().is_some());
+        assert!(open_epoch(&app, second, [1; 16]).await.unwrap().is_none());
+        assert!(open_epoch(&app, first, [1; 16]).await.unwrap().is_some(), "a reconnect");
+        assert!(open_epoch(&app, second, [2; 16]).await.unwrap().is_some());
+    }
+}

@@ -1,0 +1,5 @@
+//! Usage to money: segments of nodes' journals become sums by minute, these become sums by hour, and a month's
+//! hours at the operator's price become a bill.
+
+pub mod intake;
+pub mod rollup;

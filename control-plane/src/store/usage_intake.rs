@@ -1,0 +1,230 @@
+//! What nodes shipped, and the sums by minute that it adds up to.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
+
+use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use uuid::Uuid;
+
+use crate::app::Tx;
+use crate::error::{Error, Result};
+use crate::ids::{NodeId, TenantId};
+use crate::ledger::intake::{HighWater, Minute, Shipped, Sums};
+
+/// The cells that a node serves; none where it is unknown.
+pub async fn cells(tx: &mut Tx, node: NodeId) -> Result<HashSet<String>> {
+    let cells = sqlx::query_scalar!("select cells from node where id = $1", node.0)
+        .fetch_optional(&mut **tx)
+        .await?;
+    Ok(cells.unwrap_or_default().into_iter().collect())
+}
+
+/// The cell of each tenant that exists.
+pub async fn homes(tx: &mut Tx, tenants: &BTreeSet<TenantId>) -> Result<HashMap<TenantId, String>> {
+    let ids: Vec<Uuid> = tenants.iter().map(|tenant| tenant.0).collect();
+    let rows = sqlx::query!("select id, cell_id from tenant where id = any($1)", &ids)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(rows.into_iter().map(|row| (TenantId(row.id), row.cell_id)).collect())
+}
+
+/// False where it was taken before.
+pub async fn insert_segment(
+    tx: &mut Tx,
+    node: NodeId,
+    shipped: &Shipped,
+    records: i32,
+    now: DateTime<Utc>,
+) -> Result<bool> {
+    let inserted = sqlx::query!(
+        "insert into usage_segment (node_id, epoch, thread, counter, sha256, records, received_at)
+         values ($1, $2, $3, $4, $5, $6, $7) on conflict do nothing",
+        node.0,
+        &shipped.place.epoch,
+        shipped.place.thread,
+        shipped.place.counter,
+        &shipped.sha256,
+        records,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(inserted.rows_affected() == 1)
+}
+
+/// Whether a segment of another hash has this one's place.
+pub async fn others_at(tx: &mut Tx, node: NodeId, shipped: &Shipped) -> Result<bool> {
+    Ok(sqlx::query_scalar!(
+        r#"select exists (select 1 from usage_segment
+         where node_id = $1 and epoch = $2 and thread = $3 and counter = $4 and sha256 <> $5) as "others!""#,
+        node.0,
+        &shipped.place.epoch,
+        shipped.place.thread,
+        shipped.place.counter,
+        &shipped.sha256,
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+pub async fn quarantine(
+    tx: &mut Tx,
+    node: NodeId,
+    shipped: &Shipped,
+    reason: &str,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    sqlx::query!(
+        "insert into usage_quarantine (node_id, epoch, thread, counter, sha256, reason, content, received_at)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        node.0,
+        &shipped.place.epoch,
+        shipped.place.thread,
+        shipped.place.counter,
+        &shipped.sha256,
+        reason,
+        &shipped.content,
+        now,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Moves the mark up to the last segment before a gap.
+pub async fn advance(tx: &mut Tx, node: NodeId, epoch: [u8; 16], thread: i32) -> Result<()> {
+    let mark = sqlx::query_scalar!(
+        "insert into usage_high_water (node_id, epoch, thread, counter) values ($1, $2, $3, 0)
+         on conflict (node_id, epoch, thread) do update set counter = usage_high_water.counter
+         returning counter",
+        node.0,
+        &epoch,
+        thread,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    sqlx::query!(
+        "update usage_high_water set counter = last.counter
+         from (
+             select max(counter) as counter from (
+                 select counter, row_number() over (order by counter) as place from (
+                     select distinct counter from usage_segment
+                     where node_id = $1 and epoch = $2 and thread = $3 and counter > $4
+                     order by counter limit 10000
+                 ) later
+             ) placed where counter = $4 + place
+         ) last
+         where node_id = $1 and epoch = $2 and thread = $3 and last.counter is not null",
+        node.0,
+        &epoch,
+        thread,
+        mark,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Adds to the minutes, in their order, and marks their hours as due for the roll-up. Taking a due hour's row
+/// makes a roll-up of it wait for this transaction, or this one for the roll-up.
+pub async fn add(tx: &mut Tx, sums: &BTreeMap<Minute, Sums>) -> Result<()> {
+    if sums.is_empty() {
+        return Ok(());
+    }
+    let keys = || sums.keys();
+    let values = || sums.values();
+    let text = |of: fn(&Minute) -> &String| keys().map(|key| of(key).clone()).collect::<Vec<_>>();
+    let number = |of: fn(&Sums) -> i64| values().map(of).collect::<Vec<_>>();
+    sqlx::query!(
+        "insert into usage_minute (cell_id, tenant_id, consumer_id, api_id, stage, route, api_key_id,
+             usage_plan_id, status_class, cache, minute, requests, billed_requests, bytes_in, bytes_out,
+             billed_bytes_out, duration_ms)
+         select * from unnest($1::text[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::text[],
+             $7::text[], $8::text[], $9::smallint[], $10::smallint[], $11::timestamptz[], $12::bigint[],
+             $13::bigint[], $14::bigint[], $15::bigint[], $16::bigint[], $17::bigint[])
+         on conflict (tenant_id, minute, api_id, stage, route, api_key_id, usage_plan_id, consumer_id,
+             status_class, cache, cell_id) do update set
+             requests = usage_minute.requests + excluded.requests,
+             billed_requests = usage_minute.billed_requests + excluded.billed_requests,
+             bytes_in = usage_minute.bytes_in + excluded.bytes_in,
+             bytes_out = usage_minute.bytes_out + excluded.bytes_out,
+             billed_bytes_out = usage_minute.billed_bytes_out + excluded.billed_bytes_out,
+             duration_ms = usage_minute.duration_ms + excluded.duration_ms",
+        &text(|key| &key.cell),
+        &keys().map(|key| key.tenant.0).collect::<Vec<_>>(),
+        &text(|key| &key.consumer_id),
+        &text(|key| &key.api_id),
+        &text(|key| &key.stage),
+        &text(|key| &key.route),
+        &text(|key| &key.api_key_id),
+        &text(|key| &key.usage_plan_id),
+        &keys().map(|key| key.status_class).collect::<Vec<_>>(),
+        &keys().map(|key| key.cache).collect::<Vec<_>>(),
+        &keys().map(|key| key.minute).collect::<Vec<_>>(),
+        &number(|sums| sums.requests),
+        &number(|sums| sums.billed_requests),
+        &number(|sums| sums.bytes_in),
+        &number(|sums| sums.bytes_out),
+        &number(|sums| sums.billed_bytes_out),
+        &number(|sums| sums.duration_ms),
+    )
+    .execute(&mut **tx)
+    .await?;
+
+    let hour =
+        |key: &Minute| key.minute.duration_trunc(TimeDelta::hours(1)).map_err(Error::internal);
+    let hours =
+        keys().map(|key| Ok((key.tenant.0, hour(key)?))).collect::<Result<BTreeSet<_>>>()?;
+    let (tenants, hours): (Vec<Uuid>, Vec<DateTime<Utc>>) = hours.into_iter().unzip();
+    sqlx::query!(
+        "insert into usage_hour_due (tenant_id, hour) select * from unnest($1::uuid[], $2::timestamptz[])
+         on conflict (tenant_id, hour) do update set hour = excluded.hour",
+        &tenants,
+        &hours,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// The node that has this epoch: the first that asked.
+pub async fn open_epoch(
+    tx: &mut Tx,
+    node: NodeId,
+    epoch: [u8; 16],
+    now: DateTime<Utc>,
+) -> Result<NodeId> {
+    let owner = sqlx::query_scalar!(
+        "insert into node_epoch (epoch, node_id, opened_at) values ($1, $2, $3)
+         on conflict (epoch) do update set node_id = node_epoch.node_id returning node_id",
+        &epoch,
+        node.0,
+        now,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(NodeId(owner))
+}
+
+/// The node's marks in epochs that had a segment since then.
+pub async fn high_water(tx: &mut Tx, node: NodeId, since: DateTime<Utc>) -> Result<Vec<HighWater>> {
+    let rows = sqlx::query!(
+        "select epoch, thread, counter from usage_high_water mark
+         where node_id = $1 and exists (
+             select 1 from usage_segment segment
+             where segment.node_id = $1 and segment.epoch = mark.epoch and segment.thread = mark.thread
+                 and segment.counter >= mark.counter and segment.received_at >= $2
+         )
+         order by epoch, thread",
+        node.0,
+        since,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| {
+            let epoch =
+                row.epoch.try_into().map_err(|_| Error::corrupt("epoch", "not 16 bytes long"))?;
+            Ok(HighWater { epoch, thread: row.thread, counter: row.counter })
+        })
+        .collect()
+}
