@@ -23,6 +23,8 @@ pub(crate) enum Command {
     ControlPlane(ControlPlaneArgs),
     /// Bring the database's tables up to date, or make its roles
     Migrate(MigrateArgs),
+    /// Print a token with which nodes may join, for one hour
+    JoinToken(JoinTokenArgs),
     /// Ask a running process whether it is ready; exits with 1 when it is not
     Healthcheck(HealthcheckArgs),
     /// Read all settings, say what is wrong with them, and print the rest without secrets
@@ -65,6 +67,17 @@ pub(crate) struct DataPlaneArgs {
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct JoinTokenArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) control_plane: ControlPlane,
+    /// The cells that the nodes may serve, with commas between
+    #[arg(long, env = "TOLLGATE_CELLS", value_name = "CELLS", value_delimiter = ',', default_value = "default")]
+    pub(crate) cells: Vec<String>,
 }
 
 #[derive(Debug, Args)]
@@ -124,6 +137,7 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::Healthcheck(args) => block_on(healthcheck(args)),
         Command::CheckConfig(args) => check_config(&args, given),
         Command::ControlPlane(args) => planes::control_plane(&args),
+        Command::JoinToken(args) => block_on(planes::join_token(&args)),
     }
 }
 

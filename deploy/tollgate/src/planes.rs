@@ -1,15 +1,18 @@
 //! Settings to what each plane takes, and running one of them until it is told to stop.
 
-use crate::cli::ControlPlaneArgs;
+use crate::cli::{ControlPlaneArgs, JoinTokenArgs};
 use crate::settings::{Common, ControlPlane};
 use anyhow::{Context, Result};
+use control_plane::app::App;
 use control_plane::config::Signup;
+use control_plane::domain;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
+const JOIN_TOKEN_LIFE: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 const POSTGRES_PORT: u16 = 5432;
 
 pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
@@ -21,6 +24,12 @@ pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
         let stop = stop_signal()?;
         control_plane::run(config, stop).await.context("the control plane ended")
     })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) async fn join_token(args: &JoinTokenArgs) -> Result<ExitCode> {
+    let app = App::connect(control_plane_config(&args.common, &args.control_plane)?).await?;
+    println!("{}", domain::node::create_join_token(&app, &args.cells, JOIN_TOKEN_LIFE).await?);
     Ok(ExitCode::SUCCESS)
 }
 
