@@ -76,7 +76,13 @@ pub(crate) struct JoinTokenArgs {
     #[command(flatten)]
     pub(crate) control_plane: ControlPlane,
     /// The cells that the nodes may serve, with commas between
-    #[arg(long, env = "TOLLGATE_CELLS", value_name = "CELLS", value_delimiter = ',', default_value = "default")]
+    #[arg(
+        long,
+        env = "TOLLGATE_CELLS",
+        value_name = "CELLS",
+        value_delimiter = ',',
+        default_value = "default"
+    )]
     pub(crate) cells: Vec<String>,
 }
 
