@@ -122,7 +122,7 @@ impl Call {
 
 impl IntoFuture for Call {
     type Output = Answer;
-    type IntoFuture = Pin<Box<dyn Future<Output = Answer>>>;
+    type IntoFuture = Pin<Box<dyn Future<Output = Answer> + Send>>;
 
     fn into_future(self) -> Self::IntoFuture {
         let what = format!("{} {}", self.method, self.path);
@@ -161,7 +161,10 @@ impl Answer {
     ///
     /// # Panics
     /// Where the status is another.
-    #[must_use]
+    #[expect(
+        clippy::return_self_not_must_use,
+        reason = "the check alone is often all that a story wants"
+    )]
     pub fn expect(self, status: u16) -> Self {
         assert_eq!(self.status, status, "{}", self.text());
         self

@@ -60,8 +60,21 @@ impl Process {
     ///
     /// # Panics
     /// Where it ends with an error.
-    pub async fn terminate(mut self) {
+    pub async fn terminate(self) {
+        self.ask_to_end();
+        self.ended().await;
+    }
+
+    /// SIGTERM, without waiting.
+    pub fn ask_to_end(&self) {
         signal(self.id(), "TERM");
+    }
+
+    /// Until it has ended by itself, with success.
+    ///
+    /// # Panics
+    /// Where it ends with an error.
+    pub async fn ended(mut self) {
         let what = format!("the end of {}", self.name);
         let status = within(STOP_MAX, &what, async || {
             self.child.try_wait().expect("a child can be waited for")

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 const START_MAX: Duration = Duration::from_mins(1);
 
-/// One database, in the server of `DATABASE_URL` (an administrator's) or in one that lives as long as this.
+/// One database, in a shared server (by an administrator's URL) or in one that lives as long as this.
 pub(crate) struct Database {
     pub(crate) server: Option<Process>,
     /// An administrator's URL of the server's own database.
@@ -19,8 +19,8 @@ pub(crate) struct Database {
 }
 
 impl Database {
-    pub(crate) async fn start(directory: &Path, name: &str) -> Self {
-        let (server, admin_url) = if let Ok(url) = std::env::var("DATABASE_URL") {
+    pub(crate) async fn start(directory: &Path, name: &str, shared: Option<&str>) -> Self {
+        let (server, admin_url) = if let Some(url) = shared {
             (None, url.parse().expect("DATABASE_URL is a URL"))
         } else {
             initdb(directory);
@@ -77,7 +77,10 @@ impl Database {
 
     /// Stops the server as a crash would. Only a world with a server of its own can do that.
     pub(crate) fn kill(&mut self) {
-        self.server.take().expect("this world's PostgreSQL is shared; unset DATABASE_URL").kill();
+        self.server
+            .take()
+            .expect("only a world that was started alone has a PostgreSQL of its own")
+            .kill();
     }
 
     pub(crate) async fn restart(&mut self) {

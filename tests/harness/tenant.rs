@@ -51,6 +51,23 @@ impl<'w> Tenant<'w> {
         Self { world, id: text(&data["tenant"]["id"]), email, token: text(&data["accessToken"]) }
     }
 
+    pub(crate) async fn operator(world: &'w World) -> Self {
+        let link: url::Url =
+            world.run(&["operator-link"]).parse().expect("the operator's link is a URL");
+        let (_, token) =
+            link.query_pairs().find(|(name, _)| name == "token").expect("the link has a token");
+        let email = "operator@example.com".to_owned();
+        let who = json!({ "token": token, "email": email, "password": PASSWORD });
+        let answer = world.management().post("/v1/operator/session").json(&who).await;
+        assert_eq!(answer.status() / 100, 2, "{}", answer.text());
+        Self { world, id: String::new(), email, token: text(&answer.json()["accessToken"]) }
+    }
+
+    /// The tenant's id as REST and the database know it.
+    pub async fn plain_id(&self) -> String {
+        text(&self.rest("GET", "/v1/session").await.expect(200).json()["tenant"]["id"])
+    }
+
     /// What `data` holds; a failed test where the answer has errors.
     pub async fn graphql(&self, query: &str, variables: Value) -> Value {
         data(&graphql(self.world, Some(&self.token), query, variables).await)
@@ -157,9 +174,14 @@ impl Api<'_> {
         UsagePlan { api: self, input: json!({ "name": name, "stageIds": [self.stage_id] }) }
     }
 
+    /// The API's own host name, with the port.
+    pub fn host(&self) -> String {
+        format!("{}.execute-api.localhost:{}", self.api_id, self.world.endpoint_address().port())
+    }
+
     /// The consumers' client, by host name.
     pub fn client(&self) -> Client {
-        self.world.endpoint().host(&format!("{}.execute-api.localhost", self.api_id))
+        self.world.endpoint().host(&self.host())
     }
 
     /// A call of the last stage, by host name.

@@ -47,17 +47,27 @@ impl World {
         world
     }
 
+    /// [`World::start`] with a PostgreSQL of its own, which the story may kill.
+    pub async fn start_alone() -> Self {
+        let mut world = Self::with_stores(&[], None).await;
+        world.start_control_plane().await;
+        world.start_node().await;
+        world
+    }
+
     /// The stores, and a migrated database; no plane runs yet.
-    ///
-    /// # Panics
-    /// Where a store does not start.
     pub async fn new(settings: &[(&str, &str)]) -> Self {
+        let shared = std::env::var("DATABASE_URL").ok();
+        Self::with_stores(settings, shared.as_deref()).await
+    }
+
+    async fn with_stores(settings: &[(&str, &str)], shared: Option<&str>) -> Self {
         let name = hex::encode(rand::random::<[u8; 4]>());
         // Short: paths of Unix sockets are bounded.
         let directory = std::env::temp_dir().join(format!("tollgate-{name}"));
         make_directory(&directory, None, 0o711);
         make_directory(&directory.join("log"), None, 0o700);
-        let database = Database::start(&directory, &format!("world_{name}")).await;
+        let database = Database::start(&directory, &format!("world_{name}"), shared).await;
         let redis = Some(stores::redis(&directory).await);
         let ports = Ports {
             http: Port::reserve(),
@@ -203,11 +213,6 @@ impl World {
         self.database.restart().await;
     }
 
-    /// Whether this world's PostgreSQL is its own, so that a story may kill it.
-    pub fn owns_its_database(&self) -> bool {
-        self.database.server.is_some()
-    }
-
     /// Console, GraphQL and REST.
     pub fn management(&self) -> Client {
         Client::new(self.ports.http.address())
@@ -220,6 +225,10 @@ impl World {
     /// The tenants' endpoint; choose the API by [`Client::host`].
     pub fn endpoint(&self) -> Client {
         Client::new(self.ports.node.address())
+    }
+
+    pub fn endpoint_address(&self) -> SocketAddr {
+        self.ports.node.address()
     }
 
     pub fn control_plane_admin(&self) -> Client {
@@ -239,6 +248,11 @@ impl World {
     /// A new tenant, signed up through GraphQL, and its owner.
     pub async fn tenant(&self, name: &str) -> Tenant<'_> {
         Tenant::sign_up(self, name).await
+    }
+
+    /// The operator, by the one-time link.
+    pub async fn operator(&self) -> Tenant<'_> {
+        Tenant::operator(self).await
     }
 
     pub async fn origin(&self) -> Origin {

@@ -1,1 +1,13 @@
+//! The system seen from outside: one file per story, each in a world of its own.
 
+#![expect(clippy::unwrap_used, reason = "a story fails by panicking, in its helpers too")]
+
+mod bad_input;
+mod cold_start;
+mod console;
+mod drain;
+mod keys;
+mod rest_way;
+mod row_security;
+mod tenancy;
+mod whole_way;
