@@ -25,6 +25,10 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Print a token with which nodes may join, for one hour
     JoinToken(JoinTokenArgs),
+    /// Print a link that makes its first visitor the operator, within a day
+    OperatorLink(ControlPlaneArgs),
+    /// Print the GraphQL schema
+    PrintSchema,
     /// Ask a running process whether it is ready; exits with 1 when it is not
     Healthcheck(HealthcheckArgs),
     /// Read all settings, say what is wrong with them, and print the rest without secrets
@@ -144,6 +148,11 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::CheckConfig(args) => check_config(&args, given),
         Command::ControlPlane(args) => planes::control_plane(&args),
         Command::JoinToken(args) => block_on(planes::join_token(&args)),
+        Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
+        Command::PrintSchema => {
+            print!("{}", control_plane::graphql::schema().finish().sdl());
+            Ok(ExitCode::SUCCESS)
+        }
     }
 }
 

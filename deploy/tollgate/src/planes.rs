@@ -33,6 +33,12 @@ pub(crate) async fn join_token(args: &JoinTokenArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+pub(crate) async fn operator_link(args: &ControlPlaneArgs) -> Result<ExitCode> {
+    let app = App::connect(control_plane_config(&args.common, &args.control_plane)?).await?;
+    println!("{}", domain::operator::create_operator_link(&app).await?);
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) fn control_plane_config(
     common: &Common,
     settings: &ControlPlane,
