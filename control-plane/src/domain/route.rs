@@ -99,6 +99,18 @@ impl RouteIntegration {
     }
 }
 
+impl RouteIntegration {
+    /// From the same two fields of a change.
+    pub fn change(existing: Patch<IntegrationId>, new: Option<Settings>) -> Result<Patch<Self>> {
+        match (existing, new) {
+            (Patch::Keep, None) => Ok(Patch::Keep),
+            (Patch::Clear, None) => Ok(Patch::Clear),
+            (Patch::Set(id), new) => Self::new(Some(id), new).map(Patch::Set),
+            (Patch::Keep | Patch::Clear, new) => Self::new(None, new).map(Patch::Set),
+        }
+    }
+}
+
 impl NewRoute {
     pub fn new(
         method: &str,

@@ -6,17 +6,22 @@ use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
 use crate::error::{Error, Result};
 
+pub mod api;
 pub mod api_key;
 pub mod audit;
 pub mod connection;
 pub mod consumer;
 pub mod delete;
+pub mod deployment;
 pub mod error;
 pub mod installation;
+pub mod integration;
 pub mod loader;
 pub mod member;
 pub mod node;
+pub mod route;
 pub mod session;
+pub mod stage;
 pub mod tenant;
 pub mod throttle;
 pub mod usage_plan;
@@ -32,6 +37,7 @@ pub struct Query(
     usage_plan::UsagePlanQuery,
     api_key::ApiKeyQuery,
     consumer::ConsumerQuery,
+    api::ApiQuery,
 );
 
 /// Every change. Each noun brings its own part.
@@ -41,6 +47,11 @@ pub struct Mutation(
     usage_plan::UsagePlanMutation,
     api_key::ApiKeyMutation,
     consumer::ConsumerMutation,
+    api::ApiMutation,
+    integration::IntegrationMutation,
+    route::RouteMutation,
+    deployment::DeploymentMutation,
+    stage::StageMutation,
 );
 
 pub type GatewaySchema = Schema<Query, Mutation, EmptySubscription>;

@@ -10,14 +10,22 @@ use futures_util::future;
 
 use crate::domain;
 use crate::error::{Error, Result};
+use crate::graphql::api::Api;
 use crate::graphql::api_key::ApiKey;
 use crate::graphql::audit::AuditEntry;
 use crate::graphql::consumer::Consumer;
+use crate::graphql::deployment::Deployment;
+use crate::graphql::integration::Integration;
 use crate::graphql::loader;
 use crate::graphql::member::Member;
+use crate::graphql::route::Route;
+use crate::graphql::stage::Stage;
 use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
-use crate::ids::{ApiKeyId, AuditEntryId, ConsumerId, UsagePlanId, UserId};
+use crate::ids::{
+    ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId, RouteId, StageId,
+    UsagePlanId, UserId,
+};
 
 /// How many ids `nodes` takes at once.
 pub const NODES_MAX: usize = 100;
@@ -27,9 +35,14 @@ pub const NODES_MAX: usize = 100;
 #[graphql(field(name = "id", ty = "ID"))]
 pub enum Node {
     ApiKey(ApiKey),
+    Api(Api),
     AuditEntry(AuditEntry),
     Consumer(Consumer),
+    Deployment(Deployment),
+    Integration(Integration),
     Member(Member),
+    Route(Route),
+    Stage(Stage),
     Tenant(Tenant),
     UsagePlan(UsagePlan),
     User(User),
@@ -170,6 +183,26 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
     super::caller(ctx)?;
     let (kind, _) = open(id, param)?;
     Ok(match kind {
+        Kind::Api => {
+            let id: ApiId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Api(noun.into()))
+        }
+        Kind::Deployment => {
+            let id: DeploymentId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Deployment(noun.into()))
+        }
+        Kind::Integration => {
+            let id: IntegrationId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Integration(noun.into()))
+        }
+        Kind::Route => {
+            let id: RouteId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Route(noun.into()))
+        }
+        Kind::Stage => {
+            let id: StageId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Stage(noun.into()))
+        }
         Kind::Consumer => {
             let id: ConsumerId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Consumer(noun.into()))

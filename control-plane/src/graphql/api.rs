@@ -1,0 +1,278 @@
+//! Apis.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::connection::Connection;
+use async_graphql::dataloader::Loader;
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+
+use crate::domain;
+use crate::domain::api::{NewApi, UpdateApi};
+use crate::domain::page::Key;
+use crate::error::Error;
+use crate::graphql::connection::{connection, page};
+use crate::graphql::delete::{DeleteInput, DeletePayload};
+use crate::graphql::deployment::Deployment;
+use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::integration::Integration;
+use crate::graphql::loader::Batches;
+use crate::graphql::node::Kind;
+use crate::graphql::route::Route;
+use crate::graphql::stage::Stage;
+use crate::graphql::{caller, loader};
+use crate::ids::ApiId;
+
+#[derive(Default)]
+pub struct ApiQuery;
+
+#[derive(Default)]
+pub struct ApiMutation;
+
+/// What a tenant publishes. Its routes and integrations are a draft until they are deployed.
+pub struct Api(domain::api::Api);
+
+impl From<domain::api::Api> for Api {
+    fn from(api: domain::api::Api) -> Self {
+        Self(api)
+    }
+}
+
+/// What an Api speaks with its callers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::api::Protocol")]
+pub enum Protocol {
+    Http,
+    Websocket,
+}
+
+/// Whose observable habits an Api has: our own, or those of one of AWS's two kinds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::api::Dialect")]
+pub enum Dialect {
+    Native,
+    AwsRest,
+    AwsHttp,
+}
+
+#[derive(InputObject)]
+struct CreateApiInput {
+    /// At most 128 characters.
+    name: String,
+    description: Option<String>,
+    #[graphql(default_with = "Some(Protocol::Http)")]
+    protocol: Option<Protocol>,
+    #[graphql(default_with = "Some(Dialect::Native)")]
+    dialect: Option<Dialect>,
+}
+
+#[derive(InputObject)]
+struct UpdateApiInput {
+    id: ID,
+    name: Option<String>,
+    description: Option<String>,
+}
+
+#[derive(SimpleObject)]
+struct ApiPayload {
+    api: Option<Api>,
+    user_errors: Vec<UserError>,
+}
+
+impl ApiPayload {
+    fn of(result: crate::error::Result<domain::api::Api>) -> async_graphql::Result<Self> {
+        let (api, user_errors) = user_errors(result)?;
+        Ok(Self { api: api.map(Api), user_errors })
+    }
+}
+
+#[Object]
+impl ApiQuery {
+    /// The tenant's Apis, oldest first.
+    async fn apis(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<Connection<Key, Api>> {
+        let (app, actor) = caller(ctx)?;
+        let page = page(first, after, last, before)?;
+        Ok(connection(domain::api::list(app, actor, &page).await?))
+    }
+}
+
+#[Object]
+impl ApiMutation {
+    async fn create_api(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateApiInput,
+    ) -> async_graphql::Result<ApiPayload> {
+        let (app, actor) = caller(ctx)?;
+        let create = async || {
+            let new = NewApi::new(
+                &input.name,
+                input.description.unwrap_or_default(),
+                input.protocol.unwrap_or(Protocol::Http).into(),
+                input.dialect.unwrap_or(Dialect::Native).into(),
+            )?;
+            domain::api::create(app, actor, new).await
+        };
+        ApiPayload::of(create().await)
+    }
+
+    async fn update_api(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateApiInput,
+    ) -> async_graphql::Result<ApiPayload> {
+        let (app, actor) = caller(ctx)?;
+        let update = async || {
+            let id = Kind::Api.parse(&input.id, "id")?;
+            let change = UpdateApi { name: input.name, description: input.description };
+            domain::api::update(app, actor, id, change).await
+        };
+        ApiPayload::of(update().await)
+    }
+
+    /// Deletes the Api with its draft, its deployments and its stages. Refused while a usage plan holds a stage.
+    async fn delete_api(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteInput,
+    ) -> async_graphql::Result<DeletePayload> {
+        let (app, actor) = caller(ctx)?;
+        let delete =
+            async || domain::api::delete(app, actor, Kind::Api.parse(&input.id, "id")?).await;
+        let done = delete().await;
+        DeletePayload::of(input.id, done)
+    }
+}
+
+#[Object]
+impl Api {
+    pub async fn id(&self) -> ID {
+        Kind::Api.id(self.0.id)
+    }
+
+    /// The ten characters in hostnames.
+    async fn api_id(&self) -> &str {
+        self.0.id.as_str()
+    }
+
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+
+    async fn protocol(&self) -> Protocol {
+        self.0.protocol.into()
+    }
+
+    async fn dialect(&self) -> Dialect {
+        self.0.dialect.into()
+    }
+
+    /// Whether the draft differs from what each stage serves.
+    async fn pending_changes(&self, ctx: &Context<'_>) -> async_graphql::Result<bool> {
+        Ok(loader::one(ctx, PendingChanges(self.0.id)).await?.unwrap_or(false))
+    }
+
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.0.created_at
+    }
+
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.0.updated_at
+    }
+
+    /// Oldest first.
+    async fn routes(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<Connection<Key, Route>> {
+        let (app, actor) = caller(ctx)?;
+        let page = page(first, after, last, before)?;
+        Ok(connection(domain::route::list(app, actor, self.0.id, &page).await?))
+    }
+
+    /// Oldest first.
+    async fn integrations(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<Connection<Key, Integration>> {
+        let (app, actor) = caller(ctx)?;
+        let page = page(first, after, last, before)?;
+        Ok(connection(domain::integration::list(app, actor, self.0.id, &page).await?))
+    }
+
+    /// Newest first.
+    async fn deployments(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<Connection<Key, Deployment>> {
+        let (app, actor) = caller(ctx)?;
+        let page = page(first, after, last, before)?;
+        Ok(connection(domain::deployment::list(app, actor, self.0.id, &page).await?))
+    }
+
+    /// Oldest first.
+    async fn stages(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<Connection<Key, Stage>> {
+        let (app, actor) = caller(ctx)?;
+        let page = page(first, after, last, before)?;
+        Ok(connection(domain::stage::list(app, actor, self.0.id, &page).await?))
+    }
+}
+
+impl Loader<ApiId> for Batches {
+    type Value = domain::api::Api;
+    type Error = Arc<Error>;
+
+    async fn load(&self, ids: &[ApiId]) -> Result<HashMap<ApiId, Self::Value>, Self::Error> {
+        let found = domain::api::find(&self.app, &self.actor, ids).await?;
+        Ok(found.into_iter().map(|api| (api.id, api)).collect())
+    }
+}
+
+/// Asks whether an Api's draft differs from what its stages serve.
+#[derive(Clone, Copy, PartialEq, Eq, Hash)]
+struct PendingChanges(ApiId);
+
+impl Loader<PendingChanges> for Batches {
+    type Value = bool;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        of: &[PendingChanges],
+    ) -> Result<HashMap<PendingChanges, bool>, Self::Error> {
+        let ids: Vec<ApiId> = of.iter().map(|api| api.0).collect();
+        let pending = domain::api::pending_changes(&self.app, &self.actor, &ids).await?;
+        Ok(pending.into_iter().map(|(api, pending)| (PendingChanges(api), pending)).collect())
+    }
+}

@@ -1,0 +1,293 @@
+//! Integrations.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use async_graphql::dataloader::Loader;
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+
+use crate::domain;
+use crate::domain::integration::Settings;
+use crate::error::Error;
+use crate::graphql::caller;
+use crate::graphql::delete::{DeleteInput, DeletePayload};
+use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::loader::Batches;
+use crate::graphql::node::Kind;
+use crate::ids::IntegrationId;
+
+#[derive(Default)]
+pub struct IntegrationMutation;
+
+/// What answers the calls of a route.
+pub struct Integration(domain::integration::Integration);
+
+impl From<domain::integration::Integration> for Integration {
+    fn from(integration: domain::integration::Integration) -> Self {
+        Self(integration)
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::integration::IntegrationType")]
+pub enum IntegrationType {
+    /// A backend over HTTP: method, headers, query and body pass through.
+    HttpProxy,
+    /// The gateway itself, always the same.
+    Mock,
+}
+
+/// The fixed answer of a MOCK.
+#[derive(SimpleObject)]
+struct MockResponse {
+    status: u16,
+    headers: Vec<Header>,
+    body: String,
+}
+
+#[derive(SimpleObject)]
+struct Header {
+    name: String,
+    value: String,
+}
+
+impl From<&domain::integration::MockResponse> for MockResponse {
+    fn from(mock: &domain::integration::MockResponse) -> Self {
+        let header = |header: &domain::integration::Header| Header {
+            name: header.name.clone(),
+            value: header.value.clone(),
+        };
+        Self {
+            status: mock.status,
+            headers: mock.headers.iter().map(header).collect(),
+            body: mock.body.clone(),
+        }
+    }
+}
+
+/// All settings of an integration. Timeouts are 50 to 600000 ms; 0 or left out: the default.
+#[derive(InputObject)]
+pub struct IntegrationInput {
+    #[graphql(name = "type")]
+    kind: IntegrationType,
+    /// HTTP_PROXY: where calls go. It may hold `{name}` for a path parameter of the route and
+    /// `${stageVariables.name}`.
+    uri: Option<String>,
+    /// HTTP_PROXY: the method to call with; left out: the caller's.
+    method: Option<String>,
+    /// HTTP_PROXY: the backend gets the caller's Host, not its own.
+    preserve_host: Option<bool>,
+    connect_timeout_ms: Option<i32>,
+    first_byte_timeout_ms: Option<i32>,
+    idle_timeout_ms: Option<i32>,
+    timeout_ms: Option<i32>,
+    /// MOCK: the fixed answer.
+    mock_response: Option<MockResponseInput>,
+    description: Option<String>,
+}
+
+#[derive(InputObject)]
+pub struct MockResponseInput {
+    /// 200 to 599.
+    status: i32,
+    headers: Option<Vec<HeaderInput>>,
+    /// At most 256 KiB.
+    body: Option<String>,
+}
+
+#[derive(InputObject)]
+pub struct HeaderInput {
+    name: String,
+    value: String,
+}
+
+impl TryFrom<IntegrationInput> for Settings {
+    type Error = Error;
+
+    fn try_from(input: IntegrationInput) -> Result<Self, Error> {
+        let ms = |param, timeout: Option<i32>| {
+            u32::try_from(timeout.unwrap_or(0))
+                .map_err(|_| Error::bad_request(param, "must not be below 0"))
+        };
+        Ok(Self {
+            kind: input.kind.into(),
+            uri: input.uri.unwrap_or_default(),
+            method: input.method.unwrap_or_default(),
+            preserve_host: input.preserve_host.unwrap_or(false),
+            connect_timeout_ms: ms("connectTimeoutMs", input.connect_timeout_ms)?,
+            first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
+            idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
+            timeout_ms: ms("timeoutMs", input.timeout_ms)?,
+            mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
+            description: input.description.unwrap_or_default(),
+        })
+    }
+}
+
+impl TryFrom<MockResponseInput> for domain::integration::MockResponse {
+    type Error = Error;
+
+    fn try_from(input: MockResponseInput) -> Result<Self, Error> {
+        let header = |input: HeaderInput| domain::integration::Header {
+            name: input.name,
+            value: input.value,
+        };
+        Ok(Self {
+            status: u16::try_from(input.status).map_err(|_| {
+                Error::bad_request("mockResponse.status", "must be from 200 to 599")
+            })?,
+            headers: input.headers.unwrap_or_default().into_iter().map(header).collect(),
+            body: input.body.unwrap_or_default(),
+        })
+    }
+}
+
+#[derive(InputObject)]
+struct CreateIntegrationInput {
+    api_id: ID,
+    integration: IntegrationInput,
+}
+
+/// `integration` takes the place of all the settings there were.
+#[derive(InputObject)]
+struct UpdateIntegrationInput {
+    id: ID,
+    integration: IntegrationInput,
+}
+
+#[derive(SimpleObject)]
+struct IntegrationPayload {
+    integration: Option<Integration>,
+    user_errors: Vec<UserError>,
+}
+
+impl IntegrationPayload {
+    fn of(
+        result: crate::error::Result<domain::integration::Integration>,
+    ) -> async_graphql::Result<Self> {
+        let (integration, user_errors) = user_errors(result)?;
+        Ok(Self { integration: integration.map(Integration), user_errors })
+    }
+}
+
+#[Object]
+impl IntegrationMutation {
+    async fn create_integration(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateIntegrationInput,
+    ) -> async_graphql::Result<IntegrationPayload> {
+        let (app, actor) = caller(ctx)?;
+        let create = async || {
+            let api = Kind::Api.parse(&input.api_id, "apiId")?;
+            let within = |error: Error| error.within("integration");
+            let settings = input.integration.try_into().map_err(within)?;
+            domain::integration::create(app, actor, api, settings).await.map_err(within)
+        };
+        IntegrationPayload::of(create().await)
+    }
+
+    async fn update_integration(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateIntegrationInput,
+    ) -> async_graphql::Result<IntegrationPayload> {
+        let (app, actor) = caller(ctx)?;
+        let update = async || {
+            let id = Kind::Integration.parse(&input.id, "id")?;
+            let within = |error: Error| error.within("integration");
+            let settings = input.integration.try_into().map_err(within)?;
+            domain::integration::update(app, actor, id, settings).await.map_err(within)
+        };
+        IntegrationPayload::of(update().await)
+    }
+
+    /// Refused while a route leads to it.
+    async fn delete_integration(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteInput,
+    ) -> async_graphql::Result<DeletePayload> {
+        let (app, actor) = caller(ctx)?;
+        let delete = async || {
+            let id = Kind::Integration.parse(&input.id, "id")?;
+            domain::integration::delete(app, actor, id).await
+        };
+        let done = delete().await;
+        DeletePayload::of(input.id, done)
+    }
+}
+
+#[Object]
+impl Integration {
+    pub async fn id(&self) -> ID {
+        Kind::Integration.id(self.0.id)
+    }
+
+    #[graphql(name = "type")]
+    async fn kind(&self) -> IntegrationType {
+        self.0.settings.kind.into()
+    }
+
+    /// HTTP_PROXY: where calls go. Empty for MOCK.
+    async fn uri(&self) -> &str {
+        &self.0.settings.uri
+    }
+
+    /// HTTP_PROXY: the method to call with; empty or ANY: the caller's.
+    async fn method(&self) -> &str {
+        &self.0.settings.method
+    }
+
+    async fn preserve_host(&self) -> bool {
+        self.0.settings.preserve_host
+    }
+
+    /// 0: the default, as for the other timeouts.
+    async fn connect_timeout_ms(&self) -> u32 {
+        self.0.settings.connect_timeout_ms
+    }
+
+    async fn first_byte_timeout_ms(&self) -> u32 {
+        self.0.settings.first_byte_timeout_ms
+    }
+
+    async fn idle_timeout_ms(&self) -> u32 {
+        self.0.settings.idle_timeout_ms
+    }
+
+    async fn timeout_ms(&self) -> u32 {
+        self.0.settings.timeout_ms
+    }
+
+    /// MOCK: the fixed answer.
+    async fn mock_response(&self) -> Option<MockResponse> {
+        self.0.settings.mock_response.as_ref().map(Into::into)
+    }
+
+    async fn description(&self) -> &str {
+        &self.0.settings.description
+    }
+
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.0.created_at
+    }
+
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.0.updated_at
+    }
+}
+
+impl Loader<IntegrationId> for Batches {
+    type Value = domain::integration::Integration;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        ids: &[IntegrationId],
+    ) -> Result<HashMap<IntegrationId, Self::Value>, Self::Error> {
+        let found = domain::integration::find(&self.app, &self.actor, ids).await?;
+        Ok(found.into_iter().map(|integration| (integration.id, integration)).collect())
+    }
+}

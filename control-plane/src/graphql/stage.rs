@@ -1,0 +1,256 @@
+//! Stages.
+
+use std::collections::{BTreeMap, HashMap};
+use std::sync::Arc;
+
+use async_graphql::dataloader::Loader;
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
+use chrono::{DateTime, Utc};
+
+use crate::domain;
+use crate::domain::patch::Patch;
+use crate::domain::stage::{NewStage, UpdateStage};
+use crate::error::Error;
+use crate::graphql::api::Api;
+use crate::graphql::delete::{DeleteInput, DeletePayload};
+use crate::graphql::deployment::Deployment;
+use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::loader::Batches;
+use crate::graphql::node::Kind;
+use crate::graphql::throttle::{Throttle, ThrottleInput};
+use crate::graphql::{app, caller, loader};
+use crate::ids::StageId;
+
+#[derive(Default)]
+pub struct StageMutation;
+
+/// The name under which a deployment is called, and what is live beside it.
+pub struct Stage(domain::stage::Stage);
+
+impl From<domain::stage::Stage> for Stage {
+    fn from(stage: domain::stage::Stage) -> Self {
+        Self(stage)
+    }
+}
+
+/// A value that integrations' URIs take by `${stageVariables.name}`.
+#[derive(SimpleObject)]
+struct StageVariable {
+    name: String,
+    value: String,
+}
+
+#[derive(InputObject)]
+struct StageVariableInput {
+    /// 1 to 64 letters, digits and `_`.
+    name: String,
+    /// 1 to 512 letters, digits and `-._~:/?#&=,`.
+    value: String,
+}
+
+#[derive(InputObject)]
+struct CreateStageInput {
+    api_id: ID,
+    /// `$default` or 1 to 128 letters, digits, `-` and `_`.
+    name: String,
+    deployment_id: Option<ID>,
+    description: Option<String>,
+    variables: Option<Vec<StageVariableInput>>,
+    throttle: Option<ThrottleInput>,
+}
+
+/// `throttle: null` removes it; a field left out stays.
+#[derive(InputObject)]
+struct UpdateStageInput {
+    id: ID,
+    /// An older one is a roll-back; null takes the stage off the air.
+    deployment_id: MaybeUndefined<ID>,
+    description: Option<String>,
+    /// All of them, in the place of those it had.
+    variables: Option<Vec<StageVariableInput>>,
+    throttle: MaybeUndefined<ThrottleInput>,
+    /// Null: as the Api's dialect does.
+    rate_limit_headers: MaybeUndefined<bool>,
+}
+
+#[derive(SimpleObject)]
+struct StagePayload {
+    stage: Option<Stage>,
+    user_errors: Vec<UserError>,
+}
+
+impl StagePayload {
+    fn of(result: crate::error::Result<domain::stage::Stage>) -> async_graphql::Result<Self> {
+        let (stage, user_errors) = user_errors(result)?;
+        Ok(Self { stage: stage.map(Stage), user_errors })
+    }
+}
+
+fn variables(input: Vec<StageVariableInput>) -> crate::error::Result<BTreeMap<String, String>> {
+    let mut variables = BTreeMap::new();
+    for StageVariableInput { name, value } in input {
+        if variables.contains_key(&name) {
+            return Err(Error::bad_request("variables", format!("{name:?} is given twice")));
+        }
+        variables.insert(name, value);
+    }
+    Ok(variables)
+}
+
+#[Object]
+impl StageMutation {
+    async fn create_stage(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateStageInput,
+    ) -> async_graphql::Result<StagePayload> {
+        let (app, actor) = caller(ctx)?;
+        let create = async || {
+            let api = Kind::Api.parse(&input.api_id, "apiId")?;
+            let deployment = input.deployment_id.as_ref();
+            let new = NewStage {
+                name: input.name,
+                deployment: deployment
+                    .map(|id| Kind::Deployment.parse(id, "deploymentId"))
+                    .transpose()?,
+                description: input.description.unwrap_or_default(),
+                variables: variables(input.variables.unwrap_or_default())?,
+                throttle: input.throttle.map(Into::into),
+            };
+            domain::stage::create(app, actor, api, new).await
+        };
+        StagePayload::of(create().await)
+    }
+
+    /// What is left out stays. Everything here is live within moments.
+    async fn update_stage(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateStageInput,
+    ) -> async_graphql::Result<StagePayload> {
+        let (app, actor) = caller(ctx)?;
+        let update = async || {
+            let id: StageId = Kind::Stage.parse(&input.id, "id")?;
+            let change = UpdateStage {
+                deployment: Patch::from(input.deployment_id)
+                    .try_map(|id| Kind::Deployment.parse(&id, "deploymentId"))?,
+                description: input.description,
+                variables: input.variables.map(variables).transpose()?,
+                throttle: Patch::from(input.throttle)
+                    .try_map(|throttle| Ok::<_, Error>(throttle.into()))?,
+                rate_limit_headers: input.rate_limit_headers.into(),
+            };
+            domain::stage::update(app, actor, &id, change).await
+        };
+        StagePayload::of(update().await)
+    }
+
+    /// Refused while a usage plan holds the stage.
+    async fn delete_stage(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteInput,
+    ) -> async_graphql::Result<DeletePayload> {
+        let (app, actor) = caller(ctx)?;
+        let delete = async || {
+            let id: StageId = Kind::Stage.parse(&input.id, "id")?;
+            domain::stage::delete(app, actor, &id).await
+        };
+        let done = delete().await;
+        DeletePayload::of(input.id, done)
+    }
+}
+
+#[Object]
+impl Stage {
+    pub async fn id(&self) -> ID {
+        Kind::Stage.id(self.0.id())
+    }
+
+    async fn name(&self) -> &str {
+        &self.0.name
+    }
+
+    async fn description(&self) -> &str {
+        &self.0.description
+    }
+
+    async fn api(&self, ctx: &Context<'_>) -> async_graphql::Result<Api> {
+        let api = loader::one(ctx, self.0.api).await?;
+        Ok(api.ok_or(Error::NotFound("api"))?.into())
+    }
+
+    /// Null while nothing is deployed to it.
+    async fn deployment(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Deployment>> {
+        let Some(id) = self.0.deployment else { return Ok(None) };
+        Ok(loader::one(ctx, id).await?.map(Into::into))
+    }
+
+    /// The draft differs from this stage's deployment.
+    async fn pending_changes(&self, ctx: &Context<'_>) -> async_graphql::Result<bool> {
+        Ok(loader::one(ctx, PendingChanges(self.0.id())).await?.unwrap_or(false))
+    }
+
+    async fn variables(&self) -> Vec<StageVariable> {
+        let pair = |(name, value): (&String, &String)| StageVariable {
+            name: name.clone(),
+            value: value.clone(),
+        };
+        self.0.variables.iter().map(pair).collect()
+    }
+
+    async fn throttle(&self) -> Option<Throttle> {
+        self.0.throttle.map(Into::into)
+    }
+
+    /// Whether answers carry RateLimit headers.
+    async fn rate_limit_headers(&self) -> bool {
+        self.0.sends_rate_limit_headers()
+    }
+
+    /// `http://…/prod`: what a consumer calls.
+    async fn invoke_url(&self, ctx: &Context<'_>) -> String {
+        self.0.invoke_url(app(ctx))
+    }
+
+    /// The same without *.localhost names; null where path addressing is off.
+    async fn path_invoke_url(&self, ctx: &Context<'_>) -> Option<String> {
+        self.0.path_invoke_url(app(ctx))
+    }
+
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.0.created_at
+    }
+
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.0.updated_at
+    }
+}
+
+impl Loader<StageId> for Batches {
+    type Value = domain::stage::Stage;
+    type Error = Arc<Error>;
+
+    async fn load(&self, ids: &[StageId]) -> Result<HashMap<StageId, Self::Value>, Self::Error> {
+        let found = domain::stage::find(&self.app, &self.actor, ids).await?;
+        Ok(found.into_iter().map(|stage| (stage.id(), stage)).collect())
+    }
+}
+
+/// Asks whether the draft differs from what a stage serves.
+#[derive(Clone, PartialEq, Eq, Hash)]
+struct PendingChanges(StageId);
+
+impl Loader<PendingChanges> for Batches {
+    type Value = bool;
+    type Error = Arc<Error>;
+
+    async fn load(
+        &self,
+        of: &[PendingChanges],
+    ) -> Result<HashMap<PendingChanges, bool>, Self::Error> {
+        let ids: Vec<StageId> = of.iter().map(|stage| stage.0.clone()).collect();
+        let pending = domain::stage::pending_changes(&self.app, &self.actor, &ids).await?;
+        Ok(pending.into_iter().map(|(stage, pending)| (PendingChanges(stage), pending)).collect())
+    }
+}
