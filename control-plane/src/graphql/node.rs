@@ -34,8 +34,8 @@ pub const NODES_MAX: usize = 100;
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "ID"))]
 pub enum Node {
-    ApiKey(ApiKey),
     Api(Api),
+    ApiKey(ApiKey),
     AuditEntry(AuditEntry),
     Consumer(Consumer),
     Deployment(Deployment),
@@ -231,7 +231,6 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
             let id: UsagePlanId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::UsagePlan(noun.into()))
         }
-        _ => None,
     })
 }
 
