@@ -107,21 +107,17 @@ async fn go_live(
     name: &str,
     deployment: DeploymentId,
 ) -> Result<Stage> {
-    match store::stage::get(tx, actor.tenant, api.id, name).await? {
-        Some(before) => {
-            let after = Stage { deployment: Some(deployment), ..before.clone() };
-            stage::put(app, tx, actor, before, after).await
-        }
-        None => {
-            let new = NewStage { deployment: Some(deployment), ..NewStage::named(name) };
-            stage::insert(app, tx, actor, api, new).await.map_err(|error| match error {
-                Error::BadRequest { message, param } if param == "name" => {
-                    Error::bad_request("stage", message)
-                }
-                other => other,
-            })
-        }
+    if let Some(before) = store::stage::get(tx, actor.tenant, api.id, name).await? {
+        let after = Stage { deployment: Some(deployment), ..before.clone() };
+        return stage::put(app, tx, actor, before, after).await;
     }
+    let new = NewStage { deployment: Some(deployment), ..NewStage::named(name) };
+    stage::insert(app, tx, actor, api, new).await.map_err(|error| match error {
+        Error::BadRequest { message, param } if param == "name" => {
+            Error::bad_request("stage", message)
+        }
+        other => other,
+    })
 }
 
 /// What a stage is about to be pointed at: it must be of the stage's Api, and the stage must fill it in.

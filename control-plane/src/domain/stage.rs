@@ -40,7 +40,7 @@ pub struct Stage {
     pub description: String,
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
-    /// Whether answers carry RateLimit headers; none: as the dialect does.
+    /// Whether answers carry `RateLimit` headers; none: as the dialect does.
     pub rate_limit_headers: Option<bool>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,

@@ -71,12 +71,12 @@ impl From<&domain::integration::MockResponse> for MockResponse {
 pub struct IntegrationInput {
     #[graphql(name = "type")]
     kind: IntegrationType,
-    /// HTTP_PROXY: where calls go. It may hold `{name}` for a path parameter of the route and
+    /// `HTTP_PROXY`: where calls go. It may hold `{name}` for a path parameter of the route and
     /// `${stageVariables.name}`.
     uri: Option<String>,
-    /// HTTP_PROXY: the method to call with; left out: the caller's.
+    /// `HTTP_PROXY`: the method to call with; left out: the caller's.
     method: Option<String>,
-    /// HTTP_PROXY: the backend gets the caller's Host, not its own.
+    /// `HTTP_PROXY`: the backend gets the caller's Host, not its own.
     preserve_host: Option<bool>,
     connect_timeout_ms: Option<i32>,
     first_byte_timeout_ms: Option<i32>,
@@ -230,12 +230,12 @@ impl Integration {
         self.0.settings.kind.into()
     }
 
-    /// HTTP_PROXY: where calls go. Empty for MOCK.
+    /// `HTTP_PROXY`: where calls go. Empty for MOCK.
     async fn uri(&self) -> &str {
         &self.0.settings.uri
     }
 
-    /// HTTP_PROXY: the method to call with; empty or ANY: the caller's.
+    /// `HTTP_PROXY`: the method to call with; empty or ANY: the caller's.
     async fn method(&self) -> &str {
         &self.0.settings.method
     }

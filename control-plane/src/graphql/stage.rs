@@ -203,7 +203,7 @@ impl Stage {
         self.0.throttle.map(Into::into)
     }
 
-    /// Whether answers carry RateLimit headers.
+    /// Whether answers carry `RateLimit` headers.
     async fn rate_limit_headers(&self) -> bool {
         self.0.sends_rate_limit_headers()
     }

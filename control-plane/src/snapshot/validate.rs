@@ -62,10 +62,10 @@ pub fn deployable(draft: &Draft, reach: &Reach) -> Result<()> {
             report(format!("integrations[{}].{field}", row.id), reason);
         }
     }
-    refuse(problems)
+    refuse(&problems)
 }
 
-fn refuse(problems: Vec<Problem>) -> Result<()> {
+fn refuse(problems: &[Problem]) -> Result<()> {
     let Some(first) = problems.first() else { return Ok(()) };
     let message = match problems.len() {
         1 => first.message.clone(),
@@ -193,5 +193,5 @@ pub fn fits_stage(
             problems.push(Problem { param: "variables".to_owned(), message });
         }
     }
-    refuse(problems)
+    refuse(&problems)
 }
