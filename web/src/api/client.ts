@@ -55,13 +55,23 @@ function refusal(error: unknown): RequestError {
   if (!(error instanceof ClientError)) {
     return new RequestError("The server cannot be reached. Is it running?", "unreachable", undefined);
   }
-  const { status, headers } = error.response;
+  const { status, body } = error.response;
   const first = error.response.errors?.[0];
   const extensions = first?.extensions as { code?: string; requestId?: string } | undefined;
-  const code = extensions?.code ?? (status === 401 ? "unauthenticated" : "internal");
-  const requestId =
-    extensions?.requestId ?? (headers as Headers | undefined)?.get("x-request-id") ?? undefined;
-  return new RequestError(first?.message ?? `The server answered with status ${status}.`, code, requestId);
+  // Refused before GraphQL was asked: the answer is a problem, as everywhere under /v1.
+  const problem = first ? undefined : parsedProblem(body);
+  const code = extensions?.code ?? problem?.code ?? (status === 401 ? "unauthenticated" : "internal");
+  const message =
+    first?.message ?? problem?.detail ?? problem?.title ?? `The server answered with status ${status}.`;
+  return new RequestError(message, code, extensions?.requestId ?? problem?.requestId);
+}
+
+function parsedProblem(body: string): Problem | undefined {
+  try {
+    return JSON.parse(body) as Problem;
+  } catch {
+    return undefined;
+  }
 }
 
 type Problem = { title?: string; detail?: string; code?: string; param?: string; requestId?: string };

@@ -52,15 +52,15 @@ export function Page({
   );
 }
 
-/** The pages of one thing. Links, since each has its own URL. */
-export function Tabs({ label, items }: { label: string; items: readonly Crumb[] }) {
+/** The pages of one thing. Links, since each has its own URL; `within` marks one that has pages beneath it. */
+export function Tabs({ label, items }: { label: string; items: readonly (Crumb & { within?: boolean })[] }) {
   return (
     <nav aria-label={label} className="mt-4 flex gap-5 overflow-x-auto border-b border-line">
       {items.map((item) => (
         <Link
           key={item.label}
           {...item.to}
-          activeOptions={{ exact: true, includeSearch: false }}
+          activeOptions={{ exact: !item.within, includeSearch: false }}
           activeProps={{ className: "border-accent! text-ink!" }}
           className="-mb-px border-b-2 border-transparent px-0.5 py-2 font-medium text-muted hover:text-ink"
         >

@@ -73,6 +73,9 @@ export function Shell() {
           <span className="min-w-0 truncate font-semibold tracking-tight">
             {viewer.data?.viewer.tenant?.name ?? "Tollgate"}
           </span>
+          <span className="ml-auto md:hidden">
+            <LogOutLink />
+          </span>
         </div>
         <div className="px-3 pb-2 max-md:hidden">
           <button

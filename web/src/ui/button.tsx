@@ -10,7 +10,7 @@ const BASE =
 const LOOKS: Record<Look, string> = {
   primary: "bg-accent text-on-accent shadow-low enabled:hover:bg-accent-strong [a&]:hover:bg-accent-strong",
   secondary:
-    "border border-line-strong bg-panel text-ink shadow-low enabled:hover:bg-sunken [a&]:hover:bg-sunken",
+    "border border-line-mid bg-panel text-ink shadow-low enabled:hover:bg-sunken [a&]:hover:bg-sunken",
   quiet: "text-muted enabled:hover:bg-sunken enabled:hover:text-ink [a&]:hover:bg-sunken [a&]:hover:text-ink",
   danger: "border border-bad bg-panel text-bad enabled:hover:bg-bad-soft",
 };

@@ -66,7 +66,7 @@ export function CodeBlock({ text, what }: { text: string; what: string }) {
   const { copied, copy } = useCopy(text, what);
   return (
     <div className="flex items-stretch overflow-hidden rounded-lg border border-line bg-code">
-      <pre className="min-w-0 flex-1 px-3.5 py-3 font-mono text-xs leading-5 break-all whitespace-pre-wrap">
+      <pre className="min-w-0 flex-1 px-3.5 py-3 font-mono text-xs leading-5 wrap-anywhere whitespace-pre-wrap">
         <code>{text}</code>
       </pre>
       <button

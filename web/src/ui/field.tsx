@@ -142,7 +142,7 @@ export function Choice({
   return (
     <label className="flex items-center gap-2.5 rounded-md border border-line px-3 py-2 transition-colors hover:bg-sunken has-checked:border-accent has-checked:bg-accent-soft">
       <input type="checkbox" {...rest} className="size-3.5 accent-accent" />
-      <span className="font-medium">{label}</span>
+      <span className="max-w-3/5 shrink-0 truncate font-medium">{label}</span>
       {note && <span className="ml-auto truncate text-xs text-muted">{note}</span>}
     </label>
   );

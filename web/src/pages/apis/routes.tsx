@@ -55,22 +55,15 @@ export function RoutesPage() {
   const answer = useQuery(query(RoutesDocument, { id: api, after: behind.at(-1) }));
   const [open, setOpen] = useState<{ form: Route | "new" } | { remove: Route }>();
   const close = () => setOpen(undefined);
-  const add = (
-    <Button look="primary" onClick={() => setOpen({ form: "new" })}>
-      Add route
-    </Button>
-  );
+  const hasRoutes = answer.data?.node?.__typename === "Api" && answer.data.node.routes.nodes.length > 0;
+  const add = <Button onClick={() => setOpen({ form: "new" })}>Add route</Button>;
   return (
     <>
       <Panel
         title="Routes"
         note="Which calls are answered, and by what. Changes reach callers when you deploy."
         flush
-        actions={
-          <Button onClick={() => setOpen({ form: "new" })} aria-label="Add a route">
-            Add route
-          </Button>
-        }
+        actions={hasRoutes && add}
       >
         <Loaded query={answer}>
           {({ node }) =>

@@ -1,6 +1,8 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
+import { Fragment } from "react";
 import { graphql } from "../../api/generated";
+import type { AuditQuery } from "../../api/generated/graphql";
 import { query } from "../../api/query";
 import { Loaded } from "../../components/loaded";
 import { Pager } from "../../components/pager";
@@ -65,7 +67,7 @@ export function AuditPage() {
                     header: "Id",
                     cell: (entry) => <CopyText text={entry.nounId} what={`${entry.noun} id`} />,
                   },
-                  { header: "Change", cell: (entry) => <Change before={entry.before} after={entry.after} /> },
+                  { header: "Change", cell: (entry) => <Change entry={entry} /> },
                   {
                     header: "Request",
                     cell: (entry) => <CopyText text={entry.requestId} what="request id" />,
@@ -81,24 +83,23 @@ export function AuditPage() {
   );
 }
 
+type Entry = AuditQuery["auditEntries"]["nodes"][number];
+
 /** The thing before and after, as the server wrote it down: text, never markup. */
-function Change({ before, after }: { before?: string | null; after?: string | null }) {
-  if (!before && !after) return <span className="text-muted">none</span>;
+function Change({ entry: { before, after, requestId } }: { entry: Entry }) {
+  const parts = { before, after, request: requestId };
   return (
     <details>
-      <summary className="text-accent">Show</summary>
+      <summary className="whitespace-nowrap text-accent">Show</summary>
       <dl className="mt-1 max-w-md font-mono text-2xs break-all whitespace-pre-wrap">
-        {before && (
-          <>
-            <dt className="text-muted">before</dt>
-            <dd>{before}</dd>
-          </>
-        )}
-        {after && (
-          <>
-            <dt className="text-muted">after</dt>
-            <dd>{after}</dd>
-          </>
+        {Object.entries(parts).map(
+          ([name, text]) =>
+            text && (
+              <Fragment key={name}>
+                <dt className="text-muted">{name}</dt>
+                <dd>{text}</dd>
+              </Fragment>
+            ),
         )}
       </dl>
     </details>

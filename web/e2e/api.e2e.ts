@@ -1,0 +1,89 @@
+import { expect, test, workingApi } from "./console";
+
+test("a route is added, edited and deleted, and the badge tells the draft from what is live", async ({
+  visit,
+}) => {
+  const { api } = await workingApi(visit, await visit.account());
+  await visit.go(`/apis/${encodeURIComponent(api.id)}`);
+  await visit.heading("Pet store").waitFor();
+  await visit.page.getByText("Live", { exact: true }).waitFor();
+  await visit.isAccessible();
+
+  await visit.click("Add route");
+  await visit.page.getByRole("dialog").waitFor();
+  await visit.isAccessible();
+  await visit.page.getByLabel("Method").selectOption("POST");
+  await visit.fill("Path", "/pets");
+  await visit.fill("Backend URL", "ftp://nowhere");
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Add route" }).click();
+  await visit.sees(/starting with http/);
+  await visit.fill("Backend URL", "https://backend.example.com/pets");
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Add route" }).click();
+  await visit.page.getByRole("button", { name: "Edit POST /pets" }).waitFor();
+  await visit.sees("Draft differs from live");
+
+  await visit.click("Edit POST /pets");
+  await visit.page.getByLabel("Answered by").selectOption("MOCK");
+  await visit.page.getByLabel("Status", { exact: true }).fill("201");
+  await visit.page.getByRole("switch", { name: "API key required" }).uncheck();
+  await visit.click("Save route");
+  await visit.sees("Fixed answer, status 201");
+  await visit.sees("Open");
+
+  await visit.click("Delete POST /pets");
+  await visit.fill("Type POST /pets to confirm", "POST /pets");
+  await visit.click("Delete route");
+  await visit.page.getByRole("button", { name: "Edit POST /pets" }).waitFor({ state: "detached" });
+});
+
+test("deploying makes a stage, and its deployment shows what the nodes acknowledged", async ({ visit }) => {
+  const { api } = await workingApi(visit, await visit.account());
+  await visit.go(`/apis/${encodeURIComponent(api.id)}`);
+  await visit.click("Deploy");
+  await visit.page.getByRole("dialog").waitFor();
+  await visit.isAccessible();
+  await visit.page.getByLabel("Stage").fill("beta");
+  await visit.page.getByLabel("Description").fill("Second");
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Deploy" }).click();
+  await visit.sees("Deployed to beta");
+
+  await visit.follow("Deployments");
+  const row = visit.page.getByRole("row").filter({ hasText: "Second" });
+  await row.getByText(/^Live on \d+ of \d+ node/).waitFor();
+  await visit.isAccessible();
+
+  await visit.follow("Stages");
+  await visit.page.getByRole("link", { name: "beta" }).waitFor();
+  await visit.isAccessible();
+});
+
+test("a stage's settings are kept, and it can be rolled back", async ({ visit }) => {
+  const { api, stage } = await workingApi(visit, await visit.account());
+  const path = `/apis/${encodeURIComponent(api.id)}/stages/${encodeURIComponent(stage.id)}`;
+  await visit.go(path);
+  await visit.page.getByRole("heading", { name: "Stage prod" }).waitFor();
+  await visit.isAccessible();
+  await visit.page.getByLabel("Requests a second").fill("50");
+  await visit.click("Save settings");
+  await visit.sees("Enter a whole number, at least 1.");
+  await visit.page.getByLabel("Burst").fill("100");
+  await visit.click("Add variable");
+  await visit.fill("Name of variable 1", "colour");
+  await visit.fill("Value of variable 1", "blue");
+  await visit.click("Save settings");
+  await visit.sees("Stage saved");
+  await visit.page.reload();
+  await expect.poll(() => visit.page.getByLabel("Requests a second").inputValue()).toBe("50");
+  expect(await visit.page.getByLabel("Value of variable 1").inputValue()).toBe("blue");
+  await visit.isAccessible();
+});
+
+test("an address of nothing says so", async ({ visit }) => {
+  await visit.account();
+  await visit.go("/apis/bm9uZXhpc3RlbnQ");
+  await visit.page
+    .getByRole("heading", { name: /not here|could not be loaded/ })
+    .or(visit.page.getByRole("alert"))
+    .waitFor();
+  await visit.isAccessible();
+});

@@ -1,0 +1,197 @@
+/** The words that the browser tests use: a person at the console, with everything watched that must not happen. */
+import { randomBytes } from "node:crypto";
+import { type AxeResults, source as axeSource } from "axe-core";
+import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
+import { test as base, expect } from "vitest";
+
+/** Where `tollgate up` serves the console. */
+export const url = demanded("TOLLGATE_URL").replace(/\/$/, "");
+
+function demanded(name: string): string {
+  const value = process.env[name];
+  if (!value) throw new Error(`${name} must be set to run the browser tests`);
+  return value;
+}
+
+export function operatorUrl(): string {
+  return demanded("TOLLGATE_OPERATOR_URL");
+}
+
+/** What the operator logs in with once the one-time link has been used. */
+export const operator = { email: "operator@example.com", password: "the operator of these tests" };
+
+export const password = "correct horse battery staple";
+
+/** A name that no other test has. */
+export function unique(word: string): string {
+  return `${word}-${randomBytes(4).toString("hex")}`;
+}
+
+export type Account = { email: string; password: string; tenant: string; accessToken: string };
+
+/** A tab of a person, and the tools to look over their shoulder. */
+export class Visit {
+  readonly faults: string[] = [];
+
+  constructor(
+    readonly page: Page,
+    readonly context: BrowserContext,
+  ) {
+    page.on("pageerror", (error) => this.faults.push(`page error: ${error.message}`));
+    page.on("console", (message) => {
+      if (/Content Security Policy/i.test(message.text())) this.faults.push(`CSP: ${message.text()}`);
+    });
+    page.on("request", (request) => {
+      const { origin, protocol } = new URL(request.url());
+      if (protocol.startsWith("http") && origin !== url)
+        this.faults.push(`left the origin: ${request.url()}`);
+    });
+  }
+
+  async go(path: string) {
+    await this.page.goto(url + path);
+  }
+
+  heading(name: string | RegExp) {
+    return this.page.getByRole("heading", { level: 1, name });
+  }
+
+  async click(name: string | RegExp) {
+    await this.page.getByRole("button", { name }).click();
+  }
+
+  async follow(name: string | RegExp) {
+    await this.page.getByRole("link", { name }).click();
+  }
+
+  async fill(label: string | RegExp, value: string) {
+    await this.page.getByLabel(label, { exact: typeof label === "string" }).fill(value);
+  }
+
+  async sees(text: string | RegExp) {
+    await this.page.getByText(text).first().waitFor();
+  }
+
+  /** axe finds nothing on the page as it stands, in the light theme and in the dark one. */
+  async isAccessible() {
+    await this.page.getByRole("status", { name: "Loading" }).waitFor({ state: "detached" });
+    for (const colorScheme of ["light", "dark"] as const) {
+      await this.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
+      await this.page.evaluate(axeSource);
+      const { violations } = await this.page.evaluate<AxeResults>("axe.run()");
+      const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
+      expect(found, `axe on ${this.page.url()} in the ${colorScheme} theme`).toEqual([]);
+    }
+    await this.page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+  }
+
+  /** A new tenant whose owner is logged in here, without the form. */
+  async account(): Promise<Account> {
+    const who = { email: `${unique("ada")}@example.com`, password, tenant: unique("acme") };
+    const { signUp } = await this.graphql<{ signUp: { accessToken: string; userErrors: unknown[] } }>(
+      "mutation ($input: SignUpInput!) { signUp(input: $input) { accessToken userErrors { message } } }",
+      { input: who },
+    );
+    expect(signUp.userErrors).toEqual([]);
+    return { ...who, accessToken: signUp.accessToken };
+  }
+
+  /** One GraphQL call with this tab's cookies; for what a test needs but is not about. */
+  async graphql<T>(query: string, variables: object, accessToken?: string): Promise<T> {
+    const response = await this.context.request.post(`${url}/graphql`, {
+      headers: { origin: url, ...(accessToken ? { authorization: `Bearer ${accessToken}` } : {}) },
+      data: { query, variables },
+    });
+    const answer = (await response.json()) as { data: T; errors?: unknown };
+    expect(answer.errors).toBeUndefined();
+    return answer.data;
+  }
+}
+
+let browser: Promise<Browser> | undefined;
+
+/** `visit` is a fresh profile on every test; at its end nothing forbidden may have happened. */
+export const test = base.extend<{ visit: Visit }>({
+  // biome-ignore lint/correctness/noEmptyPattern: the runner reads the pattern
+  visit: async ({}, use) => {
+    browser ??= chromium.launch({
+      executablePath: process.env.CHROMIUM ?? "/usr/bin/chromium",
+      args: [
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+      ],
+    });
+    const context = await (await browser).newContext({
+      viewport: { width: 1280, height: 800 },
+      colorScheme: "light",
+      reducedMotion: "reduce",
+    });
+    const visit = new Visit(await context.newPage(), context);
+    await use(visit);
+    await context.close();
+    expect(visit.faults).toEqual([]);
+  },
+});
+
+test.afterAll(async () => {
+  await (await browser)?.close();
+  browser = undefined;
+});
+
+export { expect };
+
+type Made = { id: string };
+
+/** An API with `GET /hello` (a fixed answer, key required), on `prod`, with a plan and a key. */
+export async function workingApi(visit: Visit, { accessToken }: Account, name = "Pet store") {
+  const run = async <T extends object>(field: string, type: string, selection: string, input: object) => {
+    const query = `mutation ($input: ${type}!) { ${field}(input: $input) { ${selection} userErrors { message param } } }`;
+    const data = await visit.graphql<Record<string, T & { userErrors: unknown[] }>>(
+      query,
+      { input },
+      accessToken,
+    );
+    const payload = data[field];
+    expect(payload?.userErrors).toEqual([]);
+    return payload as T;
+  };
+  const { api } = await run<{ api: Made }>("createApi", "CreateApiInput", "api { id }", { name });
+  await run("createRoute", "CreateRouteInput", "route { id }", {
+    apiId: api.id,
+    method: "GET",
+    path: "/hello",
+    apiKeyRequired: true,
+    integration: { type: "MOCK", mockResponse: { status: 200, body: "hello" } },
+  });
+  const { stage } = await run<{ stage: Made }>("createDeployment", "CreateDeploymentInput", "stage { id }", {
+    apiId: api.id,
+    stage: "prod",
+    description: "First",
+  });
+  const { usagePlan } = await run<{ usagePlan: Made }>(
+    "createUsagePlan",
+    "CreateUsagePlanInput",
+    "usagePlan { id }",
+    {
+      name: `${name} plan`,
+      throttle: { rateLimit: 10, burstLimit: 20 },
+      quota: { limit: 1000, period: "MONTH" },
+      stageIds: [stage.id],
+    },
+  );
+  const { apiKey } = await run<{ apiKey: Made; value: string }>(
+    "createApiKey",
+    "CreateApiKeyInput",
+    "apiKey { id } value",
+    {
+      name: `${name} key`,
+      usagePlanIds: [usagePlan.id],
+    },
+  );
+  return { api, stage, usagePlan, apiKey };
+}

@@ -1,0 +1,44 @@
+import { test, workingApi } from "./console";
+
+test("a usage plan is created with its limits, changed and deleted", async ({ visit }) => {
+  await workingApi(visit, await visit.account());
+  await visit.go("/usage-plans");
+  await visit.page.getByRole("link", { name: "Pet store plan" }).waitFor();
+  await visit.isAccessible();
+  await visit.page.getByRole("link", { name: "Create usage plan" }).click();
+  await visit.heading("Create a usage plan").waitFor();
+  await visit.page.getByLabel("Pet store / prod").check();
+  await visit.isAccessible();
+  await visit.fill("Name", "Gold");
+  await visit.page.getByLabel("Requests a second").fill("100");
+  await visit.page.getByLabel("Burst").fill("200");
+  await visit.page.getByLabel("Quota", { exact: false }).first().fill("100000");
+  await visit.page.getByLabel("Quota period").selectOption("DAY");
+  await visit.click("Create usage plan");
+  await visit.heading("Gold").waitFor();
+  await visit.sees("No keys on this plan");
+  await visit.isAccessible();
+
+  await visit.page.getByLabel("Quota period").selectOption("WEEK");
+  await visit.click("Save plan");
+  await visit.sees("Usage plan saved");
+  await visit.page
+    .getByRole("navigation", { name: "Main" })
+    .getByRole("link", { name: "Usage plans" })
+    .click();
+  await visit.sees("100,000 per week");
+
+  await visit.follow("Gold");
+  await visit.click("Delete");
+  await visit.fill("Type Gold to confirm", "Gold");
+  await visit.click("Delete usage plan");
+  await visit.heading("Usage plans").waitFor();
+  await visit.page.getByRole("link", { name: "Gold" }).waitFor({ state: "detached" });
+});
+
+test("without plans, the page says what one is for", async ({ visit }) => {
+  await visit.account();
+  await visit.go("/usage-plans");
+  await visit.sees("No usage plans yet");
+  await visit.isAccessible();
+});
