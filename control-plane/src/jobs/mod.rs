@@ -1,28 +1,52 @@
-//! What time starts. Every replica runs every job; the database sees to it that they do not do the same work.
+//! What time starts. Every replica runs every job; the database sees to it that none does harm twice.
+
+mod sessions;
 
 use std::time::Duration;
 
-use tokio::time::MissedTickBehavior;
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::error::Result;
 use crate::ledger;
 
+const SECOND: Duration = Duration::from_secs(1);
 /// Usage is seen by hour, and in the bill, so long after it was seen by minute.
 const ROLL_UP_EVERY: Duration = Duration::from_secs(2);
+const HOUR: Duration = Duration::from_hours(1);
 
-/// Runs the jobs until `shutdown`.
+/// Runs the jobs until `shutdown`. One in progress is given up: what it did not commit, it did not do.
 pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
-    let mut roll_up = tokio::time::interval(ROLL_UP_EVERY);
-    roll_up.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let all = async {
+        tokio::join!(
+            every(SECOND, "learn which sessions were ended", || sessions::learn_revoked(&app)),
+            every(ROLL_UP_EVERY, "roll up usage", async || ledger::rollup::run(&app)
+                .await
+                .map(drop)),
+            every(HOUR, "forget old sessions", || sessions::forget_old(&app)),
+        )
+    };
+    shutdown.run_until_cancelled(Box::pin(all)).await;
+    Ok(())
+}
+
+/// Does the job at once and then in each period; one that takes longer delays the next. A failure is logged when
+/// it begins and when it is over, not each time between.
+async fn every(period: Duration, what: &'static str, job: impl AsyncFn() -> Result<()>) {
+    let mut ticks = interval(period);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    let mut failing = false;
     loop {
-        tokio::select! {
-            () = shutdown.cancelled() => return Ok(()),
-            _ = roll_up.tick() => {}
+        ticks.tick().await;
+        let failed = job().await.err();
+        match &failed {
+            Some(error) if !failing => {
+                tracing::error!(job = what, ?error, "a job failed; it will be tried again");
+            }
+            None if failing => tracing::info!(job = what, "a job works again"),
+            _ => {}
         }
-        if let Err(error) = ledger::rollup::run(&app).await {
-            tracing::error!(?error, "usage was not rolled up; it will be tried again");
-        }
+        failing = failed.is_some();
     }
 }
