@@ -67,6 +67,7 @@ pub enum IntegrationType {
 /// An integration as people write it. [`Settings::checked`] says whether it can be one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[schema(as = IntegrationSettings)]
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,

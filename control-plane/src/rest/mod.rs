@@ -13,16 +13,21 @@ use crate::app::App;
 use crate::error::Error;
 use crate::graphql::{self, GatewaySchema, Identity};
 
+pub mod api;
 pub mod api_key;
 pub mod audit;
 pub mod consumer;
+pub mod deployment;
 pub mod extract;
+pub mod integration;
 pub mod member;
 pub mod operator;
 pub mod page;
 pub mod problem;
 pub mod request_id;
+pub mod route;
 pub mod session;
+pub mod stage;
 pub mod tenant;
 pub mod usage_plan;
 
@@ -36,6 +41,11 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(session::routes())
         .merge(operator::routes())
         .merge(member::routes())
+        .merge(api::routes())
+        .merge(deployment::routes())
+        .merge(integration::routes())
+        .merge(route::routes())
+        .merge(stage::routes())
         .merge(audit::routes())
         .merge(usage_plan::routes())
         .merge(api_key::routes())

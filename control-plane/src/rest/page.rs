@@ -40,7 +40,12 @@ pub struct List<T> {
 impl<T> List<T> {
     /// The page in REST's form of its items.
     pub fn of<D: Keyed + Into<T>>(paged: Paged<D>) -> Self {
+        Self::map(paged, Into::into)
+    }
+
+    /// The same where the form needs more than the item.
+    pub fn map<D: Keyed>(paged: Paged<D>, form: impl FnMut(D) -> T) -> Self {
         let next_cursor = paged.next_cursor();
-        Self { items: paged.items.into_iter().map(Into::into).collect(), next_cursor }
+        Self { items: paged.items.into_iter().map(form).collect(), next_cursor }
     }
 }

@@ -1,0 +1,165 @@
+//! Apis.
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::actor::Actor;
+use crate::app::App;
+use crate::domain;
+use crate::domain::api::{Dialect, NewApi, Protocol, UpdateApi};
+use crate::error::Result;
+use crate::ids::ApiId;
+use crate::rest::extract::{self, Path, Query};
+use crate::rest::page::{List, PageQuery};
+use crate::rest::problem::Problem;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
+}
+
+/// What a tenant publishes. Its routes and integrations are a draft until they are deployed.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct Api {
+    #[schema(value_type = String)]
+    id: ApiId,
+    name: String,
+    description: String,
+    protocol: Protocol,
+    dialect: Dialect,
+    /// Whether the draft differs from what each stage serves.
+    pending_changes: bool,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Api {
+    fn of(api: domain::api::Api, pending_changes: bool) -> Self {
+        Self {
+            id: api.id,
+            name: api.name,
+            description: api.description,
+            protocol: api.protocol,
+            dialect: api.dialect,
+            pending_changes,
+            created_at: api.created_at,
+            updated_at: api.updated_at,
+        }
+    }
+
+    async fn load(app: &App, actor: &Actor, api: domain::api::Api) -> Result<Self> {
+        let pending = domain::api::pending_changes(app, actor, &[api.id]).await?;
+        let pending = pending.get(&api.id).copied().unwrap_or(false);
+        Ok(Self::of(api, pending))
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreateApi {
+    #[schema(min_length = 1, max_length = 128)]
+    name: String,
+    #[serde(default)]
+    #[schema(max_length = 1024)]
+    description: String,
+    /// `HTTP` when left out.
+    protocol: Option<Protocol>,
+    /// `native` when left out.
+    dialect: Option<Dialect>,
+}
+
+/// A field left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PatchApi {
+    #[schema(min_length = 1, max_length = 128)]
+    name: Option<String>,
+    #[schema(max_length = 1024)]
+    description: Option<String>,
+}
+
+/// The tenant's Apis, oldest first.
+#[utoipa::path(get, path = "/apis", tag = "apis", operation_id = "listApis",
+    params(PageQuery), responses(
+        (status = 200, body = List<Api>),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn list(
+    State(app): State<App>,
+    actor: Actor,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<List<Api>>> {
+    let apis = domain::api::list(&app, &actor, &page.try_into()?).await?;
+    let ids: Vec<ApiId> = apis.items.iter().map(|api| api.id).collect();
+    let pending = domain::api::pending_changes(&app, &actor, &ids).await?;
+    Ok(Json(List::map(apis, |api| {
+        let pending = pending.get(&api.id).copied().unwrap_or(false);
+        Api::of(api, pending)
+    })))
+}
+
+/// Makes an Api.
+#[utoipa::path(post, path = "/apis", tag = "apis", operation_id = "createApi",
+    request_body = CreateApi, responses(
+        (status = 201, body = Api),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn create(
+    State(app): State<App>,
+    actor: Actor,
+    extract::Json(body): extract::Json<CreateApi>,
+) -> Result<(StatusCode, Json<Api>)> {
+    let new = NewApi::new(
+        &body.name,
+        body.description,
+        body.protocol.unwrap_or(Protocol::Http),
+        body.dialect.unwrap_or(Dialect::Native),
+    )?;
+    let api = domain::api::create(&app, &actor, new).await?;
+    Ok((StatusCode::CREATED, Json(Api::of(api, false))))
+}
+
+/// One Api.
+#[utoipa::path(get, path = "/apis/{apiId}", tag = "apis", operation_id = "getApi",
+    params(("apiId" = String, Path)), responses(
+        (status = 200, body = Api),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn get(State(app): State<App>, actor: Actor, Path(id): Path<ApiId>) -> Result<Json<Api>> {
+    let api = domain::api::get(&app, &actor, id).await?;
+    Ok(Json(Api::load(&app, &actor, api).await?))
+}
+
+/// Renames or describes an Api.
+#[utoipa::path(patch, path = "/apis/{apiId}", tag = "apis", operation_id = "updateApi",
+    params(("apiId" = String, Path)), request_body = PatchApi, responses(
+        (status = 200, body = Api),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn update(
+    State(app): State<App>,
+    actor: Actor,
+    Path(id): Path<ApiId>,
+    extract::Json(body): extract::Json<PatchApi>,
+) -> Result<Json<Api>> {
+    let change = UpdateApi { name: body.name, description: body.description };
+    let api = domain::api::update(&app, &actor, id, change).await?;
+    Ok(Json(Api::load(&app, &actor, api).await?))
+}
+
+/// Deletes an Api with its draft, its deployments and its stages; refused while a usage plan holds a stage.
+#[utoipa::path(delete, path = "/apis/{apiId}", tag = "apis", operation_id = "deleteApi",
+    params(("apiId" = String, Path)), responses(
+        (status = 204),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn delete(State(app): State<App>, actor: Actor, Path(id): Path<ApiId>) -> Result<StatusCode> {
+    domain::api::delete(&app, &actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}

@@ -1,0 +1,221 @@
+//! Stages.
+
+use std::collections::BTreeMap;
+
+use axum::Json;
+use axum::extract::State;
+use axum::http::StatusCode;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::actor::Actor;
+use crate::app::App;
+use crate::domain;
+use crate::domain::patch::Patch;
+use crate::domain::stage::{NewStage, UpdateStage};
+use crate::domain::throttle::Throttle;
+use crate::error::{Error, Result};
+use crate::ids::{ApiId, DeploymentId, StageId};
+use crate::rest::extract::{self, Path, Query};
+use crate::rest::page::{List, PageQuery};
+use crate::rest::problem::Problem;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
+}
+
+/// The name under which a deployment is called, and what is live beside it.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Stage {
+    #[schema(value_type = String)]
+    api_id: ApiId,
+    name: String,
+    description: String,
+    /// Null while nothing is deployed to it.
+    #[schema(value_type = Option<String>)]
+    deployment_id: Option<DeploymentId>,
+    /// The draft differs from this stage's deployment.
+    pending_changes: bool,
+    /// What integrations' URIs take by `${stageVariables.name}`.
+    variables: BTreeMap<String, String>,
+    throttle: Option<Throttle>,
+    /// Whether answers carry `RateLimit` headers.
+    rate_limit_headers: bool,
+    /// `http://…/prod`: what a consumer calls.
+    invoke_url: String,
+    /// The same without `*.localhost` names; null where path addressing is off.
+    path_invoke_url: Option<String>,
+    created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+}
+
+impl Stage {
+    pub(crate) fn of(app: &App, stage: domain::stage::Stage, pending_changes: bool) -> Self {
+        Self {
+            invoke_url: stage.invoke_url(app),
+            path_invoke_url: stage.path_invoke_url(app),
+            rate_limit_headers: stage.sends_rate_limit_headers(),
+            api_id: stage.api,
+            name: stage.name,
+            description: stage.description,
+            deployment_id: stage.deployment,
+            pending_changes,
+            variables: stage.variables,
+            throttle: stage.throttle,
+            created_at: stage.created_at,
+            updated_at: stage.updated_at,
+        }
+    }
+
+    async fn load(app: &App, actor: &Actor, stage: domain::stage::Stage) -> Result<Self> {
+        let id = stage.id();
+        let pending = domain::stage::pending_changes(app, actor, std::slice::from_ref(&id)).await?;
+        Ok(Self::of(app, stage, pending.get(&id).copied().unwrap_or(false)))
+    }
+}
+
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct CreateStage {
+    /// `$default` or 1 to 128 letters, digits, `-` and `_`.
+    name: String,
+    #[schema(value_type = Option<String>)]
+    deployment_id: Option<DeploymentId>,
+    #[serde(default)]
+    #[schema(max_length = 1024)]
+    description: String,
+    /// At most 100; names of 1 to 64, values of 1 to 512 characters.
+    #[serde(default)]
+    variables: BTreeMap<String, String>,
+    throttle: Option<Throttle>,
+}
+
+/// A field left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PatchStage {
+    /// An older one is a roll-back; null takes the stage off the air.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    deployment_id: Patch<DeploymentId>,
+    #[schema(max_length = 1024)]
+    description: Option<String>,
+    /// All of them, in the place of those it had.
+    variables: Option<BTreeMap<String, String>>,
+    /// Null removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<Throttle>)]
+    throttle: Patch<Throttle>,
+    /// Null: as the Api's dialect does.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    rate_limit_headers: Patch<bool>,
+}
+
+/// What can be no stage's name is the name of none.
+fn named(api: ApiId, name: &str) -> Result<StageId> {
+    format!("{api}/{name}").parse().map_err(|_| Error::NotFound("stage"))
+}
+
+/// An Api's stages, oldest first.
+#[utoipa::path(get, path = "/apis/{apiId}/stages", tag = "stages", operation_id = "listStages",
+    params(("apiId" = String, Path), PageQuery), responses(
+        (status = 200, body = List<Stage>),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn list(
+    State(app): State<App>,
+    actor: Actor,
+    Path(api): Path<ApiId>,
+    Query(page): Query<PageQuery>,
+) -> Result<Json<List<Stage>>> {
+    let stages = domain::stage::list(&app, &actor, api, &page.try_into()?).await?;
+    let ids: Vec<StageId> = stages.items.iter().map(domain::stage::Stage::id).collect();
+    let pending = domain::stage::pending_changes(&app, &actor, &ids).await?;
+    Ok(Json(List::map(stages, |stage| {
+        let pending = pending.get(&stage.id()).copied().unwrap_or(false);
+        Stage::of(&app, stage, pending)
+    })))
+}
+
+/// Makes a stage.
+#[utoipa::path(post, path = "/apis/{apiId}/stages", tag = "stages", operation_id = "createStage",
+    params(("apiId" = String, Path)), request_body = CreateStage, responses(
+        (status = 201, body = Stage),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn create(
+    State(app): State<App>,
+    actor: Actor,
+    Path(api): Path<ApiId>,
+    extract::Json(body): extract::Json<CreateStage>,
+) -> Result<(StatusCode, Json<Stage>)> {
+    let new = NewStage {
+        name: body.name,
+        deployment: body.deployment_id,
+        description: body.description,
+        variables: body.variables,
+        throttle: body.throttle,
+    };
+    let stage = domain::stage::create(&app, &actor, api, new).await?;
+    Ok((StatusCode::CREATED, Json(Stage::load(&app, &actor, stage).await?)))
+}
+
+/// One stage.
+#[utoipa::path(get, path = "/apis/{apiId}/stages/{stage}", tag = "stages", operation_id = "getStage",
+    params(("apiId" = String, Path), ("stage" = String, Path)), responses(
+        (status = 200, body = Stage),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn get(
+    State(app): State<App>,
+    actor: Actor,
+    Path((api, name)): Path<(ApiId, String)>,
+) -> Result<Json<Stage>> {
+    let stage = domain::stage::get(&app, &actor, &named(api, &name)?).await?;
+    Ok(Json(Stage::load(&app, &actor, stage).await?))
+}
+
+/// Changes a stage. Everything here is live within moments.
+#[utoipa::path(patch, path = "/apis/{apiId}/stages/{stage}", tag = "stages",
+    operation_id = "updateStage", params(("apiId" = String, Path), ("stage" = String, Path)),
+    request_body = PatchStage, responses(
+        (status = 200, body = Stage),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn update(
+    State(app): State<App>,
+    actor: Actor,
+    Path((api, name)): Path<(ApiId, String)>,
+    extract::Json(body): extract::Json<PatchStage>,
+) -> Result<Json<Stage>> {
+    let change = UpdateStage {
+        deployment: body.deployment_id,
+        description: body.description,
+        variables: body.variables,
+        throttle: body.throttle,
+        rate_limit_headers: body.rate_limit_headers,
+    };
+    let stage = domain::stage::update(&app, &actor, &named(api, &name)?, change).await?;
+    Ok(Json(Stage::load(&app, &actor, stage).await?))
+}
+
+/// Deletes a stage; refused while a usage plan holds it.
+#[utoipa::path(delete, path = "/apis/{apiId}/stages/{stage}", tag = "stages",
+    operation_id = "deleteStage", params(("apiId" = String, Path), ("stage" = String, Path)),
+    responses(
+        (status = 204),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn delete(
+    State(app): State<App>,
+    actor: Actor,
+    Path((api, name)): Path<(ApiId, String)>,
+) -> Result<StatusCode> {
+    domain::stage::delete(&app, &actor, &named(api, &name)?).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
