@@ -8,29 +8,29 @@ use crate::gateway_response::Kind;
 
 /// The choices of one dialect.
 #[derive(Debug)]
-pub struct Dialect {
-    pub name: &'static str,
-    pub precedence: Precedence,
-    pub trailing_slash: TrailingSlash,
+pub(crate) struct Dialect {
+    pub(crate) name: &'static str,
+    pub(crate) precedence: Precedence,
+    pub(crate) trailing_slash: TrailingSlash,
     /// Whether `$default` may be the name of a stage that takes paths without one.
-    pub default_stage: bool,
+    pub(crate) default_stage: bool,
     /// Whether `RateLimit` fields are sent without being switched on.
-    pub rate_limit_headers: bool,
+    pub(crate) rate_limit_headers: bool,
     /// A smaller bound on request bodies than the node's.
-    pub body_bytes_max: Option<u64>,
+    pub(crate) body_bytes_max: Option<u64>,
     /// How a refusal looks.
-    pub refusal: fn(Kind) -> Refusal,
+    pub(crate) refusal: fn(Kind) -> Refusal,
 }
 
 /// A refusal's looks: its status, and the body `{"message": …}`.
-pub struct Refusal {
-    pub status: u16,
-    pub message: Message,
+pub(crate) struct Refusal {
+    pub(crate) status: u16,
+    pub(crate) message: Message,
     /// The value of `x-amzn-ErrorType`.
-    pub error_type: Option<&'static str>,
+    pub(crate) error_type: Option<&'static str>,
 }
 
-pub enum Message {
+pub(crate) enum Message {
     /// Ours: what went wrong in words, with `code` and `requestId` beside it.
     Explained,
     Fixed(&'static str),
@@ -38,7 +38,7 @@ pub enum Message {
     Null,
 }
 
-pub static NATIVE: Dialect = Dialect {
+pub(crate) static NATIVE: Dialect = Dialect {
     name: "native",
     precedence: Precedence::Http,
     trailing_slash: TrailingSlash::Strict,
@@ -74,7 +74,7 @@ static AWS_HTTP: Dialect = Dialect {
 
 impl Dialect {
     /// The dialect of that name; `None` for one that this node does not know.
-    pub fn of(name: i32) -> Option<&'static Self> {
+    pub(crate) fn of(name: i32) -> Option<&'static Self> {
         match Name::try_from(name).ok()? {
             Name::Unspecified => None,
             Name::Native => Some(&NATIVE),

@@ -6,17 +6,17 @@ use http::{HeaderName, HeaderValue};
 
 /// A refusal on its way out. `response::render` gives it the looks of its Api's dialect.
 #[derive(Clone, Debug)]
-pub struct GatewayResponse {
-    pub kind: Kind,
+pub(crate) struct GatewayResponse {
+    pub(crate) kind: Kind,
     /// For the caller, in words; it names nothing that is not the caller's own.
-    pub message: Cow<'static, str>,
+    pub(crate) message: Cow<'static, str>,
     /// Fields that belong to the reason, such as `Allow` and `Retry-After`.
-    pub headers: Vec<(HeaderName, HeaderValue)>,
+    pub(crate) headers: Vec<(HeaderName, HeaderValue)>,
 }
 
 /// AWS's gateway response types, and beside them what HTTP calls for and AWS has no name for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
-pub enum Kind {
+pub(crate) enum Kind {
     ResourceNotFound,
     MethodNotAllowed,
     MissingAuthenticationToken,
@@ -47,17 +47,17 @@ pub enum Kind {
 
 impl Kind {
     /// The stable name that callers can act on.
-    pub fn code(self) -> &'static str {
+    pub(crate) fn code(self) -> &'static str {
         self.row().0
     }
 
     /// The status where a dialect does not choose another.
-    pub fn status(self) -> u16 {
+    pub(crate) fn status(self) -> u16 {
         self.row().1
     }
 
     /// The status in words.
-    pub fn reason(self) -> &'static str {
+    pub(crate) fn reason(self) -> &'static str {
         self.row().2
     }
 
@@ -93,7 +93,7 @@ impl Kind {
     }
 
     /// Whether a call that was admitted is billed although it ended so: backend's faults are, ours are not.
-    pub fn billable(self) -> bool {
+    pub(crate) fn billable(self) -> bool {
         !matches!(
             self,
             Self::AuthorizerConfigurationError
@@ -104,14 +104,14 @@ impl Kind {
         )
     }
 
-    pub fn because(self, message: impl Into<Cow<'static, str>>) -> GatewayResponse {
+    pub(crate) fn because(self, message: impl Into<Cow<'static, str>>) -> GatewayResponse {
         GatewayResponse { kind: self, message: message.into(), headers: Vec::new() }
     }
 }
 
 impl GatewayResponse {
     #[must_use]
-    pub fn with(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
+    pub(crate) fn with(mut self, name: HeaderName, value: impl TryInto<HeaderValue>) -> Self {
         if let Ok(value) = value.try_into() {
             self.headers.push((name, value));
         }

@@ -1,21 +1,108 @@
-//! A running data plane: what all its threads share.
+//! A running data plane: what all its threads share, and what each of them has for itself.
 
-use std::sync::Arc;
+use std::{
+    cell::{Cell, RefCell},
+    rc::Rc,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{SystemTime, UNIX_EPOCH},
+};
 
-use arc_swap::ArcSwap;
+use arc_swap::{ArcSwap, Cache};
+use egress::Connector;
 
-use crate::{Config, snapshot::Snapshot};
+use crate::{
+    Config, counter::Counter, integration::pool::Pools, policies::limiter::Limiter, snapshot::Snapshot,
+    telemetry::{Metrics, ThreadMetrics},
+};
 
 /// What every thread of a node sees. Nothing in it is locked on the request path.
 pub struct Shared {
     pub config: Config,
     /// What is served. The config stream stores a new pointer; data threads read it once per request.
-    pub snapshot: ArcSwap<Snapshot>,
+    pub snapshot: Arc<ArcSwap<Snapshot>>,
+    pub metrics: Metrics,
+    draining: AtomicBool,
+}
+
+/// One data thread's node. What accumulates (pools, counters, the connection to Redis) lives here and
+/// survives every change of configuration; nothing here is touched by another thread.
+pub(crate) struct Node {
+    pub(crate) shared: Arc<Shared>,
+    snapshot: RefCell<(Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>, Rc<Arc<Snapshot>>)>,
+    pub(crate) connector: Connector,
+    pub(crate) pools: Pools,
+    pub(crate) limiter: Limiter,
+    pub(crate) counter: RefCell<Counter>,
+    pub(crate) metrics: ThreadMetrics,
+    pub(crate) in_flight: Cell<usize>,
 }
 
 impl Shared {
-    pub fn new(config: Config) -> Arc<Self> {
+    pub fn new(config: Config) -> prometheus::Result<Arc<Self>> {
         let empty = Snapshot::empty(&config.egress_allow);
-        Arc::new(Self { config, snapshot: ArcSwap::from_pointee(empty) })
+        Ok(Arc::new(Self {
+            config,
+            snapshot: Arc::new(ArcSwap::from_pointee(empty)),
+            metrics: Metrics::new()?,
+            draining: AtomicBool::new(false),
+        }))
     }
+
+    /// Whether a load balancer should send requests here.
+    pub fn is_ready(&self) -> bool {
+        !self.is_draining() && self.snapshot.load().loaded
+    }
+
+    pub fn is_draining(&self) -> bool {
+        self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn start_draining(&self) {
+        self.draining.store(true, Ordering::Relaxed);
+    }
+}
+
+impl Node {
+    /// Made on its own thread, inside its runtime: its resolver and Redis connection belong there.
+    pub(crate) fn new(shared: Arc<Shared>, connector: Connector, limiter: Limiter, counter: Counter) -> Rc<Self> {
+        let mut cache = Cache::new(shared.snapshot.clone());
+        let first = Rc::new(cache.load().clone());
+        Rc::new(Self {
+            metrics: shared.metrics.thread(),
+            snapshot: RefCell::new((cache, first)),
+            connector,
+            pools: Pools::default(),
+            limiter,
+            counter: RefCell::new(counter),
+            in_flight: Cell::new(0),
+            shared,
+        })
+    }
+
+    /// What is served at this moment. The pointer is this thread's own, so no other core's cache line is
+    /// written for a request.
+    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
+        let (cache, mine) = &mut *self.snapshot.borrow_mut();
+        let fresh = cache.load();
+        if !Arc::ptr_eq(fresh, mine) {
+            *mine = Rc::new(fresh.clone());
+        }
+        mine.clone()
+    }
+
+    /// Each second.
+    pub(crate) fn tick(&self) {
+        self.counter.borrow_mut().tick(now_ms());
+        self.pools.sweep();
+        self.metrics.flush();
+    }
+}
+
+/// Unix time in milliseconds.
+pub(crate) fn now_ms() -> u64 {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

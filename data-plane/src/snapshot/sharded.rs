@@ -15,7 +15,7 @@ type Shard<K, V> = HashMap<K, V, FixedState>;
 
 /// A hash map in 256 parts. A copy costs 256 counts; a change to a copy copies one part, so that one key
 /// among a million is replaced in well under a millisecond, off the request threads.
-pub struct Sharded<K, V> {
+pub(crate) struct Sharded<K, V> {
     shards: Vec<Arc<Shard<K, V>>>,
 }
 
@@ -33,18 +33,18 @@ impl<K, V> Default for Sharded<K, V> {
 }
 
 impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
-    pub fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
+    pub(crate) fn get<Q: Hash + Eq + ?Sized>(&self, key: &Q) -> Option<&V>
     where
         K: Borrow<Q>,
     {
         self.shards[shard(key)].get(key)
     }
 
-    pub fn insert(&mut self, key: K, value: V) -> Option<V> {
+    pub(crate) fn insert(&mut self, key: K, value: V) -> Option<V> {
         Arc::make_mut(&mut self.shards[shard(&key)]).insert(key, value)
     }
 
-    pub fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
+    pub(crate) fn remove<Q: Hash + Eq + ?Sized>(&mut self, key: &Q) -> Option<V>
     where
         K: Borrow<Q>,
     {
@@ -53,7 +53,8 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         if shard.contains_key(key) { Arc::make_mut(shard).remove(key) } else { None }
     }
 
-    pub fn len(&self) -> usize {
+    #[cfg(test)]
+    pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()
     }
 }

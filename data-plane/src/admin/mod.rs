@@ -1,0 +1,87 @@
+//! What operators and orchestrators ask a node, on a listener of its own: `/livez`, `/readyz`, `/metrics`.
+
+use std::{convert::Infallible, io, sync::Arc, time::Duration};
+
+use bytes::Bytes;
+use http::{HeaderValue, Method, Request, Response, StatusCode, header::CONTENT_TYPE};
+use http_body_util::Full;
+use hyper::{server::conn::http1, service::service_fn};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use prometheus::TextEncoder;
+use tokio::{net::TcpListener, sync::Semaphore};
+
+use crate::node::Shared;
+
+const CONNECTIONS_MAX: usize = 64;
+const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until it is dropped.
+pub(crate) async fn serve(listener: TcpListener, shared: Arc<Shared>) -> io::Result<()> {
+    let room = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let mut connections = tokio::task::JoinSet::new();
+    loop {
+        while connections.try_join_next().is_some() {}
+        let permit = room.clone().acquire_owned().await.map_err(io::Error::other)?;
+        let (stream, _) = match listener.accept().await {
+            Ok(accepted) => accepted,
+            Err(error) => {
+                tracing::warn!(%error, "cannot accept a connection for the admin port");
+                tokio::time::sleep(Duration::from_millis(50)).await;
+                continue;
+            }
+        };
+        let shared = shared.clone();
+        connections.spawn(async move {
+            let service = service_fn(move |request| {
+                let response = answer(&shared, &request);
+                async { Ok::<_, Infallible>(response) }
+            });
+            let mut builder = http1::Builder::new();
+            builder.timer(TokioTimer::new()).header_read_timeout(HEADER_TIMEOUT);
+            if let Err(error) = builder.serve_connection(TokioIo::new(stream), service).await {
+                tracing::debug!(%error, "a connection to the admin port ended badly");
+            }
+            drop(permit);
+        });
+    }
+}
+
+fn answer<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
+    if !matches!(*request.method(), Method::GET | Method::HEAD) {
+        return text(StatusCode::METHOD_NOT_ALLOWED, "GET only\n".to_owned());
+    }
+    match request.uri().path() {
+        "/livez" => text(StatusCode::OK, "alive\n".to_owned()),
+        "/readyz" if shared.is_ready() => text(StatusCode::OK, "ready\n".to_owned()),
+        "/readyz" => {
+            let why = if shared.is_draining() { "draining\n" } else { "no configuration yet\n" };
+            text(StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
+        }
+        "/metrics" => metrics(shared),
+        _ => text(StatusCode::NOT_FOUND, "/livez, /readyz and /metrics are here\n".to_owned()),
+    }
+}
+
+fn metrics(shared: &Shared) -> Response<Full<Bytes>> {
+    let snapshot = shared.snapshot.load();
+    shared.metrics.config_loaded.set(snapshot.loaded.into());
+    for (cell, version) in &snapshot.versions {
+        let version = i64::try_from(*version).unwrap_or(i64::MAX);
+        shared.metrics.config_version.with_label_values(&[&**cell]).set(version);
+    }
+    match TextEncoder::new().encode_to_string(&shared.metrics.registry.gather()) {
+        Ok(encoded) => text(StatusCode::OK, encoded),
+        Err(error) => {
+            tracing::error!(%error, "the metrics cannot be written");
+            text(StatusCode::INTERNAL_SERVER_ERROR, "the metrics cannot be written\n".to_owned())
+        }
+    }
+}
+
+fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
+    let mut response = Response::new(Full::from(body));
+    *response.status_mut() = status;
+    let plain = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+    response.headers_mut().insert(CONTENT_TYPE, plain);
+    response
+}

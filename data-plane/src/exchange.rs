@@ -1,0 +1,220 @@
+//! One request in progress, from its head to the last byte of its answer.
+
+use std::{cell::Cell, net::IpAddr, ops::Range, rc::Rc, sync::Arc, time::Instant};
+
+use http::request::Parts;
+use hyper::body::Incoming;
+
+use crate::{
+    counter::{Full, Names, Outcome, Slot},
+    dialect::{Dialect, NATIVE},
+    gateway_response::{GatewayResponse, Kind},
+    node::{Node, now_ms},
+    policies::limiter::Limit,
+    router::Addressing,
+    snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
+};
+
+/// What is known of a request so far. Dropping it counts and logs it as cut off, unless it ended before.
+pub(crate) struct Exchange {
+    pub(crate) node: Rc<Node>,
+    /// `x-request-id`: a UUIDv7.
+    pub(crate) id: String,
+    pub(crate) started: Instant,
+    pub(crate) started_ms: u64,
+    pub(crate) peer: IpAddr,
+    pub(crate) head: Parts,
+    pub(crate) body: Option<Incoming>,
+    /// How the Api was named; set by the router with the rest of this group.
+    pub(crate) addressing: Addressing,
+    pub(crate) stage: Option<Arc<Stage>>,
+    /// The path below the stage, as the Api's policy normalized it.
+    pub(crate) path: String,
+    /// Position among the deployment's routes.
+    pub(crate) route: Option<usize>,
+    /// Where in `path` the route's variables stand.
+    pub(crate) captures: Vec<Range<usize>>,
+    pub(crate) caller: Option<Caller>,
+    /// What the limits of this call stand at, for `RateLimit`.
+    pub(crate) limits: Vec<Limit>,
+    /// Every policy let it through.
+    pub(crate) admitted: bool,
+    /// Request body bytes that came, counted where they are read.
+    pub(crate) bytes_in: Rc<Cell<u64>>,
+    pub(crate) bytes_out: u64,
+    /// 0 until an answer was chosen.
+    pub(crate) status: u16,
+    /// Set where the answer is our own.
+    pub(crate) refused: Option<Kind>,
+    slot: Option<Slot>,
+    updated: Instant,
+    ended: bool,
+}
+
+/// Who calls, by API key.
+pub(crate) struct Caller {
+    pub(crate) key: Arc<ApiKey>,
+    /// The plan that gives the key access to this stage.
+    pub(crate) plan: Arc<UsagePlan>,
+}
+
+/// A request that is still going writes its bytes down this often.
+const UPDATE_EVERY_MS: u128 = 1000;
+
+impl Exchange {
+    pub(crate) fn new(node: &Rc<Node>, peer: IpAddr, head: Parts, body: Incoming) -> Self {
+        node.in_flight.set(node.in_flight.get() + 1);
+        node.shared.metrics.in_flight.inc();
+        let started = Instant::now();
+        Self {
+            node: node.clone(),
+            id: uuid::Uuid::now_v7().to_string(),
+            started,
+            started_ms: now_ms(),
+            peer,
+            head,
+            body: Some(body),
+            addressing: Addressing::Host,
+            stage: None,
+            path: String::new(),
+            route: None,
+            captures: Vec::new(),
+            caller: None,
+            limits: Vec::new(),
+            admitted: false,
+            bytes_in: Rc::new(Cell::new(0)),
+            bytes_out: 0,
+            status: 0,
+            refused: None,
+            slot: None,
+            updated: started,
+            ended: false,
+        }
+    }
+
+    pub(crate) fn dialect(&self) -> &'static Dialect {
+        self.deployment().map_or(&NATIVE, |deployment| deployment.dialect)
+    }
+
+    pub(crate) fn deployment(&self) -> Option<&Arc<Deployment>> {
+        self.stage.as_ref()?.deployment.as_ref()
+    }
+
+    pub(crate) fn route(&self) -> Option<&Route> {
+        self.deployment()?.routes.get(self.route?)
+    }
+
+    /// The raw text of a path parameter.
+    pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
+        let index = self.route()?.key.variables().position(|variable| variable == name)?;
+        self.path.get(self.captures.get(index)?.clone())
+    }
+
+    /// Opens the request's place in the usage journal. Calls that the journal has no room for are not served.
+    pub(crate) fn begin(&mut self) -> Result<(), GatewayResponse> {
+        let Some(stage) = self.stage.clone() else { return Ok(()) };
+        if self.slot.is_some() {
+            return Ok(());
+        }
+        let route = self.route().map_or("-", |route| &route.name).to_owned();
+        let caller = self.caller.as_ref();
+        let names = Names {
+            cell: &stage.cell,
+            tenant_id: &stage.tenant_id,
+            consumer_id: caller.map_or("", |caller| &caller.key.consumer_id),
+            api_id: &stage.api_id,
+            stage: &stage.name,
+            route: &route,
+            api_key_id: caller.map_or("", |caller| &caller.key.id),
+            usage_plan_id: caller.map_or("", |caller| &caller.plan.id),
+        };
+        match self.node.counter.borrow_mut().begin(&names, self.started_ms) {
+            Ok(slot) => {
+                self.slot = Some(slot);
+                Ok(())
+            }
+            Err(Full) => {
+                self.node.shared.metrics.journal_full.inc();
+                Err(Kind::Overloaded.because("This node cannot account for the call now."))
+            }
+        }
+    }
+
+    /// Tells the journal how far a long answer is, at most once a second.
+    pub(crate) fn progress(&mut self) {
+        if self.updated.elapsed().as_millis() < UPDATE_EVERY_MS {
+            return;
+        }
+        self.updated = Instant::now();
+        let outcome = self.outcome(false);
+        if let Some(slot) = &self.slot {
+            self.node.counter.borrow_mut().update(slot, &outcome);
+        }
+    }
+
+    /// The request is over but for the last bytes of its answer. Counted and logged once.
+    pub(crate) fn end(&mut self, aborted: bool) {
+        if std::mem::replace(&mut self.ended, true) {
+            return;
+        }
+        self.node.in_flight.set(self.node.in_flight.get() - 1);
+        self.node.shared.metrics.in_flight.dec();
+        // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
+        let _ = self.begin();
+        let outcome = self.outcome(aborted);
+        if let Some(slot) = self.slot.take() {
+            self.node.counter.borrow_mut().finish(slot, &outcome);
+        }
+        let elapsed = self.started.elapsed();
+        self.node.metrics.request(self.dialect().name, self.status, elapsed.as_secs_f64());
+        self.log(&outcome, elapsed.as_secs_f64() * 1000.0);
+    }
+
+    fn outcome(&self, aborted: bool) -> Outcome {
+        let test = self.caller.as_ref().is_some_and(|caller| caller.key.test);
+        Outcome {
+            ended_ms: now_ms(),
+            status: self.status,
+            bytes_in: self.bytes_in.get(),
+            bytes_out: self.bytes_out,
+            billed: self.admitted && !test && self.refused.is_none_or(Kind::billable),
+            test,
+            aborted,
+            ..Outcome::default()
+        }
+    }
+
+    /// One line per request. Names, counts and times only: never a key, a field's value or a path's text.
+    fn log(&self, outcome: &Outcome, duration_ms: f64) {
+        let stage = self.stage.as_deref();
+        let caller = self.caller.as_ref();
+        tracing::info!(
+            target: "access",
+            "request.id" = %self.id,
+            "tenant.id" = stage.map(|stage| &*stage.tenant_id),
+            "api.id" = stage.map(|stage| &*stage.api_id),
+            "stage" = stage.map(|stage| &*stage.name),
+            "deployment.id" = self.deployment().map(|deployment| &*deployment.id),
+            "route" = self.route().map_or("-", |route| &route.name),
+            "method" = %self.head.method,
+            "protocol" = ?self.head.version,
+            "api_key.id" = caller.map(|caller| &*caller.key.id),
+            "usage_plan.id" = caller.map(|caller| &*caller.plan.id),
+            "consumer.id" = caller.map(|caller| &*caller.key.consumer_id),
+            "status" = self.status,
+            "code" = self.refused.map(Kind::code),
+            "bytes_in" = outcome.bytes_in,
+            "bytes_out" = outcome.bytes_out,
+            "duration_ms" = duration_ms,
+            "aborted" = outcome.aborted,
+            "billed" = outcome.billed,
+            "request"
+        );
+    }
+}
+
+impl Drop for Exchange {
+    fn drop(&mut self) {
+        self.end(true);
+    }
+}

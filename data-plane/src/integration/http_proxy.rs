@@ -1,0 +1,304 @@
+//! `HTTP_PROXY`: passes a call through to a backend and its answer back, both as streams.
+
+use std::{
+    future::Future,
+    pin::{Pin, pin},
+    rc::Rc,
+    sync::Arc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use egress::ConnectError;
+use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+use tokio::time::Sleep;
+
+use super::{
+    AnswerBody, BoxError,
+    pool::{self, Place, Sender},
+    upload::{Progress, Upload},
+};
+use crate::{
+    exchange::Exchange,
+    gateway_response::{GatewayResponse, Kind},
+    node::Node,
+    response::headers,
+    snapshot::{
+        Snapshot,
+        served::{HttpProxy, Timeouts},
+    },
+};
+
+pub(super) async fn call(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+    proxy: &Arc<HttpProxy>,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    let deadline = proxy.timeouts.total.map(|total| Instant::now() + total);
+    let answered = within(deadline, exchange_with_backend(node, snapshot, exchange, proxy)).await;
+    let (answer, connection, place) = answered.ok_or_else(timed_out)??;
+    let (mut head, body) = answer.into_parts();
+    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+        return Err(Kind::IntegrationFailure.because("The backend switched protocols without being asked."));
+    }
+    headers::remove_hop_by_hop(&mut head.headers);
+    head.version = Version::default();
+    head.extensions.clear();
+    let node = exchange.node.clone();
+    let download = Download::new(body, connection, place, node, proxy.timeouts, deadline);
+    Ok(Response::from_parts(head, AnswerBody::Download(Box::new(download))))
+}
+
+type Answered = (Response<Incoming>, Sender, Place);
+
+/// Sends the request and waits for the head of the answer. A request that surely had no effect is sent once
+/// more, on a new connection: one that was not sent at all, or one that repeats safely and whose waiting
+/// connection turned out dead.
+async fn exchange_with_backend(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+    proxy: &Arc<HttpProxy>,
+) -> Result<Answered, GatewayResponse> {
+    let stage = exchange.stage.clone();
+    let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
+    let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
+    let node_max = node.shared.config.limits.body_bytes_max;
+    let bytes_max = exchange.dialect().body_bytes_max.map_or(node_max, |max| max.min(node_max));
+    let (upload, progress) = Upload::new(exchange.body.take(), exchange.bytes_in.clone(), bytes_max);
+    let repeats_safely = is_idempotent(&exchange.head.method) && upload.is_end_stream();
+    let mut request = request(exchange, proxy, upload)?;
+    let again = repeats_safely.then(|| (request.method().clone(), request.uri().clone()));
+    let headers_again = repeats_safely.then(|| request.headers().clone());
+
+    let mut fresh = false;
+    loop {
+        let connect = proxy.timeouts.connect;
+        let connection = pool::connect(node, &tenant.id, &proxy.target, &tenant.egress, connect, fresh)
+            .await
+            .map_err(|error| not_connected(&error))?;
+        let (mut sender, place, reused) = (connection.sender, connection.place, connection.reused);
+        let sent = first_byte(sender.try_send_request(request), &progress, proxy.timeouts).await?;
+        let mut failed = match sent {
+            Ok(answer) => return Ok((answer, sender, place)),
+            Err(failed) => failed,
+        };
+        let unsent = failed.take_message();
+        let may_repeat = reused && !fresh;
+        request = match (unsent, &again, &headers_again) {
+            (Some(unsent), ..) if may_repeat => unsent,
+            (None, Some((method, uri)), Some(headers)) if may_repeat && is_dead(failed.error()) => {
+                let mut repeated = Request::new(Upload::empty(&progress));
+                method.clone_into(repeated.method_mut());
+                *repeated.uri_mut() = uri.clone();
+                headers.clone_into(repeated.headers_mut());
+                repeated
+            }
+            _ => return Err(not_answered(failed.error(), &progress)),
+        };
+        fresh = true;
+    }
+}
+
+/// The request as the backend gets it.
+fn request(
+    exchange: &mut Exchange,
+    proxy: &HttpProxy,
+    upload: Upload,
+) -> Result<Request<Upload>, GatewayResponse> {
+    let is_default = matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
+    // A catch-all whose URI has no place for the path passes the whole of it on.
+    let whole_path = (is_default && !proxy.uri.has_parameters()).then_some(exchange.path.as_str());
+    let query = exchange.head.uri.query();
+    let uri = proxy.uri.render(|name| exchange.parameter(name), whole_path, query);
+    let uri = Uri::try_from(uri)
+        .map_err(|_| Kind::BadRequestParameters.because("The path does not fit into the integration's URI."))?;
+    let mut request = Request::new(upload);
+    *request.method_mut() = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
+    *request.uri_mut() = uri;
+    headers::prepare_request(exchange, proxy);
+    *request.headers_mut() = std::mem::take(&mut exchange.head.headers);
+    Ok(request)
+}
+
+/// Waits for an answer's head. The backend's time starts when it has the whole request; until then bytes must
+/// keep moving.
+async fn first_byte<T>(
+    answer: impl Future<Output = T>,
+    progress: &Rc<Progress>,
+    timeouts: Timeouts,
+) -> Result<T, GatewayResponse> {
+    let mut answer = pin!(answer);
+    loop {
+        let limit = if progress.awaits_caller() { timeouts.idle } else { timeouts.first_byte };
+        let deadline = progress.moved_at() + limit;
+        if let Some(answer) = within(Some(deadline), answer.as_mut()).await {
+            return Ok(answer);
+        }
+        let limit = if progress.awaits_caller() { timeouts.idle } else { timeouts.first_byte };
+        if progress.moved_at() + limit <= Instant::now() {
+            return Err(if progress.awaits_caller() {
+                Kind::RequestTimeout.because("The request's body did not come in time.")
+            } else {
+                timed_out()
+            });
+        }
+    }
+}
+
+async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+    match deadline {
+        Some(deadline) => tokio::time::timeout_at(deadline.into(), work).await.ok(),
+        None => Some(work.await),
+    }
+}
+
+fn is_idempotent(method: &Method) -> bool {
+    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+}
+
+/// Whether a connection broke before any byte of an answer.
+fn is_dead(error: &hyper::Error) -> bool {
+    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
+}
+
+fn is_reset(error: &hyper::Error) -> bool {
+    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    source.is_some_and(|error| {
+        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
+        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
+    })
+}
+
+fn not_connected(error: &ConnectError) -> GatewayResponse {
+    tracing::debug!(%error, "no connection to a backend");
+    match error {
+        ConnectError::Timeout => timed_out(),
+        ConnectError::Forbidden(_) | ConnectError::Own => {
+            Kind::ApiConfigurationError.because(format!("The backend cannot be called: {error}."))
+        }
+        _ => Kind::IntegrationFailure.because(format!("The backend cannot be reached: {error}.")),
+    }
+}
+
+fn not_answered(error: &hyper::Error, progress: &Progress) -> GatewayResponse {
+    tracing::debug!(%error, "a backend did not answer");
+    if progress.too_large.get() {
+        Kind::RequestTooLarge.because("The request's body is larger than this API takes.")
+    } else if progress.broken.get() {
+        Kind::BadRequestBody.because("The request's body broke off.")
+    } else {
+        Kind::IntegrationFailure.because("The backend broke off before it answered.")
+    }
+}
+
+fn timed_out() -> GatewayResponse {
+    Kind::IntegrationTimeout.because("The backend did not answer in time.")
+}
+
+/// A backend's body on its way to the caller. Read to its end, its connection waits for the next request;
+/// dropped before, the connection is closed and the backend learns of it.
+pub(crate) struct Download {
+    body: Incoming,
+    connection: Option<(Sender, Place)>,
+    node: Rc<Node>,
+    idle: std::time::Duration,
+    deadline: Option<Instant>,
+    moved_at: Instant,
+    /// Armed when the backend first keeps us waiting.
+    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+impl Download {
+    fn new(
+        body: Incoming,
+        sender: Sender,
+        place: Place,
+        node: Rc<Node>,
+        timeouts: Timeouts,
+        deadline: Option<Instant>,
+    ) -> Self {
+        let mut download = Self {
+            body,
+            connection: Some((sender, place)),
+            node,
+            idle: timeouts.idle,
+            deadline,
+            moved_at: Instant::now(),
+            alarm: None,
+        };
+        if download.body.is_end_stream() {
+            download.done();
+        }
+        download
+    }
+
+    fn done(&mut self) {
+        if let Some((sender, place)) = self.connection.take() {
+            self.node.pools.give_back(sender, &place);
+        }
+    }
+
+    /// Whether nothing came for too long, or the whole takes too long.
+    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
+        loop {
+            let idle = self.moved_at + self.idle;
+            let due = self.deadline.map_or(idle, |deadline| deadline.min(idle));
+            if due <= Instant::now() {
+                return Poll::Ready(());
+            }
+            let alarm =
+                self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
+            match alarm.as_mut().poll(cx) {
+                Poll::Pending => return Poll::Pending,
+                // It was set before the last piece came.
+                Poll::Ready(()) => alarm.as_mut().reset(due.into()),
+            }
+        }
+    }
+}
+
+impl Body for Download {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match Pin::new(&mut self.body).poll_frame(cx) {
+            Poll::Pending => {
+                std::task::ready!(self.poll_late(cx));
+                self.connection = None;
+                Poll::Ready(Some(Err("the backend stopped sending".into())))
+            }
+            Poll::Ready(None) => {
+                self.done();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                self.moved_at = Instant::now();
+                if self.body.is_end_stream() {
+                    self.done();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+            Poll::Ready(Some(Err(error))) => {
+                self.connection = None;
+                Poll::Ready(Some(Err(error.into())))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.is_end_stream()
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.size_hint()
+    }
+}

@@ -1,0 +1,83 @@
+//! What answers a call that was let through.
+
+mod http_proxy;
+mod mock;
+pub(crate) mod pool;
+mod upload;
+
+use std::{
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use bytes::Bytes;
+use http::Response;
+use http_body::{Body, Frame, SizeHint};
+
+pub(crate) use self::http_proxy::Download;
+use crate::{
+    exchange::Exchange,
+    gateway_response::{GatewayResponse, Kind},
+    node::Node,
+    snapshot::{Snapshot, served::Integration},
+};
+
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+/// The body of an answer before it is counted.
+pub(crate) enum AnswerBody {
+    /// All of it, until it was taken.
+    Whole(Option<Bytes>),
+    /// From a backend, as it comes.
+    Download(Box<Download>),
+}
+
+pub(crate) async fn call(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    let stage = exchange.stage.clone();
+    let position = exchange.route().map(|route| route.integration);
+    let integration = stage.as_deref().zip(position).and_then(|(stage, at)| stage.integrations.get(at));
+    match integration {
+        Some(Integration::HttpProxy(proxy)) => http_proxy::call(node, snapshot, exchange, proxy).await,
+        Some(Integration::Mock(mock)) => Ok(mock::call(mock)),
+        None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),
+    }
+}
+
+impl AnswerBody {
+    pub(crate) fn whole(bytes: Bytes) -> Self {
+        Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+}
+
+impl Body for AnswerBody {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self.get_mut() {
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
+            Self::Download(download) => Pin::new(&mut **download).poll_frame(cx),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(bytes) => bytes.is_none(),
+            Self::Download(download) => download.is_end_stream(),
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Download(download) => download.size_hint(),
+        }
+    }
+}

@@ -1,0 +1,125 @@
+//! A caller's body on its way to a backend: counted, bounded, and watched for who keeps whom waiting.
+
+use std::{
+    cell::Cell,
+    pin::Pin,
+    rc::Rc,
+    task::{Context, Poll},
+    time::Instant,
+};
+
+use bytes::Bytes;
+use http_body::{Body, Frame, SizeHint};
+use hyper::body::Incoming;
+
+use super::BoxError;
+
+/// `None`: the request has no body.
+pub(crate) struct Upload {
+    body: Option<Incoming>,
+    progress: Rc<Progress>,
+}
+
+/// What is known of an upload from outside.
+pub(crate) struct Progress {
+    bytes: Rc<Cell<u64>>,
+    bytes_max: u64,
+    moved_at: Cell<Instant>,
+    /// All of it has been handed over.
+    done: Cell<bool>,
+    /// The caller has not sent the next piece yet.
+    awaits_caller: Cell<bool>,
+    pub(crate) too_large: Cell<bool>,
+    /// The caller's side broke.
+    pub(crate) broken: Cell<bool>,
+}
+
+impl Upload {
+    /// `bytes` counts what came; beyond `bytes_max` the upload fails.
+    pub(crate) fn new(
+        body: Option<Incoming>,
+        bytes: Rc<Cell<u64>>,
+        bytes_max: u64,
+    ) -> (Self, Rc<Progress>) {
+        let body = body.filter(|body| !body.is_end_stream());
+        let progress = Rc::new(Progress {
+            bytes,
+            bytes_max,
+            moved_at: Cell::new(Instant::now()),
+            done: Cell::new(body.is_none()),
+            awaits_caller: Cell::new(false),
+            too_large: Cell::new(false),
+            broken: Cell::new(false),
+        });
+        (Self { body, progress: progress.clone() }, progress)
+    }
+
+    pub(crate) fn empty(progress: &Rc<Progress>) -> Self {
+        Self { body: None, progress: progress.clone() }
+    }
+}
+
+impl Progress {
+    /// When a byte last moved; with the upload done, when the backend's turn began.
+    pub(crate) fn moved_at(&self) -> Instant {
+        self.moved_at.get()
+    }
+
+    /// Whether the one who is waited for is the caller.
+    pub(crate) fn awaits_caller(&self) -> bool {
+        !self.done.get() && self.awaits_caller.get()
+    }
+
+    fn finish(&self) {
+        self.done.set(true);
+        self.moved_at.set(Instant::now());
+    }
+}
+
+impl Body for Upload {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let Some(body) = &mut self.body else { return Poll::Ready(None) };
+        let polled = Pin::new(body).poll_frame(cx);
+        let ended = self.body.as_ref().is_none_or(Body::is_end_stream);
+        let progress = &self.progress;
+        progress.awaits_caller.set(polled.is_pending());
+        match polled {
+            Poll::Pending => Poll::Pending,
+            Poll::Ready(None) => {
+                progress.finish();
+                Poll::Ready(None)
+            }
+            Poll::Ready(Some(Err(error))) => {
+                progress.broken.set(true);
+                Poll::Ready(Some(Err(error.into())))
+            }
+            Poll::Ready(Some(Ok(frame))) => {
+                let bytes = progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
+                progress.bytes.set(bytes);
+                progress.moved_at.set(Instant::now());
+                if bytes > progress.bytes_max {
+                    progress.too_large.set(true);
+                    return Poll::Ready(Some(Err("the request body is too large".into())));
+                }
+                if ended {
+                    progress.finish();
+                }
+                Poll::Ready(Some(Ok(frame)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.body.as_ref().is_none_or(Body::is_end_stream)
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+    }
+}

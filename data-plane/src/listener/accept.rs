@@ -1,0 +1,129 @@
+//! One data thread: its share of the port, until it is drained.
+
+use std::{
+    io,
+    net::{SocketAddr, TcpListener as StdListener},
+    rc::Rc,
+    sync::Arc,
+    time::Duration,
+};
+
+use futures_util::FutureExt;
+use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use tokio::{
+    net::{TcpListener, TcpStream},
+    sync::{OwnedSemaphorePermit, Semaphore, watch},
+    time::{MissedTickBehavior, interval, timeout},
+};
+
+use super::connection;
+use crate::node::Node;
+
+/// Connections that the kernel holds ready for each thread.
+const BACKLOG: i32 = 4096;
+/// A caller that takes no bytes for so long is gone.
+const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
+
+/// Opens one listening socket for each thread on the same port; the kernel spreads callers over them.
+pub(crate) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<StdListener>> {
+    let mut address = address;
+    let mut listeners = Vec::with_capacity(threads);
+    for _ in 0..threads.max(1) {
+        let socket = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+        socket.set_reuse_address(true)?;
+        // With one process per port otherwise: an older node that still listens must be an error.
+        if listeners.is_empty() && address.port() != 0 {
+            refuse_if_taken(address)?;
+        }
+        socket.set_reuse_port(true)?;
+        socket.set_nonblocking(true)?;
+        socket.bind(&address.into())?;
+        socket.listen(BACKLOG)?;
+        let listener = StdListener::from(socket);
+        address = listener.local_addr()?; // port 0 is known now
+        listeners.push(listener);
+    }
+    Ok(listeners)
+}
+
+/// `SO_REUSEPORT` would let two nodes of one user share a port silently.
+fn refuse_if_taken(address: SocketAddr) -> io::Result<()> {
+    let probe = Socket::new(Domain::for_address(address), Type::STREAM, Some(Protocol::TCP))?;
+    probe.set_reuse_address(true)?;
+    probe.bind(&address.into())
+}
+
+/// Accepts and serves until `drain` is true; then finishes what is in progress, for at most the drain timeout.
+pub(crate) async fn run(
+    node: Rc<Node>,
+    listener: StdListener,
+    mut drain: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
+    let limits = node.shared.config.limits.clone();
+    let room = Arc::new(Semaphore::new(limits.connections_max));
+    let ticking = tokio::task::spawn_local(tick(node.clone()));
+
+    loop {
+        let draining = drain.clone();
+        tokio::select! {
+            _ = drain.wait_for(|draining| *draining) => break,
+            (accepted, permit) = accept(&listener, &room) => match accepted {
+                Ok((stream, peer)) => start(&node, stream, peer, draining, permit),
+                Err(error) => {
+                    // Out of file descriptors, mostly: those in use must end first.
+                    tracing::warn!(%error, "cannot accept a connection");
+                    tokio::time::sleep(Duration::from_millis(50)).await;
+                }
+            },
+        }
+    }
+    // Whoever the kernel has let in already is served, not reset.
+    while let Some((Ok((stream, peer)), permit)) = accept(&listener, &room).now_or_never() {
+        start(&node, stream, peer, drain.clone(), permit);
+    }
+    drop(listener);
+    let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
+    if timeout(limits.drain_timeout, room.acquire_many(all)).await.is_err() {
+        tracing::warn!(requests = node.in_flight.get(), "the drain's time is over; the rest is cut off");
+    }
+    ticking.abort();
+    node.tick();
+    Ok(())
+}
+
+async fn accept(
+    listener: &TcpListener,
+    room: &Arc<Semaphore>,
+) -> (io::Result<(TcpStream, SocketAddr)>, Option<OwnedSemaphorePermit>) {
+    let permit = room.clone().acquire_owned().await.ok();
+    (listener.accept().await, permit)
+}
+
+fn start(
+    node: &Rc<Node>,
+    stream: TcpStream,
+    peer: SocketAddr,
+    drain: watch::Receiver<bool>,
+    permit: Option<OwnedSemaphorePermit>,
+) {
+    let _ = stream.set_nodelay(true);
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
+    let node = node.clone();
+    tokio::task::spawn_local(async move {
+        node.shared.metrics.connections.inc();
+        let gauge = node.shared.metrics.connections.clone();
+        connection::serve(node, stream, peer.ip(), drain).await;
+        gauge.dec();
+        drop(permit);
+    });
+}
+
+async fn tick(node: Rc<Node>) {
+    let mut seconds = interval(Duration::from_secs(1));
+    seconds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        seconds.tick().await;
+        node.tick();
+    }
+}

@@ -1,0 +1,144 @@
+//! One caller's connection: which protocol it speaks, and each request on it.
+
+use std::{io, net::IpAddr, pin::pin, rc::Rc, time::Duration};
+
+use bytes::{Bytes, BytesMut};
+use http::{Request, Response};
+use hyper::{
+    body::Incoming,
+    rt::Executor,
+    server::conn::{http1, http2},
+    service::service_fn,
+};
+use hyper_util::rt::{TokioIo, TokioTimer};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
+
+use super::client_io::{ClientIo, HeadClock};
+use crate::{node::Node, response::Followed, serve};
+
+/// What every HTTP/2 connection starts with.
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+/// Streams at once on one HTTP/2 connection.
+const STREAMS_MAX: u32 = 128;
+/// Unread bytes of request bodies that one stream, and one connection, may send ahead.
+const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
+const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
+/// An HTTP/2 caller that does not answer a ping is gone.
+const PING_EVERY: Duration = Duration::from_secs(30);
+const PING_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// Serves until the caller leaves or the drain ends the connection between two requests.
+pub(super) async fn serve(node: Rc<Node>, stream: TcpStream, peer: IpAddr, drain: watch::Receiver<bool>) {
+    let limits = node.shared.config.limits.clone();
+    let mut stream = stream;
+    let greeting = tokio::time::timeout(limits.keep_alive_timeout, greeting(&mut stream, limits.header_timeout));
+    let Ok(Ok(Some((prefix, is_http2)))) = greeting.await else { return };
+    let clock = Rc::new(HeadClock::default());
+    let io = TokioIo::new(ClientIo::new(stream, prefix, clock.clone(), limits.header_timeout));
+    let ended = if is_http2 {
+        http2(node, io, peer, clock, drain).await
+    } else {
+        http1(node, io, peer, clock, drain).await
+    };
+    if let Err(error) = ended {
+        tracing::debug!(%error, "a caller's connection ended badly");
+    }
+}
+
+/// Reads until it is clear which protocol follows; gives what was read. `None`: the caller left.
+async fn greeting(stream: &mut TcpStream, header_timeout: Duration) -> io::Result<Option<(Bytes, bool)>> {
+    let mut read = BytesMut::with_capacity(PREFACE.len());
+    loop {
+        let more = stream.read_buf(&mut read);
+        let bytes = if read.is_empty() {
+            more.await?
+        } else {
+            tokio::time::timeout(header_timeout, more).await.map_err(io::Error::from)??
+        };
+        if bytes == 0 {
+            return Ok(None);
+        }
+        let same = read.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
+        if same == PREFACE.len() || same < read.len() {
+            return Ok(Some((read.freeze(), same == PREFACE.len())));
+        }
+    }
+}
+
+type Io = TokioIo<ClientIo>;
+
+async fn http1(
+    node: Rc<Node>,
+    io: Io,
+    peer: IpAddr,
+    clock: Rc<HeadClock>,
+    mut drain: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let limits = &node.shared.config.limits;
+    let head_max = limits.uri_bytes_max + limits.header_bytes_max + 16 * 1024;
+    let mut builder = http1::Builder::new();
+    builder
+        .timer(TokioTimer::new())
+        .header_read_timeout(limits.keep_alive_timeout) // the head's own clock is `HeadClock`
+        .max_headers(256)
+        .max_buf_size(head_max.max(64 * 1024));
+    let service = service_fn(|request| one(node.clone(), peer, clock.clone(), request));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _ = drain.wait_for(|draining| *draining) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+async fn http2(
+    node: Rc<Node>,
+    io: Io,
+    peer: IpAddr,
+    clock: Rc<HeadClock>,
+    mut drain: watch::Receiver<bool>,
+) -> hyper::Result<()> {
+    let limits = &node.shared.config.limits;
+    let mut builder = http2::Builder::new(LocalExecutor);
+    builder
+        .timer(TokioTimer::new())
+        .max_concurrent_streams(STREAMS_MAX)
+        .initial_stream_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(u32::try_from(limits.header_bytes_max * 2).unwrap_or(u32::MAX))
+        .keep_alive_interval(PING_EVERY)
+        .keep_alive_timeout(PING_TIMEOUT);
+    // HTTP/2 has pings instead of a clock on heads: its streams share one way in.
+    clock.head_came();
+    let service = service_fn(|request| one(node.clone(), peer, Rc::default(), request));
+    let mut connection = pin!(builder.serve_connection(io, service));
+    tokio::select! {
+        ended = connection.as_mut() => return ended,
+        _ = drain.wait_for(|draining| *draining) => {}
+    }
+    connection.as_mut().graceful_shutdown();
+    connection.await
+}
+
+async fn one(
+    node: Rc<Node>,
+    peer: IpAddr,
+    clock: Rc<HeadClock>,
+    request: Request<Incoming>,
+) -> Result<Response<Followed>, std::convert::Infallible> {
+    clock.head_came();
+    let response = serve::serve(node, peer, request).await;
+    clock.answered();
+    Ok(response)
+}
+
+/// Runs HTTP/2's streams on this thread.
+#[derive(Clone, Copy)]
+struct LocalExecutor;
+
+impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
+    fn execute(&self, stream: F) {
+        tokio::task::spawn_local(stream);
+    }
+}

@@ -1,0 +1,32 @@
+//! Bounds on a request's head and on how many are in progress, checked before anything is looked up.
+
+use crate::{
+    exchange::Exchange,
+    gateway_response::{GatewayResponse, Kind},
+    node::Node,
+};
+
+pub(crate) fn check(node: &Node, exchange: &Exchange) -> Result<(), GatewayResponse> {
+    let limits = &node.shared.config.limits;
+    if node.in_flight.get() > limits.in_flight_max {
+        return Err(Kind::Overloaded
+            .because("This node has too many requests in progress.")
+            .with(http::header::RETRY_AFTER, "1"));
+    }
+    let target = exchange.head.uri.path_and_query().map_or(0, |target| target.as_str().len());
+    if target > limits.uri_bytes_max {
+        return Err(Kind::UriTooLong.because("The path and query are too long."));
+    }
+    let fields = exchange.head.headers.iter();
+    let bytes: usize = fields.map(|(name, value)| name.as_str().len() + value.len() + 4).sum();
+    if bytes > limits.header_bytes_max {
+        return Err(Kind::HeadersTooLarge.because("The header fields are too large."));
+    }
+    // What a client declares too large is refused before a byte of it is read.
+    let declared = exchange.head.headers.get(http::header::CONTENT_LENGTH);
+    let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
+    if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {
+        return Err(Kind::RequestTooLarge.because("The request's body is too large."));
+    }
+    Ok(())
+}

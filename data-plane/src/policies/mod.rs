@@ -1,0 +1,26 @@
+//! What must hold before a call reaches its integration.
+
+mod api_key;
+pub(crate) mod limiter;
+mod quota;
+mod restriction;
+mod throttle;
+
+use crate::{exchange::Exchange, gateway_response::GatewayResponse, node::Node, snapshot::Snapshot};
+
+/// The one order in which policies run, and why.
+pub(crate) async fn apply(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+) -> Result<(), GatewayResponse> {
+    restriction::apply(snapshot, exchange)?; // first: what this node cannot enforce, nobody may pass
+    api_key::apply(snapshot, exchange)?; // finds the usage plan that throttle and quota read
+    let throttles = throttle::apply(node, exchange).await?;
+    // Last: a call that anything else refuses takes nothing from it.
+    let outcome = quota::apply(node, exchange).await;
+    if outcome.is_err() {
+        node.limiter.give_back(throttles);
+    }
+    outcome
+}

@@ -1,0 +1,243 @@
+//! Which fields pass through, in both directions (RFC 9110 §7.6).
+
+use std::net::IpAddr;
+
+use http::{
+    HeaderMap, HeaderName, HeaderValue,
+    header::{self, CONNECTION, COOKIE, HOST, SET_COOKIE, TE, TRANSFER_ENCODING, UPGRADE},
+};
+
+use crate::{exchange::Exchange, router::Addressing, snapshot::served::HttpProxy};
+
+const HOP_BY_HOP: [HeaderName; 8] = [
+    CONNECTION,
+    HeaderName::from_static("keep-alive"),
+    HeaderName::from_static("proxy-connection"),
+    header::PROXY_AUTHENTICATE,
+    header::PROXY_AUTHORIZATION,
+    TE,
+    TRANSFER_ENCODING,
+    UPGRADE,
+];
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
+const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
+/// Cookies of this name belong to Tollgate itself.
+const OWN_COOKIE: &str = "tollgate_";
+
+/// Removes what concerns one connection only: the fixed list, and whatever `Connection` names.
+pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    let named: Vec<HeaderName> = headers
+        .get_all(CONNECTION)
+        .iter()
+        .filter_map(|value| value.to_str().ok())
+        .flat_map(|value| value.split(','))
+        .filter_map(|name| HeaderName::from_bytes(name.trim().as_bytes()).ok())
+        .collect();
+    for name in named {
+        // Framing and addressing are not the caller's to drop.
+        if name != HOST && name != header::CONTENT_LENGTH {
+            headers.remove(name);
+        }
+    }
+    for name in &HOP_BY_HOP {
+        headers.remove(name);
+    }
+}
+
+/// Turns a caller's fields into those of the request to the backend. `x-api-key` is passed on, as AWS does.
+pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
+    let authority = exchange.head.uri.authority().map(|authority| authority.as_str().to_owned());
+    let asked_host = authority
+        .and_then(|authority| HeaderValue::try_from(authority).ok())
+        .or_else(|| exchange.head.headers.get(HOST).cloned());
+    let by_path = matches!(exchange.addressing, Addressing::Path { .. });
+    let trusted = exchange.node.shared.config.trusted_proxies.iter().any(|net| net.contains(&exchange.peer));
+
+    let headers = &mut exchange.head.headers;
+    remove_hop_by_hop(headers);
+    headers.remove(header::EXPECT); // the caller was told to go on when the body was first read
+    headers.remove(header::FORWARDED); // would contradict the fields below
+    let host = asked_host.as_ref().filter(|_| proxy.preserve_host).unwrap_or(&proxy.authority);
+    headers.insert(HOST, host.clone());
+    forward_for(headers, exchange.peer, trusted);
+    if !(trusted && headers.contains_key(FORWARDED_PROTO)) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    }
+    if let Some(host) = asked_host
+        && !(trusted && headers.contains_key(FORWARDED_HOST))
+    {
+        headers.insert(FORWARDED_HOST, host);
+    }
+    if let Ok(id) = HeaderValue::try_from(&exchange.id) {
+        headers.insert(REQUEST_ID, id);
+    }
+    if by_path {
+        drop_own_cookies(headers);
+    }
+}
+
+/// The caller's address, after those that a trusted proxy vouches for.
+fn forward_for(headers: &mut HeaderMap, peer: IpAddr, trusted: bool) {
+    let mut value = String::new();
+    if trusted {
+        for earlier in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
+            value.push_str(earlier);
+            value.push_str(", ");
+        }
+    }
+    value.push_str(&peer.to_canonical().to_string());
+    if let Ok(value) = HeaderValue::try_from(value) {
+        headers.insert(FORWARDED_FOR, value);
+    }
+}
+
+fn drop_own_cookies(headers: &mut HeaderMap) {
+    if !headers.contains_key(COOKIE) {
+        return;
+    }
+    let kept: Vec<HeaderValue> = headers
+        .get_all(COOKIE)
+        .iter()
+        .filter_map(|value| {
+            let text = std::str::from_utf8(value.as_bytes()).ok()?;
+            let kept: Vec<&str> =
+                text.split(';').map(str::trim).filter(|pair| !is_own(pair)).collect();
+            if kept.is_empty() { None } else { HeaderValue::try_from(kept.join("; ")).ok() }
+        })
+        .collect();
+    headers.remove(COOKIE);
+    for value in kept {
+        headers.append(COOKIE, value);
+    }
+}
+
+fn is_own(pair: &str) -> bool {
+    let name = pair.split('=').next().unwrap_or_default().trim();
+    name.get(..OWN_COOKIE.len()).is_some_and(|start| start.eq_ignore_ascii_case(OWN_COOKIE))
+}
+
+/// Keeps an answer's cookies where its Api lives. The hosts of one zone must not set cookies for each other,
+/// and on a host that is shared by path, an Api's cookies stay under its path.
+pub(crate) fn confine_cookies(headers: &mut HeaderMap, addressing: &Addressing) {
+    if !headers.contains_key(SET_COOKIE) {
+        return;
+    }
+    let confined: Vec<HeaderValue> = headers
+        .get_all(SET_COOKIE)
+        .iter()
+        .filter_map(|value| confine(std::str::from_utf8(value.as_bytes()).ok()?, addressing))
+        .collect();
+    headers.remove(SET_COOKIE);
+    for value in confined {
+        headers.append(SET_COOKIE, value);
+    }
+}
+
+fn confine(cookie: &str, addressing: &Addressing) -> Option<HeaderValue> {
+    let mut attributes = cookie.split(';');
+    let pair = attributes.next()?;
+    let mut confined = pair.to_owned();
+    let mut path = None;
+    for attribute in attributes {
+        let (name, value) = attribute.split_once('=').unwrap_or((attribute, ""));
+        match (name.trim().to_ascii_lowercase().as_str(), addressing) {
+            ("domain", _) => {}
+            ("path", Addressing::Path { .. }) => path = Some(value.trim()),
+            _ => {
+                confined.push(';');
+                confined.push_str(attribute);
+            }
+        }
+    }
+    if let Addressing::Path { api_id } = addressing {
+        if is_own(pair.trim_start()) {
+            return None;
+        }
+        // Whatever path it names is one below the Api's own root.
+        let below = path.filter(|path| path.starts_with('/') && !path.contains("..")).unwrap_or("/");
+        confined.push_str("; Path=/_api/");
+        confined.push_str(api_id);
+        confined.push_str(below);
+    }
+    HeaderValue::from_bytes(confined.as_bytes()).ok()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
+        let mut headers = HeaderMap::new();
+        for (name, value) in fields {
+            headers.append(*name, HeaderValue::from_static(value));
+        }
+        headers
+    }
+
+    #[test]
+    fn what_concerns_one_connection_is_not_passed_on() {
+        let mut headers = map(&[
+            ("connection", "close, X-Secret , host,content-length"),
+            ("connection", "x-other"),
+            ("keep-alive", "timeout=5"),
+            ("proxy-connection", "keep-alive"),
+            ("proxy-authorization", "Basic x"),
+            ("te", "trailers"),
+            ("transfer-encoding", "chunked"),
+            ("upgrade", "h2c"),
+            ("x-secret", "1"),
+            ("x-other", "1"),
+            ("host", "h"),
+            ("content-length", "0"),
+            ("x-kept", "1"),
+            ("www-authenticate", "Basic"),
+        ]);
+        remove_hop_by_hop(&mut headers);
+        let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
+        left.sort_unstable();
+        assert_eq!(left, ["content-length", "host", "www-authenticate", "x-kept"]);
+    }
+
+    #[test]
+    fn an_answers_cookies_stay_where_the_api_lives() {
+        let path = Addressing::Path { api_id: "abcdefghi1".to_owned() };
+        for (cookie, by_host, by_path) in [
+            ("a=1", Some("a=1"), Some("a=1; Path=/_api/abcdefghi1/")),
+            ("a=1; Domain=.execute-api.localhost; Secure", Some("a=1; Secure"), Some("a=1; Secure; Path=/_api/abcdefghi1/")),
+            ("a=1; PATH=/x; HttpOnly", Some("a=1; PATH=/x; HttpOnly"), Some("a=1; HttpOnly; Path=/_api/abcdefghi1/x")),
+            ("a=1; path=/../other", Some("a=1; path=/../other"), Some("a=1; Path=/_api/abcdefghi1/")),
+            ("a=1; Path=/a; Path=/b", Some("a=1; Path=/a; Path=/b"), Some("a=1; Path=/_api/abcdefghi1/b")),
+            ("tollgate_session=x; Path=/", Some("tollgate_session=x; Path=/"), None),
+            (" Tollgate_x=x", Some(" Tollgate_x=x"), None),
+        ] {
+            let confined = |addressing| {
+                let mut headers = HeaderMap::new();
+                headers.append(SET_COOKIE, HeaderValue::from_static(cookie));
+                confine_cookies(&mut headers, addressing);
+                headers.get(SET_COOKIE).map(|value| value.to_str().unwrap().to_owned())
+            };
+            assert_eq!(confined(&Addressing::Host).as_deref(), by_host, "{cookie}");
+            assert_eq!(confined(&path).as_deref(), by_path, "{cookie}");
+        }
+    }
+
+    #[test]
+    fn our_own_cookies_do_not_reach_a_backend_through_a_shared_host() {
+        let mut headers = map(&[("cookie", "a=1; tollgate_session=s; b=2"), ("cookie", "TOLLGATE_x=1")]);
+        drop_own_cookies(&mut headers);
+        let left: Vec<&HeaderValue> = headers.get_all(COOKIE).iter().collect();
+        assert_eq!(left, ["a=1; b=2"]);
+    }
+
+    #[test]
+    fn forwarded_for_is_replaced_unless_a_trusted_proxy_sent_it() {
+        for (trusted, expected) in [(false, "192.0.2.1"), (true, "10.0.0.1, 10.0.0.2, 192.0.2.1")] {
+            let mut headers = map(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]);
+            forward_for(&mut headers, "::ffff:192.0.2.1".parse().unwrap(), trusted);
+            let values: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
+            assert_eq!(values, [expected]);
+        }
+    }
+}

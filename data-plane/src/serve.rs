@@ -1,0 +1,52 @@
+//! One request from router to meter. Read this first.
+
+use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc};
+
+use futures_util::FutureExt;
+use http::{HeaderValue, Request, Response, header};
+use hyper::body::Incoming;
+
+use crate::{
+    exchange::Exchange,
+    gateway_response::{GatewayResponse, Kind},
+    integration::{self, AnswerBody},
+    listener::limits,
+    node::Node,
+    policies,
+    response::{self, Followed},
+    router,
+    snapshot::Snapshot,
+};
+
+pub(crate) async fn serve(node: Rc<Node>, peer: IpAddr, request: Request<Incoming>) -> Response<Followed> {
+    // Loaded once: a config push between two policies must not split a request in half.
+    let snapshot = node.snapshot();
+    let (head, body) = request.into_parts();
+    let mut exchange = Exchange::new(&node, peer, head, body);
+    // A panic of ours is this request's end and nobody else's.
+    let answered = AssertUnwindSafe(answer(&node, &snapshot, &mut exchange)).catch_unwind().await;
+    let panicked = answered.is_err();
+    let answer = answered.unwrap_or_else(|_| {
+        node.shared.metrics.panics.inc();
+        tracing::error!(request.id = exchange.id, "a request ended in a panic");
+        Err(Kind::Internal.because("Something went wrong on our side."))
+    });
+    let mut response = response::render(answer, &mut exchange);
+    if panicked {
+        response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
+    }
+    response::follow(exchange, response) // counted before the last bytes leave
+}
+
+async fn answer(
+    node: &Rc<Node>,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    limits::check(node, exchange)?;
+    router::route(node, snapshot, exchange)?;
+    policies::apply(node, snapshot, exchange).await?;
+    exchange.admitted = true;
+    exchange.begin()?;
+    integration::call(node, snapshot, exchange).await
+}

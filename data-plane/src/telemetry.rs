@@ -1,0 +1,105 @@
+//! What operators see of a node: counters for Prometheus, one log line per request.
+
+use std::cell::RefCell;
+
+use prometheus::{
+    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    local::{LocalHistogram, LocalIntCounterVec},
+};
+
+/// Every label has a handful of values: an Api or a key is never one.
+pub struct Metrics {
+    pub registry: Registry,
+    requests: IntCounterVec,
+    duration: Histogram,
+    pub in_flight: IntGauge,
+    pub connections: IntGauge,
+    pub panics: IntCounter,
+    pub redis_errors: IntCounter,
+    pub upstream_connects: IntCounter,
+    pub journal_full: IntCounter,
+    pub config_version: prometheus::IntGaugeVec,
+    pub config_loaded: IntGauge,
+}
+
+/// One data thread's share, written without touching another thread's memory; flushed each second.
+pub(crate) struct ThreadMetrics {
+    requests: RefCell<LocalIntCounterVec>,
+    duration: LocalHistogram,
+}
+
+impl Metrics {
+    pub fn new() -> prometheus::Result<Self> {
+        let registry = Registry::new();
+        let requests = IntCounterVec::new(
+            Opts::new("tollgate_requests_total", "Requests answered, by dialect and status class"),
+            &["dialect", "status_class"],
+        )?;
+        let duration = Histogram::with_opts(
+            HistogramOpts::new(
+                "tollgate_request_duration_seconds",
+                "From a request's head to the last byte of its answer",
+            )
+            .buckets(vec![
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+            ]),
+        )?;
+        let config_version = prometheus::IntGaugeVec::new(
+            Opts::new("tollgate_config_version", "The version of each cell that is served"),
+            &["cell"],
+        )?;
+        registry.register(Box::new(requests.clone()))?;
+        registry.register(Box::new(duration.clone()))?;
+        registry.register(Box::new(config_version.clone()))?;
+        let gauge = |name, help| {
+            let gauge = IntGauge::new(name, help)?;
+            registry.register(Box::new(gauge.clone()))?;
+            prometheus::Result::Ok(gauge)
+        };
+        let counter = |name, help| {
+            let counter = IntCounter::new(name, help)?;
+            registry.register(Box::new(counter.clone()))?;
+            prometheus::Result::Ok(counter)
+        };
+        Ok(Self {
+            in_flight: gauge("tollgate_requests_in_flight", "Requests in progress")?,
+            connections: gauge("tollgate_connections", "Open connections of callers")?,
+            config_loaded: gauge("tollgate_config_loaded", "1 once a configuration is served")?,
+            panics: counter("tollgate_panics_total", "Requests that ended in a panic of ours")?,
+            redis_errors: counter("tollgate_redis_errors_total", "Redis calls that failed or took too long")?,
+            upstream_connects: counter("tollgate_upstream_connects_total", "Connections opened to backends")?,
+            journal_full: counter(
+                "tollgate_journal_full_total",
+                "Requests refused because the usage journal was full",
+            )?,
+            requests,
+            duration,
+            config_version,
+            registry,
+        })
+    }
+
+    pub(crate) fn thread(&self) -> ThreadMetrics {
+        ThreadMetrics { requests: RefCell::new(self.requests.local()), duration: self.duration.local() }
+    }
+}
+
+impl ThreadMetrics {
+    pub(crate) fn request(&self, dialect: &str, status: u16, seconds: f64) {
+        let class = match status {
+            0 => "none",
+            ..200 => "1xx",
+            200..300 => "2xx",
+            300..400 => "3xx",
+            400..500 => "4xx",
+            _ => "5xx",
+        };
+        self.requests.borrow_mut().with_label_values(&[dialect, class]).inc();
+        self.duration.observe(seconds);
+    }
+
+    pub(crate) fn flush(&self) {
+        self.requests.borrow_mut().flush();
+        self.duration.flush();
+    }
+}
