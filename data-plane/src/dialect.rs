@@ -88,7 +88,7 @@ fn aws_rest(kind: Kind) -> Refusal {
     let internal = Some("InternalServerErrorException");
     let (status, message, error_type) = match kind {
         // A path that is not known looks like one that is, called without a signature.
-        Kind::ResourceNotFound | Kind::MethodNotAllowed | Kind::MissingAuthenticationToken => (
+        Kind::ResourceNotFound | Kind::MethodNotAllowed => (
             403,
             Message::Fixed("Missing Authentication Token"),
             Some("MissingAuthenticationTokenException"),
@@ -96,7 +96,6 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::InvalidApiKey | Kind::AccessDenied => {
             (403, Message::Fixed("Forbidden"), Some("ForbiddenException"))
         }
-        Kind::Unauthorized => (401, Message::Fixed("Unauthorized"), Some("UnauthorizedException")),
         Kind::Throttled => {
             (429, Message::Fixed("Too Many Requests"), Some("TooManyRequestsException"))
         }

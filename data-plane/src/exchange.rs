@@ -128,16 +128,12 @@ impl Exchange {
             api_key_id: caller.map_or("", |caller| &caller.key.id),
             usage_plan_id: caller.map_or("", |caller| &caller.plan.id),
         };
-        match self.node.counter.borrow_mut().begin(&names, self.started_ms) {
-            Ok(slot) => {
-                self.slot = Some(slot);
-                Ok(())
-            }
-            Err(Full) => {
-                self.node.shared.metrics.journal_full.inc();
-                Err(Kind::Overloaded.because("This node cannot account for the call now."))
-            }
-        }
+        let begun = self.node.counter.borrow_mut().begin(&names, self.started_ms);
+        self.slot = Some(begun.map_err(|Full| {
+            self.node.shared.metrics.journal_full.inc();
+            Kind::Overloaded.because("This node cannot account for the call now.")
+        })?);
+        Ok(())
     }
 
     /// Tells the journal how far a long answer is, at most once a second.
@@ -190,24 +186,26 @@ impl Exchange {
         let caller = self.caller.as_ref();
         tracing::info!(
             target: "access",
-            "request.id" = %self.id,
-            "tenant.id" = stage.map(|stage| &*stage.tenant_id),
-            "api.id" = stage.map(|stage| &*stage.api_id),
-            "stage" = stage.map(|stage| &*stage.name),
-            "deployment.id" = self.deployment().map(|deployment| &*deployment.id),
-            "route" = self.route().map_or("-", |route| &route.name),
-            "method" = %self.head.method,
-            "protocol" = ?self.head.version,
-            "api_key.id" = caller.map(|caller| &*caller.key.id),
-            "usage_plan.id" = caller.map(|caller| &*caller.plan.id),
-            "consumer.id" = caller.map(|caller| &*caller.key.consumer_id),
-            "status" = self.status,
-            "code" = self.refused.map(Kind::code),
-            "bytes_in" = outcome.bytes_in,
-            "bytes_out" = outcome.bytes_out,
-            "duration_ms" = duration_ms,
-            "aborted" = outcome.aborted,
-            "billed" = outcome.billed,
+            {
+                request.id = %self.id,
+                tenant.id = stage.map(|stage| &*stage.tenant_id),
+                api.id = stage.map(|stage| &*stage.api_id),
+                stage = stage.map(|stage| &*stage.name),
+                deployment.id = self.deployment().map(|deployment| &*deployment.id),
+                route = self.route().map_or("-", |route| &route.name),
+                method = %self.head.method,
+                protocol = ?self.head.version,
+                api_key.id = caller.map(|caller| &*caller.key.id),
+                usage_plan.id = caller.map(|caller| &*caller.plan.id),
+                consumer.id = caller.map(|caller| &*caller.key.consumer_id),
+                status = self.status,
+                code = self.refused.map(Kind::code),
+                bytes_in = outcome.bytes_in,
+                bytes_out = outcome.bytes_out,
+                duration_ms,
+                aborted = outcome.aborted,
+                billed = outcome.billed,
+            },
             "request"
         );
     }

@@ -19,8 +19,6 @@ pub(crate) struct GatewayResponse {
 pub(crate) enum Kind {
     ResourceNotFound,
     MethodNotAllowed,
-    MissingAuthenticationToken,
-    Unauthorized,
     InvalidApiKey,
     AccessDenied,
     AuthorizerConfigurationError,
@@ -65,8 +63,6 @@ impl Kind {
         match self {
             Self::ResourceNotFound => ("RESOURCE_NOT_FOUND", 404, "Not Found"),
             Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405, "Method Not Allowed"),
-            Self::MissingAuthenticationToken => ("MISSING_AUTHENTICATION_TOKEN", 403, "Forbidden"),
-            Self::Unauthorized => ("UNAUTHORIZED", 401, "Unauthorized"),
             Self::InvalidApiKey => ("INVALID_API_KEY", 403, "Forbidden"),
             Self::AccessDenied => ("ACCESS_DENIED", 403, "Forbidden"),
             Self::AuthorizerConfigurationError => {

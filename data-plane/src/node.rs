@@ -2,6 +2,7 @@
 
 use std::{
     cell::{Cell, RefCell},
+    ops::Deref,
     rc::Rc,
     sync::{
         Arc,
@@ -14,7 +15,11 @@ use arc_swap::{ArcSwap, Cache};
 use egress::Connector;
 
 use crate::{
-    Config, counter::Counter, integration::pool::Pools, policies::limiter::Limiter, snapshot::Snapshot,
+    Config,
+    counter::Counter,
+    integration::pool::Pools,
+    policies::limiter::Limiter,
+    snapshot::Snapshot,
     telemetry::{Metrics, ThreadMetrics},
 };
 
@@ -31,13 +36,30 @@ pub struct Shared {
 /// survives every change of configuration; nothing here is touched by another thread.
 pub(crate) struct Node {
     pub(crate) shared: Arc<Shared>,
-    snapshot: RefCell<(Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>, Rc<Arc<Snapshot>>)>,
+    snapshot: RefCell<Current>,
     pub(crate) connector: Connector,
     pub(crate) pools: Pools,
     pub(crate) limiter: Limiter,
     pub(crate) counter: RefCell<Counter>,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) in_flight: Cell<usize>,
+}
+
+/// A thread's view of what is served.
+struct Current {
+    source: Cache<Arc<ArcSwap<Snapshot>>, Arc<Snapshot>>,
+    mine: Rc<Served>,
+}
+
+/// The snapshot that a request is answered from.
+pub(crate) struct Served(Arc<Snapshot>);
+
+impl Deref for Served {
+    type Target = Snapshot;
+
+    fn deref(&self) -> &Snapshot {
+        &self.0
+    }
 }
 
 impl Shared {
@@ -67,12 +89,17 @@ impl Shared {
 
 impl Node {
     /// Made on its own thread, inside its runtime: its resolver and Redis connection belong there.
-    pub(crate) fn new(shared: Arc<Shared>, connector: Connector, limiter: Limiter, counter: Counter) -> Rc<Self> {
-        let mut cache = Cache::new(shared.snapshot.clone());
-        let first = Rc::new(cache.load().clone());
+    pub(crate) fn new(
+        shared: Arc<Shared>,
+        connector: Connector,
+        limiter: Limiter,
+        counter: Counter,
+    ) -> Rc<Self> {
+        let mut source = Cache::new(shared.snapshot.clone());
+        let mine = Rc::new(Served(source.load().clone()));
         Rc::new(Self {
             metrics: shared.metrics.thread(),
-            snapshot: RefCell::new((cache, first)),
+            snapshot: RefCell::new(Current { source, mine }),
             connector,
             pools: Pools::default(),
             limiter,
@@ -84,11 +111,11 @@ impl Node {
 
     /// What is served at this moment. The pointer is this thread's own, so no other core's cache line is
     /// written for a request.
-    pub(crate) fn snapshot(&self) -> Rc<Arc<Snapshot>> {
-        let (cache, mine) = &mut *self.snapshot.borrow_mut();
-        let fresh = cache.load();
-        if !Arc::ptr_eq(fresh, mine) {
-            *mine = Rc::new(fresh.clone());
+    pub(crate) fn snapshot(&self) -> Rc<Served> {
+        let Current { source, mine } = &mut *self.snapshot.borrow_mut();
+        let fresh = source.load();
+        if !Arc::ptr_eq(fresh, &mine.0) {
+            *mine = Rc::new(Served(fresh.clone()));
         }
         mine.clone()
     }

@@ -18,7 +18,11 @@ use crate::{
     snapshot::Snapshot,
 };
 
-pub(crate) async fn serve(node: Rc<Node>, peer: IpAddr, request: Request<Incoming>) -> Response<Followed> {
+pub(crate) async fn serve(
+    node: Rc<Node>,
+    peer: IpAddr,
+    request: Request<Incoming>,
+) -> Response<Followed> {
     // Loaded once: a config push between two policies must not split a request in half.
     let snapshot = node.snapshot();
     let (head, body) = request.into_parts();

@@ -41,7 +41,8 @@ impl Metrics {
                 "From a request's head to the last byte of its answer",
             )
             .buckets(vec![
-                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+                0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0,
+                10.0, 30.0,
             ]),
         )?;
         let config_version = prometheus::IntGaugeVec::new(
@@ -66,8 +67,14 @@ impl Metrics {
             connections: gauge("tollgate_connections", "Open connections of callers")?,
             config_loaded: gauge("tollgate_config_loaded", "1 once a configuration is served")?,
             panics: counter("tollgate_panics_total", "Requests that ended in a panic of ours")?,
-            redis_errors: counter("tollgate_redis_errors_total", "Redis calls that failed or took too long")?,
-            upstream_connects: counter("tollgate_upstream_connects_total", "Connections opened to backends")?,
+            redis_errors: counter(
+                "tollgate_redis_errors_total",
+                "Redis calls that failed or took too long",
+            )?,
+            upstream_connects: counter(
+                "tollgate_upstream_connects_total",
+                "Connections opened to backends",
+            )?,
             journal_full: counter(
                 "tollgate_journal_full_total",
                 "Requests refused because the usage journal was full",
@@ -80,7 +87,10 @@ impl Metrics {
     }
 
     pub(crate) fn thread(&self) -> ThreadMetrics {
-        ThreadMetrics { requests: RefCell::new(self.requests.local()), duration: self.duration.local() }
+        ThreadMetrics {
+            requests: RefCell::new(self.requests.local()),
+            duration: self.duration.local(),
+        }
     }
 }
 
@@ -88,7 +98,7 @@ impl ThreadMetrics {
     pub(crate) fn request(&self, dialect: &str, status: u16, seconds: f64) {
         let class = match status {
             0 => "none",
-            ..200 => "1xx",
+            1..200 => "1xx",
             200..300 => "2xx",
             300..400 => "3xx",
             400..500 => "4xx",

@@ -43,7 +43,9 @@ pub(super) async fn call(
     let (answer, connection, place) = answered.ok_or_else(timed_out)??;
     let (mut head, body) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
-        return Err(Kind::IntegrationFailure.because("The backend switched protocols without being asked."));
+        return Err(
+            Kind::IntegrationFailure.because("The backend switched protocols without being asked.")
+        );
     }
     headers::remove_hop_by_hop(&mut head.headers);
     head.version = Version::default();
@@ -69,7 +71,8 @@ async fn exchange_with_backend(
     let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
     let node_max = node.shared.config.limits.body_bytes_max;
     let bytes_max = exchange.dialect().body_bytes_max.map_or(node_max, |max| max.min(node_max));
-    let (upload, progress) = Upload::new(exchange.body.take(), exchange.bytes_in.clone(), bytes_max);
+    let (upload, progress) =
+        Upload::new(exchange.body.take(), exchange.bytes_in.clone(), bytes_max);
     let repeats_safely = is_idempotent(&exchange.head.method) && upload.is_end_stream();
     let mut request = request(exchange, proxy, upload)?;
     let again = repeats_safely.then(|| (request.method().clone(), request.uri().clone()));
@@ -78,9 +81,10 @@ async fn exchange_with_backend(
     let mut fresh = false;
     loop {
         let connect = proxy.timeouts.connect;
-        let connection = pool::connect(node, &tenant.id, &proxy.target, &tenant.egress, connect, fresh)
-            .await
-            .map_err(|error| not_connected(&error))?;
+        let connection =
+            pool::connect(node, &tenant.id, &proxy.target, &tenant.egress, connect, fresh)
+                .await
+                .map_err(|error| not_connected(&error))?;
         let (mut sender, place, reused) = (connection.sender, connection.place, connection.reused);
         let sent = first_byte(sender.try_send_request(request), &progress, proxy.timeouts).await?;
         let mut failed = match sent {
@@ -110,13 +114,15 @@ fn request(
     proxy: &HttpProxy,
     upload: Upload,
 ) -> Result<Request<Upload>, GatewayResponse> {
-    let is_default = matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
+    let is_default =
+        matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
     // A catch-all whose URI has no place for the path passes the whole of it on.
     let whole_path = (is_default && !proxy.uri.has_parameters()).then_some(exchange.path.as_str());
     let query = exchange.head.uri.query();
     let uri = proxy.uri.render(|name| exchange.parameter(name), whole_path, query);
-    let uri = Uri::try_from(uri)
-        .map_err(|_| Kind::BadRequestParameters.because("The path does not fit into the integration's URI."))?;
+    let uri = Uri::try_from(uri).map_err(|_| {
+        Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
+    })?;
     let mut request = Request::new(upload);
     *request.method_mut() = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
     *request.uri_mut() = uri;
@@ -158,7 +164,10 @@ async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> 
 }
 
 fn is_idempotent(method: &Method) -> bool {
-    matches!(*method, Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE)
+    matches!(
+        *method,
+        Method::GET | Method::HEAD | Method::OPTIONS | Method::PUT | Method::DELETE | Method::TRACE
+    )
 }
 
 /// Whether a connection broke before any byte of an answer.
@@ -167,7 +176,8 @@ fn is_dead(error: &hyper::Error) -> bool {
 }
 
 fn is_reset(error: &hyper::Error) -> bool {
-    let source = std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
+    let source =
+        std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
     source.is_some_and(|error| {
         use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
         matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)

@@ -39,9 +39,12 @@ pub(crate) async fn call(
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     let stage = exchange.stage.clone();
     let position = exchange.route().map(|route| route.integration);
-    let integration = stage.as_deref().zip(position).and_then(|(stage, at)| stage.integrations.get(at));
+    let integration =
+        stage.as_deref().zip(position).and_then(|(stage, at)| stage.integrations.get(at));
     match integration {
-        Some(Integration::HttpProxy(proxy)) => http_proxy::call(node, snapshot, exchange, proxy).await,
+        Some(Integration::HttpProxy(proxy)) => {
+            http_proxy::call(node, snapshot, exchange, proxy).await
+        }
         Some(Integration::Mock(mock)) => Ok(mock::call(mock)),
         None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),
     }
@@ -76,7 +79,9 @@ impl Body for AnswerBody {
 
     fn size_hint(&self) -> SizeHint {
         match self {
-            Self::Whole(bytes) => SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64)),
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
+            }
             Self::Download(download) => download.size_hint(),
         }
     }

@@ -122,7 +122,9 @@ impl Pools {
     /// Puts a connection back whose answer was read to its end.
     pub(crate) fn give_back(&self, sender: Sender, place: &Place) {
         let mut endpoints = self.endpoints.borrow_mut();
-        let Some(endpoint) = endpoints.get_mut(&KeyRef(&place.tenant_id, &place.target)) else { return };
+        let Some(endpoint) = endpoints.get_mut(&KeyRef(&place.tenant_id, &place.target)) else {
+            return;
+        };
         let known = endpoint.addresses.contains(&place.address);
         if known && !sender.is_closed() && endpoint.idle.len() < IDLE_COUNT_MAX {
             endpoint.idle.push(Idle { sender, address: place.address, since: Instant::now() });
@@ -132,7 +134,9 @@ impl Pools {
     /// Each second: closes what waited too long.
     pub(crate) fn sweep(&self) {
         self.endpoints.borrow_mut().retain(|_, endpoint| {
-            endpoint.idle.retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE_MAX);
+            endpoint
+                .idle
+                .retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE_MAX);
             !endpoint.idle.is_empty() || endpoint.used_at.elapsed() < FORGET_AFTER
         });
     }
@@ -153,23 +157,27 @@ pub(crate) async fn connect(
     if !fresh && let Some(connection) = node.pools.take(&key, policy) {
         return Ok(connection);
     }
-    let addresses = match node.pools.addresses(&key, policy) {
-        Some(addresses) => addresses,
-        None => {
-            let addresses = node.connector.resolve(target, policy, left()).await?;
-            node.pools.remember(&key, policy, &addresses);
-            if !fresh && let Some(connection) = node.pools.take(&key, policy) {
-                return Ok(connection);
-            }
-            addresses
+    let known = node.pools.addresses(&key, policy);
+    let addresses = if let Some(addresses) = known {
+        addresses
+    } else {
+        let addresses = node.connector.resolve(target, policy, left()).await?;
+        node.pools.remember(&key, policy, &addresses);
+        if !fresh && let Some(connection) = node.pools.take(&key, policy) {
+            return Ok(connection);
         }
+        addresses
     };
     let mut last = ConnectError::Timeout;
     for (tried, address) in addresses.iter().enumerate() {
         let share = left() / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
         match open(node, target, *address, share).await {
             Ok(sender) => {
-                let place = Place { tenant_id: tenant_id.clone(), target: target.clone(), address: *address };
+                let place = Place {
+                    tenant_id: tenant_id.clone(),
+                    target: target.clone(),
+                    address: *address,
+                };
                 return Ok(Connection { sender, place, reused: false });
             }
             Err(error) => last = error,

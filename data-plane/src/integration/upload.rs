@@ -100,7 +100,8 @@ impl Body for Upload {
                 Poll::Ready(Some(Err(error.into())))
             }
             Poll::Ready(Some(Ok(frame))) => {
-                let bytes = progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
+                let bytes =
+                    progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
                 progress.bytes.set(bytes);
                 progress.moved_at.set(Instant::now());
                 if bytes > progress.bytes_max {

@@ -85,7 +85,10 @@ pub(crate) async fn run(
     drop(listener);
     let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
     if timeout(limits.drain_timeout, room.acquire_many(all)).await.is_err() {
-        tracing::warn!(requests = node.in_flight.get(), "the drain's time is over; the rest is cut off");
+        tracing::warn!(
+            requests = node.in_flight.get(),
+            "the drain's time is over; the rest is cut off"
+        );
     }
     ticking.abort();
     node.tick();

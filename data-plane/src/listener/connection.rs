@@ -11,7 +11,7 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch};
+use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
 
 use super::client_io::{ClientIo, HeadClock};
 use crate::{node::Node, response::Followed, serve};
@@ -28,10 +28,15 @@ const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// Serves until the caller leaves or the drain ends the connection between two requests.
-pub(super) async fn serve(node: Rc<Node>, stream: TcpStream, peer: IpAddr, drain: watch::Receiver<bool>) {
+pub(super) async fn serve(
+    node: Rc<Node>,
+    stream: TcpStream,
+    peer: IpAddr,
+    drain: watch::Receiver<bool>,
+) {
     let limits = node.shared.config.limits.clone();
     let mut stream = stream;
-    let greeting = tokio::time::timeout(limits.keep_alive_timeout, greeting(&mut stream, limits.header_timeout));
+    let greeting = timeout(limits.keep_alive_timeout, greeting(&mut stream, limits.header_timeout));
     let Ok(Ok(Some((prefix, is_http2)))) = greeting.await else { return };
     let clock = Rc::new(HeadClock::default());
     let io = TokioIo::new(ClientIo::new(stream, prefix, clock.clone(), limits.header_timeout));
@@ -46,15 +51,15 @@ pub(super) async fn serve(node: Rc<Node>, stream: TcpStream, peer: IpAddr, drain
 }
 
 /// Reads until it is clear which protocol follows; gives what was read. `None`: the caller left.
-async fn greeting(stream: &mut TcpStream, header_timeout: Duration) -> io::Result<Option<(Bytes, bool)>> {
+async fn greeting(
+    stream: &mut TcpStream,
+    header_timeout: Duration,
+) -> io::Result<Option<(Bytes, bool)>> {
     let mut read = BytesMut::with_capacity(PREFACE.len());
     loop {
+        let first = read.is_empty();
         let more = stream.read_buf(&mut read);
-        let bytes = if read.is_empty() {
-            more.await?
-        } else {
-            tokio::time::timeout(header_timeout, more).await.map_err(io::Error::from)??
-        };
+        let bytes = if first { more.await? } else { timeout(header_timeout, more).await?? };
         if bytes == 0 {
             return Ok(None);
         }

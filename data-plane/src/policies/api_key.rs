@@ -19,7 +19,8 @@ pub(super) fn apply(snapshot: &Snapshot, exchange: &mut Exchange) -> Result<(), 
         return Ok(());
     }
     exchange.caller = Some(find(snapshot, exchange).ok_or_else(|| {
-        Kind::InvalidApiKey.because("The x-api-key field must hold a key that is valid for this stage.")
+        Kind::InvalidApiKey
+            .because("The x-api-key field must hold a key that is valid for this stage.")
     })?);
     Ok(())
 }

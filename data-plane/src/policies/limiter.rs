@@ -193,7 +193,8 @@ impl Limiter {
             Period::Week => "week",
             Period::Month => "month",
         });
-        let (taken, remaining, resets_in_s, period_s) = self.ask::<(i64, u64, u64, u64)>(&call).await?;
+        let (taken, remaining, resets_in_s, period_s) =
+            self.ask::<(i64, u64, u64, u64)>(&call).await?;
         Ok(Spent { allowed: taken == 1, remaining, resets_in_s, period_s })
     }
 
@@ -238,7 +239,8 @@ impl Limit {
             clippy::cast_sign_loss,
             reason = "checked to be finite and positive; a window beyond u32 seconds is not told"
         )]
-        let window_s = (fill.is_finite() && fill < f64::from(u32::MAX)).then(|| fill.ceil().max(1.0) as u64);
+        let window_s =
+            (fill.is_finite() && fill < f64::from(u32::MAX)).then(|| fill.ceil().max(1.0) as u64);
         Self {
             name: throttle.name,
             quota: throttle.bucket.burst.into(),

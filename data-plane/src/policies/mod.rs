@@ -6,7 +6,9 @@ mod quota;
 mod restriction;
 mod throttle;
 
-use crate::{exchange::Exchange, gateway_response::GatewayResponse, node::Node, snapshot::Snapshot};
+use crate::{
+    exchange::Exchange, gateway_response::GatewayResponse, node::Node, snapshot::Snapshot,
+};
 
 /// The one order in which policies run, and why.
 pub(crate) async fn apply(

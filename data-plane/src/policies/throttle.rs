@@ -24,7 +24,10 @@ pub(crate) struct Throttle {
 const NEVER_SECONDS: u64 = 3600;
 
 /// Takes a token from each bucket, or from none. Gives those it took from, for a later policy to give back.
-pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<Vec<Throttle>, GatewayResponse> {
+pub(super) async fn apply(
+    node: &Node,
+    exchange: &mut Exchange,
+) -> Result<Vec<Throttle>, GatewayResponse> {
     let throttles = throttles(exchange);
     if throttles.is_empty() {
         return Ok(throttles);
@@ -46,7 +49,8 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<Vec<Th
     let took = answers.iter().map(|answer| matches!(answer, Ok(taken) if taken.allowed));
     let give_back = throttles.into_iter().zip(took).filter(|(_, took)| *took);
     node.limiter.give_back(give_back.map(|(throttle, _)| throttle).collect());
-    Err(wait.map_or_else(Unavailable::refusal, |ms| refusal(ms.div_ceil(1000).clamp(1, NEVER_SECONDS))))
+    Err(wait
+        .map_or_else(Unavailable::refusal, |ms| refusal(ms.div_ceil(1000).clamp(1, NEVER_SECONDS))))
 }
 
 /// The buckets of a call, the narrowest first.
@@ -59,8 +63,13 @@ fn throttles(exchange: &Exchange) -> Vec<Throttle> {
             .stage(&stage.api_id, &stage.name)
             .and_then(|stage| stage.route_throttles.get(&route.key));
         if let Some(bucket) = of_route {
-            let redis_key =
-                redis_keys::route_throttle(&plan.id, &key.id, &stage.api_id, &stage.name, &route.name);
+            let redis_key = redis_keys::route_throttle(
+                &plan.id,
+                &key.id,
+                &stage.api_id,
+                &stage.name,
+                &route.name,
+            );
             throttles.push(Throttle { name: "route", redis_key, bucket: *bucket });
         }
         if let Some(bucket) = plan.throttle {
@@ -76,5 +85,7 @@ fn throttles(exchange: &Exchange) -> Vec<Throttle> {
 }
 
 fn refusal(retry_after_seconds: u64) -> GatewayResponse {
-    Kind::Throttled.because("Too many requests; slow down.").with(RETRY_AFTER, retry_after_seconds.to_string())
+    Kind::Throttled
+        .because("Too many requests; slow down.")
+        .with(RETRY_AFTER, retry_after_seconds.to_string())
 }

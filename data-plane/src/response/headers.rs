@@ -53,7 +53,8 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
         .and_then(|authority| HeaderValue::try_from(authority).ok())
         .or_else(|| exchange.head.headers.get(HOST).cloned());
     let by_path = matches!(exchange.addressing, Addressing::Path { .. });
-    let trusted = exchange.node.shared.config.trusted_proxies.iter().any(|net| net.contains(&exchange.peer));
+    let trusted =
+        exchange.node.shared.config.trusted_proxies.iter().any(|net| net.contains(&exchange.peer));
 
     let headers = &mut exchange.head.headers;
     remove_hop_by_hop(headers);
@@ -82,7 +83,8 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
 fn forward_for(headers: &mut HeaderMap, peer: IpAddr, trusted: bool) {
     let mut value = String::new();
     if trusted {
-        for earlier in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok()) {
+        for earlier in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok())
+        {
             value.push_str(earlier);
             value.push_str(", ");
         }
@@ -156,7 +158,8 @@ fn confine(cookie: &str, addressing: &Addressing) -> Option<HeaderValue> {
             return None;
         }
         // Whatever path it names is one below the Api's own root.
-        let below = path.filter(|path| path.starts_with('/') && !path.contains("..")).unwrap_or("/");
+        let below =
+            path.filter(|path| path.starts_with('/') && !path.contains("..")).unwrap_or("/");
         confined.push_str("; Path=/_api/");
         confined.push_str(api_id);
         confined.push_str(below);
@@ -205,10 +208,26 @@ mod tests {
         let path = Addressing::Path { api_id: "abcdefghi1".to_owned() };
         for (cookie, by_host, by_path) in [
             ("a=1", Some("a=1"), Some("a=1; Path=/_api/abcdefghi1/")),
-            ("a=1; Domain=.execute-api.localhost; Secure", Some("a=1; Secure"), Some("a=1; Secure; Path=/_api/abcdefghi1/")),
-            ("a=1; PATH=/x; HttpOnly", Some("a=1; PATH=/x; HttpOnly"), Some("a=1; HttpOnly; Path=/_api/abcdefghi1/x")),
-            ("a=1; path=/../other", Some("a=1; path=/../other"), Some("a=1; Path=/_api/abcdefghi1/")),
-            ("a=1; Path=/a; Path=/b", Some("a=1; Path=/a; Path=/b"), Some("a=1; Path=/_api/abcdefghi1/b")),
+            (
+                "a=1; Domain=.execute-api.localhost; Secure",
+                Some("a=1; Secure"),
+                Some("a=1; Secure; Path=/_api/abcdefghi1/"),
+            ),
+            (
+                "a=1; PATH=/x; HttpOnly",
+                Some("a=1; PATH=/x; HttpOnly"),
+                Some("a=1; HttpOnly; Path=/_api/abcdefghi1/x"),
+            ),
+            (
+                "a=1; path=/../other",
+                Some("a=1; path=/../other"),
+                Some("a=1; Path=/_api/abcdefghi1/"),
+            ),
+            (
+                "a=1; Path=/a; Path=/b",
+                Some("a=1; Path=/a; Path=/b"),
+                Some("a=1; Path=/_api/abcdefghi1/b"),
+            ),
             ("tollgate_session=x; Path=/", Some("tollgate_session=x; Path=/"), None),
             (" Tollgate_x=x", Some(" Tollgate_x=x"), None),
         ] {
@@ -225,7 +244,8 @@ mod tests {
 
     #[test]
     fn our_own_cookies_do_not_reach_a_backend_through_a_shared_host() {
-        let mut headers = map(&[("cookie", "a=1; tollgate_session=s; b=2"), ("cookie", "TOLLGATE_x=1")]);
+        let mut headers =
+            map(&[("cookie", "a=1; tollgate_session=s; b=2"), ("cookie", "TOLLGATE_x=1")]);
         drop_own_cookies(&mut headers);
         let left: Vec<&HeaderValue> = headers.get_all(COOKIE).iter().collect();
         assert_eq!(left, ["a=1; b=2"]);
@@ -234,7 +254,8 @@ mod tests {
     #[test]
     fn forwarded_for_is_replaced_unless_a_trusted_proxy_sent_it() {
         for (trusted, expected) in [(false, "192.0.2.1"), (true, "10.0.0.1, 10.0.0.2, 192.0.2.1")] {
-            let mut headers = map(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]);
+            let mut headers =
+                map(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]);
             forward_for(&mut headers, "::ffff:192.0.2.1".parse().unwrap(), trusted);
             let values: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
             assert_eq!(values, [expected]);

@@ -6,9 +6,7 @@ use serde_json::json;
 
 use super::{headers, rate_limit};
 use crate::{
-    dialect::Message,
-    exchange::Exchange,
-    gateway_response::GatewayResponse,
+    dialect::Message, exchange::Exchange, gateway_response::GatewayResponse,
     integration::AnswerBody,
 };
 

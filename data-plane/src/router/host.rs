@@ -28,7 +28,11 @@ pub(crate) struct Address<'a> {
 
 impl Address<'_> {
     pub(crate) fn addressing(&self) -> Addressing {
-        if self.by_path { Addressing::Path { api_id: self.api_id.to_owned() } } else { Addressing::Host }
+        if self.by_path {
+            Addressing::Path { api_id: self.api_id.to_owned() }
+        } else {
+            Addressing::Host
+        }
     }
 }
 
@@ -46,7 +50,9 @@ pub(crate) fn address<'a>(
     if let Some(api_id) = host.and_then(|host| in_zone(host, zone)) {
         return Ok(Address { api_id, path, by_path: false });
     }
-    if let Some(address) = path.strip_prefix(PATH_PREFIX).filter(|_| path_addressing).and_then(by_path) {
+    if let Some(address) =
+        path.strip_prefix(PATH_PREFIX).filter(|_| path_addressing).and_then(by_path)
+    {
         return Ok(address);
     }
     Err(Kind::ResourceNotFound.because("There is no API at this address."))
@@ -61,7 +67,8 @@ fn by_path(rest: &str) -> Option<Address<'_>> {
 fn host(head: &Parts) -> Result<Option<&str>, GatewayResponse> {
     let mut fields = head.headers.get_all(header::HOST).iter();
     let field = fields.next();
-    let missing = field.is_none() && head.uri.authority().is_none() && head.version == Version::HTTP_11;
+    let missing =
+        field.is_none() && head.uri.authority().is_none() && head.version == Version::HTTP_11;
     if missing || fields.next().is_some() {
         return Err(Kind::BadRequestParameters.because("The request must have one Host field."));
     }

@@ -19,7 +19,11 @@ use crate::{
 };
 
 /// Finds stage and route and writes them into the exchange, as far as it comes.
-pub(crate) fn route(node: &Node, snapshot: &Snapshot, exchange: &mut Exchange) -> Result<(), GatewayResponse> {
+pub(crate) fn route(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+) -> Result<(), GatewayResponse> {
     let config = &node.shared.config;
     let address = host::address(&exchange.head, &config.zone, config.path_addressing)?;
     let unknown = || Kind::ResourceNotFound.because("There is no API at this address.");
@@ -62,7 +66,9 @@ pub(crate) fn route(node: &Node, snapshot: &Snapshot, exchange: &mut Exchange) -
 fn select_stage<'a>(api: &'a Api, full: &'a str) -> Option<(&'a Arc<Stage>, &'a str)> {
     let rest = full.strip_prefix('/').unwrap_or(full);
     let (first, below) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
-    let named = Some(&*path::decode(first)).filter(|name| *name != "$default").and_then(|name| api.stage(name));
+    let named = Some(&*path::decode(first))
+        .filter(|name| *name != "$default")
+        .and_then(|name| api.stage(name));
     let default = || {
         // A dialect without `$default` stages does not serve one, whatever it was sent.
         api.stage("$default").filter(|stage| {

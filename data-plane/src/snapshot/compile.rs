@@ -258,7 +258,7 @@ fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
         message::TrailingSlash::Ignore => TrailingSlash::Ignore,
         message::TrailingSlash::Redirect => TrailingSlash::Redirect,
     };
-    let router =
+    let table =
         Router::build(routes.iter().map(|route| &route.key), dialect.precedence, trailing_slash)
             .map_err(|error| format!("route {}: {error}", routes[error.index].name))?;
     Ok(Deployment {
@@ -274,7 +274,7 @@ fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
             message::PathNormalization::Normalize => Normalization::Normalize,
             message::PathNormalization::Pass => Normalization::Pass,
         },
-        router,
+        router: table,
         routes,
         templates,
     })

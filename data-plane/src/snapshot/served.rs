@@ -66,7 +66,7 @@ pub struct Deployment {
     pub id: Arc<str>,
     pub api_id: Arc<str>,
     pub tenant_id: Arc<str>,
-    pub dialect: &'static Dialect,
+    pub(crate) dialect: &'static Dialect,
     pub disable_execute_api_endpoint: bool,
     pub normalization: Normalization,
     pub router: Router,
