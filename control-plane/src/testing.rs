@@ -11,6 +11,7 @@ use sqlx::{Executor, PgPool};
 use crate::access::actor::{Actor, Origin};
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
+use crate::access::token::Bearer;
 use crate::app::{App, outbox_context};
 use crate::clock::Clock;
 use crate::config::{Config, Signup};
@@ -152,4 +153,10 @@ pub(crate) async fn published(app: &App) -> Vec<Delta> {
         }
     };
     rows.into_iter().map(open).collect()
+}
+
+/// An access token of this member.
+pub(crate) fn token(app: &App, actor: &Actor) -> String {
+    let bearer = Bearer { user: actor.user, session: actor.session, tenant: Some(actor.tenant) };
+    app.tokens.sign(&app.clock, bearer).unwrap()
 }

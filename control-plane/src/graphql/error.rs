@@ -1,9 +1,13 @@
 //! How errors leave GraphQL: what the caller can mend is data (`userErrors`), the rest is a top-level error
 //! with the same fields in `extensions`.
 
-use async_graphql::{Enum, ErrorExtensions, SimpleObject};
+use std::any::Any;
+use std::sync::Arc;
+
+use async_graphql::{Enum, ErrorExtensionValues, Response, ServerError, SimpleObject, Value};
 
 use crate::error::{Error, Result};
+use crate::rest::request_id;
 
 /// The codes of `userErrors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -33,7 +37,7 @@ pub fn user_errors<T>(result: Result<T>) -> async_graphql::Result<(Option<T>, Ve
         Error::Conflict { .. } => ErrorCode::Conflict,
         Error::LimitExceeded { .. } => ErrorCode::LimitExceeded,
         Error::NotFound(_) => ErrorCode::NotFound,
-        _ => return Err(error.extend()),
+        _ => return Err(error.into()),
     };
     Ok((
         None,
@@ -45,22 +49,65 @@ pub fn user_errors<T>(result: Result<T>) -> async_graphql::Result<(Option<T>, Ve
     ))
 }
 
-impl ErrorExtensions for Error {
-    fn extend(&self) -> async_graphql::Error {
-        if let Self::Internal(cause) = self {
-            tracing::error!(error = %cause, "a GraphQL field failed inside");
+/// How many errors one answer carries: a broken document can have thousands.
+const ERRORS_MAX: usize = 20;
+
+/// The answer to a request of which nothing will run.
+pub fn refused(error: Error) -> Response {
+    let message = error.to_string();
+    let source: Option<Arc<dyn Any + Send + Sync>> = Some(Arc::new(error));
+    Response::from_errors(vec![ServerError { source, ..ServerError::new(message, None) }])
+}
+
+/// Gives every top-level error its `code`, `param` and `requestId`: the one place, over the finished answer.
+///
+/// A resolver's error carries ours as its source. One without a source is GraphQL's own, about the document
+/// or its variables, and the caller's to mend. Any other is our fault, and its text stays with us.
+pub fn complete(answer: &mut Response) {
+    answer.errors.truncate(ERRORS_MAX);
+    for error in &mut answer.errors {
+        let mut extensions = ErrorExtensionValues::default();
+        match (error.source::<Error>(), &error.source) {
+            (Some(ours), _) => {
+                if let Error::Internal(cause) = ours {
+                    tracing::error!(error = %cause, path = ?error.path, "a GraphQL field failed inside");
+                }
+                extensions.set("code", ours.code());
+                if let Some(param) = ours.param() {
+                    extensions.set("param", param);
+                }
+                if let Error::TooManyRequests { retry_after_seconds } = ours {
+                    extensions.set("retryAfterSeconds", *retry_after_seconds);
+                }
+            }
+            (None, Some(_)) => {
+                tracing::error!(error = %error.message, path = ?error.path, "a GraphQL field failed inside");
+                "internal error".clone_into(&mut error.message);
+                extensions.set("code", "internal");
+            }
+            (None, None) => {
+                extensions.set("code", "bad_request");
+                if let Some(param) = argument(&error.message) {
+                    extensions.set("param", param);
+                }
+            }
         }
-        async_graphql::Error::new(self.to_string()).extend_with(|_, extensions| {
-            extensions.set("code", self.code());
-            if let Some(param) = self.param() {
-                extensions.set("param", param);
-            }
-            if let Self::TooManyRequests { retry_after_seconds } = self {
-                extensions.set("retryAfterSeconds", *retry_after_seconds);
-            }
-            if let Some(id) = crate::rest::request_id::current() {
-                extensions.set("requestId", id);
-            }
-        })
+        if let Some(id) = request_id::current() {
+            extensions.set("requestId", id);
+        }
+        error.extensions = Some(extensions);
     }
+}
+
+/// The code that [`complete`] gave an error.
+pub fn code(error: &ServerError) -> Option<&str> {
+    match error.extensions.as_ref()?.get("code")? {
+        Value::String(code) => Some(code),
+        _ => None,
+    }
+}
+
+/// The argument that GraphQL's own message is about: `Invalid value for argument "input.name", …`.
+fn argument(message: &str) -> Option<&str> {
+    message.strip_prefix("Invalid value for argument \"")?.split('"').next()
 }

@@ -1,6 +1,6 @@
 //! The console's door: Relay connections, opaque ids, `userErrors`. The same names as in `domain`.
 
-use async_graphql::{Context, EmptySubscription, MergedObject, Schema};
+use async_graphql::{Context, EmptySubscription, MergedObject, SDLExportOptions, Schema};
 
 use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
@@ -14,8 +14,10 @@ pub mod consumer;
 pub mod delete;
 pub mod deployment;
 pub mod error;
+pub mod http;
 pub mod installation;
 pub mod integration;
+pub mod limits;
 pub mod loader;
 pub mod member;
 pub mod node;
@@ -59,6 +61,14 @@ pub type GatewaySchema = Schema<Query, Mutation, EmptySubscription>;
 /// The schema, without an application: enough to print it.
 pub fn schema() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
     Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+}
+
+/// The schema as SDL: what `tollgate print-schema` prints and `web/schema.graphql` holds.
+pub fn schema_sdl() -> String {
+    let mut sdl = schema().finish().sdl_with_options(SDLExportOptions::new().sorted_fields());
+    sdl.truncate(sdl.trim_end().len());
+    sdl.push('\n');
+    sdl
 }
 
 /// The application and the member who calls: what most resolvers begin with.

@@ -1,17 +1,11 @@
 //! The door for programs: `/v1`, RFC 9457 problems, OpenAPI 3.1. The same names as in `domain`.
 
-use axum::Router;
-use axum::extract::State;
-use axum::http::HeaderMap;
-use axum::response::{IntoResponse, Response};
 use axum::routing::post;
-use axum::{middleware, response};
+use axum::{Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
-use crate::access::actor::Caller;
 use crate::app::App;
-use crate::error::Error;
-use crate::graphql::{self, GatewaySchema, Identity};
+use crate::graphql;
 
 pub mod api;
 pub mod api_key;
@@ -55,36 +49,11 @@ pub fn api() -> OpenApiRouter<App> {
 /// Everything on the management listener.
 pub fn router(app: &App) -> Router {
     let (rest, _openapi) = api().split_for_parts();
-    let schema: GatewaySchema = graphql::schema().data(app.clone()).finish();
     Router::new()
         .nest("/v1", rest)
-        .route("/graphql", post(answer_graphql))
+        .route("/graphql", post(graphql::http::answer))
         .with_state(app.clone())
-        .layer(axum::Extension(schema))
+        .layer(axum::Extension(graphql::http::Door::new(app)))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
         .layer(middleware::from_fn(request_id::layer))
-}
-
-/// GraphQL over HTTP, by POST as `application/json`.
-async fn answer_graphql(
-    State(app): State<App>,
-    axum::Extension(schema): axum::Extension<GatewaySchema>,
-    parts: axum::http::request::Parts,
-    body: extract::Json<async_graphql::Request>,
-) -> Response {
-    let identity = match extract::caller(&app, &parts).await {
-        Ok(caller) => Identity::Known(caller),
-        Err(Error::Unauthenticated(reason)) if !parts.headers.contains_key("authorization") => {
-            Identity::Nobody(reason)
-        }
-        Err(error) => return error.into_response(),
-    };
-    let mut request = body.0;
-    if let Identity::Known(Caller::Member(actor)) = &identity {
-        request = request.data(graphql::loader::batches(&app, actor));
-    }
-    let request = request.data(identity).data(extract::origin(&parts));
-    let answer = schema.execute(request).await;
-    let headers: HeaderMap = answer.http_headers.clone();
-    (headers, response::Json(answer)).into_response()
 }

@@ -1,0 +1,360 @@
+//! GraphQL over HTTP: one operation by POST as `application/json`.
+//!
+//! What fails before anything runs (no JSON, no document, a document that asks for too much or does not fit
+//! the schema) has the status that REST would give it, and no `data`. Once something ran, the status is 200
+//! and each failed field is in `errors`; only who has to log in first, or to wait, is told so by the status.
+
+use axum::Extension;
+use axum::extract::State;
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
+use axum::response::{IntoResponse, Response};
+use serde_json::{Map, Value, json};
+
+use crate::access::actor::Caller;
+use crate::app::App;
+use crate::error::{Error, Result};
+use crate::graphql::limits::Shape;
+use crate::graphql::{GatewaySchema, Identity, error, loader};
+use crate::rest::extract::{self, Json, origin};
+use crate::rest::problem;
+
+/// What the door to GraphQL needs beside the application.
+#[derive(Clone)]
+pub struct Door {
+    schema: GatewaySchema,
+    shape: std::sync::Arc<Shape>,
+}
+
+impl Door {
+    pub fn new(app: &App) -> Self {
+        let schema = super::schema().data(app.clone()).finish();
+        let shape = Shape::new(&schema.sdl()).expect("a schema's SDL reads back: a test does it");
+        Self { schema, shape: shape.into() }
+    }
+}
+
+const GRAPHQL_JSON: &str = "application/graphql-response+json";
+
+/// The handler of `POST /graphql`.
+pub async fn answer(
+    State(app): State<App>,
+    Extension(door): Extension<Door>,
+    parts: Parts,
+    body: Result<Json<Map<String, Value>>>,
+) -> Response {
+    let accepts = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
+    let content_type = match accepts {
+        Some(accept) if accept.contains(GRAPHQL_JSON) => GRAPHQL_JSON,
+        _ => "application/json",
+    };
+    let answer = match read(&app, &door, &parts, body).await {
+        Ok(request) => door.schema.execute(request).await,
+        Err(refusal) => error::refused(refusal),
+    };
+    let mut response = render(answer);
+    response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The request, if it is one that we will run.
+async fn read(
+    app: &App,
+    door: &Door,
+    parts: &Parts,
+    body: Result<Json<Map<String, Value>>>,
+) -> Result<async_graphql::Request> {
+    let identity = match extract::caller(app, parts).await {
+        Ok(caller) => Identity::Known(caller),
+        Err(Error::Unauthenticated(reason))
+            if !parts.headers.contains_key(header::AUTHORIZATION) =>
+        {
+            Identity::Nobody(reason)
+        }
+        Err(error) => return Err(error),
+    };
+    let Body { query, operation_name, variables } = Body::try_from(body?.0)?;
+    let variables = async_graphql::Variables::from_json(Value::Object(variables));
+    let measured = door.shape.measure(&query, &variables)?;
+    if let (true, Identity::Nobody(reason)) = (measured.introspects, &identity) {
+        return Err(Error::Unauthenticated(reason));
+    }
+    let mut request = async_graphql::Request::new(query).variables(variables);
+    request.operation_name = operation_name;
+    request.set_parsed_query(measured.document);
+    if let Identity::Known(Caller::Member(actor)) = &identity {
+        request = request.data(loader::batches(app, actor));
+    }
+    Ok(request.data(identity).data(origin(parts)))
+}
+
+struct Body {
+    query: String,
+    operation_name: Option<String>,
+    variables: Map<String, Value>,
+}
+
+impl TryFrom<Map<String, Value>> for Body {
+    type Error = Error;
+
+    fn try_from(fields: Map<String, Value>) -> Result<Self> {
+        let (mut query, mut operation_name, mut variables) = (None, None, Map::new());
+        for (name, value) in fields {
+            match (name.as_str(), value) {
+                ("query", Value::String(text)) => query = Some(text),
+                ("operationName", Value::String(text)) => operation_name = Some(text),
+                ("variables", Value::Object(given)) => variables = given,
+                ("operationName" | "variables" | "extensions", Value::Null)
+                | ("extensions", Value::Object(_)) => {}
+                ("query" | "operationName", _) => {
+                    return Err(Error::bad_request(name, "must be a string"));
+                }
+                ("variables" | "extensions", _) => {
+                    return Err(Error::bad_request(name, "must be an object"));
+                }
+                (_, _) => return Err(Error::bad_request(name, "is not part of a GraphQL request")),
+            }
+        }
+        let query = query.ok_or_else(|| Error::bad_request("query", "must be a string"))?;
+        Ok(Self { query, operation_name, variables })
+    }
+}
+
+fn render(mut answer: async_graphql::Response) -> Response {
+    // An error without a path is one of the request, not of a field.
+    let ran = answer.errors.iter().all(|error| !error.path.is_empty());
+    error::complete(&mut answer);
+    let failed = answer.data == async_graphql::Value::Null;
+    let status = answer.errors.first().map_or(StatusCode::OK, |first| {
+        let status = error::code(first).map_or(StatusCode::BAD_REQUEST, problem::status_of_code);
+        match status {
+            status if !ran => status,
+            StatusCode::UNAUTHORIZED | StatusCode::TOO_MANY_REQUESTS if failed => status,
+            _ => StatusCode::OK,
+        }
+    });
+    let headers: HeaderMap = std::mem::take(&mut answer.http_headers);
+    let body = if ran { json!(answer) } else { json!({ "errors": answer.errors }) };
+    let mut response = (status, headers, axum::Json(body)).into_response();
+    if status == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    response
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body as Bytes;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::testing;
+
+    /// Posts `body` as it is; answers status and JSON.
+    async fn post(app: &App, token: Option<&str>, body: &str) -> (StatusCode, Value) {
+        let mut request = Request::post("/graphql").header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Bytes::from(body.to_owned())).unwrap();
+        let response = crate::rest::router(app).oneshot(request).await.unwrap();
+        let status = response.status();
+        assert!(response.headers().contains_key("x-request-id"));
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap())
+    }
+
+    async fn ask(app: &App, token: Option<&str>, query: &str) -> (StatusCode, Value) {
+        post(app, token, &json!({ "query": query }).to_string()).await
+    }
+
+    /// The code and the param of the only error, which must also say its request.
+    #[track_caller]
+    fn error(answer: &Value) -> (&str, Option<&str>) {
+        let errors = answer["errors"].as_array().unwrap();
+        assert_eq!(errors.len(), 1, "{answer}");
+        let extensions = &errors[0]["extensions"];
+        assert!(extensions["requestId"].is_string(), "{answer}");
+        (extensions["code"].as_str().unwrap(), extensions["param"].as_str())
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn what_cannot_run_has_a_precise_status_and_no_data(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let token = testing::token(&app, &alice);
+        let cases = [
+            ("not json", 400, "bad_request", None),
+            ("[]", 400, "bad_request", None),
+            (r#"[{"query": "{ viewer { operator } }"}]"#, 400, "bad_request", None),
+            ("{}", 400, "bad_request", Some("query")),
+            (r#"{"query": 7}"#, 400, "bad_request", Some("query")),
+            (r#"{"query": "{", "variables": {}}"#, 400, "bad_request", Some("query")),
+            (r#"{"query": "{ nothing }"}"#, 400, "bad_request", None),
+            (
+                r#"{"query": "{ __typename }", "variables": []}"#,
+                400,
+                "bad_request",
+                Some("variables"),
+            ),
+            (r#"{"query": "{ __typename }", "extra": 1}"#, 400, "bad_request", Some("extra")),
+            (
+                r#"{"query": "query A { __typename }", "operationName": "B"}"#,
+                400,
+                "bad_request",
+                None,
+            ),
+            (
+                r#"{"query": "{ usagePlans(first: 100) { nodes { apiKeys(first: 100) { nodes { id } } } } }"}"#,
+                422,
+                "limit_exceeded",
+                Some("query"),
+            ),
+        ];
+        for (body, status, code, param) in cases {
+            let (got, answer) = post(&app, Some(&token), body).await;
+            assert_eq!((got.as_u16(), error(&answer)), (status, (code, param)), "{body}: {answer}");
+            assert!(answer.get("data").is_none(), "{answer}");
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_bad_token_is_nobody_even_where_nobody_may_ask(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let token = testing::token(&app, &alice);
+        let mut forged = token.clone().into_bytes();
+        let middle = forged.len() / 2;
+        forged[middle] = if forged[middle] == b'A' { b'B' } else { b'A' };
+        let forged = String::from_utf8(forged).unwrap();
+
+        for wrong in [forged.as_str(), "x", ""] {
+            let (status, answer) = ask(&app, Some(wrong), "{ __typename }").await;
+            assert_eq!((status.as_u16(), error(&answer).0), (401, "unauthenticated"), "{wrong}");
+        }
+        let (status, answer) = ask(&app, Some(&token), "{ viewer { operator } }").await;
+        assert_eq!((status.as_u16(), &answer["data"]["viewer"]["operator"]), (200, &json!(false)));
+        app.clock.advance(chrono::TimeDelta::hours(1));
+        let (status, answer) = ask(&app, Some(&token), "{ viewer { operator } }").await;
+        assert_eq!((status.as_u16(), error(&answer).0), (401, "unauthenticated"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn introspection_is_for_who_is_logged_in(db: PgPool) {
+        let app = testing::app(db).await;
+        let token = testing::token(&app, &testing::owner(&app).await);
+        let question = "{ __schema { queryType { name } } }";
+
+        let (status, answer) = ask(&app, None, question).await;
+        assert_eq!((status.as_u16(), error(&answer).0), (401, "unauthenticated"));
+        let (status, answer) = ask(&app, Some(&token), question).await;
+        assert_eq!(status, 200);
+        assert_eq!(answer["data"]["__schema"]["queryType"]["name"], "Query");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_failed_field_says_code_param_and_request(db: PgPool) {
+        let app = testing::app(db).await;
+        let token = testing::token(&app, &testing::owner(&app).await);
+
+        let (status, answer) =
+            ask(&app, Some(&token), "{ apiKeys(first: 0) { nodes { id } } }").await;
+        assert_eq!((status.as_u16(), error(&answer)), (200, ("bad_request", Some("first"))));
+        let (_, answer) = ask(&app, Some(&token), r#"{ node(id: "nonsense") { id } }"#).await;
+        assert_eq!(error(&answer), ("bad_request", Some("id")));
+        let (_, answer) = post(
+            &app,
+            Some(&token),
+            &json!({
+                "query": "query($ids: [ID!]!) { nodes(ids: $ids) { id } }",
+                "variables": { "ids": vec!["x"; 101] },
+            })
+            .to_string(),
+        )
+        .await;
+        assert_eq!(error(&answer), ("bad_request", Some("ids")));
+        let (status, answer) = ask(&app, None, "{ apiKeys { nodes { id } } }").await;
+        assert_eq!((status.as_u16(), error(&answer)), (401, ("unauthenticated", None)));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn what_broke_inside_stays_inside(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let token = testing::token(&app, &testing::owner(&app).await);
+        sqlx::query("alter table api_key rename column hint to gone").execute(&db).await.unwrap();
+
+        let (status, answer) = ask(&app, Some(&token), "{ apiKeys { nodes { id } } }").await;
+
+        assert_eq!((status.as_u16(), error(&answer)), (200, ("internal", None)));
+        assert_eq!(answer["errors"][0]["message"], "internal error");
+        assert!(!answer.to_string().contains("hint"), "{answer}");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_plan_a_consumer_and_a_key_go_all_the_way(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let (token, stranger) = (testing::token(&app, &alice), testing::token(&app, &mallory));
+        let (_, made) = ask(
+            &app,
+            Some(&token),
+            r#"mutation {
+                createUsagePlan(input: { name: "gold", quota: { limit: 1000000000000, period: WEEK }, throttle: { rateLimit: 2.5, burstLimit: 5 } }) {
+                    usagePlan { id usagePlanId quota { limit period } throttle { rateLimit } } userErrors { code }
+                }
+                createConsumer(input: { name: "acme" }) { consumer { id } userErrors { code } }
+            }"#,
+        )
+        .await;
+        let plan = &made["data"]["createUsagePlan"]["usagePlan"];
+        assert_eq!(plan["quota"], json!({ "limit": 1_000_000_000_000_u64, "period": "WEEK" }));
+        let consumer = &made["data"]["createConsumer"]["consumer"]["id"];
+
+        let create = json!({
+            "query": "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) {
+                value apiKey { id hint mode enabled consumer { name } usagePlans { name apiKeys { nodes { hint } } } }
+                userErrors { code message param } } }",
+            "variables": { "input": { "name": "k", "mode": "TEST", "usagePlanIds": [plan["id"]], "consumerId": consumer } },
+        })
+        .to_string();
+        let (status, answer) = post(&app, Some(&token), &create).await;
+        let payload = &answer["data"]["createApiKey"];
+        let key = &payload["apiKey"];
+        let value = payload["value"].as_str().unwrap();
+        assert_eq!((status.as_u16(), &payload["userErrors"]), (200, &json!([])), "{answer}");
+        assert!(value.starts_with("tg_test_") && value.ends_with(key["hint"].as_str().unwrap()));
+        assert_eq!(key["consumer"]["name"], "acme");
+        assert_eq!(key["usagePlans"][0]["apiKeys"]["nodes"][0]["hint"], key["hint"]);
+
+        // Another tenant's ids: not found, as data.
+        let (_, answer) = post(&app, Some(&stranger), &create).await;
+        let refused = &answer["data"]["createApiKey"];
+        assert_eq!((&refused["apiKey"], &refused["value"]), (&Value::Null, &Value::Null));
+        assert_eq!(refused["userErrors"][0]["code"], "NOT_FOUND");
+        let node = json!({ "query": "query($id: ID!) { node(id: $id) { id ... on ApiKey { hint } } }", "variables": { "id": key["id"] } })
+            .to_string();
+        assert_eq!(post(&app, Some(&token), &node).await.1["data"]["node"]["hint"], key["hint"]);
+        assert_eq!(post(&app, Some(&stranger), &node).await.1["data"]["node"], Value::Null);
+
+        // What can be mended is data, and names the field.
+        let update = json!({
+            "query": "mutation($input: UpdateUsagePlanInput!) { updateUsagePlan(input: $input) { usagePlan { throttle { rateLimit } quota { limit } } userErrors { code param } } }",
+            "variables": { "input": { "id": plan["id"], "throttle": { "rateLimit": -1, "burstLimit": 1 } } },
+        });
+        let (_, answer) = post(&app, Some(&token), &update.to_string()).await;
+        let errors = &answer["data"]["updateUsagePlan"]["userErrors"];
+        assert_eq!(errors, &json!([{ "code": "BAD_REQUEST", "param": "throttle.rateLimit" }]));
+        let mut clear = update;
+        clear["variables"]["input"] = json!({ "id": plan["id"], "throttle": null });
+        let (_, answer) = post(&app, Some(&token), &clear.to_string()).await;
+        let changed = &answer["data"]["updateUsagePlan"]["usagePlan"];
+        assert_eq!(
+            (&changed["throttle"], &changed["quota"]["limit"]),
+            (&Value::Null, &plan["quota"]["limit"])
+        );
+    }
+}

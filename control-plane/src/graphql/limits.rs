@@ -1,0 +1,480 @@
+//! How much one request may ask for, decided from its document before anything of it is validated or run.
+//!
+//! The walk knows the schema: a connection multiplies what is below it by the page it asks for, any other list
+//! by a guess. It expands fragments as the executor would, and ends as soon as a limit is passed, so that its
+//! own cost has a bound too.
+
+use std::collections::HashMap;
+
+use async_graphql::parser::types::{
+    BaseType, ExecutableDocument, Field, FieldDefinition, OperationDefinition, OperationType,
+    Selection, SelectionSet, TypeKind, TypeSystemDefinition,
+};
+use async_graphql::parser::{parse_query, parse_schema};
+use async_graphql::{Name, Positioned, Value, Variables};
+
+use crate::domain::page::{LIMIT_DEFAULT, LIMIT_MAX};
+use crate::error::{Error, Result};
+
+/// The longest document, in bytes.
+pub const DOCUMENT_BYTES_MAX: usize = 64 * 1024;
+/// How deep fields may be nested.
+pub const DEPTH_MAX: usize = 12;
+/// How deep an introspection may be nested: what tools send has 13 to 17 levels.
+pub const INTROSPECTION_DEPTH_MAX: usize = 20;
+/// How many objects a request may ask for in all.
+pub const NODES_MAX: u64 = 10_000;
+/// How many values a request may ask for in all: a field of each object is one.
+pub const VALUES_MAX: u64 = 200_000;
+/// How many fields and fragments a document may come to, fragments expanded.
+pub const SELECTIONS_MAX: usize = 5_000;
+/// How many fields a query may begin with, and a mutation.
+pub const QUERY_FIELDS_MAX: usize = 50;
+pub const MUTATION_FIELDS_MAX: usize = 10;
+/// How many fragments and how many operations a document may define.
+pub const FRAGMENTS_MAX: usize = 100;
+pub const OPERATIONS_MAX: usize = 10;
+/// How deep fragments may be nested in fragments.
+const SPREADS_MAX: usize = 20;
+/// What a list is taken for that is no connection.
+const LIST_ITEMS: u64 = 10;
+
+/// What the limits need to know of the schema: the type of each object's fields.
+#[derive(Debug)]
+pub struct Shape(HashMap<String, HashMap<String, FieldType>>);
+
+#[derive(Debug)]
+struct FieldType {
+    name: String,
+    list: bool,
+}
+
+/// A document that is within the limits.
+#[derive(Debug)]
+pub struct Measured {
+    pub document: ExecutableDocument,
+    /// Whether it asks about the schema itself.
+    pub introspects: bool,
+    pub nodes: u64,
+}
+
+impl Shape {
+    /// From the schema's own SDL.
+    pub fn new(sdl: &str) -> Result<Self> {
+        let schema = parse_schema(sdl).map_err(|cause| Error::corrupt("GraphQL schema", cause))?;
+        let types = schema.definitions.into_iter().filter_map(|definition| match definition {
+            TypeSystemDefinition::Type(definition) => {
+                let fields = match definition.node.kind {
+                    TypeKind::Object(object) => object.fields,
+                    TypeKind::Interface(interface) => interface.fields,
+                    _ => return None,
+                };
+                let fields = fields.into_iter().map(FieldType::of).collect();
+                Some((definition.node.name.node.to_string(), fields))
+            }
+            _ => None,
+        });
+        Ok(Self(types.collect()))
+    }
+
+    /// Reads a document and refuses it where it asks for too much.
+    pub fn measure(&self, query: &str, variables: &Variables) -> Result<Measured> {
+        if query.len() > DOCUMENT_BYTES_MAX {
+            return Err(too_much(format!("has more than {DOCUMENT_BYTES_MAX} bytes")));
+        }
+        let document = parse_query(query).map_err(|cause| {
+            Error::bad_request("query", format!("is no GraphQL document: {cause}"))
+        })?;
+        if document.fragments.len() > FRAGMENTS_MAX {
+            return Err(too_much(format!("defines more than {FRAGMENTS_MAX} fragments")));
+        }
+        if document.operations.iter().count() > OPERATIONS_MAX {
+            return Err(too_much(format!("defines more than {OPERATIONS_MAX} operations")));
+        }
+        let mut introspects = false;
+        let mut nodes = 0;
+        // The executor validates every operation, whichever is run.
+        for (_, operation) in document.operations.iter() {
+            let mut walk = Walk::new(self, &document, &operation.node, variables);
+            walk.operation()?;
+            introspects |= walk.introspects;
+            nodes = nodes.max(walk.nodes);
+        }
+        Ok(Measured { document, introspects, nodes })
+    }
+}
+
+impl FieldType {
+    fn of(field: Positioned<FieldDefinition>) -> (String, Self) {
+        let mut base = field.node.ty.node.base;
+        let mut list = false;
+        while let BaseType::List(inner) = base {
+            list = true;
+            base = inner.base;
+        }
+        let BaseType::Named(name) = base else { unreachable!("the loop left no list") };
+        (field.node.name.node.to_string(), Self { name: name.to_string(), list })
+    }
+}
+
+struct Walk<'a> {
+    shape: &'a Shape,
+    document: &'a ExecutableDocument,
+    operation: &'a OperationDefinition,
+    variables: &'a Variables,
+    /// The fragments that are being expanded, outermost first.
+    spreads: Vec<&'a Name>,
+    introspects: bool,
+    root_fields: usize,
+    selections: usize,
+    nodes: u64,
+    values: u64,
+}
+
+/// Where the walk stands.
+#[derive(Clone, Copy)]
+struct At<'a> {
+    /// The type whose fields are selected; empty inside introspection and below unknown fields.
+    parent: &'a str,
+    /// How many fields are above.
+    depth: usize,
+    depth_max: usize,
+    /// How many objects of the parent's type are asked for.
+    times: u64,
+    /// Inside a connection, how many items its page has.
+    page: u64,
+    /// How many of introspection's lists of fields or types are above.
+    circles: usize,
+}
+
+impl<'a> Walk<'a> {
+    fn new(
+        shape: &'a Shape,
+        document: &'a ExecutableDocument,
+        operation: &'a OperationDefinition,
+        variables: &'a Variables,
+    ) -> Self {
+        Self {
+            shape,
+            document,
+            operation,
+            variables,
+            spreads: Vec::new(),
+            introspects: false,
+            root_fields: 0,
+            selections: 0,
+            nodes: 0,
+            values: 0,
+        }
+    }
+
+    fn operation(&mut self) -> Result<()> {
+        let parent = match self.operation.ty {
+            OperationType::Query => "Query",
+            OperationType::Mutation => "Mutation",
+            OperationType::Subscription => "Subscription",
+        };
+        let top =
+            At { parent, depth: 0, depth_max: DEPTH_MAX, times: 1, page: LIST_ITEMS, circles: 0 };
+        self.selection_set(&self.operation.selection_set.node, top)
+    }
+
+    fn selection_set(&mut self, set: &'a SelectionSet, at: At<'a>) -> Result<()> {
+        for selection in &set.items {
+            self.selections += 1;
+            if self.selections > SELECTIONS_MAX {
+                return Err(too_much(format!("comes to more than {SELECTIONS_MAX} fields")));
+            }
+            match &selection.node {
+                Selection::Field(field) => self.field(&field.node, at)?,
+                Selection::InlineFragment(fragment) => {
+                    let on = fragment.node.type_condition.as_ref();
+                    let parent = on.map_or(at.parent, |condition| condition.node.on.node.as_str());
+                    self.selection_set(&fragment.node.selection_set.node, At { parent, ..at })?;
+                }
+                Selection::FragmentSpread(spread) => {
+                    let name = &spread.node.fragment_name.node;
+                    // One that is not defined is for validation to name.
+                    let Some(fragment) = self.document.fragments.get(name) else { continue };
+                    if self.spreads.contains(&name) {
+                        let circle = format!("spreads the fragment {name} inside itself");
+                        return Err(Error::bad_request("query", circle));
+                    }
+                    if self.spreads.len() == SPREADS_MAX {
+                        return Err(too_much(format!("nests more than {SPREADS_MAX} fragments")));
+                    }
+                    self.spreads.push(name);
+                    let parent = fragment.node.type_condition.node.on.node.as_str();
+                    self.selection_set(&fragment.node.selection_set.node, At { parent, ..at })?;
+                    self.spreads.pop();
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn field(&mut self, field: &'a Field, at: At<'a>) -> Result<()> {
+        let name = field.name.node.as_str();
+        self.ask(at.times)?;
+        if at.depth == 0 {
+            self.root_field()?;
+        }
+        if at.depth == at.depth_max {
+            return Err(too_much(format!("is nested deeper than {} fields", at.depth_max)));
+        }
+        let mut below = At { depth: at.depth + 1, parent: "", ..at };
+        if at.depth == 0 && matches!(name, "__schema" | "__type") {
+            self.introspects = true;
+            below.depth_max = INTROSPECTION_DEPTH_MAX;
+        } else if at.depth_max == INTROSPECTION_DEPTH_MAX {
+            if matches!(name, "fields" | "inputFields" | "interfaces" | "possibleTypes") {
+                below.circles += 1;
+                if below.circles > 2 {
+                    return Err(too_much("goes round in the schema".to_owned()));
+                }
+            }
+        } else if let Some(of) = self.shape.0.get(at.parent).and_then(|fields| fields.get(name)) {
+            below.parent = &of.name;
+            if of.name.ends_with("Connection") {
+                below.page = self.page(field);
+            } else if of.list {
+                let items = if at.parent.ends_with("Connection") {
+                    at.page
+                } else {
+                    self.ids(field).unwrap_or(LIST_ITEMS)
+                };
+                below.times = at.times.saturating_mul(items);
+            }
+            let counted = self.shape.0.contains_key(&of.name)
+                && !["Connection", "Edge", "PageInfo"].iter().any(|kind| of.name.ends_with(kind));
+            if counted {
+                self.nodes = self.nodes.saturating_add(below.times);
+                if self.nodes > NODES_MAX {
+                    return Err(too_much(format!("asks for more than {NODES_MAX} objects")));
+                }
+            }
+        }
+        self.selection_set(&field.selection_set.node, below)
+    }
+
+    fn ask(&mut self, times: u64) -> Result<()> {
+        self.values = self.values.saturating_add(times);
+        if self.values > VALUES_MAX {
+            return Err(too_much(format!("asks for more than {VALUES_MAX} values")));
+        }
+        Ok(())
+    }
+
+    fn root_field(&mut self) -> Result<()> {
+        self.root_fields += 1;
+        let most = match self.operation.ty {
+            OperationType::Mutation => MUTATION_FIELDS_MAX,
+            OperationType::Query | OperationType::Subscription => QUERY_FIELDS_MAX,
+        };
+        if self.root_fields > most {
+            return Err(too_much(format!("begins with more than {most} fields")));
+        }
+        Ok(())
+    }
+
+    /// How many items a connection is asked for. What is out of bounds is for its resolver to refuse.
+    fn page(&self, field: &Field) -> u64 {
+        let given = |name| match self.argument(field, name)? {
+            Value::Number(number) => number.as_u64(),
+            _ => None,
+        };
+        let page = given("first").or_else(|| given("last")).unwrap_or(u64::from(LIMIT_DEFAULT));
+        page.clamp(1, u64::from(LIMIT_MAX))
+    }
+
+    /// How many ids a field is given, if it takes ids.
+    fn ids(&self, field: &Field) -> Option<u64> {
+        match self.argument(field, "ids")? {
+            Value::List(ids) => Some(ids.len() as u64),
+            _ => Some(1),
+        }
+    }
+
+    /// An argument's value, be it written out, a variable's, or a variable's default.
+    fn argument(&self, field: &Field, name: &str) -> Option<Value> {
+        let written = field.get_argument(name)?.node.clone();
+        written.into_const_with(|variable| self.variable(&variable).ok_or(())).ok()
+    }
+
+    fn variable(&self, name: &Name) -> Option<Value> {
+        self.variables.get(name).cloned().or_else(|| {
+            let definitions = &self.operation.variable_definitions;
+            let definition = definitions.iter().find(|one| one.node.name.node == *name)?;
+            definition.node.default_value.clone().map(|value| value.node)
+        })
+    }
+}
+
+fn too_much(what: String) -> Error {
+    Error::limit_exceeded("query", what)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fmt::Write as _;
+
+    use serde_json::json;
+
+    use super::*;
+
+    fn shape() -> Shape {
+        Shape::new(&crate::graphql::schema_sdl()).unwrap()
+    }
+
+    fn measure(query: &str) -> Result<Measured> {
+        shape().measure(query, &Variables::default())
+    }
+
+    #[track_caller]
+    fn refused(query: &str, why: &str) {
+        let error = measure(query).unwrap_err();
+        assert_eq!(error.param(), Some("query"));
+        assert!(error.to_string().contains(why), "{error}");
+    }
+
+    #[test]
+    fn a_page_multiplies_what_is_below_it() {
+        let nodes = |query: &str| measure(query).unwrap().nodes;
+        assert_eq!(nodes("{ viewer { operator } }"), 1);
+        assert_eq!(nodes("{ apiKeys(first: 7) { nodes { name } } }"), 7);
+        assert_eq!(nodes("{ apiKeys { nodes { name } } }"), 20);
+        assert_eq!(nodes("{ apiKeys(last: 3) { edges { node { name } cursor } } }"), 3);
+        assert_eq!(
+            nodes("{ usagePlans(first: 5) { nodes { apiKeys(first: 4) { nodes { id } } } } }"),
+            25
+        );
+        assert_eq!(
+            nodes(
+                "{ ...All } fragment All on Query { apiKeys(first: 7) { ...Page } } fragment Page on ApiKeyConnection { nodes { id } }"
+            ),
+            7
+        );
+        assert_eq!(nodes(r#"{ nodes(ids: ["a", "b", "c"]) { id } }"#), 3);
+    }
+
+    #[test]
+    fn a_page_may_be_a_variable() {
+        let query = "query($n: Int = 9) { apiKeys(first: $n) { nodes { id } } }";
+        let given = Variables::from_json(json!({ "n": 30 }));
+        assert_eq!(shape().measure(query, &given).unwrap().nodes, 30);
+        assert_eq!(measure(query).unwrap().nodes, 9);
+    }
+
+    #[test]
+    fn too_many_objects_are_refused() {
+        refused(
+            "{ usagePlans(first: 100) { nodes { apiKeys(first: 100) { nodes { id } } } } }",
+            "10000 objects",
+        );
+        let aliases: String = (0..30).fold(String::new(), |mut all, n| {
+            let _ = write!(
+                all,
+                "a{n}: usagePlans(first: 20) {{ nodes {{ apiKeys {{ nodes {{ id }} }} }} }} "
+            );
+            all
+        });
+        refused(&format!("{{ {aliases} }}"), "10000 objects");
+    }
+
+    #[test]
+    fn too_many_values_are_refused() {
+        let aliases: String = (0..1000).fold(String::new(), |mut all, n| {
+            let _ = write!(all, "a{n}: id ");
+            all
+        });
+        refused(
+            &format!(
+                "{{ usagePlans(first: 3) {{ nodes {{ apiKeys(first: 100) {{ nodes {{ {aliases} }} }} }} }} }}"
+            ),
+            "200000 values",
+        );
+    }
+
+    #[test]
+    fn a_deep_document_is_refused() {
+        let nested = |depth: usize| format!("{}{}", "{ viewer ".repeat(depth), "}".repeat(depth));
+        measure(&nested(DEPTH_MAX)).unwrap();
+        refused(&nested(DEPTH_MAX + 1), "deeper than 12");
+        // Fragments hide no depth.
+        let hidden = format!("{{ viewer {{ ...A }} }} fragment A on Viewer {}", nested(DEPTH_MAX));
+        refused(&hidden, "deeper than 12");
+        // Deeper than the parser itself goes.
+        assert_eq!(measure(&"{a".repeat(2000)).unwrap_err().code(), "bad_request");
+    }
+
+    #[test]
+    fn fragments_neither_circle_nor_explode() {
+        refused(
+            "{ ...A } fragment A on Query { ...B } fragment B on Query { ...A }",
+            "inside itself",
+        );
+        refused("{ ...A } fragment A on Query { viewer { ...A } }", "inside itself");
+        let doubling: String = (0..18).fold(String::new(), |mut all, n| {
+            let _ = write!(all, "fragment F{n} on Viewer {{ ...F{0} ...F{0} }} ", n + 1);
+            all
+        });
+        refused(
+            &format!("{{ viewer {{ ...F0 }} }} {doubling} fragment F18 on Viewer {{ operator }}"),
+            "5000 fields",
+        );
+        let chain: String = (0..30).fold(String::new(), |mut all, n| {
+            let _ = write!(all, "fragment F{n} on Viewer {{ ...F{} }} ", n + 1);
+            all
+        });
+        refused(
+            &format!("{{ viewer {{ ...F0 }} }} {chain} fragment F30 on Viewer {{ operator }}"),
+            "nests more than 20",
+        );
+        let many: String = (0..=FRAGMENTS_MAX).fold(String::new(), |mut all, n| {
+            let _ = write!(all, "fragment F{n} on Viewer {{ operator }} ");
+            all
+        });
+        refused(&format!("{{ viewer {{ operator }} }} {many}"), "100 fragments");
+    }
+
+    #[test]
+    fn a_request_begins_with_few_fields() {
+        let aliases = |count: usize, field: &str| {
+            (0..count).fold(String::new(), |mut all, n| {
+                let _ = write!(all, "a{n}: {field} ");
+                all
+            })
+        };
+        let query = |count| format!("{{ {} }}", aliases(count, "viewer { operator }"));
+        measure(&query(QUERY_FIELDS_MAX)).unwrap();
+        refused(&query(QUERY_FIELDS_MAX + 1), "begins with more than 50");
+        let log_in = r#"logIn(input: { email: "a", password: "b" }) { accessToken }"#;
+        let mutation = |count| format!("mutation {{ {} }}", aliases(count, log_in));
+        measure(&mutation(MUTATION_FIELDS_MAX)).unwrap();
+        refused(&mutation(MUTATION_FIELDS_MAX + 1), "begins with more than 10");
+    }
+
+    #[test]
+    fn a_long_document_is_refused_unread() {
+        refused(
+            &format!("{{ viewer {{ operator }} }}{}", " ".repeat(DOCUMENT_BYTES_MAX)),
+            "65536 bytes",
+        );
+    }
+
+    #[test]
+    fn introspection_is_seen_and_does_not_circle() {
+        let usual = "{ __schema { types { name fields { name args { type { ofType { ofType { ofType { ofType { ofType { ofType { ofType { name } } } } } } } } } } } } }";
+        assert!(measure(usual).unwrap().introspects);
+        assert!(
+            measure("{ ...A } fragment A on Query { __type(name: \"Api\") { name } }")
+                .unwrap()
+                .introspects
+        );
+        assert!(!measure("{ __typename viewer { __typename } }").unwrap().introspects);
+        refused(
+            "{ __schema { types { fields { type { fields { type { fields { type { name } } } } } } } } }",
+            "round in the schema",
+        );
+    }
+}
