@@ -261,6 +261,11 @@ impl Applier {
             }
             Change::Snapshot(Whole { version, resources, signed }) => {
                 source.pending().asked.remove(cell);
+                // At its first start a node asks every replica for a snapshot; one is enough.
+                let kept = self.files.get(cell).is_some_and(|file| !file.wants_snapshot());
+                if kept && version == self.resources.version(cell) {
+                    return Ok(Applied::Duplicate);
+                }
                 let applied = self.resources.replace(cell, version, resources)?;
                 to_disk.push((cell.to_owned(), ToDisk::Snapshot(signed)));
                 Ok(applied)
@@ -480,6 +485,17 @@ mod tests {
         assert_eq!(node.said(0), ["ack 8"]);
         applier.apply(vec![node.delta(0, 10, "f")]);
         assert_eq!(node.said(0), ["want default"], "the next gap is another one");
+    }
+
+    #[test]
+    fn a_snapshot_that_two_replicas_bring_is_applied_once() {
+        let node = Node::new();
+        let mut applier = node.start();
+        applier.apply(vec![node.snapshot(0, 4, "a")]);
+        applier.apply(vec![node.snapshot(1, 4, "a")]);
+        assert_eq!(node.publications(), [["tenant a"]]);
+        assert_eq!(node.said(1), ["ack 4"]);
+        assert!(!node.directory.join("default.config.previous").exists());
     }
 
     #[test]

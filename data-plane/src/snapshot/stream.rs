@@ -489,3 +489,82 @@ impl Backoff {
         self.0 = (self.0 * 2).min(BACKOFF_MAX);
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use proto::config::v1::{Delta, Update};
+    use tonic::transport::Endpoint;
+
+    use super::super::signature::tests::Signer;
+    use super::*;
+
+    #[tokio::test]
+    async fn a_forged_cut_foreign_or_reordered_message_ends_the_stream_and_is_not_applied() {
+        let signer = Signer::new();
+        let good = signer.delta(5, "a");
+        let mut cut = good.clone();
+        cut.update.truncate(10);
+        let mut swapped = good.clone();
+        swapped.signature = signer.delta(6, "a").signature;
+        let of = |cell: &str, kind| Update { cell: cell.to_owned(), version: 5, kind };
+        let delta = Some(update::Kind::Delta(Delta::default()));
+        let huge = Update { cell: "x".repeat(UPDATE_BYTES_MAX), version: 5, kind: None };
+        for (what, first, then) in [
+            ("signed by another", None, Signer::new().delta(5, "a")),
+            ("cut", None, cut),
+            ("with another's signature", None, swapped),
+            ("for another cell", None, signer.sign(&of("east", delta))),
+            ("of an unknown kind", None, signer.sign(&of("default", None))),
+            ("too long", None, signer.sign(&huge)),
+            ("a later chunk first", None, signer.chunk(5, 1, false, "a")),
+            ("a chunk twice", Some(signer.chunk(5, 0, false, "a")), signer.chunk(6, 1, true, "a")),
+        ] {
+            let (inputs, mut applied) = mpsc::channel(4);
+            let replica = replica(&signer, inputs);
+            let source = Arc::default();
+            let mut receiver = receiver(&replica, &source);
+            if let Some(first) = first {
+                receiver.receive(first).await.unwrap();
+            }
+            assert!(receiver.receive(then).await.is_err(), "{what}");
+            assert!(applied.try_recv().is_err(), "{what}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_the_control_plane_sent_is_passed_on_in_order() {
+        let signer = Signer::new();
+        let (inputs, mut applied) = mpsc::channel(4);
+        let replica = replica(&signer, inputs);
+        let source = Arc::default();
+        let mut receiver = receiver(&replica, &source);
+        for message in
+            [signer.chunk(5, 0, false, "a"), signer.chunk(5, 1, true, "b"), signer.delta(6, "c")]
+        {
+            receiver.receive(message).await.unwrap();
+        }
+        let snapshot = applied.try_recv().unwrap().change;
+        let Change::Snapshot(whole) = snapshot else { panic!("not the snapshot") };
+        assert_eq!((whole.version, whole.resources.len(), whole.signed.len()), (5, 2, 2));
+        let delta = applied.try_recv().unwrap().change;
+        assert!(matches!(delta, Change::Delta { version: 6, .. }));
+        assert!(applied.try_recv().is_err());
+    }
+
+    fn replica(signer: &Signer, inputs: mpsc::Sender<Input>) -> Replica {
+        Replica {
+            address: "https://127.0.0.1:1".to_owned(),
+            channel: Endpoint::from_static("http://127.0.0.1:1").connect_lazy(),
+            positions: Positions::default(),
+            verifier: signer.verifier(),
+            inputs,
+            health: Arc::new(Heartbeat::default),
+            metrics: Metrics::default(),
+        }
+    }
+
+    fn receiver<'a>(replica: &'a Replica, source: &'a Arc<Source>) -> Receiver<'a> {
+        let cells = vec!["default".to_owned()];
+        Receiver { replica, source, assemblies: HashMap::new(), cells }
+    }
+}
