@@ -21,6 +21,8 @@ pub(crate) enum Command {
     Up(UpArgs),
     /// Run one replica of the control plane
     ControlPlane(ControlPlaneArgs),
+    /// Run one node
+    DataPlane(DataPlaneArgs),
     /// Bring the database's tables up to date, or make its roles
     Migrate(MigrateArgs),
     /// Print a token with which nodes may join, for one hour
@@ -147,6 +149,7 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::Healthcheck(args) => block_on(healthcheck(args)),
         Command::CheckConfig(args) => check_config(&args, given),
         Command::ControlPlane(args) => planes::control_plane(&args),
+        Command::DataPlane(args) => planes::data_plane(&args),
         Command::JoinToken(args) => block_on(planes::join_token(&args)),
         Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
         Command::PrintSchema => {

@@ -1,7 +1,7 @@
 //! Settings to what each plane takes, and running one of them until it is told to stop.
 
-use crate::cli::{ControlPlaneArgs, JoinTokenArgs};
-use crate::settings::{Common, ControlPlane};
+use crate::cli::{ControlPlaneArgs, DataPlaneArgs, JoinTokenArgs};
+use crate::settings::{Common, ControlPlane, DataPlane};
 use anyhow::{Context, Result};
 use control_plane::app::App;
 use control_plane::config::Signup;
@@ -13,6 +13,8 @@ use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
 const JOIN_TOKEN_LIFE: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+/// Threads beside a node's data threads.
+const NODE_WORKERS: usize = 2;
 const POSTGRES_PORT: u16 = 5432;
 
 pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
@@ -25,6 +27,42 @@ pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
         control_plane::run(config, stop).await.context("the control plane ended")
     })?;
     Ok(ExitCode::SUCCESS)
+}
+
+pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
+    end_with_parent(args.with_parent)?;
+    start_logging(&args.common)?;
+    let config = data_plane_config(&args.common, &args.data_plane)?;
+    // Admin, configuration and shipping run here; the data threads are the node's own.
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(NODE_WORKERS)
+        .enable_all()
+        .build()?;
+    runtime.block_on(async {
+        let stop = stop_signal()?;
+        data_plane::run(config, stop).await.context("the node ended")
+    })?;
+    Ok(ExitCode::SUCCESS)
+}
+
+fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane::Config> {
+    let directory = settings.node_dir.clone().unwrap_or_else(|| home(common).join("node"));
+    let mut config = data_plane::Config::new(directory);
+    config.listen = settings.node_listen;
+    config.admin_listen = settings.node_admin_listen;
+    config.control_planes.clone_from(&settings.control_plane);
+    config.join_token = settings.join_token()?;
+    config.cells.clone_from(&settings.cells);
+    config.zone.clone_from(&common.zone);
+    config.path_addressing = common.path_addressing.as_deref() == Some("on");
+    config.egress_allow.clone_from(&common.egress_allow);
+    config.own.clone_from(&common.egress_refuse);
+    config.trusted_proxies.clone_from(&settings.trusted_proxies);
+    if let Some(threads) = settings.node_threads {
+        config.threads = threads;
+    }
+    config.redis_url = settings.redis_url()?;
+    Ok(config)
 }
 
 pub(crate) async fn join_token(args: &JoinTokenArgs) -> Result<ExitCode> {
