@@ -26,6 +26,8 @@ mod router;
 mod serve;
 pub mod snapshot;
 pub mod telemetry;
+#[cfg(test)]
+mod tests;
 mod threads;
 
 use std::{

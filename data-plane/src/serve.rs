@@ -49,6 +49,7 @@ async fn answer(
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     limits::check(node, exchange)?;
     router::route(node, snapshot, exchange)?;
+    limits::check_body(exchange)?;
     policies::apply(node, snapshot, exchange).await?;
     exchange.admitted = true;
     exchange.begin()?;

@@ -24,6 +24,7 @@ use super::{
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
+    listener::limits,
     node::Node,
     response::headers,
     snapshot::{
@@ -69,8 +70,7 @@ async fn exchange_with_backend(
     let stage = exchange.stage.clone();
     let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
     let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
-    let node_max = node.shared.config.limits.body_bytes_max;
-    let bytes_max = exchange.dialect().body_bytes_max.map_or(node_max, |max| max.min(node_max));
+    let bytes_max = limits::body_bytes_max(exchange);
     let (upload, progress) =
         Upload::new(exchange.body.take(), exchange.bytes_in.clone(), bytes_max);
     let repeats_safely = is_idempotent(&exchange.head.method) && upload.is_end_stream();

@@ -1,4 +1,5 @@
-//! Bounds on a request's head and on how many are in progress, checked before anything is looked up.
+//! Bounds on a request: its head and how many are in progress before anything is looked up, its body once its Api
+//! is known.
 
 use crate::{
     exchange::Exchange,
@@ -22,11 +23,23 @@ pub(crate) fn check(node: &Node, exchange: &Exchange) -> Result<(), GatewayRespo
     if bytes > limits.header_bytes_max {
         return Err(Kind::HeadersTooLarge.because("The header fields are too large."));
     }
-    // What a client declares too large is refused before a byte of it is read.
+    Ok(())
+}
+
+/// What a client declares too large for its Api is refused before a byte of it is read.
+pub(crate) fn check_body(exchange: &Exchange) -> Result<(), GatewayResponse> {
     let declared = exchange.head.headers.get(http::header::CONTENT_LENGTH);
     let declared = declared.and_then(|value| value.to_str().ok()?.parse::<u64>().ok());
-    if declared.is_some_and(|bytes| bytes > limits.body_bytes_max) {
-        return Err(Kind::RequestTooLarge.because("The request's body is too large."));
+    if declared.is_some_and(|bytes| bytes > body_bytes_max(exchange)) {
+        return Err(
+            Kind::RequestTooLarge.because("The request's body is larger than this API takes.")
+        );
     }
     Ok(())
+}
+
+/// The most bytes of a body that may come, declared or not.
+pub(crate) fn body_bytes_max(exchange: &Exchange) -> u64 {
+    let node_max = exchange.node.shared.config.limits.body_bytes_max;
+    exchange.dialect().body_bytes_max.map_or(node_max, |max| max.min(node_max))
 }

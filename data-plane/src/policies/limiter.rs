@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use futures_util::future::join_all;
 use redis::{
     Client, RedisResult, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
@@ -169,20 +170,15 @@ impl Limiter {
         Ok(Taken { allowed: taken == 1, remaining, next_ms: ms(next), full_ms: ms(full) })
     }
 
-    /// Puts tokens back, in the background: the caller's refusal does not wait for it.
-    pub(crate) fn give_back(&self, throttles: Vec<Throttle>) {
-        for throttle in throttles {
-            let Some(mut connection) = self.connection.clone() else { return };
-            let (script, errors) = (self.give_back.clone(), self.errors.clone());
-            tokio::task::spawn_local(async move {
-                let mut call = script.key(throttle.redis_key);
-                call.arg(throttle.bucket.burst);
-                let done = call.invoke_async::<i64>(&mut connection);
-                if !matches!(timeout(ANSWER_TIMEOUT, done).await, Ok(Ok(_))) {
-                    errors.inc(); // the token is lost, which lets fewer calls through, never more
-                }
-            });
-        }
+    /// Puts tokens back that a refused call had taken. One that Redis does not take back is lost, which lets
+    /// fewer calls through, never more.
+    pub(crate) async fn give_back(&self, throttles: &[Throttle]) {
+        let calls = throttles.iter().map(|throttle| async {
+            let mut call = self.give_back.key(&*throttle.redis_key);
+            call.arg(throttle.bucket.burst);
+            let _ = self.ask::<i64>(&call).await;
+        });
+        join_all(calls).await;
     }
 
     /// Takes one call from a quota, if any is left.

@@ -4,7 +4,7 @@ mod api_key;
 pub(crate) mod limiter;
 mod quota;
 mod restriction;
-mod throttle;
+pub(crate) mod throttle;
 
 use crate::{
     exchange::Exchange, gateway_response::GatewayResponse, node::Node, snapshot::Snapshot,
@@ -22,7 +22,7 @@ pub(crate) async fn apply(
     // Last: a call that anything else refuses takes nothing from it.
     let outcome = quota::apply(node, exchange).await;
     if outcome.is_err() {
-        node.limiter.give_back(throttles);
+        node.limiter.give_back(&throttles).await;
     }
     outcome
 }

@@ -48,7 +48,8 @@ pub(super) async fn apply(
     }
     let took = answers.iter().map(|answer| matches!(answer, Ok(taken) if taken.allowed));
     let give_back = throttles.into_iter().zip(took).filter(|(_, took)| *took);
-    node.limiter.give_back(give_back.map(|(throttle, _)| throttle).collect());
+    let give_back: Vec<Throttle> = give_back.map(|(throttle, _)| throttle).collect();
+    node.limiter.give_back(&give_back).await;
     Err(wait
         .map_or_else(Unavailable::refusal, |ms| refusal(ms.div_ceil(1000).clamp(1, NEVER_SECONDS))))
 }

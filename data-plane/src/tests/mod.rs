@@ -1,0 +1,9 @@
+//! The node seen through its sockets: a node on a free port, a backend in this process, callers that write raw
+//! bytes.
+
+mod limits;
+mod metering;
+mod protocol;
+mod proxy;
+mod refusals;
+mod world;

@@ -1,0 +1,186 @@
+//! The wire: malformed requests, bounds, HTTP/2, slow callers, the drain.
+
+use std::time::Duration;
+
+use bytes::Bytes;
+use http::Request;
+use http_body_util::{BodyExt, Empty};
+use hyper::client::conn::http2;
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proto::config::v1::Dialect::{AwsRest, Native};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    time::timeout,
+};
+
+use super::world::{API, PATIENCE, TestNode, api, echo, mock, proxy, raw_origin, read_until};
+
+#[tokio::test]
+async fn a_malformed_request_is_refused_and_the_node_serves_on() {
+    let origin = echo().await;
+    let node = TestNode::start(api(Native, &[("ANY /", proxy(format!("http://{origin}/")))]));
+    let host = format!("host: {API}.execute-api.localhost\r\n");
+    for request in [
+        "GET /prod/ HTTP/1.1\r\n\r\n".to_owned(),
+        format!("GET /prod/ HTTP/1.1\r\n{host}{host}\r\n"),
+        format!("GET /prod/ HTTP/9.9\r\n{host}\r\n"),
+        format!("GET prod HTTP/1.1\r\n{host}\r\n"),
+        format!("OPTIONS * HTTP/1.1\r\n{host}connection: close\r\n\r\n"),
+        format!("CONNECT example.com:80 HTTP/1.1\r\n{host}connection: close\r\n\r\n"),
+        format!("POST /prod/ HTTP/1.1\r\n{host}content-length: 1\r\ncontent-length: 2\r\n\r\nxx"),
+        format!("POST /prod/ HTTP/1.1\r\n{host}content-length: +1\r\n\r\nx"),
+        format!("POST /prod/ HTTP/1.1\r\n{host}transfer-encoding: gzip\r\n\r\nx"),
+        format!("GET /prod/ HTTP/1.1\r\n{host}bad name: x\r\n\r\n"),
+        format!("GET /prod/ HTTP/1.1\r\n{host}x: a\r\n b\r\n\r\n"),
+        format!("GET /prod/ HTTP/1.1\r\n{host}x: a\0b\r\n\r\n"),
+        "\0\0\0\r\n\r\n".to_owned(),
+    ] {
+        // Those that keep the connection open after their refusal are followed by one that closes it.
+        let last = format!("GET /nothing HTTP/1.1\r\n{host}connection: close\r\n\r\n");
+        let answer = node.raw(format!("{request}{last}").as_bytes()).await;
+        assert!((400..500).contains(&answer.status()), "{request:?}: {answer:?}");
+    }
+    assert_eq!(node.get("/prod/").await.status(), 200);
+}
+
+#[tokio::test]
+async fn what_is_too_large_is_refused_by_its_own_status() {
+    let origin = echo().await;
+    let node = TestNode::start_with(
+        api(Native, &[("ANY /", proxy(format!("http://{origin}/")))]),
+        |config| {
+            config.limits.body_bytes_max = 1000;
+        },
+    );
+    let long = "a".repeat(17 * 1024);
+    assert_eq!(node.get(&format!("/prod/?{long}")).await.status(), 414);
+    let field = format!("x-long: {}", "a".repeat(33 * 1024));
+    assert_eq!(node.call("GET /prod/", &[&field]).await.status(), 431);
+    assert_eq!(node.call("POST /prod/", &["content-length: 1001"]).await.status(), 413);
+    let host = format!("host: {API}.execute-api.localhost\r\nconnection: close\r\n");
+    let chunk = format!("{:x}\r\n{}\r\n", 600, "a".repeat(600));
+    let chunked = format!(
+        "POST /prod/ HTTP/1.1\r\n{host}transfer-encoding: chunked\r\n\r\n{chunk}{chunk}0\r\n\r\n"
+    );
+    let answer = node.raw(chunked.as_bytes()).await;
+    assert_eq!((answer.status(), answer.json()["code"].as_str()), (413, Some("REQUEST_TOO_LARGE")));
+
+    let node = TestNode::start(api(AwsRest, &[("ANY /p", proxy(format!("http://{origin}/")))]));
+    let declared = format!("content-length: {}", 10 * 1024 * 1024 + 1);
+    assert_eq!(node.call("POST /prod/p", &[&declared]).await.status(), 413, "AWS's bound");
+}
+
+#[tokio::test]
+async fn too_many_requests_at_once_are_refused_at_once() {
+    let (address, listener) = raw_origin().await;
+    let node = TestNode::start_with(
+        api(Native, &[("GET /", proxy(format!("http://{address}/")))]),
+        |config| {
+            config.limits.in_flight_max = 1;
+        },
+    );
+    let mut first = TcpStream::connect(node.address).await.unwrap();
+    let request = format!("GET /prod/ HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n\r\n");
+    first.write_all(request.as_bytes()).await.unwrap();
+    let (mut backend, _) = listener.accept().await.unwrap();
+    read_until(&mut backend, "\r\n\r\n").await;
+    let answer = node.get("/prod/").await;
+    assert_eq!((answer.status(), answer.field("retry-after")), (503, Some("1")));
+    backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    read_until(&mut first, "\r\n\r\nok").await;
+}
+
+#[tokio::test]
+async fn a_head_that_takes_too_long_is_cut_off_and_a_silent_connection_is_not() {
+    let node = TestNode::start_with(api(Native, &[("GET /", mock(200, "ok"))]), |config| {
+        config.limits.header_timeout = Duration::from_millis(100);
+    });
+    let request = format!("GET /prod/ HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n\r\n");
+    let mut silent = TcpStream::connect(node.address).await.unwrap();
+    silent.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut silent, "\r\n\r\nok").await;
+
+    for start in ["G", "PRI * HT", "GET /prod/ HTTP/1.1\r\nhost: x"] {
+        let mut slow = TcpStream::connect(node.address).await.unwrap();
+        slow.write_all(start.as_bytes()).await.unwrap();
+        let mut rest = Vec::new();
+        let closed = timeout(PATIENCE, slow.read_to_end(&mut rest)).await.expect("closed in time");
+        assert!(!rest.starts_with(b"HTTP/1.1 2"), "{start}: {closed:?}");
+    }
+    // All that while the silent one was kept.
+    silent.write_all(request.as_bytes()).await.unwrap();
+    read_until(&mut silent, "\r\n\r\nok").await;
+    // A second head on a connection is clocked like the first.
+    silent.write_all(b"GET /prod/ HT").await.unwrap();
+    let _ = timeout(PATIENCE, silent.read_to_end(&mut Vec::new())).await.expect("closed in time");
+}
+
+#[tokio::test]
+async fn http2_is_served_by_prior_knowledge_many_streams_at_once() {
+    let origin = echo().await;
+    let node =
+        TestNode::start(api(Native, &[("GET /{id}", proxy(format!("http://{origin}/{{id}}")))]));
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let (sender, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let calls = (0..20).map(|id| {
+        let mut sender = sender.clone();
+        let uri = format!("http://{API}.execute-api.localhost:9080/prod/{id}");
+        async move {
+            let request = Request::get(uri).body(Empty::new()).unwrap();
+            let response = sender.send_request(request).await.unwrap();
+            assert_eq!(response.status(), 200);
+            assert!(response.headers().contains_key("x-request-id"));
+            let body = response.into_body().collect().await.unwrap().to_bytes();
+            assert!(body.starts_with(format!("GET /{id}\n").as_bytes()), "{body:?}");
+            assert!(!String::from_utf8_lossy(&body).contains("transfer-encoding"), "{body:?}");
+        }
+    });
+    futures_util::future::join_all(calls).await;
+}
+
+#[tokio::test]
+async fn a_drain_finishes_what_is_in_progress_and_takes_nothing_new() {
+    let (address, listener) = raw_origin().await;
+    let mut node = TestNode::start(api(Native, &[("GET /", proxy(format!("http://{address}/")))]));
+    let mut busy = TcpStream::connect(node.address).await.unwrap();
+    let request = format!("GET /prod/ HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n\r\n");
+    busy.write_all(request.as_bytes()).await.unwrap();
+    let (mut backend, _) = listener.accept().await.unwrap();
+    read_until(&mut backend, "\r\n\r\n").await;
+    let mut idle = TcpStream::connect(node.address).await.unwrap();
+
+    let at = node.address;
+    let finish = async {
+        // The listener closes only after the drain began; until then this connects.
+        while TcpStream::connect(at).await.is_ok() {
+            tokio::task::yield_now().await;
+        }
+        backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+        read_until(&mut busy, "\r\n\r\nok").await
+    };
+    let drained = timeout(PATIENCE, async { tokio::join!(node.drain(), finish) }).await;
+    let ((), answer) = drained.expect("drained in time");
+    assert!(answer.starts_with("HTTP/1.1 200 "), "{answer}");
+    let _ =
+        timeout(PATIENCE, idle.read_to_end(&mut Vec::new())).await.expect("idle ones are closed");
+}
+
+#[tokio::test]
+async fn a_new_snapshot_is_served_from_the_next_request_on() {
+    let mut node = TestNode::start(api(Native, &[("GET /", mock(200, "one"))]));
+    assert_eq!(node.get("/prod/").await.body(), "one");
+    node.publish(super::world::api_with(
+        Native,
+        vec![("GET /", mock(200, "two"), false)],
+        |(_, deployment, stage)| {
+            deployment.id = "deploy0002".into();
+            stage.deployment_id = "deploy0002".into();
+        },
+    ));
+    assert_eq!(node.get("/prod/").await.body(), "two");
+}
