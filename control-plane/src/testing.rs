@@ -15,7 +15,12 @@ use crate::access::token::Bearer;
 use crate::app::{App, outbox_context};
 use crate::clock::Clock;
 use crate::config::{Config, Signup};
-use crate::ids::{Rng, StageId, TenantId};
+use crate::domain::api::{self, Dialect, NewApi, Protocol};
+use crate::domain::deployment::{self, Deployment, NewDeployment};
+use crate::domain::integration::{IntegrationType, MockResponse, Settings};
+use crate::domain::route::{self, NewRoute, Route, RouteIntegration};
+use crate::error::Result;
+use crate::ids::{ApiId, Rng, StageId, TenantId};
 
 /// Noon of a day: where every test's clock starts.
 pub(crate) fn noon() -> DateTime<Utc> {
@@ -159,4 +164,45 @@ pub(crate) async fn published(app: &App) -> Vec<Delta> {
 pub(crate) fn token(app: &App, actor: &Actor) -> String {
     let bearer = Bearer { user: actor.user, session: actor.session, tenant: Some(actor.tenant) };
     app.tokens.sign(&app.clock, bearer).unwrap()
+}
+
+pub(crate) fn new_api_form(dialect: Dialect) -> NewApi {
+    NewApi::new("pets", String::new(), Protocol::Http, dialect).unwrap()
+}
+
+/// An Api without routes.
+pub(crate) async fn new_api(app: &App, actor: &Actor, dialect: Dialect) -> ApiId {
+    api::create(app, actor, new_api_form(dialect)).await.unwrap().id
+}
+
+/// An integration that answers 200 with this body.
+pub(crate) fn mock(body: &str) -> Settings {
+    let headers = Vec::new();
+    let mock_response = Some(MockResponse { status: 200, headers, body: body.to_owned() });
+    Settings { kind: IntegrationType::Mock, mock_response, ..Settings::http_proxy("") }
+}
+
+/// A route by its key, `GET /pets` or `$default`, with an integration of its own.
+pub(crate) async fn new_route(
+    app: &App,
+    actor: &Actor,
+    api: ApiId,
+    key: &str,
+    settings: Settings,
+) -> Route {
+    let (method, path) = key.split_once(' ').unwrap_or(("", key));
+    let integration = RouteIntegration::new(None, Some(settings)).unwrap();
+    let new = NewRoute::new(method, path, false, "", integration).unwrap();
+    route::create(app, actor, api, new).await.unwrap()
+}
+
+/// Deploys the draft to this stage.
+pub(crate) async fn deploy(
+    app: &App,
+    actor: &Actor,
+    api: ApiId,
+    stage: &str,
+) -> Result<Deployment> {
+    let new = NewDeployment::new(api, Some(stage.to_owned()), String::new())?;
+    Ok(deployment::create(app, actor, new).await?.0)
 }

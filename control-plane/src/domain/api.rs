@@ -240,3 +240,118 @@ pub async fn pending_changes(
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::testing::{self, new_api};
+
+    #[test]
+    fn an_api_has_a_name_and_a_protocol_that_is_served() {
+        let new = |name: &str, protocol| {
+            NewApi::new(name, String::new(), protocol, Dialect::Native).map(|new| new.name)
+        };
+        assert_eq!(new(" pets ", Protocol::Http).unwrap(), "pets");
+        assert_eq!(new("", Protocol::Http).unwrap_err().param(), Some("name"));
+        let websocket = new("pets", Protocol::Websocket).unwrap_err();
+        assert_eq!(websocket.param(), Some("protocol"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_api_keeps_what_an_update_leaves_out(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::AwsHttp).await;
+
+        let described = UpdateApi { description: Some("all pets".into()), ..UpdateApi::default() };
+        let described = update(&app, &alice, api, described).await.unwrap();
+        assert_eq!((described.name.as_str(), described.description.as_str()), ("pets", "all pets"));
+        let renamed = UpdateApi { name: Some("cats".into()), ..UpdateApi::default() };
+        let renamed = update(&app, &alice, api, renamed).await.unwrap();
+        assert_eq!(renamed.description, "all pets");
+        assert_eq!(get(&app, &alice, api).await.unwrap(), renamed);
+        assert_eq!(renamed.dialect, Dialect::AwsHttp);
+
+        let blank = UpdateApi { name: Some(" ".into()), ..UpdateApi::default() };
+        assert_eq!(update(&app, &alice, api, blank).await.unwrap_err().param(), Some("name"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_tenant_lists_its_own_apis_page_by_page_from_either_end(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let mut made = Vec::new();
+        for _ in 0..3 {
+            made.push(new_api(&app, &alice, Dialect::Native).await);
+        }
+        new_api(&app, &mallory, Dialect::Native).await;
+        let ids = |page: &Paged<Api>| page.items.iter().map(|api| api.id).collect::<Vec<_>>();
+
+        let first = list(&app, &alice, &Page::first(2, None, None).unwrap()).await.unwrap();
+        assert_eq!(ids(&first), made[..2]);
+        assert!(first.has_next);
+        let after = first.items.last().map(Keyed::key);
+        let rest = list(&app, &alice, &Page::first(2, after, None).unwrap()).await.unwrap();
+        assert_eq!((ids(&rest), rest.has_next), (made[2..].to_vec(), false));
+        let last = list(&app, &alice, &Page::last(2, None, None).unwrap()).await.unwrap();
+        assert_eq!((ids(&last), last.has_previous), (made[1..].to_vec(), true));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn another_tenants_api_does_not_exist(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let id = new_api(&app, &alice, Dialect::Native).await;
+        let api = get(&app, &alice, id).await.unwrap();
+
+        for error in [
+            get(&app, &mallory, id).await.unwrap_err(),
+            update(&app, &mallory, id, UpdateApi::default()).await.unwrap_err(),
+            delete(&app, &mallory, id).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::NotFound(_)), "{error:?}");
+        }
+        assert_eq!(get(&app, &alice, id).await.unwrap(), api);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_tenant_has_at_most_as_many_apis_as_it_may(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        sqlx::query("update tenant set limits = '{\"apis\": 1}'").execute(&db).await.unwrap();
+
+        new_api(&app, &alice, Dialect::Native).await;
+        let form = testing::new_api_form(Dialect::Native);
+        let over = create(&app, &alice, form).await.unwrap_err();
+
+        assert_eq!(over.code(), "limit_exceeded");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn every_change_is_in_the_audit_log_with_before_and_after(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let renamed = UpdateApi { name: Some("cats".into()), ..UpdateApi::default() };
+        update(&app, &alice, api, renamed).await.unwrap();
+        delete(&app, &alice, api).await.unwrap();
+
+        let entries: Vec<(String, Option<String>, Option<String>)> = sqlx::query_as(
+            "select action, before ->> 'name', after ->> 'name' from audit_entry order by id",
+        )
+        .fetch_all(&db)
+        .await
+        .unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            entries,
+            [
+                ("api.create".to_owned(), None, text("pets")),
+                ("api.update".to_owned(), text("pets"), text("cats")),
+                ("api.delete".to_owned(), text("cats"), None),
+            ]
+        );
+    }
+}

@@ -283,3 +283,151 @@ async fn lock(tx: &mut Tx, actor: &Actor, id: RouteId) -> Result<Route> {
     store::api::lock(tx, actor.tenant, seen.api).await?;
     store::route::find(tx, actor.tenant, &[id]).await?.pop().ok_or_else(missing)
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::testing::{self, mock, new_api, new_route};
+
+    fn bare(key: &str) -> Result<NewRoute> {
+        let (method, path) = key.split_once(' ').unwrap_or(("", key));
+        NewRoute::new(method, path, false, "", RouteIntegration::None)
+    }
+
+    #[test]
+    fn a_wrong_method_or_path_is_named() {
+        for good in ["GET /", "ANY /a/{id}/b", "PUT /files/{proxy+}", "$default"] {
+            assert!(bare(good).is_ok(), "{good}");
+        }
+        for (bad, param) in [
+            ("FETCH /a", "method"),
+            ("get /a", "method"),
+            ("/a", "method"),
+            ("GET $default", "method"),
+            ("GET a", "path"),
+            ("GET /a//b", "path"),
+            ("GET /a/", "path"),
+            ("GET /a{id}", "path"),
+            ("GET /{a+}/b", "path"),
+            ("GET /{a}/{a}", "path"),
+            ("GET /a\0", "path"),
+            ("GET /../a", "path"),
+        ] {
+            assert_eq!(bare(bad).unwrap_err().param(), Some(param), "{bad}");
+        }
+        let long = "x".repeat(OPERATION_NAME_CHARS_MAX + 1);
+        let error = NewRoute::new("GET", "/", false, &long, RouteIntegration::None).unwrap_err();
+        assert_eq!(error.param(), Some("operationName"));
+        let both = RouteIntegration::new(Some("abc123xyz0".parse().unwrap()), Some(mock("x")));
+        assert_eq!(both.unwrap_err().param(), Some("integration"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_route_is_one_of_its_key_in_its_api(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let other = new_api(&app, &alice, Dialect::Native).await;
+
+        create(&app, &alice, api, bare("GET /a").unwrap()).await.unwrap();
+        create(&app, &alice, api, bare("PUT /a").unwrap()).await.unwrap();
+        create(&app, &alice, other, bare("GET /a").unwrap()).await.unwrap();
+        let twice = create(&app, &alice, api, bare("GET /a").unwrap()).await.unwrap_err();
+
+        assert_eq!((twice.code(), twice.param()), ("conflict", Some("path")));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_refused_route_leaves_no_integration_behind(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let with = |uri: &str| RouteIntegration::New(Box::new(Settings::http_proxy(uri)));
+        new_route(&app, &alice, api, "GET /a", mock("a")).await;
+
+        for (key, uri, param) in [
+            ("GET /b", "http://10.0.0.1/", "integration.uri"),
+            ("GET /b", "http://h.test/{id}", "integration.uri"),
+            ("GET /a", "http://h.test/", "path"),
+        ] {
+            let new = NewRoute { integration: with(uri), ..bare(key).unwrap() };
+            let error = create(&app, &alice, api, new).await.unwrap_err();
+            assert_eq!(error.param(), Some(param));
+        }
+
+        let page = Page::default();
+        assert_eq!(integration::list(&app, &alice, api, &page).await.unwrap().items.len(), 1);
+        assert_eq!(list(&app, &alice, api, &page).await.unwrap().items.len(), 1);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn changing_a_shared_integration_through_one_route_leaves_the_others_alone(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let first = new_route(&app, &alice, api, "GET /a", mock("a")).await;
+        let own = first.integration.unwrap();
+        let to = |body: &str| UpdateRoute {
+            integration: Patch::Set(RouteIntegration::New(Box::new(mock(body)))),
+            ..UpdateRoute::default()
+        };
+
+        let changed = update(&app, &alice, first.id, to("b")).await.unwrap();
+        assert_eq!(changed.integration, Some(own), "its only route's");
+
+        let shared = RouteIntegration::Existing(own);
+        let new = NewRoute { integration: shared, ..bare("GET /c").unwrap() };
+        create(&app, &alice, api, new).await.unwrap();
+        let changed = update(&app, &alice, first.id, to("c")).await.unwrap();
+        assert_ne!(changed.integration, Some(own));
+        let kept = integration::get(&app, &alice, own).await.unwrap();
+        assert_eq!(kept.settings.mock_response.unwrap().body, "b");
+
+        let off = UpdateRoute { integration: Patch::Clear, ..UpdateRoute::default() };
+        assert_eq!(update(&app, &alice, first.id, off).await.unwrap().integration, None);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_api_has_at_most_as_many_routes_as_its_tenant_may(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        sqlx::query("update tenant set limits = '{\"routesPerApi\": 1}'")
+            .execute(&db)
+            .await
+            .unwrap();
+
+        create(&app, &alice, api, bare("GET /a").unwrap()).await.unwrap();
+        let over = create(&app, &alice, api, bare("GET /b").unwrap()).await.unwrap_err();
+
+        assert_eq!(over.code(), "limit_exceeded");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_route_takes_only_integrations_of_its_own_api(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let hers = new_route(&app, &alice, api, "GET /a", mock("a")).await;
+        let taken = RouteIntegration::Existing(hers.integration.unwrap());
+
+        for actor in [&alice, &mallory] {
+            let own = new_api(&app, actor, Dialect::Native).await;
+            let new = NewRoute { integration: taken.clone(), ..bare("GET /b").unwrap() };
+            let error = create(&app, actor, own, new).await.unwrap_err();
+            assert!(matches!(error, Error::NotFound("integration")), "{error:?}");
+        }
+        for error in [
+            get(&app, &mallory, hers.id).await.unwrap_err(),
+            list(&app, &mallory, api, &Page::default()).await.unwrap_err(),
+            create(&app, &mallory, api, bare("GET /b").unwrap()).await.unwrap_err(),
+            update(&app, &mallory, hers.id, UpdateRoute::default()).await.unwrap_err(),
+            delete(&app, &mallory, hers.id).await.unwrap_err(),
+        ] {
+            assert!(matches!(error, Error::NotFound(_)), "{error:?}");
+        }
+        assert_eq!(get(&app, &alice, hers.id).await.unwrap(), hers);
+    }
+}

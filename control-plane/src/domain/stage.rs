@@ -365,3 +365,108 @@ pub async fn pending_changes(
         })
         .collect())
 }
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::testing::{self, deploy, mock, new_api, new_route, published};
+
+    fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
+        pairs.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())).collect()
+    }
+
+    #[test]
+    fn each_wrong_field_is_named() {
+        let named = NewStage::named;
+        assert!(named("$default").checked().is_ok());
+        assert!(named(&"a".repeat(128)).checked().is_ok());
+        let good = variables(&[("a_1", "https://x.y/z?a=b&c=d,e#f~"), ("b", "-._")]);
+        assert!(NewStage { variables: good, ..named("prod") }.checked().is_ok());
+
+        let throttle = |rate_limit, burst_limit| NewStage {
+            throttle: Some(Throttle { rate_limit, burst_limit }),
+            ..named("prod")
+        };
+        let with = |pair| NewStage { variables: variables(&[pair]), ..named("prod") };
+        let many = (0..=VARIABLES_MAX).map(|at| (format!("v{at}"), "x".to_owned())).collect();
+        let (long_name, long_value) = ("a".repeat(65), "a".repeat(513));
+        for (new, param) in [
+            (named(""), "name"),
+            (named("$other"), "name"),
+            (named("a/b"), "name"),
+            (named("é"), "name"),
+            (named(&"a".repeat(129)), "name"),
+            (throttle(0.0, 1), "throttle.rateLimit"),
+            (throttle(f64::NAN, 1), "throttle.rateLimit"),
+            (throttle(1.0, 0), "throttle.burstLimit"),
+            (with(("", "x")), "variables"),
+            (with(("a-b", "x")), "variables"),
+            (with((&long_name, "x")), "variables"),
+            (with(("a", "")), "variables"),
+            (with(("a", "b c")), "variables"),
+            (with(("a", "$")), "variables"),
+            (with(("a", "\0")), "variables"),
+            (with(("a", &long_value)), "variables"),
+            (NewStage { variables: many, ..named("prod") }, "variables"),
+            (NewStage { description: "\0".to_owned(), ..named("prod") }, "description"),
+        ] {
+            let shown = format!("{new:?}");
+            assert_eq!(new.checked().unwrap_err().param(), Some(param), "{shown}");
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_stage_is_one_of_its_name_and_one_of_ten(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        for at in 0..STAGES_MAX - 1 {
+            create(&app, &alice, api, NewStage::named(&format!("s{at}"))).await.unwrap();
+        }
+
+        let twice = create(&app, &alice, api, NewStage::named("s0")).await.unwrap_err();
+        assert_eq!((twice.code(), twice.param()), ("conflict", Some("name")));
+        create(&app, &alice, api, NewStage::named("last")).await.unwrap();
+        let over = create(&app, &alice, api, NewStage::named("more")).await.unwrap_err();
+        assert_eq!(over.code(), "limit_exceeded");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn settings_of_a_stage_are_live_at_once_and_what_is_left_out_stays(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::AwsHttp).await;
+        new_route(&app, &alice, api, "GET /a", mock("a")).await;
+        let deployed = deploy(&app, &alice, api, "prod").await.unwrap();
+        let id = StageId { api, name: "prod".to_owned() };
+        let throttle = Throttle { rate_limit: 2.5, burst_limit: 7 };
+
+        let change = UpdateStage {
+            throttle: Patch::Set(throttle),
+            variables: Some(variables(&[("a", "b")])),
+            rate_limit_headers: Patch::Set(true),
+            ..UpdateStage::default()
+        };
+        let stage = update(&app, &alice, &id, change).await.unwrap();
+        assert_eq!(stage.throttle, Some(throttle));
+        assert!(stage.sends_rate_limit_headers());
+        let told = published(&app).await;
+        let mut tx = app.begin(&alice).await.unwrap();
+        let whole = compile::stage(&mut tx, alice.tenant, api, "prod").await.unwrap();
+        assert_eq!(told.last().unwrap().upserts, [whole], "the stage alone, whole");
+
+        let change = UpdateStage {
+            throttle: Patch::Clear,
+            rate_limit_headers: Patch::Clear,
+            ..UpdateStage::default()
+        };
+        let stage = update(&app, &alice, &id, change).await.unwrap();
+        assert_eq!(stage.throttle, None);
+        assert!(!stage.sends_rate_limit_headers(), "aws-http does not, unless told to");
+        assert_eq!(stage.variables, variables(&[("a", "b")]));
+        assert_eq!(stage.deployment, Some(deployed.id));
+        assert_eq!(get(&app, &alice, &id).await.unwrap(), stage);
+    }
+}

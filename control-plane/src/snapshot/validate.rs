@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use plan::{Precedence, RouteKey, Router, TrailingSlash, UriTemplate};
-use proto::config::v1::{Deployment, integration};
+use proto::config::v1::{Deployment, Resource, integration, resource};
 use serde_json::Value;
 
 use crate::domain::integration::Reach;
@@ -173,6 +173,16 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
     ]);
     wrong.extend(unserved.map(|field| (field, "is not served yet; take it away".to_owned())));
     wrong
+}
+
+/// Refuses a stage that restricts its calls by something that no node enforces yet.
+pub fn stage_enforced(stage: &Resource) -> Result<()> {
+    let Some(resource::Kind::Stage(stage)) = &stage.kind else { return Ok(()) };
+    let problem = |field: &String| Problem {
+        param: format!("stage.{field}"),
+        message: NOT_ENFORCED.to_owned(),
+    };
+    refuse(&stage.restrictions.iter().map(problem).collect::<Vec<_>>())
 }
 
 /// Refuses a stage whose variables leave a deployment's backends without an address.
