@@ -8,7 +8,7 @@ use proto::config::v1::{Delta, Update, update};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
-use crate::access::actor::{Actor, Origin};
+use crate::access::actor::{Actor, Operator, Origin};
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
 use crate::access::token::Bearer;
@@ -205,4 +205,20 @@ pub(crate) async fn deploy(
 ) -> Result<Deployment> {
     let new = NewDeployment::new(api, Some(stage.to_owned()), String::new())?;
     Ok(deployment::create(app, actor, new).await?.0)
+}
+
+/// An operator, written straight into the database.
+pub(crate) async fn operator(app: &App) -> Operator {
+    let operator = Operator { user: Rng.id(), session: Rng.id(), origin: Origin::default() };
+    let mut tx = app.system(crate::app::Job::Operator).await.unwrap();
+    sqlx::query(
+        "insert into user_account (id, email, password_hash, operator) values ($1, $2, '', true)",
+    )
+    .bind(operator.user.0)
+    .bind(format!("{}@example.com", operator.user))
+    .execute(&mut *tx)
+    .await
+    .unwrap();
+    tx.commit().await.unwrap();
+    operator
 }

@@ -100,6 +100,11 @@ impl Page {
         self.after.as_ref().map(|key| key.at)
     }
 
+    /// The exclusive start as it was given.
+    pub fn after(&self) -> Option<&Key> {
+        self.after.as_ref()
+    }
+
     pub fn after_id(&self) -> Option<&str> {
         self.after.as_ref().map(|key| key.id.as_str())
     }
@@ -111,6 +116,11 @@ impl Page {
     /// The time of the exclusive end; null where the list's own end is meant.
     pub fn before_at(&self) -> Option<DateTime<Utc>> {
         self.before.as_ref().map(|key| key.at)
+    }
+
+    /// The exclusive end as it was given.
+    pub fn before(&self) -> Option<&Key> {
+        self.before.as_ref()
     }
 
     pub fn before_id(&self) -> Option<&str> {

@@ -9,10 +9,12 @@ use crate::error::{Error, Result};
 pub mod api;
 pub mod api_key;
 pub mod audit;
+pub mod bill;
 pub mod connection;
 pub mod consumer;
 pub mod delete;
 pub mod deployment;
+pub mod download;
 pub mod error;
 pub mod http;
 pub mod installation;
@@ -21,11 +23,13 @@ pub mod limits;
 pub mod loader;
 pub mod member;
 pub mod node;
+pub mod price;
 pub mod route;
 pub mod session;
 pub mod stage;
 pub mod tenant;
 pub mod throttle;
+pub mod usage;
 pub mod usage_plan;
 
 /// Every question. Each noun brings its own part.
@@ -40,6 +44,9 @@ pub struct Query(
     api_key::ApiKeyQuery,
     consumer::ConsumerQuery,
     api::ApiQuery,
+    usage::UsageQuery,
+    bill::BillQuery,
+    price::PriceQuery,
 );
 
 /// Every change. Each noun brings its own part.
@@ -54,6 +61,8 @@ pub struct Mutation(
     route::RouteMutation,
     deployment::DeploymentMutation,
     stage::StageMutation,
+    download::DownloadMutation,
+    price::PriceMutation,
 );
 
 pub type GatewaySchema = Schema<Query, Mutation, EmptySubscription>;

@@ -10,19 +10,23 @@ use crate::graphql;
 pub mod api;
 pub mod api_key;
 pub mod audit;
+pub mod bill;
 pub mod consumer;
 pub mod deployment;
+pub mod download;
 pub mod extract;
 pub mod integration;
 pub mod member;
 pub mod operator;
 pub mod page;
+pub mod price;
 pub mod problem;
 pub mod request_id;
 pub mod route;
 pub mod session;
 pub mod stage;
 pub mod tenant;
+pub mod usage;
 pub mod usage_plan;
 
 /// The largest body that a management call may have.
@@ -44,6 +48,10 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(usage_plan::routes())
         .merge(api_key::routes())
         .merge(consumer::routes())
+        .merge(usage::routes())
+        .merge(bill::routes())
+        .merge(download::routes())
+        .merge(price::routes())
 }
 
 /// Everything on the management listener.

@@ -60,3 +60,92 @@ pub async fn sum(tx: &mut Tx, hours: &[Due]) -> Result<()> {
     .await?;
     Ok(())
 }
+
+/// What a tenant is charged for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Billed {
+    pub requests: i64,
+    pub bytes_out: i64,
+}
+
+pub async fn billed(
+    tx: &mut Tx,
+    tenant: TenantId,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+) -> Result<Billed> {
+    Ok(sqlx::query_as!(
+        Billed,
+        r#"select coalesce(sum(billed_requests), 0)::bigint as "requests!",
+             coalesce(sum(billed_bytes_out), 0)::bigint as "bytes_out!"
+         from usage_hour where tenant_id = $1 and hour >= $2 and hour < $3"#,
+        tenant.0,
+        from,
+        until,
+    )
+    .fetch_one(&mut **tx)
+    .await?)
+}
+
+/// One row of the ledger, whole.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct LedgerRow {
+    pub hour: DateTime<Utc>,
+    pub api_id: String,
+    pub stage: String,
+    pub route: String,
+    pub api_key_id: String,
+    pub usage_plan_id: String,
+    pub consumer_id: String,
+    pub status_class: i16,
+    pub cache: i16,
+    pub cell_id: String,
+    pub requests: i64,
+    pub billed_requests: i64,
+    pub bytes_in: i64,
+    pub bytes_out: i64,
+    pub billed_bytes_out: i64,
+    pub duration_ms: i64,
+}
+
+/// The rows of a time after `last`, in the order of their primary key.
+pub async fn export(
+    tx: &mut Tx,
+    tenant: TenantId,
+    from: DateTime<Utc>,
+    until: DateTime<Utc>,
+    last: Option<&LedgerRow>,
+    rows_max: i64,
+) -> Result<Vec<LedgerRow>> {
+    let name = |of: fn(&LedgerRow) -> &String| last.map(|row| of(row).as_str());
+    Ok(sqlx::query_as!(
+        LedgerRow,
+        "select hour, api_id, stage, route, api_key_id, usage_plan_id, consumer_id, status_class, cache,
+             cell_id, requests, billed_requests, bytes_in, bytes_out, billed_bytes_out, duration_ms
+         from usage_hour
+         where tenant_id = $1 and hour >= $2 and hour < $3
+             and ($4::timestamptz is null or (hour, api_id, stage, route, api_key_id, usage_plan_id,
+                 consumer_id, status_class, cache, cell_id)
+                 > ($4, $5::text, $6::text, $7::text, $8::text, $9::text, $10::text, $11::smallint,
+                     $12::smallint, $13::text))
+         order by hour, api_id, stage, route, api_key_id, usage_plan_id, consumer_id, status_class, cache,
+             cell_id
+         limit $14",
+        tenant.0,
+        from,
+        until,
+        last.map(|row| row.hour),
+        name(|row| &row.api_id),
+        name(|row| &row.stage),
+        name(|row| &row.route),
+        name(|row| &row.api_key_id),
+        name(|row| &row.usage_plan_id),
+        name(|row| &row.consumer_id),
+        last.map(|row| row.status_class),
+        last.map(|row| row.cache),
+        name(|row| &row.cell_id),
+        rows_max,
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}

@@ -1,0 +1,45 @@
+//! Downloads.
+
+use async_graphql::{Context, InputObject, Object, SimpleObject};
+
+use crate::domain;
+use crate::domain::bill::Month;
+use crate::graphql::caller;
+use crate::graphql::error::{UserError, user_errors};
+
+#[derive(Default)]
+pub struct DownloadMutation;
+
+#[derive(InputObject)]
+pub struct CreateUsageDownloadInput {
+    /// `2026-11`.
+    month: String,
+}
+
+#[derive(SimpleObject)]
+pub struct CreateDownloadPayload {
+    url: Option<String>,
+    expires_in_seconds: Option<i32>,
+    user_errors: Vec<UserError>,
+}
+
+#[Object]
+impl DownloadMutation {
+    /// A link to the month's usage as CSV; it works once, for 60 seconds.
+    async fn create_usage_download(
+        &self,
+        ctx: &Context<'_>,
+        input: CreateUsageDownloadInput,
+    ) -> async_graphql::Result<CreateDownloadPayload> {
+        let (app, actor) = caller(ctx)?;
+        let made = async {
+            domain::download::create(app, actor, Month::new(app, Some(&input.month))?).await
+        };
+        let (link, user_errors) = user_errors(made.await)?;
+        Ok(CreateDownloadPayload {
+            expires_in_seconds: link.as_ref().map(|link| link.expires_in_seconds),
+            url: link.map(|link| link.url),
+            user_errors,
+        })
+    }
+}

@@ -1,0 +1,4 @@
+//! The ledger in forms that other systems take. Every row names its ledger row, and the same time exported again is
+//! the same rows.
+
+pub mod csv;

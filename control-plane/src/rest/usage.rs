@@ -1,0 +1,125 @@
+//! Usage.
+
+use axum::Json;
+use axum::extract::State;
+use chrono::{DateTime, Utc};
+use serde::{Deserialize, Serialize};
+use utoipa::{IntoParams, ToSchema};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::access::actor::Actor;
+use crate::app::App;
+use crate::domain;
+use crate::domain::page::Page;
+use crate::domain::usage::{UsageFilter, Wanted};
+use crate::error::{Error, Result};
+use crate::rest::extract::Query;
+use crate::rest::page::{List, PageQuery};
+use crate::rest::problem::Problem;
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(list))
+}
+
+#[derive(Clone, Copy, Default, Deserialize, ToSchema)]
+#[serde(rename_all = "lowercase")]
+enum Interval {
+    #[default]
+    Minute,
+    Hour,
+}
+
+/// Which usage; each id left out matches every one.
+#[derive(Deserialize, IntoParams)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+#[into_params(parameter_in = Query)]
+struct UsageQuery {
+    #[serde(default)]
+    #[param(inline, default = "minute")]
+    interval: Interval,
+    /// From the interval that it lies in; at most 31 days before `until` by minute, 400 days by hour.
+    since: DateTime<Utc>,
+    /// Exclusive; now when left out.
+    until: Option<DateTime<Utc>>,
+    api_id: Option<String>,
+    stage: Option<String>,
+    api_key_id: Option<String>,
+    usage_plan_id: Option<String>,
+    consumer_id: Option<String>,
+    /// The most items to answer with.
+    #[param(minimum = 1, maximum = 100, default = 20)]
+    limit: Option<u32>,
+    /// The `nextCursor` of the page before.
+    cursor: Option<String>,
+}
+
+/// Calls of one kind in one interval.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct UsageRow {
+    start: DateTime<Utc>,
+    api_id: String,
+    stage: String,
+    /// `GET /pets/{id}`; `-` where no route matched.
+    route: String,
+    api_key_id: Option<String>,
+    usage_plan_id: Option<String>,
+    consumer_id: Option<String>,
+    /// 2 for 2xx; 0 where the call was cut off before a status.
+    status_class: i16,
+    requests: i64,
+    billed_requests: i64,
+    bytes_in: i64,
+    bytes_out: i64,
+}
+
+impl From<domain::usage::UsageRow> for UsageRow {
+    fn from(row: domain::usage::UsageRow) -> Self {
+        Self {
+            start: row.start,
+            api_id: row.api_id,
+            stage: row.stage,
+            route: row.route,
+            api_key_id: row.api_key_id,
+            usage_plan_id: row.usage_plan_id,
+            consumer_id: row.consumer_id,
+            status_class: row.status_class,
+            requests: row.requests,
+            billed_requests: row.billed_requests,
+            bytes_in: row.bytes_in,
+            bytes_out: row.bytes_out,
+        }
+    }
+}
+
+/// Counted calls by minute or hour, newest first, seconds fresh.
+#[utoipa::path(get, path = "/usage", tag = "usage", params(UsageQuery), responses(
+    (status = 200, body = List<UsageRow>),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+))]
+async fn list(
+    State(app): State<App>,
+    actor: Actor,
+    Query(query): Query<UsageQuery>,
+) -> Result<Json<List<UsageRow>>> {
+    let interval = match query.interval {
+        Interval::Minute => domain::usage::Interval::Minute,
+        Interval::Hour => domain::usage::Interval::Hour,
+    };
+    let wanted = Wanted {
+        api: id(query.api_id, "apiId")?,
+        stage: query.stage,
+        api_key: id(query.api_key_id, "apiKeyId")?,
+        usage_plan: id(query.usage_plan_id, "usagePlanId")?,
+        consumer: id(query.consumer_id, "consumerId")?,
+    };
+    let filter = UsageFilter::new(&app, interval, query.since, query.until, wanted)?;
+    let page = Page::try_from(PageQuery { limit: query.limit, cursor: query.cursor })?;
+    Ok(Json(List::of(domain::usage::list(&app, &actor, &filter, &page).await?)))
+}
+
+fn id<Id: std::str::FromStr>(text: Option<String>, param: &'static str) -> Result<Option<Id>> {
+    let parse = |text: String| text.parse().map_err(|_| Error::bad_request(param, "is not an id"));
+    text.map(parse).transpose()
+}

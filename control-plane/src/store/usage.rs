@@ -1,0 +1,107 @@
+//! The ledger, read for its tenant.
+
+use chrono::{DateTime, Utc};
+use sqlx::FromRow;
+
+use crate::app::Tx;
+use crate::domain::page::{Key, Page};
+use crate::domain::usage::{Interval, Place, UsageFilter, UsageRow};
+use crate::error::Result;
+use crate::ids::TenantId;
+
+/// The rows of a table by their order, between two exclusive keys. The order is the primary key's, so a page reads
+/// no more of the ledger than it shows.
+macro_rules! list {
+    ($table:literal, $time:literal, $order:literal) => {
+        concat!(
+            "select ", $time, " as start, api_id, stage, route, api_key_id, usage_plan_id, consumer_id,
+                 status_class, sum(requests)::bigint as requests,
+                 sum(billed_requests)::bigint as billed_requests, sum(bytes_in)::bigint as bytes_in,
+                 sum(bytes_out)::bigint as bytes_out
+             from ", $table, "
+             where tenant_id = $1 and ", $time, " >= $2 and ", $time, " < $3
+                 and ($4::text is null or api_id = $4) and ($5::text is null or stage = $5)
+                 and ($6::text is null or api_key_id = $6) and ($7::text is null or usage_plan_id = $7)
+                 and ($8::text is null or consumer_id = $8)
+                 and ($9::timestamptz is null or (", $time, ", api_id, stage, route, api_key_id, usage_plan_id,
+                     consumer_id, status_class) < ($9, $10, $11, $12, $13, $14, $15, $16))
+                 and ($17::timestamptz is null or (", $time, ", api_id, stage, route, api_key_id, usage_plan_id,
+                     consumer_id, status_class) > ($17, $18, $19, $20, $21, $22, $23, $24))
+             group by 1, 2, 3, 4, 5, 6, 7, 8
+             order by 1 ", $order, ", 2 ", $order, ", 3 ", $order, ", 4 ", $order, ", 5 ", $order, ",
+                 6 ", $order, ", 7 ", $order, ", 8 ", $order, "
+             limit $25"
+        )
+    };
+}
+
+/// Newest first, but from the end where the page is asked for from there.
+pub async fn list(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &UsageFilter,
+    page: &Page,
+) -> Result<Vec<UsageRow>> {
+    let sql = match (filter.interval, page.backward()) {
+        (Interval::Minute, false) => list!("usage_minute", "minute", "desc"),
+        (Interval::Minute, true) => list!("usage_minute", "minute", "asc"),
+        (Interval::Hour, false) => list!("usage_hour", "hour", "desc"),
+        (Interval::Hour, true) => list!("usage_hour", "hour", "asc"),
+    };
+    let wanted = &filter.wanted;
+    let mut query = sqlx::query_as::<_, Row>(sql)
+        .bind(tenant.0)
+        .bind(filter.since)
+        .bind(filter.until)
+        .bind(wanted.api.map(|id| id.to_string()))
+        .bind(wanted.stage.as_deref())
+        .bind(wanted.api_key.map(|id| id.to_string()))
+        .bind(wanted.usage_plan.map(|id| id.to_string()))
+        .bind(wanted.consumer.map(|id| id.to_string()));
+    for key in [page.after(), page.before()] {
+        let Place { names, status_class } = key.map(Place::of).transpose()?.unwrap_or_default();
+        query = query.bind(key.map(|Key { at, .. }| *at));
+        for name in names {
+            query = query.bind(name);
+        }
+        query = query.bind(status_class);
+    }
+    let rows = query.bind(page.rows_max()).fetch_all(&mut **tx).await?;
+    Ok(rows.into_iter().map(UsageRow::from).collect())
+}
+
+#[derive(FromRow)]
+struct Row {
+    start: DateTime<Utc>,
+    api_id: String,
+    stage: String,
+    route: String,
+    api_key_id: String,
+    usage_plan_id: String,
+    consumer_id: String,
+    status_class: i16,
+    requests: i64,
+    billed_requests: i64,
+    bytes_in: i64,
+    bytes_out: i64,
+}
+
+impl From<Row> for UsageRow {
+    fn from(row: Row) -> Self {
+        let present = |name: String| if name.is_empty() { None } else { Some(name) };
+        Self {
+            start: row.start,
+            api_id: row.api_id,
+            stage: row.stage,
+            route: row.route,
+            api_key_id: present(row.api_key_id),
+            usage_plan_id: present(row.usage_plan_id),
+            consumer_id: present(row.consumer_id),
+            status_class: row.status_class,
+            requests: row.requests,
+            billed_requests: row.billed_requests,
+            bytes_in: row.bytes_in,
+            bytes_out: row.bytes_out,
+        }
+    }
+}
