@@ -440,7 +440,7 @@ mod tests {
         }
     }
 
-    fn refused(settings: Settings) -> String {
+    fn refused(settings: &Settings) -> String {
         let error = settings.clone().checked(&reach()).expect_err(&format!("{settings:?}"));
         assert_eq!(error.code(), "bad_request");
         error.param().unwrap_or_default().to_owned()
@@ -484,7 +484,7 @@ mod tests {
             "http://${stageVariables.user}@example.com/",
             &long,
         ] {
-            assert_eq!(refused(Settings::http_proxy(bad)), "uri", "{bad}");
+            assert_eq!(refused(&Settings::http_proxy(bad)), "uri", "{bad}");
         }
     }
 
@@ -525,7 +525,7 @@ mod tests {
             (answer(200, &[("a", "1\r\nb: 2")], ""), "mockResponse.headers[0].value"),
             (answer(200, &[("a", "1"); MOCK_HEADERS_MAX + 1], ""), "mockResponse.headers"),
         ] {
-            assert_eq!(refused(settings), param);
+            assert_eq!(refused(&settings), param);
         }
     }
 

@@ -134,3 +134,115 @@ impl Loader<DeploymentId> for Batches {
         Ok(found.into_iter().map(|deployment| (deployment.id, deployment)).collect())
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use crate::access::actor::Actor;
+    use crate::app::App;
+    use crate::testing;
+
+    /// The data of an answer without top-level errors.
+    async fn ask(app: &App, actor: &Actor, query: &str, variables: Value) -> Value {
+        let body = json!({ "query": query, "variables": variables }).to_string();
+        let request = Request::post("/graphql")
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", testing::token(app, actor)))
+            .body(Body::from(body))
+            .unwrap();
+        let response = crate::rest::router(app).oneshot(request).await.unwrap();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
+        assert!(answer.get("errors").is_none(), "{answer}");
+        answer["data"].take()
+    }
+
+    async fn change(app: &App, actor: &Actor, field: &str, input: Value) -> Value {
+        let (name, give) = field.split_once(' ').unwrap();
+        let kind = format!("{}{}Input", name[..1].to_uppercase(), &name[1..]);
+        let kind = if name.starts_with("delete") { "DeleteInput".to_owned() } else { kind };
+        let query = format!(
+            "mutation($input: {kind}!) {{ {name}(input: $input) {{ {give} userErrors {{ code message param }} }} }}"
+        );
+        ask(app, actor, &query, json!({ "input": input })).await[name].take()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_api_is_made_published_and_taken_back_by_graphql(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+
+        let made =
+            change(&app, &alice, "createApi api { id apiId }", json!({ "name": "pets" })).await;
+        let (api, plain) = (&made["api"]["id"], made["api"]["apiId"].as_str().unwrap());
+        let wrong = json!({
+            "apiId": api, "method": "GET", "path": "/pets/{id}",
+            "integration": { "type": "HTTP_PROXY", "uri": "http://10.0.0.1/" },
+        });
+        let refused = change(&app, &alice, "createRoute route { id }", wrong).await;
+        assert_eq!(refused["route"], Value::Null);
+        assert_eq!(refused["userErrors"][0]["code"], "BAD_REQUEST");
+        assert_eq!(refused["userErrors"][0]["param"], "integration.uri");
+        let right = json!({
+            "apiId": api, "method": "GET", "path": "/pets/{id}",
+            "integration": { "type": "HTTP_PROXY", "uri": "http://127.0.0.1:7000/{id}" },
+        });
+        let route = change(&app, &alice, "createRoute route { id routeKey }", right).await;
+        assert_eq!(route["route"]["routeKey"], "GET /pets/{id}");
+        let deployed = change(
+            &app,
+            &alice,
+            "createDeployment deployment { id digest status { version live } } stage { id name invokeUrl }",
+            json!({ "apiId": api, "stage": "prod" }),
+        )
+        .await;
+        assert_eq!(deployed["deployment"]["status"]["version"], 1);
+        assert_eq!(
+            deployed["stage"]["invokeUrl"],
+            format!("http://{plain}.execute-api.localhost:9080/prod")
+        );
+
+        let query = "query($id: ID!) { node(id: $id) { ... on Api {
+            name pendingChanges dialect protocol
+            routes { nodes { path integration { type uri } } }
+            stages { nodes { name pendingChanges throttle { rateLimit } deployment { id } api { id } } }
+            deployments { nodes { id } } integrations { nodes { id } } } } }";
+        let seen = ask(&app, &alice, query, json!({ "id": api })).await["node"].take();
+        assert_eq!(seen["pendingChanges"], false);
+        assert_eq!(seen["routes"]["nodes"][0]["integration"]["uri"], "http://127.0.0.1:7000/{id}");
+        assert_eq!(seen["stages"]["nodes"][0]["deployment"]["id"], deployed["deployment"]["id"]);
+        assert_eq!(seen["stages"]["nodes"][0]["api"]["id"], *api);
+
+        let stage = &deployed["stage"]["id"];
+        let throttled = json!({ "id": stage, "throttle": { "rateLimit": 5.0, "burstLimit": 10 } });
+        let give = "updateStage stage { throttle { rateLimit burstLimit } deployment { id } }";
+        let throttled = change(&app, &alice, give, throttled).await;
+        assert_eq!(throttled["stage"]["throttle"]["burstLimit"], 10);
+        let freed = json!({ "id": stage, "throttle": null });
+        let freed = change(&app, &alice, give, freed).await;
+        assert_eq!(freed["stage"]["throttle"], Value::Null);
+        assert_eq!(freed["stage"]["deployment"]["id"], deployed["deployment"]["id"]);
+
+        let mallory = testing::owner(&app).await;
+        for (field, input) in [
+            ("deleteStage deletedId", json!({ "id": stage })),
+            ("deleteApi deletedId", json!({ "id": api })),
+            ("deleteRoute deletedId", json!({ "id": route["route"]["id"] })),
+            ("createDeployment deployment { id }", json!({ "apiId": api, "stage": "prod" })),
+        ] {
+            let refused = change(&app, &mallory, field, input).await;
+            assert_eq!(refused["userErrors"][0]["code"], "NOT_FOUND", "{field}: {refused}");
+        }
+        let hidden = ask(&app, &mallory, query, json!({ "id": api })).await;
+        assert_eq!(hidden["node"], Value::Null);
+
+        let gone = change(&app, &alice, "deleteApi deletedId", json!({ "id": api })).await;
+        assert_eq!(gone["deletedId"], *api);
+    }
+}

@@ -166,3 +166,147 @@ async fn get(
     }
     Ok(Json(FollowedDeployment::load(&app, &actor, deployment).await?))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::Body;
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::testing;
+
+    /// Sends `GET /apis` or `POST /apis` with a body, and answers status and JSON.
+    async fn call(app: &App, actor: &Actor, line: &str, body: Value) -> (u16, Value) {
+        let (method, path) = line.split_once(' ').unwrap();
+        let request = Request::builder()
+            .method(method)
+            .uri(format!("/v1{path}"))
+            .header("content-type", "application/json")
+            .header("authorization", format!("Bearer {}", testing::token(app, actor)))
+            .body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) })
+            .unwrap();
+        let response = crate::rest::router(app).oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_api_is_made_published_and_taken_back_by_rest(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let alice = async |line: String, body: Value| call(&app, &alice, &line, body).await;
+
+        let (status, api) = alice("POST /apis".into(), json!({ "name": "pets" })).await;
+        assert_eq!(
+            (status, &api["dialect"], &api["protocol"]),
+            (201, &json!("native"), &json!("HTTP"))
+        );
+        let api = format!("/apis/{}", api["id"].as_str().unwrap());
+        let mock = json!({ "type": "MOCK", "mockResponse": { "status": 200, "body": "hello" } });
+        let route = json!({ "method": "GET", "path": "/pets", "integration": mock });
+        let (status, route) = alice(format!("POST {api}/routes"), route).await;
+        assert_eq!((status, &route["routeKey"]), (201, &json!("GET /pets")));
+        let (status, made) =
+            alice(format!("POST {api}/deployments"), json!({ "stage": "prod" })).await;
+        assert_eq!((status, &made["status"]["version"]), (201, &json!(1)), "{made}");
+        assert_eq!(made["stage"]["deploymentId"], made["id"]);
+
+        let (status, seen) = alice(format!("GET {api}"), Value::Null).await;
+        assert_eq!((status, &seen["pendingChanges"]), (200, &json!(false)));
+        let variables = json!({ "variables": { "a": "b" }, "throttle": null });
+        let (status, stage) = alice(format!("PATCH {api}/stages/prod"), variables).await;
+        assert_eq!((status, &stage["variables"]), (200, &json!({ "a": "b" })));
+        let integration = route["integrationId"].as_str().unwrap();
+        let (status, changed) = alice(format!("PUT {api}/integrations/{integration}"), mock).await;
+        assert_eq!((status, &changed["type"]), (200, &json!("MOCK")));
+        for list in ["routes", "integrations", "deployments", "stages"] {
+            let (status, page) = alice(format!("GET {api}/{list}?limit=1"), Value::Null).await;
+            assert_eq!((status, page["items"].as_array().unwrap().len()), (200, 1), "{list}");
+            assert_eq!(page["nextCursor"], Value::Null);
+        }
+
+        let id = route["id"].as_str().unwrap();
+        let deployment = made["id"].as_str().unwrap();
+        for line in [
+            format!("GET {api}"),
+            format!("PATCH {api}"),
+            format!("DELETE {api}"),
+            format!("GET {api}/routes"),
+            format!("GET {api}/routes/{id}"),
+            format!("PATCH {api}/routes/{id}"),
+            format!("DELETE {api}/routes/{id}"),
+            format!("GET {api}/integrations/{integration}"),
+            format!("DELETE {api}/integrations/{integration}"),
+            format!("GET {api}/deployments"),
+            format!("POST {api}/deployments"),
+            format!("GET {api}/deployments/{deployment}"),
+            format!("GET {api}/stages/prod"),
+            format!("PATCH {api}/stages/prod"),
+            format!("DELETE {api}/stages/prod"),
+            "GET /apis/nothing".to_owned(),
+            "GET /apis/%00".to_owned(),
+        ] {
+            let body = if line.starts_with('P') { json!({}) } else { Value::Null };
+            let (status, problem) = call(&app, &mallory, &line, body).await;
+            assert_eq!((status, &problem["code"]), (404, &json!("not_found")), "{line}");
+        }
+        for wrong in
+            ["GET /apis/{}/stages/%00", "GET /apis/{}/stages/a%2Fb", "GET /apis/{}/routes/x"]
+        {
+            let line = wrong.replace("/apis/{}", &api);
+            assert_eq!(alice(line, Value::Null).await.0, 404, "{wrong}");
+        }
+
+        assert_eq!(alice(format!("DELETE {api}/routes/{id}"), Value::Null).await.0, 204);
+        assert_eq!(
+            alice(format!("DELETE {api}/integrations/{integration}"), Value::Null).await.0,
+            204
+        );
+        assert_eq!(alice(format!("DELETE {api}/stages/prod"), Value::Null).await.0, 204);
+        assert_eq!(alice(format!("DELETE {api}"), Value::Null).await.0, 204);
+        assert_eq!(alice(format!("GET {api}"), Value::Null).await.0, 404);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_wrong_body_is_a_problem_that_names_its_field(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = testing::new_api(&app, &alice, domain::api::Dialect::Native).await;
+        let proxy = |uri: &str| json!({ "type": "HTTP_PROXY", "uri": uri });
+        for (line, body, param) in [
+            ("POST /apis", json!({}), "name"),
+            ("POST /apis", json!({ "name": "" }), "name"),
+            ("POST /apis", json!({ "name": "a", "colour": "red" }), "colour"),
+            ("POST /apis", json!({ "name": "a", "protocol": "WEBSOCKET" }), "protocol"),
+            ("POST /apis", json!({ "name": "a", "dialect": "other" }), "dialect"),
+            ("PATCH /apis/{}", json!({ "dialect": "aws-rest" }), "dialect"),
+            ("POST /apis/{}/routes", json!({ "method": "FETCH", "path": "/" }), "method"),
+            ("POST /apis/{}/routes", json!({ "method": "GET", "path": "a" }), "path"),
+            (
+                "POST /apis/{}/routes",
+                json!({ "method": "GET", "path": "/", "integration": proxy("http://10.0.0.1") }),
+                "integration.uri",
+            ),
+            ("POST /apis/{}/integrations", proxy("ftp://h"), "uri"),
+            ("POST /apis/{}/deployments", json!({ "stage": "a b" }), "stage"),
+            ("POST /apis/{}/deployments", json!({}), "routes"),
+            ("POST /apis/{}/stages", json!({ "name": "a/b" }), "name"),
+            (
+                "POST /apis/{}/stages",
+                json!({ "name": "a", "throttle": { "rateLimit": 0, "burstLimit": 1 } }),
+                "throttle.rateLimit",
+            ),
+            ("GET /apis?limit=101", Value::Null, "limit"),
+            ("GET /apis?cursor=x", Value::Null, "cursor"),
+        ] {
+            let line = line.replace("{}", api.as_str());
+            let (status, problem) = call(&app, &alice, &line, body).await;
+            assert_eq!((status, &problem["param"]), (400, &json!(param)), "{line}: {problem}");
+        }
+    }
+}

@@ -34,7 +34,8 @@ struct Route {
     #[schema(value_type = String)]
     api_id: ApiId,
     /// `GET /pets/{id}` or `$default`.
-    route_key: String,
+    #[serde(rename = "routeKey")]
+    key: String,
     /// `GET`, …, or `ANY`; empty on `$default`.
     method: String,
     path: String,
@@ -52,7 +53,7 @@ impl From<domain::route::Route> for Route {
         Self {
             id: route.id,
             api_id: route.api,
-            route_key: route.route_key(),
+            key: route.route_key(),
             method: route.method,
             path: route.path,
             api_key_required: route.api_key_required,
