@@ -18,7 +18,6 @@ pub struct Metrics {
     pub redis_errors: IntCounter,
     pub upstream_connects: IntCounter,
     pub journal_full: IntCounter,
-    pub config_version: prometheus::IntGaugeVec,
     pub config_loaded: IntGauge,
 }
 
@@ -45,13 +44,8 @@ impl Metrics {
                 10.0, 30.0,
             ]),
         )?;
-        let config_version = prometheus::IntGaugeVec::new(
-            Opts::new("tollgate_config_version", "The version of each cell that is served"),
-            &["cell"],
-        )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
-        registry.register(Box::new(config_version.clone()))?;
         let gauge = |name, help| {
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone()))?;
@@ -81,7 +75,6 @@ impl Metrics {
             )?,
             requests,
             duration,
-            config_version,
             registry,
         })
     }

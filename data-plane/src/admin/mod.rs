@@ -63,12 +63,7 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
 }
 
 fn metrics(shared: &Shared) -> Response<Full<Bytes>> {
-    let snapshot = shared.snapshot.load();
-    shared.metrics.config_loaded.set(snapshot.loaded.into());
-    for (cell, version) in &snapshot.versions {
-        let version = i64::try_from(*version).unwrap_or(i64::MAX);
-        shared.metrics.config_version.with_label_values(&[&**cell]).set(version);
-    }
+    shared.metrics.config_loaded.set(shared.snapshot.load().loaded.into());
     match TextEncoder::new().encode_to_string(&shared.metrics.registry.gather()) {
         Ok(encoded) => text(StatusCode::OK, encoded),
         Err(error) => {
