@@ -60,16 +60,13 @@ impl Shipper {
         Self { shared }
     }
 
-    /// Ships for as long as it is polled. `channels` lead to the control plane's replicas; one is used at a time,
-    /// the next when it fails.
+    /// Ships for as long as it is polled; dropped, it can be run again. `channels` lead to the control plane's
+    /// replicas; one is used at a time, the next when it fails.
     pub async fn run(&self, channels: &[Channel]) {
         let mut backoff = BACKOFF_FIRST;
         for channel in channels.iter().cycle() {
-            let mut flying = VecDeque::new();
             let started = Instant::now();
-            let ended = self.ship(channel.clone(), &mut flying).await;
-            self.shared.push_front(flying);
-            let Err(ended) = ended;
+            let Err(ended) = self.ship(channel.clone()).await;
             if started.elapsed() > BACKOFF_MAX {
                 backoff = BACKOFF_FIRST;
             }
@@ -105,11 +102,7 @@ impl Shipper {
         self.shared.unacknowledged.load(Ordering::Acquire)
     }
 
-    async fn ship(
-        &self,
-        channel: Channel,
-        flying: &mut VecDeque<Sealed>,
-    ) -> Result<std::convert::Infallible, Ended> {
+    async fn ship(&self, channel: Channel) -> Result<std::convert::Infallible, Ended> {
         let mut client =
             UsageIntakeClient::new(channel).max_encoding_message_size(2 * CONTENT_BYTES_MAX);
         loop {
@@ -122,31 +115,36 @@ impl Shipper {
             tracing::warn!("another live node uses this epoch; drew a new one");
             self.shared.redraw()?;
         }
+        let mut flying = Flying { shared: &self.shared, segments: VecDeque::new() };
         let (to_ledger, segments) = mpsc::channel(WINDOW);
         let mut acks = client.ship(ReceiverStream::new(segments)).await?.into_inner();
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         loop {
-            while flying.len() < WINDOW
+            while flying.segments.len() < WINDOW
                 && let Some(sealed) = self.shared.pop()
             {
-                let Some(message) = self.read(&sealed).await else { continue };
-                flying.push_back(sealed);
-                // There is room for a whole window.
-                to_ledger
-                    .send(message)
-                    .await
-                    .map_err(|_| Status::unavailable("the stream was closed"))?;
+                flying.segments.push_back(sealed);
+                if let Some(message) = self.read(flying.segments.back()).await {
+                    // There is room for a whole window.
+                    let sent = to_ledger.send(message).await;
+                    sent.map_err(|_| Status::unavailable("the stream was closed"))?;
+                } else {
+                    flying.segments.pop_back();
+                }
             }
             tokio::select! {
-                ack = next(&mut acks, flying.is_empty()) => self.acknowledged(&ack?, flying).await?,
-                () = self.shared.queued.notified(), if flying.len() < WINDOW => {}
+                ack = next(&mut acks, flying.segments.is_empty()) => {
+                    self.acknowledged(&ack?, &mut flying.segments)?;
+                }
+                () = self.shared.queued.notified(), if flying.segments.len() < WINDOW => {}
                 _ = prune.tick() => self.prune(SystemTime::now()).await,
             }
         }
     }
 
     /// None: it could not be read and is set aside.
-    async fn read(&self, sealed: &Sealed) -> Option<Segment> {
+    async fn read(&self, sealed: Option<&Sealed>) -> Option<Segment> {
+        let sealed = sealed?;
         let content = match &sealed.place {
             Place::Memory(memory) => Ok(memory.to_vec()),
             Place::File(path) => tokio::fs::read(path).await,
@@ -171,14 +169,14 @@ impl Shipper {
             Err(error) => {
                 tracing::error!(%error, "a segment of the usage journal cannot be read and is set aside");
                 self.shared.metrics.quarantined.inc();
-                self.store(sealed, "quarantine").await;
+                self.store(sealed, "quarantine");
                 self.shared.settle();
                 None
             }
         }
     }
 
-    async fn acknowledged(
+    fn acknowledged(
         &self,
         ack: &SegmentAck,
         flying: &mut VecDeque<Sealed>,
@@ -194,7 +192,7 @@ impl Shipper {
         match ack.outcome() {
             Outcome::Applied | Outcome::Duplicate => {
                 self.shared.metrics.acknowledged.inc();
-                self.store(&flying[0], "kept").await;
+                self.store(&flying[0], "kept");
             }
             Outcome::Quarantined => {
                 tracing::error!(
@@ -202,7 +200,7 @@ impl Shipper {
                     "the ledger set a segment of the usage journal aside"
                 );
                 self.shared.metrics.quarantined.inc();
-                self.store(&flying[0], "quarantine").await;
+                self.store(&flying[0], "quarantine");
             }
             Outcome::Retry | Outcome::Unspecified => return Err(Ended::Busy(ack.reason.clone())),
         }
@@ -211,10 +209,11 @@ impl Shipper {
         Ok(())
     }
 
-    /// Moves a segment to another directory; one that is only in memory has none.
-    async fn store(&self, sealed: &Sealed, directory: &str) {
+    /// Moves a segment to another directory; one that is only in memory has none. Not in another task: a segment
+    /// that was moved must not be sent again because nobody waited for it.
+    fn store(&self, sealed: &Sealed, directory: &str) {
         let Place::File(path) = &sealed.place else { return };
-        if let Err(error) = tokio::fs::rename(path, self.shared.path(directory, sealed.id)).await {
+        if let Err(error) = fs::rename(path, self.shared.path(directory, sealed.id)) {
             // At worst it is sent again, and is a duplicate.
             tracing::error!(%error, "a segment of the usage journal was not moved to {directory}");
         }
@@ -225,7 +224,7 @@ impl Shipper {
         let known: HashMap<(Vec<u8>, u32), u64> =
             high_water.into_iter().map(|mark| ((mark.epoch, mark.thread), mark.counter)).collect();
         let shared = Arc::clone(&self.shared);
-        let again = blocking(move || {
+        blocking(move || {
             let mut again = Vec::new();
             for file in listed(&shared.settings.dir.join("kept"))? {
                 let mark =
@@ -236,18 +235,17 @@ impl Shipper {
                     again.push(Sealed { id: file.id, place: Place::File(path) });
                 }
             }
-            Ok(again)
+            if !again.is_empty() {
+                tracing::warn!(
+                    segments = again.len(),
+                    "the ledger lacks usage that it had; sending it again"
+                );
+                shared.unacknowledged.fetch_add(again.len() as u64, Ordering::AcqRel);
+                shared.push(again);
+            }
+            Ok(())
         })
-        .await?;
-        if !again.is_empty() {
-            tracing::warn!(
-                segments = again.len(),
-                "the ledger lost usage that it had; sending it again"
-            );
-            self.shared.unacknowledged.fetch_add(again.len() as u64, Ordering::AcqRel);
-            self.shared.push(again);
-        }
-        Ok(())
+        .await
     }
 
     /// Drops acknowledged segments that are too old or too many.
@@ -259,6 +257,18 @@ impl Shipper {
         if let Err(error) = pruned {
             tracing::warn!(%error, "acknowledged usage was not pruned");
         }
+    }
+}
+
+/// Sent and not acknowledged. However the stream ends, they go back to the head of the queue.
+struct Flying<'a> {
+    shared: &'a Shared,
+    segments: VecDeque<Sealed>,
+}
+
+impl Drop for Flying<'_> {
+    fn drop(&mut self) {
+        self.shared.push_front(std::mem::take(&mut self.segments));
     }
 }
 
@@ -301,4 +311,282 @@ fn prune(
         removed.push(file.path);
     }
     Ok(removed)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{collections::BTreeSet, sync::Mutex};
+
+    use proto::usage::v1::{
+        OpenEpochResponse,
+        usage_intake_server::{UsageIntake, UsageIntakeServer},
+    };
+    use tokio::{net::TcpListener, sync::watch, task::JoinHandle};
+    use tokio_stream::wrappers::TcpListenerStream;
+    use tonic::{Request, Response, transport::Server};
+
+    use super::*;
+    use crate::counter::{
+        Counter, Journal, Outcome as Ended, Settings,
+        journal::tests::{Dir, names},
+    };
+
+    /// A ledger that remembers what it got and answers as it is told.
+    #[derive(Clone, Default)]
+    struct Ledger(Arc<Mutex<State>>);
+
+    #[derive(Default)]
+    struct State {
+        applied: BTreeSet<(Vec<u8>, u32, u64)>,
+        received: usize,
+        redraws: usize,
+        high_water: Vec<HighWater>,
+        /// The answer to each of the next segments; then they are applied.
+        answers: VecDeque<Answer>,
+    }
+
+    #[derive(Clone, Copy)]
+    enum Answer {
+        Say(Outcome),
+        /// Apply it and break the stream before the answer.
+        Break,
+        /// Never answer.
+        Hang,
+    }
+
+    #[tonic::async_trait]
+    impl UsageIntake for Ledger {
+        async fn open_epoch(
+            &self,
+            _: Request<OpenEpochRequest>,
+        ) -> Result<Response<OpenEpochResponse>, Status> {
+            let mut state = self.0.lock().unwrap();
+            let redraw = state.redraws > 0;
+            state.redraws = state.redraws.saturating_sub(1);
+            Ok(Response::new(OpenEpochResponse { redraw, high_water: state.high_water.clone() }))
+        }
+
+        type ShipStream = ReceiverStream<Result<SegmentAck, Status>>;
+
+        async fn ship(
+            &self,
+            request: Request<Streaming<Segment>>,
+        ) -> Result<Response<Self::ShipStream>, Status> {
+            let (ledger, mut segments) = (self.clone(), request.into_inner());
+            let (acks, out) = mpsc::channel(64);
+            tokio::spawn(async move {
+                while let Ok(Some(segment)) = segments.message().await {
+                    assert_eq!(segment.sha256, Sha256::digest(&segment.content).to_vec());
+                    let place = (segment.epoch.clone(), segment.thread, segment.counter);
+                    let answer = {
+                        let mut state = ledger.0.lock().unwrap();
+                        state.received += 1;
+                        state.answers.pop_front().unwrap_or(Answer::Say(Outcome::Applied))
+                    };
+                    if matches!(answer, Answer::Say(Outcome::Applied) | Answer::Break) {
+                        ledger.0.lock().unwrap().applied.insert(place);
+                    }
+                    let outcome = match answer {
+                        Answer::Say(outcome) => outcome.into(),
+                        Answer::Break => return,
+                        Answer::Hang => continue,
+                    };
+                    let ack = SegmentAck {
+                        epoch: segment.epoch,
+                        thread: segment.thread,
+                        counter: segment.counter,
+                        outcome,
+                        reason: String::new(),
+                    };
+                    let _ = acks.send(Ok(ack)).await;
+                }
+            });
+            Ok(Response::new(ReceiverStream::new(out)))
+        }
+    }
+
+    impl Ledger {
+        fn answers(&self, answers: &[Answer]) {
+            self.0.lock().unwrap().answers.extend(answers);
+        }
+
+        fn applied(&self) -> usize {
+            self.0.lock().unwrap().applied.len()
+        }
+
+        async fn serve(&self) -> Channel {
+            let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+            let address = listener.local_addr().unwrap();
+            let service = UsageIntakeServer::new(self.clone());
+            let incoming = TcpListenerStream::new(listener);
+            tokio::spawn(Server::builder().add_service(service).serve_with_incoming(incoming));
+            Channel::from_shared(format!("http://{address}")).unwrap().connect_lazy()
+        }
+    }
+
+    /// Seals one segment for each number.
+    fn seal(counter: &mut Counter, segments: u64) {
+        for _ in 0..segments {
+            let slot = counter.begin(&names("GET /"), 0).unwrap();
+            counter.finish(slot, &Ended { ended_ms: 5, status: 200, ..Ended::default() });
+            counter.tick(6);
+        }
+    }
+
+    struct World {
+        dir: Dir,
+        ledger: Ledger,
+        channel: Channel,
+        shipper: Arc<Shipper>,
+        counter: Counter,
+        running: JoinHandle<()>,
+    }
+
+    impl World {
+        async fn new(ledger: Ledger) -> Self {
+            let dir = Dir::new();
+            let (journal, mut counters) =
+                Journal::open(Settings::new(dir.0.clone(), 1), 0).unwrap();
+            let shipper = Arc::new(journal.shipper());
+            let channel = ledger.serve().await;
+            let running = ship(&shipper, &channel);
+            Self { dir, ledger, channel, shipper, counter: counters.pop().unwrap(), running }
+        }
+
+        async fn drained(&self) {
+            let deadline = Instant::now() + Duration::from_secs(30);
+            assert!(self.shipper.drain(deadline).await, "{} left", self.shipper.unacknowledged());
+        }
+
+        fn files(&self, directory: &str) -> usize {
+            listed(&self.dir.0.join(directory)).unwrap().len()
+        }
+    }
+
+    impl Drop for World {
+        fn drop(&mut self) {
+            self.running.abort();
+        }
+    }
+
+    fn ship(shipper: &Arc<Shipper>, channel: &Channel) -> JoinHandle<()> {
+        let (shipper, channels) = (Arc::clone(shipper), [channel.clone()]);
+        tokio::spawn(async move { shipper.run(&channels).await })
+    }
+
+    #[tokio::test]
+    async fn a_drain_ends_when_all_is_acknowledged() {
+        let mut world = World::new(Ledger::default()).await;
+        seal(&mut world.counter, 40);
+        world.drained().await;
+        assert_eq!(world.ledger.applied(), 40);
+        assert_eq!((world.files("sealed"), world.files("kept")), (0, 40));
+    }
+
+    #[tokio::test]
+    async fn what_was_not_answered_is_sent_again() {
+        let mut world = World::new(Ledger::default()).await;
+        world.ledger.answers(&[
+            Answer::Say(Outcome::Applied),
+            Answer::Break,
+            Answer::Say(Outcome::Retry),
+            Answer::Say(Outcome::Duplicate),
+        ]);
+        seal(&mut world.counter, 5);
+        world.drained().await;
+        // The one that was answered as a duplicate had been applied before the stream broke.
+        assert_eq!(world.ledger.applied(), 5);
+        assert_eq!(world.files("kept"), 5);
+    }
+
+    #[tokio::test]
+    async fn what_the_ledger_will_not_take_is_set_aside() {
+        let mut world = World::new(Ledger::default()).await;
+        world.ledger.answers(&[Answer::Say(Outcome::Quarantined)]);
+        seal(&mut world.counter, 2);
+        world.drained().await;
+        assert_eq!((world.files("quarantine"), world.files("kept")), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn shipping_stopped_in_the_middle_goes_on_where_it_was() {
+        let mut world = World::new(Ledger::default()).await;
+        world.ledger.answers(&[Answer::Hang; 3]);
+        let (received, mut all) = watch::channel(0);
+        seal(&mut world.counter, 3);
+        let ledger = world.ledger.clone();
+        tokio::spawn(async move {
+            while ledger.0.lock().unwrap().received < 3 {
+                tokio::task::yield_now().await;
+            }
+            received.send_replace(3);
+        });
+        all.wait_for(|count| *count == 3).await.unwrap();
+
+        world.running.abort();
+        let _ = (&mut world.running).await;
+        world.running = ship(&world.shipper, &world.channel);
+
+        world.drained().await;
+        assert_eq!(world.ledger.applied(), 3);
+        assert_eq!(world.files("kept"), 3);
+    }
+
+    #[tokio::test]
+    async fn a_node_whose_epoch_is_taken_draws_another() {
+        let ledger = Ledger::default();
+        ledger.0.lock().unwrap().redraws = 1;
+        let mut world = World::new(ledger).await;
+        let first = world.shipper.shared.epoch();
+        seal(&mut world.counter, 1);
+        world.drained().await;
+        seal(&mut world.counter, 1);
+        world.drained().await;
+        assert_ne!(world.shipper.shared.epoch(), first);
+        let applied = world.ledger.0.lock().unwrap().applied.clone();
+        assert!(
+            applied
+                .iter()
+                .any(|(epoch, _, counter)| *epoch == world.shipper.shared.epoch() && *counter == 1)
+        );
+    }
+
+    #[tokio::test]
+    async fn a_restored_ledger_is_refilled_from_its_high_water_mark() {
+        let mut world = World::new(Ledger::default()).await;
+        seal(&mut world.counter, 5);
+        world.drained().await;
+        let epoch = world.shipper.shared.epoch().to_vec();
+        {
+            let mut state = world.ledger.0.lock().unwrap();
+            state.applied.retain(|(_, _, counter)| *counter <= 2);
+            state.high_water = vec![HighWater { epoch, thread: 0, counter: 2 }];
+            state.received = 0;
+            state.answers = [Answer::Break].into(); // it went away, and comes back older
+        }
+        seal(&mut world.counter, 1);
+        world.drained().await;
+
+        assert_eq!(world.ledger.applied(), 6);
+        assert_eq!(world.files("kept"), 6);
+    }
+
+    #[tokio::test]
+    async fn kept_segments_are_bounded_in_age_and_size() {
+        let mut world = World::new(Ledger::default()).await;
+        seal(&mut world.counter, 4);
+        world.drained().await;
+        let (kept, now) = (world.dir.0.join("kept"), SystemTime::now());
+        let hour = Duration::from_hours(1);
+
+        assert_eq!(prune(&kept, now, hour, u64::MAX).unwrap().len(), 0);
+        assert_eq!(
+            prune(&kept, now, hour, 2 * 4096).unwrap().len(),
+            2,
+            "the oldest beyond the size"
+        );
+        let left: Vec<u64> = listed(&kept).unwrap().iter().map(|file| file.id.counter).collect();
+        assert_eq!(left, [3, 4]);
+        assert_eq!(prune(&kept, now + 2 * hour, hour, u64::MAX).unwrap().len(), 2, "too old");
+    }
 }
