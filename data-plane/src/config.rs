@@ -54,6 +54,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client connection may wait between two requests.
     pub keep_alive_timeout: Duration,
+    /// How long a call waits for Redis to answer about its limits; then 503.
+    pub redis_timeout: Duration,
     /// How long a drain waits for requests in progress.
     pub drain_timeout: Duration,
 }
@@ -90,6 +92,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024 * 1024,
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(350),
+            redis_timeout: Duration::from_millis(50),
             drain_timeout: Duration::from_secs(30),
         }
     }

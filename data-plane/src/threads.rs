@@ -103,8 +103,10 @@ fn thread(
     let serving = local.run_until(async move {
         let connector = Connector::new(own, &[]).map_err(|error| Error::Egress(Box::new(error)))?;
         let redis_errors = shared.metrics.redis_errors.clone();
-        let limiter = Limiter::new(shared.config.redis_url.as_deref(), redis_errors)
-            .map_err(|error| Error::Setting(format!("the Redis URL is not usable: {error}")))?;
+        let config = &shared.config;
+        let limiter =
+            Limiter::new(config.redis_url.as_deref(), config.limits.redis_timeout, redis_errors)
+                .map_err(|error| Error::Setting(format!("the Redis URL is not usable: {error}")))?;
         let node = Node::new(shared, connector, limiter, counter);
         listener::run(node, listener, draining).await.map_err(Error::Thread)
     });

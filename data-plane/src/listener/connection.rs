@@ -27,6 +27,9 @@ const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
 const PING_EVERY: Duration = Duration::from_secs(30);
 const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// A connection that says nothing for so long while the node drains is closed.
+const DRAIN_GRACE: Duration = Duration::from_millis(250);
+
 /// Serves until the caller leaves or the drain ends the connection between two requests.
 pub(super) async fn serve(
     node: Rc<Node>,
@@ -36,8 +39,16 @@ pub(super) async fn serve(
 ) {
     let limits = node.shared.config.limits.clone();
     let mut stream = stream;
-    let greeting = timeout(limits.keep_alive_timeout, greeting(&mut stream, limits.header_timeout));
-    let Ok(Ok(Some((prefix, is_http2)))) = greeting.await else { return };
+    let mut draining = drain.clone();
+    let silent_at_drain = async {
+        let _ = draining.wait_for(|draining| *draining).await;
+        tokio::time::sleep(DRAIN_GRACE).await;
+    };
+    let greeting = tokio::select! {
+        greeting = timeout(limits.keep_alive_timeout, greeting(&mut stream, limits.header_timeout)) => greeting,
+        () = silent_at_drain => return,
+    };
+    let Ok(Ok(Some((prefix, is_http2)))) = greeting else { return };
     let clock = Rc::new(HeadClock::default());
     let io = TokioIo::new(ClientIo::new(stream, prefix, clock.clone(), limits.header_timeout));
     let ended = if is_http2 {

@@ -15,8 +15,6 @@ use crate::{
     snapshot::served::{Period, Quota},
 };
 
-/// How long a call may wait for an answer about its limits.
-const ANSWER_TIMEOUT: Duration = Duration::from_millis(50);
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes a token. The bucket is refilled for the time since it was last looked at; a clock that went back
@@ -101,6 +99,8 @@ return {taken, math.max(0, limit - used), last * 86400 - now, (last - first) * 8
 /// One data thread's way to Redis.
 pub(crate) struct Limiter {
     connection: Option<ConnectionManager>,
+    /// How long a call may wait for an answer about its limits.
+    timeout: Duration,
     take: Script,
     give_back: Script,
     spend: Script,
@@ -143,17 +143,22 @@ pub(crate) struct Limit {
 
 impl Limiter {
     /// Connects when it is first asked, and again by itself. Must be called inside the thread's runtime.
-    pub(crate) fn new(url: Option<&str>, errors: prometheus::IntCounter) -> RedisResult<Self> {
+    pub(crate) fn new(
+        url: Option<&str>,
+        timeout: Duration,
+        errors: prometheus::IntCounter,
+    ) -> RedisResult<Self> {
         let connect = |url: &str| {
             let config = ConnectionManagerConfig::new()
                 .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                .set_response_timeout(Some(ANSWER_TIMEOUT))
+                .set_response_timeout(Some(timeout))
                 .set_min_delay(Duration::from_millis(50))
                 .set_max_delay(Duration::from_secs(1));
             ConnectionManager::new_lazy_with_config(Client::open(url)?, config)
         };
         Ok(Self {
             connection: url.map(connect).transpose()?,
+            timeout,
             take: Script::new(TAKE),
             give_back: Script::new(GIVE_BACK),
             spend: Script::new(SPEND),
@@ -199,7 +204,7 @@ impl Limiter {
         call: &redis::ScriptInvocation<'_>,
     ) -> Result<T, Unavailable> {
         let mut connection = self.connection.clone().ok_or(Unavailable)?;
-        match timeout(ANSWER_TIMEOUT, call.invoke_async::<T>(&mut connection)).await {
+        match timeout(self.timeout, call.invoke_async::<T>(&mut connection)).await {
             Ok(Ok(answer)) => Ok(answer),
             failed => {
                 self.errors.inc();
