@@ -64,7 +64,6 @@ const UPDATE_EVERY_MS: u128 = 1000;
 impl Exchange {
     pub(crate) fn new(node: &Rc<Node>, peer: IpAddr, head: Parts, body: Incoming) -> Self {
         node.in_flight.set(node.in_flight.get() + 1);
-        node.shared.metrics.in_flight.inc();
         let started = Instant::now();
         Self {
             node: node.clone(),
@@ -154,7 +153,6 @@ impl Exchange {
             return;
         }
         self.node.in_flight.set(self.node.in_flight.get() - 1);
-        self.node.shared.metrics.in_flight.dec();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
         let _ = self.begin();
         let outcome = self.outcome(aborted);

@@ -43,6 +43,8 @@ pub(crate) struct Node {
     pub(crate) counter: RefCell<Counter>,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) in_flight: Cell<usize>,
+    /// What of `in_flight` the node's gauge was told.
+    told_in_flight: Cell<usize>,
 }
 
 /// A thread's view of what is served.
@@ -105,6 +107,7 @@ impl Node {
             limiter,
             counter: RefCell::new(counter),
             in_flight: Cell::new(0),
+            told_in_flight: Cell::new(0),
             shared,
         })
     }
@@ -125,6 +128,9 @@ impl Node {
         self.counter.borrow_mut().tick(now_ms());
         self.pools.sweep();
         self.metrics.flush();
+        let (now, told) = (self.in_flight.get(), self.told_in_flight.replace(self.in_flight.get()));
+        let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
+        self.shared.metrics.in_flight.add(signed(now) - signed(told));
     }
 }
 

@@ -51,6 +51,8 @@ async fn answer(
     router::route(node, snapshot, exchange)?;
     limits::check_body(exchange)?;
     policies::apply(node, snapshot, exchange).await?;
+    #[cfg(test)]
+    assert!(!exchange.head.headers.contains_key("x-test-panic"), "asked for by a test");
     exchange.admitted = true;
     exchange.begin()?;
     integration::call(node, snapshot, exchange).await

@@ -80,3 +80,39 @@ fn text(status: StatusCode, body: String) -> Response<Full<Bytes>> {
     response.headers_mut().insert(CONTENT_TYPE, plain);
     response
 }
+
+#[cfg(test)]
+mod tests {
+    use http_body_util::BodyExt;
+
+    use super::*;
+    use crate::{Config, snapshot::Snapshot};
+
+    async fn ask(shared: &Shared, method: Method, path: &str) -> (u16, String) {
+        let request = Request::builder().method(method).uri(path).body(()).unwrap();
+        let (head, body) = answer(shared, &request).into_parts();
+        let body = body.collect().await.unwrap().to_bytes();
+        (head.status.as_u16(), String::from_utf8(body.to_vec()).unwrap())
+    }
+
+    #[tokio::test]
+    async fn a_node_is_ready_from_its_first_configuration_until_it_drains() {
+        let shared = Shared::new(Config::new("unused".into())).unwrap();
+        let ready = async || ask(&shared, Method::GET, "/readyz").await.0;
+        assert_eq!(ask(&shared, Method::GET, "/livez").await.0, 200);
+        assert_eq!(ready().await, 503);
+        let mut loaded = Snapshot::default();
+        loaded.loaded = true;
+        loaded.versions.push(("east".into(), 7));
+        shared.snapshot.store(Arc::new(loaded));
+        assert_eq!(ready().await, 200);
+        let (status, metrics) = ask(&shared, Method::GET, "/metrics").await;
+        assert_eq!(status, 200);
+        assert!(metrics.contains("tollgate_config_version{cell=\"east\"} 7"), "{metrics}");
+        shared.start_draining();
+        assert_eq!(ready().await, 503);
+        assert_eq!(ask(&shared, Method::GET, "/livez").await.0, 200);
+        assert_eq!(ask(&shared, Method::POST, "/readyz").await.0, 405);
+        assert_eq!(ask(&shared, Method::GET, "/").await.0, 404);
+    }
+}

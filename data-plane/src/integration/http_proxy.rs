@@ -1,23 +1,15 @@
 //! `HTTP_PROXY`: passes a call through to a backend and its answer back, both as streams.
 
-use std::{
-    future::Future,
-    pin::{Pin, pin},
-    rc::Rc,
-    sync::Arc,
-    task::{Context, Poll},
-    time::Instant,
-};
+use std::{future::Future, pin::pin, rc::Rc, sync::Arc, time::Instant};
 
-use bytes::Bytes;
 use egress::ConnectError;
 use http::{Method, Request, Response, StatusCode, Uri, Version};
-use http_body::{Body, Frame, SizeHint};
+use http_body::Body;
 use hyper::body::Incoming;
-use tokio::time::Sleep;
 
 use super::{
-    AnswerBody, BoxError,
+    AnswerBody,
+    download::Download,
     pool::{self, Place, Sender},
     upload::{Progress, Upload},
 };
@@ -75,9 +67,6 @@ async fn exchange_with_backend(
         Upload::new(exchange.body.take(), exchange.bytes_in.clone(), bytes_max);
     let repeats_safely = is_idempotent(&exchange.head.method) && upload.is_end_stream();
     let mut request = request(exchange, proxy, upload)?;
-    let again = repeats_safely.then(|| (request.method().clone(), request.uri().clone()));
-    let headers_again = repeats_safely.then(|| request.headers().clone());
-
     let mut fresh = false;
     loop {
         let connect = proxy.timeouts.connect;
@@ -86,26 +75,29 @@ async fn exchange_with_backend(
                 .await
                 .map_err(|error| not_connected(&error))?;
         let (mut sender, place, reused) = (connection.sender, connection.place, connection.reused);
+        // Only a connection that was used before can be dead without anyone's knowing.
+        let again = (repeats_safely && reused && !fresh).then(|| copy(&request, &progress));
         let sent = first_byte(sender.try_send_request(request), &progress, proxy.timeouts).await?;
         let mut failed = match sent {
             Ok(answer) => return Ok((answer, sender, place)),
             Err(failed) => failed,
         };
-        let unsent = failed.take_message();
-        let may_repeat = reused && !fresh;
-        request = match (unsent, &again, &headers_again) {
-            (Some(unsent), ..) if may_repeat => unsent,
-            (None, Some((method, uri)), Some(headers)) if may_repeat && is_dead(failed.error()) => {
-                let mut repeated = Request::new(Upload::empty(&progress));
-                method.clone_into(repeated.method_mut());
-                *repeated.uri_mut() = uri.clone();
-                headers.clone_into(repeated.headers_mut());
-                repeated
-            }
+        request = match (failed.take_message(), again) {
+            (Some(unsent), _) if reused && !fresh => unsent,
+            (None, Some(again)) if is_dead(failed.error()) => again,
             _ => return Err(not_answered(failed.error(), &progress)),
         };
         fresh = true;
     }
+}
+
+/// The same request once more; it has no body.
+fn copy(request: &Request<Upload>, progress: &Rc<Progress>) -> Request<Upload> {
+    let mut copy = Request::new(Upload::empty(progress));
+    request.method().clone_into(copy.method_mut());
+    request.uri().clone_into(copy.uri_mut());
+    request.headers().clone_into(copy.headers_mut());
+    copy
 }
 
 /// The request as the backend gets it.
@@ -208,107 +200,4 @@ fn not_answered(error: &hyper::Error, progress: &Progress) -> GatewayResponse {
 
 fn timed_out() -> GatewayResponse {
     Kind::IntegrationTimeout.because("The backend did not answer in time.")
-}
-
-/// A backend's body on its way to the caller. Read to its end, its connection waits for the next request;
-/// dropped before, the connection is closed and the backend learns of it.
-pub(crate) struct Download {
-    body: Incoming,
-    connection: Option<(Sender, Place)>,
-    node: Rc<Node>,
-    idle: std::time::Duration,
-    deadline: Option<Instant>,
-    moved_at: Instant,
-    /// Armed when the backend first keeps us waiting.
-    alarm: Option<Pin<Box<Sleep>>>,
-}
-
-impl Download {
-    fn new(
-        body: Incoming,
-        sender: Sender,
-        place: Place,
-        node: Rc<Node>,
-        timeouts: Timeouts,
-        deadline: Option<Instant>,
-    ) -> Self {
-        let mut download = Self {
-            body,
-            connection: Some((sender, place)),
-            node,
-            idle: timeouts.idle,
-            deadline,
-            moved_at: Instant::now(),
-            alarm: None,
-        };
-        if download.body.is_end_stream() {
-            download.done();
-        }
-        download
-    }
-
-    fn done(&mut self) {
-        if let Some((sender, place)) = self.connection.take() {
-            self.node.pools.give_back(sender, &place);
-        }
-    }
-
-    /// Whether nothing came for too long, or the whole takes too long.
-    fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let idle = self.moved_at + self.idle;
-            let due = self.deadline.map_or(idle, |deadline| deadline.min(idle));
-            if due <= Instant::now() {
-                return Poll::Ready(());
-            }
-            let alarm =
-                self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
-            match alarm.as_mut().poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                // It was set before the last piece came.
-                Poll::Ready(()) => alarm.as_mut().reset(due.into()),
-            }
-        }
-    }
-}
-
-impl Body for Download {
-    type Data = Bytes;
-    type Error = BoxError;
-
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
-        cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
-            Poll::Pending => {
-                std::task::ready!(self.poll_late(cx));
-                self.connection = None;
-                Poll::Ready(Some(Err("the backend stopped sending".into())))
-            }
-            Poll::Ready(None) => {
-                self.done();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Ok(frame))) => {
-                self.moved_at = Instant::now();
-                if self.body.is_end_stream() {
-                    self.done();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-            Poll::Ready(Some(Err(error))) => {
-                self.connection = None;
-                Poll::Ready(Some(Err(error.into())))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
-    }
 }

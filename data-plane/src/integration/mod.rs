@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+mod download;
 mod http_proxy;
 mod mock;
 pub(crate) mod pool;
@@ -14,7 +15,7 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-pub(crate) use self::http_proxy::Download;
+pub(crate) use self::download::Download;
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},

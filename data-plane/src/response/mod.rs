@@ -1,5 +1,6 @@
 //! The one door through which every answer leaves: ours and backends'.
 
+mod cookies;
 mod follow;
 pub(crate) mod headers;
 mod rate_limit;

@@ -4,7 +4,7 @@ use bytes::Bytes;
 use http::{HeaderName, HeaderValue, Response, StatusCode, header::CONTENT_TYPE};
 use serde_json::json;
 
-use super::{headers, rate_limit};
+use super::{cookies, headers, rate_limit};
 use crate::{
     dialect::Message, exchange::Exchange, gateway_response::GatewayResponse,
     integration::AnswerBody,
@@ -23,7 +23,7 @@ pub(crate) fn render(
     };
     exchange.status = response.status().as_u16();
     let fields = response.headers_mut();
-    headers::confine_cookies(fields, &exchange.addressing);
+    cookies::confine_all(fields, &exchange.addressing);
     let told = exchange.stage.as_ref().is_some_and(|stage| stage.rate_limit_headers);
     if told || exchange.dialect().rate_limit_headers {
         rate_limit::insert(fields, &exchange.limits);

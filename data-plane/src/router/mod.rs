@@ -27,7 +27,7 @@ pub(crate) fn route(
     let config = &node.shared.config;
     let address = host::address(&exchange.head, &config.zone, config.path_addressing)?;
     let unknown = || Kind::ResourceNotFound.because("There is no API at this address.");
-    let api = snapshot.api(address.api_id).ok_or_else(unknown)?;
+    let api = snapshot.api(&address.api_id).ok_or_else(unknown)?;
     let (stage, below) = select_stage(api, address.path)
         .ok_or_else(|| Kind::ResourceNotFound.because("The path names no stage of this API."))?;
     let addressing = address.addressing();

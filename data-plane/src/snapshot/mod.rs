@@ -10,6 +10,7 @@ pub mod compile;
 mod disk;
 pub mod join;
 mod last_good;
+mod messages;
 pub mod resources;
 pub mod served;
 mod sharded;

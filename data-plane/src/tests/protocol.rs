@@ -184,3 +184,20 @@ async fn a_new_snapshot_is_served_from_the_next_request_on() {
     ));
     assert_eq!(node.get("/prod/").await.body(), "two");
 }
+
+#[tokio::test]
+async fn a_panic_is_one_callers_500_and_nobody_elses() {
+    let node = TestNode::start(api(Native, &[("GET /", mock(200, "ok"))]));
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let host = format!("host: {API}.execute-api.localhost\r\n");
+    let request = format!("GET /prod/ HTTP/1.1\r\n{host}x-test-panic: 1\r\n\r\n");
+    stream.write_all(request.as_bytes()).await.unwrap();
+    let mut answer = String::new();
+    timeout(PATIENCE, stream.read_to_string(&mut answer)).await.expect("closed").unwrap();
+    assert!(answer.starts_with("HTTP/1.1 500 ") && answer.contains("\"INTERNAL\""), "{answer}");
+    assert!(answer.contains("connection: close\r\n"), "{answer}");
+    assert_eq!(node.shared.metrics.panics.get(), 1);
+    assert_eq!(node.get("/prod/").await.status(), 200);
+    let counted = node.counted(2).await;
+    assert_eq!(counted.iter().filter(|(_, record)| record.billed).count(), 1);
+}
