@@ -14,7 +14,7 @@ use control_plane::domain;
 use control_plane::grpc::Grpc;
 use control_plane::ids::{NodeId, Rng, TenantId};
 use control_plane::snapshot::compile;
-use data_plane::snapshot::join;
+use data_plane::snapshot::join::{self, Identity};
 use data_plane::snapshot::resources::Resources;
 use data_plane::snapshot::stream::{ConfigStream, Metrics, Settings};
 use proto::config::v1::Heartbeat;
@@ -24,6 +24,7 @@ use sqlx::postgres::PgConnectOptions;
 use tokio::sync::watch;
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
+use tonic::transport::Channel;
 
 /// Nothing here takes so long unless it is broken.
 const PATIENCE: Duration = Duration::from_secs(30);
@@ -132,6 +133,7 @@ struct Node {
     served: watch::Receiver<Served>,
     /// Every version at which something was published, in order.
     history: Arc<Mutex<Vec<u64>>>,
+    channels: watch::Receiver<Arc<[Channel]>>,
     registry: prometheus::Registry,
     stop: CancellationToken,
     ran: JoinHandle<Result<(), join::Error>>,
@@ -163,9 +165,9 @@ fn node_at(home: &Home, addresses: Vec<String>, token: Option<&str>) -> Result<N
         cells: vec!["default".to_owned()],
     };
     let stream = ConfigStream::open(settings, publish, metrics)?;
-    let stop = CancellationToken::new();
+    let (channels, stop) = (stream.channels(), CancellationToken::new());
     let ran = tokio::spawn(stream.run(Arc::new(Heartbeat::default), stop.clone()));
-    Ok(Node { served, history, registry, stop, ran })
+    Ok(Node { served, history, channels, registry, stop, ran })
 }
 
 impl Node {
@@ -361,6 +363,28 @@ async fn a_node_with_a_damaged_file_serves_the_rest_and_mends_it(db: PgPool) {
     assert_eq!(third.metric("tollgate_config_last_good_damaged_total"), 0);
     assert_eq!(*third.served.borrow(), Served { version: Some(4), tenants: 4 });
     third.end().await;
+    replica.end().await;
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_certificate_is_renewed_over_the_one_before(db: PgPool) {
+    let home = Home::new();
+    let replica = replica(&db, &home).await;
+    let mut node = node(&home, &[&replica], Some(&replica.token().await)).unwrap();
+    node.at(0).await;
+    let channel = node.channels.borrow()[0].clone();
+    let directory = home.0.join("node");
+    let before = std::fs::read(directory.join("node.certificate")).unwrap();
+    let identity = Identity::load(&directory).unwrap().unwrap();
+
+    identity.renew(&replica.address, channel).await.unwrap();
+
+    assert_ne!(std::fs::read(directory.join("node.certificate")).unwrap(), before);
+    node.end().await;
+    let mut again = self::node(&home, &[&replica], None).unwrap();
+    again.at(replica.change().await).await;
+    assert_eq!(Identity::load(&directory).unwrap().unwrap().node(), identity.node());
+    again.end().await;
     replica.end().await;
 }
 

@@ -195,9 +195,17 @@ impl Tx {
             let delta = std::mem::take(&mut self.delta);
             let update =
                 Update { cell: cell.clone(), version, kind: Some(update::Kind::Delta(delta)) };
+            let message = update.encode_to_vec();
+            if message.len() > CHANGE_BYTES_MAX {
+                return Err(Error::limit_exceeded(
+                    "",
+                    format!(
+                        "this change is larger than the {CHANGE_BYTES_MAX} bytes that nodes take at once"
+                    ),
+                ));
+            }
             // Wrapped at rest: messages carry peppers.
-            let message =
-                self.master.wrap(&outbox_context(&cell, version), &update.encode_to_vec());
+            let message = self.master.wrap(&outbox_context(&cell, version), &message);
             store::cell::write_outbox(&mut self, &cell, version, &message).await?;
             if let Some(deployment) = self.deployment.take() {
                 store::deployment::set_version(&mut self, deployment, version).await?;
@@ -208,6 +216,9 @@ impl Tx {
         Ok(published)
     }
 }
+
+/// Each of its resources alone fits into a snapshot's chunk too, whose frame is a little larger.
+const CHANGE_BYTES_MAX: usize = proto::config::UPDATE_BYTES_MAX - 1024;
 
 /// What an outbox row's wrapping is bound to.
 pub fn outbox_context(cell: &str, version: u64) -> String {

@@ -16,6 +16,9 @@ pub mod segment;
 
 /// Generated from `config/v1`.
 pub mod config {
+    /// No encoded `Update` is longer: what would be is refused when it is written, and no node takes it.
+    pub const UPDATE_BYTES_MAX: usize = 16 << 20;
+
     #[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tollgate.config.v1");

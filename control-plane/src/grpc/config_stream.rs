@@ -1,10 +1,12 @@
 //! The config stream's server side: nodes join, renew, and are sent what they lack of their cells.
 
 use std::collections::HashMap;
+use std::num::NonZeroU32;
 use std::pin::Pin;
 use std::sync::Arc;
 use std::time::Duration;
 
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
 use proto::config::v1::config_stream_server::ConfigStream;
 use proto::config::v1::{
     Ack, CellPosition, Certificate, JoinRequest, Nack, NodeMessage, RenewCertificateRequest,
@@ -28,17 +30,28 @@ const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Messages that wait for a slow node. The others are not held up.
 const QUEUE_LEN_MAX: usize = 8;
 const CELLS_MAX: usize = 64;
+const JOINS_PER_SECOND: NonZeroU32 = NonZeroU32::new(20).expect("not zero");
+const JOINS_AT_ONCE: NonZeroU32 = NonZeroU32::new(100).expect("not zero");
 
 pub struct Service {
     pub app: App,
     pub authority: Authority,
     pub changes: Changes,
     pub shutdown: CancellationToken,
+    pub joins: DefaultDirectRateLimiter,
+}
+
+/// How many may try to join a replica: a stranger who guesses secrets must not keep the database busy.
+pub fn joins() -> DefaultDirectRateLimiter {
+    RateLimiter::direct(Quota::per_second(JOINS_PER_SECOND).allow_burst(JOINS_AT_ONCE))
 }
 
 #[tonic::async_trait]
 impl ConfigStream for Service {
     async fn join(&self, request: Request<JoinRequest>) -> Result<Response<Certificate>, Status> {
+        if self.joins.check().is_err() {
+            return Err(Status::resource_exhausted("too many nodes join at once; try again"));
+        }
         let JoinRequest { secret, certificate_request, name } = request.into_inner();
         let now = self.app.clock.now();
         let certify = |node| self.authority.certify_node(node, &certificate_request, now);

@@ -29,6 +29,8 @@ use crate::ids::NodeId;
 
 /// From the connection to its encrypted state; a slower peer is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
+/// Without a certificate a peer can only join; that does not take longer.
+const ANONYMOUS_LIFE: Duration = Duration::from_mins(1);
 /// Handshakes in progress and connections served; more peers wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4096;
 
@@ -47,8 +49,9 @@ pub struct Peer {
 pub struct Connection {
     tls: TlsStream<TcpStream>,
     peer: Peer,
-    /// Completes when the node's certificate expires or is revoked.
-    cut: Option<Pin<Box<dyn Future<Output = &'static str> + Send>>>,
+    /// Completes when the node's certificate expires or is revoked, or a stranger has stayed too long.
+    cut: Pin<Box<dyn Future<Output = &'static str> + Send>>,
+    was_cut: bool,
     _place: tokio::sync::OwnedSemaphorePermit,
 }
 
@@ -131,26 +134,34 @@ impl Connection {
         place: tokio::sync::OwnedSemaphorePermit,
     ) -> Self {
         let known = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(identify);
-        let cut = known.map(|(node, expires_at)| {
-            let life = (expires_at - clock.now()).to_std().unwrap_or_default();
-            let cut: Pin<Box<dyn Future<Output = &'static str> + Send>> = Box::pin(async move {
-                tokio::select! {
-                    Ok(_) = revoked.wait_for(|nodes| nodes.contains(&node)) => "revoked",
-                    () = tokio::time::sleep(life) => "expired",
+        let life = known.map_or(ANONYMOUS_LIFE, |(_, expires_at)| {
+            (expires_at - clock.now()).to_std().unwrap_or_default()
+        });
+        let cut = Box::pin(async move {
+            let revocation = async {
+                match known {
+                    Some((node, _)) => {
+                        revoked.wait_for(|nodes| nodes.contains(&node)).await.is_ok()
+                    }
+                    None => false,
                 }
-            });
-            cut
+            };
+            tokio::select! {
+                true = revocation => "its certificate is revoked",
+                () = tokio::time::sleep(life) => "its time is over",
+            }
         });
         let peer = Peer { node: known.map(|(node, _)| node), address };
-        Self { tls, peer, cut, _place: place }
+        Self { tls, peer, cut, was_cut: false, _place: place }
     }
 
     fn poll_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {
-        let Some(cut) = &mut self.cut else { return Ok(()) };
-        let Poll::Ready(why) = cut.as_mut().poll(context) else { return Ok(()) };
-        self.cut = Some(Box::pin(std::future::ready(why)));
-        tracing::info!(node.id = ?self.peer.node, "a node was cut off: its certificate is {why}");
-        Err(io::Error::new(io::ErrorKind::ConnectionAborted, why))
+        if !self.was_cut {
+            let Poll::Ready(why) = self.cut.as_mut().poll(context) else { return Ok(()) };
+            self.was_cut = true;
+            tracing::info!(node.id = ?self.peer.node, peer = %self.peer.address, "a connection was cut: {why}");
+        }
+        Err(io::ErrorKind::ConnectionAborted.into())
     }
 }
 

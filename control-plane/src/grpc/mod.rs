@@ -69,6 +69,7 @@ impl Grpc {
             authority,
             changes: changes.clone(),
             shutdown: shutdown.clone(),
+            joins: config_stream::joins(),
         };
         let usage = usage_intake::Service::new(app.clone(), shutdown.clone());
         let services = Routes::new(

@@ -409,3 +409,25 @@ async fn with_32_writers_and_2_replicas_each_stream_has_every_version_in_order(d
     }
     writers.join_all().await;
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn guessing_secrets_is_slowed_down(db: PgPool) {
+    let replica = replica(&db).await;
+    let mut stranger = client(&replica, None).await;
+    let mut codes = Vec::new();
+    for _ in 0..300 {
+        codes.push(stranger.join(JoinRequest::default()).await.unwrap_err().code());
+    }
+    assert_eq!(codes[0], Code::Unauthenticated);
+    assert!(codes.contains(&Code::ResourceExhausted), "all 300 were looked up");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_change_that_no_node_could_take_is_refused_before_it_is_written(db: PgPool) {
+    let app = testing::app(db).await;
+    let mut tx = app.system(crate::app::Job::Publisher).await.unwrap();
+    tx.publish_to("default");
+    let tenant = Tenant { id: "a".repeat(proto::config::UPDATE_BYTES_MAX), ..Tenant::default() };
+    tx.upsert(Resource { kind: Some(Kind::Tenant(tenant)) });
+    assert!(matches!(tx.commit().await, Err(crate::error::Error::LimitExceeded { .. })));
+}

@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::{Duration, Instant};
 
 use proto::config::v1::{Ack, Delta, Nack, NodeMessage, Signed, SnapshotRequest, node_message};
 use tokio::sync::{Notify, mpsc};
@@ -25,6 +26,9 @@ pub(super) const QUEUE_LEN_MAX: usize = 32;
 const BATCH_LEN_MAX: usize = 256;
 /// Refusals that one source is still to be told of; there is no use in more.
 const NACKS_MAX: usize = 1000;
+
+/// After a failure of the disk no snapshot is asked for, for its sake, so long.
+const DISK_REST: Duration = Duration::from_mins(1);
 
 /// A verified update, and who brought it.
 pub(super) struct Input {
@@ -137,6 +141,8 @@ pub(super) struct Applier {
     publish: Publish,
     positions: Positions,
     metrics: Metrics,
+    /// When the disk last failed.
+    unkept_at: Option<Instant>,
 }
 
 impl Applier {
@@ -161,7 +167,7 @@ impl Applier {
             positions.set(cell, if file.wants_snapshot() { 0 } else { resources.version(cell) });
             files.insert(cell.clone(), file);
         }
-        let mut applier = Self { resources, files, publish, positions, metrics };
+        let mut applier = Self { resources, files, publish, positions, metrics, unkept_at: None };
         if applier.resources.versions().next().is_some() {
             let all: Vec<_> = applier.resources.iter().map(|(name, _)| name.clone()).collect();
             for Refusal { resource, reason } in applier.publish(&all) {
@@ -323,11 +329,14 @@ impl Applier {
             if let Err(error) = write(file, changes) {
                 tracing::error!(cell, %error, "the config cannot be kept on the disk; it is served from memory");
                 self.metrics.unkept.inc();
+                self.unkept_at = Some(Instant::now());
             }
+            let disk_rests = self.unkept_at.is_some_and(|at| at.elapsed() < DISK_REST);
             let wants_snapshot = file.wants_snapshot();
             let version = if wants_snapshot { 0 } else { self.resources.version(&cell) };
             self.positions.set(&cell, version);
             if wants_snapshot
+                && !disk_rests
                 && let Some((source, ..)) = answers.iter().find(|answer| answer.1 == cell)
             {
                 source.ask_for(&cell);
@@ -564,6 +573,18 @@ mod tests {
         applier.apply(vec![node.delta(0, 7, "d")]);
         drop(applier);
         assert_eq!(node.start().resources.version("default"), 7);
+    }
+
+    #[test]
+    fn a_full_disk_stops_nothing_and_is_not_answered_by_snapshot_after_snapshot() {
+        let node = Node::new();
+        let mut applier = node.start();
+        std::fs::remove_dir_all(&node.directory).unwrap(); // nothing can be written from here on
+        applier.apply(vec![node.snapshot(0, 4, "a")]);
+        applier.apply(vec![node.delta(0, 5, "b")]);
+        assert_eq!(node.said(0), ["ack 5"]);
+        assert_eq!(applier.metrics.unkept.get(), 1);
+        assert_eq!(applier.positions().get()["default"], 0, "the next stream begins with one");
     }
 
     #[test]

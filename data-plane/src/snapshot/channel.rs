@@ -36,7 +36,7 @@ pub(super) fn open(address: &str, tls: Arc<ClientConfig>) -> Result<Channel, Inv
         return Err(invalid());
     }
     let host = uri.host().ok_or_else(invalid)?.trim_matches(['[', ']']).to_owned();
-    let port = uri.port_u16().unwrap_or(8081);
+    let port = uri.port_u16().unwrap_or(443);
     let name = ServerName::try_from(host.clone()).map_err(|_| invalid())?;
     let tls = TlsConnector::from(tls);
     // The scheme of this endpoint is what tonic is to do; TLS is already ours.

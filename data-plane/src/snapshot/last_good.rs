@@ -15,13 +15,14 @@ use std::path::{Path, PathBuf};
 use aws_lc_rs::aead::{AES_256_GCM, Aad, LessSafeKey, NONCE_LEN, Nonce, UnboundKey};
 use aws_lc_rs::hkdf;
 use prost::Message;
+use proto::config::UPDATE_BYTES_MAX;
 use proto::config::v1::{Signed, update};
 use zeroize::Zeroizing;
 
 use super::assembly::Assembly;
 use super::disk::{self, Fresh};
 use super::resources::{Applied, Resources};
-use super::signature::{UPDATE_BYTES_MAX, Verifier};
+use super::signature::Verifier;
 
 /// What every such file begins with; the last byte is the format's version.
 const MAGIC: &[u8; 8] = b"tollgcf\x01";

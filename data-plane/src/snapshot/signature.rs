@@ -2,10 +2,8 @@
 
 use aws_lc_rs::signature::{ED25519, UnparsedPublicKey};
 use prost::Message;
+use proto::config::UPDATE_BYTES_MAX;
 use proto::config::v1::{Signed, Update};
-
-/// No update is longer: one resource, the largest of which is a Deployment, always fits.
-pub(super) const UPDATE_BYTES_MAX: usize = 16 << 20;
 
 /// Opens what the holder of the installation's signing key signed, and nothing else.
 #[derive(Clone)]

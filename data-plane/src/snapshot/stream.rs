@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::{Duration, SystemTime};
 
 use prometheus::{IntCounter, IntGauge, IntGaugeVec, Opts};
+use proto::config::UPDATE_BYTES_MAX;
 use proto::config::v1::config_stream_client::ConfigStreamClient;
 use proto::config::v1::{
     CellPosition, Heartbeat, NodeMessage, Signed, Subscribe, node_message, update,
@@ -25,7 +26,7 @@ use super::apply::{Applier, Change, Input, Positions, QUEUE_LEN_MAX, Source};
 use super::assembly::Assembly;
 use super::disk;
 use super::join::{Error, Identity, JoinToken, causes};
-use super::signature::{UPDATE_BYTES_MAX, Verifier};
+use super::signature::Verifier;
 use super::{channel, compile, last_good};
 use crate::Config;
 use crate::node::Shared;
@@ -307,6 +308,7 @@ fn is_passing(status: &Status) -> bool {
             | tonic::Code::Internal
             | tonic::Code::DeadlineExceeded
             | tonic::Code::Cancelled
+            | tonic::Code::ResourceExhausted
     )
 }
 
