@@ -14,7 +14,7 @@ function demanded(name: string): string {
 }
 
 export function operatorUrl(): string {
-  return demanded("TOLLGATE_OPERATOR_URL");
+  return demanded("TOLLGATE_OPERATOR_LINK").trim();
 }
 
 /** What the operator logs in with once the one-time link has been used. */
