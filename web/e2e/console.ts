@@ -18,9 +18,9 @@ export function operatorUrl(): string {
 }
 
 /** What the operator logs in with once the one-time link has been used. */
-export const operator = { email: "operator@example.com", password: "the operator of these tests" };
+export const operator = { email: "operator@example.com", password: "seven copper kettles at dawn" };
 
-export const password = "correct horse battery staple";
+export const password = "nine violet lanterns at dusk";
 
 /** A name that no other test has. */
 export function unique(word: string): string {
