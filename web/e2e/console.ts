@@ -131,6 +131,8 @@ export const test = base.extend<{ visit: Visit }>({
       colorScheme: "light",
       reducedMotion: "reduce",
     });
+    // Playwright says what it waited for; the runner could only say that time is up.
+    context.setDefaultTimeout(15_000);
     const visit = new Visit(await context.newPage(), context);
     await use(visit);
     await context.close();
