@@ -128,6 +128,11 @@ impl App {
         &self.system
     }
 
+    /// Both pools by the role they take on, for telemetry.
+    pub(crate) fn pools(&self) -> [(&'static str, &PgPool); 2] {
+        [("tollgate_app", &self.tenants), ("tollgate_system", &self.system)]
+    }
+
     /// The tenant's data key, which wraps its secrets.
     pub async fn data_key(&self, tx: &mut Tx, tenant: TenantId) -> Result<WrappingKey> {
         let wrapped = store::tenant::data_key(tx, tenant).await?;

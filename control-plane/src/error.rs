@@ -27,6 +27,15 @@ pub enum Error {
     /// Too many tries; the caller may come back after this many seconds.
     #[error("too many requests; try again in {retry_after_seconds} s")]
     TooManyRequests { retry_after_seconds: u32 },
+    #[error("the body is larger than {bytes_max} bytes")]
+    TooLarge { bytes_max: usize },
+    #[error("the Content-Type must be {0}")]
+    UnsupportedMediaType(&'static str),
+    /// A known path; the answer's `Allow` header names its methods.
+    #[error("this path does not take this method")]
+    MethodNotAllowed,
+    #[error("the request took too long")]
+    Timeout,
     /// Our fault. The cause goes to the log; the caller learns only that there was one.
     #[error("internal error")]
     Internal(#[source] BoxError),
@@ -64,6 +73,10 @@ impl Error {
             Self::Conflict { .. } => "conflict",
             Self::LimitExceeded { .. } => "limit_exceeded",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::TooLarge { .. } => "too_large",
+            Self::UnsupportedMediaType(_) => "unsupported_media_type",
+            Self::MethodNotAllowed => "method_not_allowed",
+            Self::Timeout => "timeout",
             Self::Internal(_) => "internal",
         }
     }

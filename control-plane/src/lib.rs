@@ -16,48 +16,59 @@ pub mod domain;
 pub mod error;
 pub mod graphql;
 pub mod grpc;
+pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod ledger;
 pub mod rest;
 pub mod snapshot;
 pub mod store;
+pub mod telemetry;
 #[cfg(test)]
 pub(crate) mod testing;
 
-use std::net::SocketAddr;
-
-use tokio::net::TcpListener;
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 pub use crate::config::Config;
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// Serves until `shutdown` completes and what is in flight has been answered.
+/// Serves until `shutdown` completes and what is in flight has been answered. The admin listener stays to the
+/// last, and says meanwhile that this replica is stopping.
 pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let app = App::connect(config).await?;
+    // Every address first: a port in use must not leave half a replica running.
     let nodes = grpc::Grpc::bind(&app).await?;
-    let listener = TcpListener::bind(app.config.http_listen).await.map_err(Error::internal)?;
-    let stop = CancellationToken::new();
-    let jobs = jobs::run(app.clone(), stop.clone());
-    let service = rest::router(&app).into_make_service_with_connect_info::<SocketAddr>();
-    let people = async {
-        let stopped = stop.clone().cancelled_owned();
-        axum::serve(listener, service)
-            .with_graceful_shutdown(stopped)
-            .await
-            .map_err(Error::internal)
+    let people = http::listener::bind(app.config.http_listen).await?;
+    let admin = http::listener::bind(app.config.admin_listen).await?;
+
+    let (stop, done) = (CancellationToken::new(), CancellationToken::new());
+    let serve = async {
+        let people = http::listener::serve(people, http::router(&app), stop.clone());
+        let people = async {
+            people.await;
+            Ok(())
+        };
+        let jobs = jobs::run(app.clone(), stop.clone());
+        let served = tokio::try_join!(people, nodes.serve(stop.clone()), jobs).map(drop);
+        done.cancel();
+        served
+    };
+    let admin = async {
+        let router = http::admin::router(&app, stop.clone());
+        http::listener::serve(admin, router, done.clone()).await;
+        Ok(())
     };
     let shutdown = async {
-        shutdown.await;
+        // A part that failed ends the others too.
+        done.run_until_cancelled(shutdown).await;
         stop.cancel();
         Ok(())
     };
-    tokio::try_join!(people, nodes.serve(stop.clone()), jobs, shutdown).map(drop)
+    tokio::try_join!(serve, admin, shutdown).map(drop)
 }
 
 /// One cryptographic provider for the whole process, before anything uses one.

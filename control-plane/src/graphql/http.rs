@@ -161,7 +161,7 @@ mod tests {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let request = request.body(Bytes::from(body.to_owned())).unwrap();
-        let response = crate::rest::router(app).oneshot(request).await.unwrap();
+        let response = crate::http::router(app).oneshot(request).await.unwrap();
         let status = response.status();
         assert!(response.headers().contains_key("x-request-id"));
         let bytes = response.into_body().collect().await.unwrap().to_bytes();

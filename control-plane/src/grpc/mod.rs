@@ -107,7 +107,11 @@ impl From<Error> for Status {
     fn from(error: Error) -> Self {
         let message = error.to_string();
         match error {
-            Error::BadRequest { .. } => Self::invalid_argument(message),
+            Error::BadRequest { .. }
+            | Error::TooLarge { .. }
+            | Error::UnsupportedMediaType(_)
+            | Error::MethodNotAllowed => Self::invalid_argument(message),
+            Error::Timeout => Self::deadline_exceeded(message),
             Error::Unauthenticated(_) => Self::unauthenticated(message),
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::NotFound(_) => Self::not_found(message),

@@ -5,15 +5,15 @@ use std::net::SocketAddr;
 use axum::body::HttpBody;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequest, Request};
-use axum::http::header;
 use axum::http::request::Parts;
+use axum::http::{StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::app::App;
 use crate::domain;
 use crate::error::{Error, Result};
-use crate::rest::request_id;
+use crate::rest::{BODY_BYTES_MAX, request_id};
 
 /// A JSON body. Unknown fields are refused where its type says `deny_unknown_fields`, as all of ours do; the
 /// error names the field.
@@ -33,6 +33,10 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
 fn refuse(rejection: &JsonRejection) -> Error {
     match rejection {
         JsonRejection::JsonDataError(_) => name_field(&rejection.body_text()),
+        JsonRejection::MissingJsonContentType(_) => Error::UnsupportedMediaType("application/json"),
+        _ if rejection.status() == StatusCode::PAYLOAD_TOO_LARGE => {
+            Error::TooLarge { bytes_max: BODY_BYTES_MAX }
+        }
         _ => Error::bad_request("", reason(&rejection.body_text())),
     }
 }

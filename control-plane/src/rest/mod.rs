@@ -1,7 +1,7 @@
 //! The door for programs: `/v1`, RFC 9457 problems, OpenAPI 3.1. The same names as in `domain`.
 
+use axum::Router;
 use axum::routing::post;
-use axum::{Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -54,7 +54,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(price::routes())
 }
 
-/// Everything on the management listener.
+/// The two doors for programs, `/v1` and `/graphql`; `http` puts them on the listener.
 pub fn router(app: &App) -> Router {
     let (rest, _openapi) = api().split_for_parts();
     Router::new()
@@ -63,5 +63,4 @@ pub fn router(app: &App) -> Router {
         .with_state(app.clone())
         .layer(axum::Extension(graphql::http::Door::new(app)))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
-        .layer(middleware::from_fn(request_id::layer))
 }

@@ -28,16 +28,7 @@ pub struct Problem {
 }
 
 pub fn status(error: &Error) -> StatusCode {
-    match error {
-        Error::BadRequest { .. } => StatusCode::BAD_REQUEST,
-        Error::Unauthenticated(_) => StatusCode::UNAUTHORIZED,
-        Error::Forbidden(_) => StatusCode::FORBIDDEN,
-        Error::NotFound(_) => StatusCode::NOT_FOUND,
-        Error::Conflict { .. } => StatusCode::CONFLICT,
-        Error::LimitExceeded { .. } => StatusCode::UNPROCESSABLE_ENTITY,
-        Error::TooManyRequests { .. } => StatusCode::TOO_MANY_REQUESTS,
-        Error::Internal(_) => StatusCode::INTERNAL_SERVER_ERROR,
-    }
+    status_of_code(error.code())
 }
 
 /// The same by the error's code.
@@ -49,6 +40,10 @@ pub fn status_of_code(code: &str) -> StatusCode {
         "not_found" => StatusCode::NOT_FOUND,
         "conflict" => StatusCode::CONFLICT,
         "limit_exceeded" => StatusCode::UNPROCESSABLE_ENTITY,
+        "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
+        "unsupported_media_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
+        "method_not_allowed" => StatusCode::METHOD_NOT_ALLOWED,
+        "timeout" => StatusCode::SERVICE_UNAVAILABLE,
         "too_many_requests" => StatusCode::TOO_MANY_REQUESTS,
         _ => StatusCode::INTERNAL_SERVER_ERROR,
     }

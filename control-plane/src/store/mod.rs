@@ -16,6 +16,7 @@ pub mod node;
 pub mod one_time_link;
 pub mod price;
 pub mod route;
+pub mod schema;
 pub mod session;
 pub mod snapshot;
 pub mod stage;

@@ -1,0 +1,88 @@
+//! What this replica counts, for Prometheus. Other modules register their own counts beside these, in the
+//! default registry; labels are only ever taken from fixed lists and route templates.
+
+use std::sync::LazyLock;
+use std::time::Duration;
+
+use prometheus::{
+    HistogramVec, IntCounterVec, IntGaugeVec, TextEncoder, register_histogram_vec,
+    register_int_counter_vec, register_int_gauge_vec,
+};
+
+use crate::app::App;
+
+pub const CONTENT_TYPE: &str = prometheus::TEXT_FORMAT;
+
+static REQUESTS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "tollgate_http_requests_total",
+        "Requests to the management listener, by route template and status class.",
+        &["method", "route", "status"]
+    )
+    .expect("registered once")
+});
+
+static DURATIONS: LazyLock<HistogramVec> = LazyLock::new(|| {
+    register_histogram_vec!(
+        "tollgate_http_request_duration_seconds",
+        "From the head of a request to the head of its answer.",
+        &["route"],
+        vec![0.002, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 10.0]
+    )
+    .expect("registered once")
+});
+
+static LOG_INS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!("tollgate_log_ins_total", "Log-ins, by how they ended.", &["result"])
+        .expect("registered once")
+});
+
+static CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
+        "tollgate_database_connections",
+        "Connections to PostgreSQL, by role and state.",
+        &["role", "state"]
+    )
+    .expect("registered once")
+});
+
+/// How a log-in ended.
+#[derive(Clone, Copy)]
+pub enum LogIn {
+    Succeeded,
+    Failed,
+    /// Not tried: too many had failed.
+    Slowed,
+}
+
+pub fn logged_in(how: LogIn) {
+    let result = match how {
+        LogIn::Succeeded => "succeeded",
+        LogIn::Failed => "failed",
+        LogIn::Slowed => "slowed",
+    };
+    LOG_INS.with_label_values(&[result]).inc();
+}
+
+/// One request of the management listener was answered.
+pub fn answered(method: &str, route: &str, status: u16, took: Duration) {
+    let class = match status / 100 {
+        1 => "1xx",
+        2 => "2xx",
+        3 => "3xx",
+        4 => "4xx",
+        _ => "5xx",
+    };
+    REQUESTS.with_label_values(&[method, route, class]).inc();
+    DURATIONS.with_label_values(&[route]).observe(took.as_secs_f64());
+}
+
+/// All counts, in Prometheus's text format.
+pub fn render(app: &App) -> prometheus::Result<String> {
+    for (role, pool) in app.pools() {
+        let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
+        CONNECTIONS.with_label_values(&[role, "idle"]).set(idle);
+        CONNECTIONS.with_label_values(&[role, "busy"]).set(i64::from(pool.size()) - idle);
+    }
+    TextEncoder::new().encode_to_string(&prometheus::gather())
+}
