@@ -1,6 +1,8 @@
 //! Both planes in one process, over real sockets, real TLS and a real database: how configuration reaches a node,
 //! and what is left when something of it fails.
 
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
 use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
@@ -160,7 +162,7 @@ fn node_at(home: &Home, addresses: Vec<String>, token: Option<&str>) -> Result<N
     let settings = Settings {
         directory: home.0.join("node"),
         control_planes: addresses,
-        join_token: token.map(|token| token.parse()).transpose()?,
+        join_token: token.map(str::parse).transpose()?,
         name: "test".to_owned(),
         cells: vec!["default".to_owned()],
     };
@@ -181,7 +183,8 @@ impl Node {
         let families = self.registry.gather();
         let family = families.iter().find(|family| family.name() == name).expect("a metric");
         let metric = &family.get_metric()[0];
-        (metric.get_counter().get_value() + metric.get_gauge().get_value()).round() as u64
+        let value = metric.get_counter().get_value() + metric.get_gauge().get_value();
+        value.to_string().parse().expect("a whole number")
     }
 
     async fn end(self) {
