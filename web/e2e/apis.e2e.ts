@@ -32,15 +32,6 @@ test("an API is created, listed, renamed and deleted by its name", async ({ visi
   await visit.sees("No APIs yet");
 });
 
-test("a name that is taken is refused at the name", async ({ visit }) => {
-  await workingApi(visit, await visit.account());
-  await visit.go("/apis/new");
-  await visit.fill("Name", "Pet store");
-  await visit.click("Create API");
-  const name = visit.page.getByLabel("Name", { exact: true });
-  await expect.poll(() => name.getAttribute("aria-invalid")).toBe("true");
-});
-
 test("what tenants write is text, never markup", async ({ visit }) => {
   await workingApi(visit, await visit.account(), "<img src=x onerror=alert(1)>");
   await visit.go("/apis");

@@ -14,13 +14,13 @@ function demanded(name: string): string {
 }
 
 export function operatorUrl(): string {
-  return demanded("TOLLGATE_OPERATOR_URL");
+  return demanded("TOLLGATE_OPERATOR_LINK").trim();
 }
 
 /** What the operator logs in with once the one-time link has been used. */
-export const operator = { email: "operator@example.com", password: "the operator of these tests" };
+export const operator = { email: "operator@example.com", password: "seven copper kettles at dawn" };
 
-export const password = "correct horse battery staple";
+export const password = "nine violet lanterns at dusk";
 
 /** A name that no other test has. */
 export function unique(word: string): string {
@@ -131,6 +131,8 @@ export const test = base.extend<{ visit: Visit }>({
       colorScheme: "light",
       reducedMotion: "reduce",
     });
+    // Playwright says what it waited for; the runner could only say that time is up.
+    context.setDefaultTimeout(15_000);
     const visit = new Visit(await context.newPage(), context);
     await use(visit);
     await context.close();

@@ -5,7 +5,7 @@ use chrono::{DateTime, Utc};
 use crate::app::Tx;
 use crate::domain::api::{Api, NewApi};
 use crate::domain::page::Page;
-use crate::error::{Error, Result};
+use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{ApiId, TenantId};
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> Result<Api> {
@@ -124,7 +124,10 @@ pub async fn update(
 pub async fn delete(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> {
     sqlx::query!("delete from api where tenant_id = $1 and id = $2", tenant.0, id.as_str())
         .execute(&mut **tx)
-        .await?;
+        .await
+        .on_constraint("usage_plan_stage_stage_fkey", || {
+            Error::conflict("id", "a usage plan holds a stage of this API")
+        })?;
     Ok(())
 }
 

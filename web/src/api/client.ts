@@ -1,15 +1,8 @@
-import { ClientError, GraphQLClient } from "graphql-request";
 import { RequestError } from "./errors";
 import type { TypedDocumentString } from "./generated/graphql";
 import { browserSession, SignedOut } from "./session";
 
 export const session = browserSession();
-
-const graphql = new GraphQLClient(new URL("/graphql", location.origin).href, {
-  credentials: "same-origin",
-  // A document in flight is never parsed here; the server names what is wrong with it.
-  excludeOperationName: true,
-});
 
 type Variables<V> = V extends Record<string, never> ? [] : [variables: V];
 
@@ -44,35 +37,28 @@ async function send<R, V>(
   variables: V | undefined,
   headers: Record<string, string>,
 ): Promise<R> {
-  try {
-    return await graphql.request<R>(document.toString(), variables as object | undefined, headers);
-  } catch (error) {
-    throw refusal(error);
-  }
+  const response = await fetch("/graphql", {
+    method: "POST",
+    credentials: "same-origin",
+    headers: { "content-type": "application/json", ...headers },
+    body: JSON.stringify({ query: document.toString(), variables }),
+  }).catch(() => {
+    throw new RequestError("The server cannot be reached. Is it running?", "unreachable", undefined);
+  });
+  const answer = (await response.json().catch(() => ({}))) as Answer<R>;
+  if (answer.data && !answer.errors) return answer.data;
+  const error = answer.errors?.[0];
+  throw new RequestError(
+    error?.message ?? `The server answered with status ${response.status}.`,
+    error?.extensions?.code ?? (response.status === 401 ? "unauthenticated" : "internal"),
+    error?.extensions?.requestId ?? response.headers.get("x-request-id") ?? undefined,
+  );
 }
 
-function refusal(error: unknown): RequestError {
-  if (!(error instanceof ClientError)) {
-    return new RequestError("The server cannot be reached. Is it running?", "unreachable", undefined);
-  }
-  const { status, body } = error.response;
-  const first = error.response.errors?.[0];
-  const extensions = first?.extensions as { code?: string; requestId?: string } | undefined;
-  // Refused before GraphQL was asked: the answer is a problem, as everywhere under /v1.
-  const problem = first ? undefined : parsedProblem(body);
-  const code = extensions?.code ?? problem?.code ?? (status === 401 ? "unauthenticated" : "internal");
-  const message =
-    first?.message ?? problem?.detail ?? problem?.title ?? `The server answered with status ${status}.`;
-  return new RequestError(message, code, extensions?.requestId ?? problem?.requestId);
-}
-
-function parsedProblem(body: string): Problem | undefined {
-  try {
-    return JSON.parse(body) as Problem;
-  } catch {
-    return undefined;
-  }
-}
+type Answer<R> = {
+  data?: R | null;
+  errors?: { message: string; extensions?: { code?: string; requestId?: string } }[];
+};
 
 type Problem = { title?: string; detail?: string; code?: string; param?: string; requestId?: string };
 

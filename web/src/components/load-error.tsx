@@ -4,11 +4,21 @@ import { Button } from "../ui/button";
 import { CopyText } from "../ui/copy";
 
 /** What could not be loaded, why, the id to quote, and a way to try again. */
-export function LoadError({ error, retry }: { error: unknown; retry: () => void }) {
+export function LoadError({
+  error,
+  retry,
+  whole = false,
+}: {
+  error: unknown;
+  retry: () => void;
+  /** It stands for the whole page, so that its heading is the page's. */
+  whole?: boolean;
+}) {
+  const Heading = whole ? "h1" : "p";
   const requestId = requestIdOf(error);
   return (
     <div role="alert" className="flex flex-col items-start gap-2 p-5">
-      <p className="font-semibold">This could not be loaded</p>
+      <Heading className="font-semibold">This could not be loaded</Heading>
       <p className="text-muted">{sentence(error)}</p>
       {requestId && (
         <p className="flex items-center gap-2 text-xs text-muted">
@@ -24,5 +34,5 @@ export function LoadError({ error, retry }: { error: unknown; retry: () => void 
 
 /** Shown in a page's place when drawing it failed. */
 export function Broken({ error, reset }: ErrorComponentProps) {
-  return <LoadError error={error} retry={reset} />;
+  return <LoadError error={error} retry={reset} whole />;
 }

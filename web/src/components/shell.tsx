@@ -53,7 +53,7 @@ export function Shell() {
   }, []);
 
   if (viewer.isError && !viewer.data) {
-    return <LoadError error={viewer.error} retry={() => void viewer.refetch()} />;
+    return <LoadError error={viewer.error} retry={() => void viewer.refetch()} whole />;
   }
   // The operator has no tenant, so no tenant page has anything to show.
   if (viewer.data?.viewer.operator && !viewer.data.viewer.tenant)

@@ -58,7 +58,7 @@ export function FirstRequestPage() {
   const answer = useQuery({ ...query(FirstRequestKeyDocument, { id: id ?? "" }), enabled: !!id });
   if (!id) return <Missing noun="API key" />;
   return (
-    <Loaded query={answer} lines={8}>
+    <Loaded query={answer} lines={8} whole>
       {({ node: key }) =>
         key?.__typename !== "ApiKey" ? (
           <Missing noun="API key" />

@@ -59,7 +59,7 @@ export function ApiKeyPage() {
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   return (
-    <Loaded query={answer} lines={8}>
+    <Loaded query={answer} lines={8} whole>
       {({ node: key }) =>
         key?.__typename !== "ApiKey" ? (
           <Missing noun="API key" />

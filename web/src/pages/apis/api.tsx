@@ -34,7 +34,7 @@ export function ApiFrame() {
   const answer = useQuery(query(ApiDocument, { id }));
   const [deploying, setDeploying] = useState(false);
   if (answer.isError && !answer.data)
-    return <LoadError error={answer.error} retry={() => void answer.refetch()} />;
+    return <LoadError error={answer.error} retry={() => void answer.refetch()} whole />;
   if (!answer.data) return <Loading lines={8} />;
   const api = answer.data.node;
   if (api?.__typename !== "Api") return <Missing noun="API" />;

@@ -46,8 +46,9 @@ export function BillingPage() {
       const input = { month: shown };
       return settled((await request(CreateUsageDownloadDocument, { input })).createUsageDownload).url;
     },
-    // A plain navigation: the browser stores the file, the page stays.
-    onSuccess: (url) => url && location.assign(url),
+    // A plain navigation: the browser stores the file, the page stays. By path, since the link names the public
+    // URL and this page may have been opened by another name of the same server.
+    onSuccess: (url) => url && location.assign(new URL(url, location.origin).pathname),
     onError: (error) => toast(sentence(error), "bad", requestIdOf(error)),
   });
   return (

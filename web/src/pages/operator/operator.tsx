@@ -83,7 +83,7 @@ function OperatorHome() {
     );
   }
   if (answer.isError && !isSignedOut(answer.error)) {
-    return <LoadError error={answer.error} retry={() => void answer.refetch()} />;
+    return <LoadError error={answer.error} retry={() => void answer.refetch()} whole />;
   }
   return (
     <Card title="Operator" note="This page is for who runs this service.">

@@ -46,7 +46,7 @@ export function UsagePlanPage() {
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   return (
-    <Loaded query={answer} lines={8}>
+    <Loaded query={answer} lines={8} whole>
       {({ node: plan }) => {
         if (plan?.__typename !== "UsagePlan") return <Missing noun="usage plan" />;
         const createKey = (
