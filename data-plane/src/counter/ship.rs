@@ -176,11 +176,7 @@ impl Shipper {
         }
     }
 
-    fn acknowledged(
-        &self,
-        ack: &SegmentAck,
-        flying: &mut VecDeque<Sealed>,
-    ) -> Result<(), Ended> {
+    fn acknowledged(&self, ack: &SegmentAck, flying: &mut VecDeque<Sealed>) -> Result<(), Ended> {
         let matches = |sealed: &Sealed| {
             sealed.id.epoch[..] == ack.epoch[..]
                 && sealed.id.thread == ack.thread

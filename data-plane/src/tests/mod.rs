@@ -6,4 +6,5 @@ mod metering;
 mod protocol;
 mod proxy;
 mod refusals;
+mod tls;
 mod world;
