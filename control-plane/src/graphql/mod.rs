@@ -31,6 +31,8 @@ pub mod tenant;
 pub mod throttle;
 pub mod usage;
 pub mod usage_plan;
+#[cfg(test)]
+mod walk;
 
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]
@@ -107,4 +109,16 @@ pub fn identity<'a>(ctx: &Context<'a>) -> Result<&'a Caller> {
 pub enum Identity {
     Known(Caller),
     Nobody(&'static str),
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn the_console_has_the_current_schema() {
+        let copy = include_str!("../../../web/schema.graphql");
+        assert!(
+            copy == super::schema_sdl(),
+            "web/schema.graphql is not current: tollgate print-schema > web/schema.graphql"
+        );
+    }
 }

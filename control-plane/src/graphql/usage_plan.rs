@@ -14,14 +14,15 @@ use crate::domain::patch::Patch;
 use crate::domain::usage_plan::{NewUsagePlan, StagesWanted, UsagePlanChanges};
 use crate::error::{Error, Result};
 use crate::graphql::api_key::ApiKey;
-use crate::graphql::caller;
 use crate::graphql::connection::{connection, page};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
+use crate::graphql::stage::Stage;
 use crate::graphql::throttle::{Throttle, ThrottleInput};
-use crate::ids::UsagePlanId;
+use crate::graphql::{caller, loader};
+use crate::ids::{StageId, UsagePlanId};
 
 #[derive(Default)]
 pub struct UsagePlanQuery;
@@ -214,6 +215,12 @@ impl UsagePlan {
     /// Of each key.
     async fn quota(&self) -> Option<Quota> {
         self.0.quota.map(Into::into)
+    }
+
+    /// In the order of their ids.
+    async fn stages(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<Stage>> {
+        let stages: Vec<StageId> = self.0.api_stages.iter().map(|on| on.stage.clone()).collect();
+        Ok(loader::many(ctx, stages).await?.into_iter().map(Into::into).collect())
     }
 
     /// The keys on the plan, oldest first.

@@ -57,7 +57,7 @@ impl From<domain::audit::AuditEntry> for AuditEntry {
 }
 
 /// What was changed in the caller's tenant, the newest first.
-#[utoipa::path(get, path = "/audit-entries", tag = "audit", params(PageQuery), responses(
+#[utoipa::path(get, path = "/audit-entries", tag = "audit", operation_id = "listAuditEntries", params(PageQuery), responses(
     (status = 200, body = List<AuditEntry>),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ), security(("accessToken" = [])))]

@@ -83,10 +83,10 @@ impl From<domain::bill::Bill> for Bill {
 }
 
 /// The bill of a month.
-#[utoipa::path(get, path = "/bill", tag = "usage", params(BillQuery), responses(
+#[utoipa::path(get, path = "/bill", tag = "usage", operation_id = "getBill", params(BillQuery), responses(
     (status = 200, body = Bill),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
-))]
+), security(("accessToken" = [])))]
 async fn get(
     State(app): State<App>,
     actor: Actor,

@@ -37,10 +37,10 @@ struct Download {
 }
 
 /// Makes a link to the month's usage as CSV; it works once, for 60 seconds.
-#[utoipa::path(post, path = "/downloads", tag = "usage", request_body = CreateDownload, responses(
+#[utoipa::path(post, path = "/downloads", tag = "usage", operation_id = "createDownload", request_body = CreateDownload, responses(
     (status = 201, body = Download),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
-))]
+), security(("accessToken" = [])))]
 async fn create(
     State(app): State<App>,
     actor: Actor,
@@ -55,7 +55,7 @@ async fn create(
 /// A month's usage by hour, one line for each row of the ledger. The first line names the columns: `ledger_row`,
 /// `hour`, `cell`, `api_id`, `stage`, `route`, `api_key_id`, `usage_plan_id`, `consumer_id`, `status_class`,
 /// `cache`, `requests`, `billed_requests`, `bytes_in`, `bytes_out`, `billed_bytes_out`, `duration_ms`.
-#[utoipa::path(get, path = "/downloads/{token}", tag = "usage", security(()), params(("token" = String, Path)),
+#[utoipa::path(get, path = "/downloads/{token}", tag = "usage", operation_id = "getDownload", security(()), params(("token" = String, Path)),
 responses(
     (status = 200, body = String, content_type = "text/csv"),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),

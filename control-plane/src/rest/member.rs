@@ -40,7 +40,7 @@ impl From<domain::member::Member> for Member {
 }
 
 /// The members of the caller's tenant, the longest first.
-#[utoipa::path(get, path = "/members", tag = "members", params(PageQuery), responses(
+#[utoipa::path(get, path = "/members", tag = "members", operation_id = "listMembers", params(PageQuery), responses(
     (status = 200, body = List<Member>),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ), security(("accessToken" = [])))]

@@ -17,6 +17,7 @@ pub mod download;
 pub mod extract;
 pub mod integration;
 pub mod member;
+pub mod openapi;
 pub mod operator;
 pub mod page;
 pub mod price;
@@ -35,6 +36,7 @@ pub const BODY_BYTES_MAX: usize = 1024 * 1024;
 /// Every REST path. Each noun brings its own part, which also describes it for OpenAPI.
 pub fn api() -> OpenApiRouter<App> {
     OpenApiRouter::new()
+        .merge(openapi::routes())
         .merge(tenant::routes())
         .merge(session::routes())
         .merge(operator::routes())

@@ -33,7 +33,7 @@ struct OpenLink {
 
 /// Opens the operator's one-time link: makes the operator with this email, or resets the password of the one
 /// there is, and logs in. Sets the refresh cookie.
-#[utoipa::path(post, path = "/operator/session", tag = "operator", request_body = OpenLink, responses(
+#[utoipa::path(post, path = "/operator/session", tag = "operator", operation_id = "openOperatorSession", request_body = OpenLink, responses(
     (status = 201, body = AccessToken),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ))]

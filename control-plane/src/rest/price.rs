@@ -65,19 +65,19 @@ struct SetPrice {
 }
 
 /// The price in force.
-#[utoipa::path(get, path = "/operator/price", tag = "operator", responses(
+#[utoipa::path(get, path = "/operator/price", tag = "operator", operation_id = "getPrice", responses(
     (status = 200, body = Price),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
-))]
+), security(("accessToken" = [])))]
 async fn get(State(app): State<App>, operator: Operator) -> Result<axum::Json<Price>> {
     Ok(axum::Json(domain::price::get_as_operator(&app, &operator).await?.into()))
 }
 
 /// Sets the price from now on.
-#[utoipa::path(put, path = "/operator/price", tag = "operator", request_body = SetPrice, responses(
+#[utoipa::path(put, path = "/operator/price", tag = "operator", operation_id = "setPrice", request_body = SetPrice, responses(
     (status = 200, body = Price),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
-))]
+), security(("accessToken" = [])))]
 async fn set(
     State(app): State<App>,
     operator: Operator,

@@ -80,7 +80,7 @@ impl From<&Grant> for AccessToken {
 }
 
 /// Logs in. Sets the refresh cookie.
-#[utoipa::path(post, path = "/login", tag = "session", request_body = LogIn, responses(
+#[utoipa::path(post, path = "/login", tag = "session", operation_id = "logIn", request_body = LogIn, responses(
     (status = 200, body = AccessToken),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ))]
@@ -92,7 +92,7 @@ async fn log_in(State(app): State<App>, parts: Parts, Json(body): Json<LogIn>) -
 }
 
 /// Who calls.
-#[utoipa::path(get, path = "/session", tag = "session", responses(
+#[utoipa::path(get, path = "/session", tag = "session", operation_id = "getSession", responses(
     (status = 200, body = Session),
     (status = 401, body = Problem, content_type = "application/problem+json"),
 ), security(("accessToken" = [])))]
@@ -108,7 +108,7 @@ async fn get(State(app): State<App>, caller: Caller) -> Result<axum::Json<Sessio
 }
 
 /// Gives a new access token to the holder of the refresh cookie, and replaces the cookie.
-#[utoipa::path(post, path = "/session", tag = "session", request_body = Option<Refresh>, responses(
+#[utoipa::path(post, path = "/session", tag = "session", operation_id = "refreshSession", request_body = Option<Refresh>, responses(
     (status = 200, body = AccessToken),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ), security(("refreshCookie" = [])))]
@@ -132,7 +132,7 @@ async fn refresh(
 }
 
 /// Ends the session. Its access tokens are refused within five seconds, wherever they are shown.
-#[utoipa::path(delete, path = "/session", tag = "session", responses(
+#[utoipa::path(delete, path = "/session", tag = "session", operation_id = "endSession", responses(
     (status = 204),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ), security(("refreshCookie" = [])))]

@@ -71,7 +71,7 @@ struct SignedUp {
 }
 
 /// Makes a user, a tenant and its owner, and logs in. Sets the refresh cookie.
-#[utoipa::path(post, path = "/signup", tag = "session", request_body = SignUp, responses(
+#[utoipa::path(post, path = "/signup", tag = "session", operation_id = "signUp", request_body = SignUp, responses(
     (status = 201, body = SignedUp),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ))]

@@ -94,10 +94,10 @@ impl From<domain::usage::UsageRow> for UsageRow {
 }
 
 /// Counted calls by minute or hour, newest first, seconds fresh.
-#[utoipa::path(get, path = "/usage", tag = "usage", params(UsageQuery), responses(
+#[utoipa::path(get, path = "/usage", tag = "usage", operation_id = "listUsage", params(UsageQuery), responses(
     (status = 200, body = List<UsageRow>),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
-))]
+), security(("accessToken" = [])))]
 async fn list(
     State(app): State<App>,
     actor: Actor,

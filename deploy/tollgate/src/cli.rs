@@ -31,6 +31,8 @@ pub(crate) enum Command {
     OperatorLink(ControlPlaneArgs),
     /// Print the GraphQL schema
     PrintSchema,
+    /// Print the OpenAPI document of the REST paths
+    PrintOpenapi,
     /// Ask a running process whether it is ready; exits with 1 when it is not
     Healthcheck(HealthcheckArgs),
     /// Read all settings, say what is wrong with them, and print the rest without secrets
@@ -153,7 +155,11 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::JoinToken(args) => block_on(planes::join_token(&args)),
         Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
         Command::PrintSchema => {
-            print!("{}", control_plane::graphql::schema().finish().sdl());
+            print!("{}", control_plane::graphql::schema_sdl());
+            Ok(ExitCode::SUCCESS)
+        }
+        Command::PrintOpenapi => {
+            print!("{}", control_plane::rest::openapi::openapi_document());
             Ok(ExitCode::SUCCESS)
         }
     }

@@ -1,0 +1,264 @@
+//! Every question and every change of the schema, asked as nobody, as a viewer and as a stranger. The list is
+//! the schema's own, so that a new operation is in it from its first day.
+
+use std::collections::HashMap;
+
+use async_graphql::parser::parse_schema;
+use async_graphql::parser::types::{
+    BaseType, FieldDefinition, InputValueDefinition, Type, TypeKind, TypeSystemDefinition,
+};
+use serde_json::{Map, Value, json};
+use sqlx::PgPool;
+
+use crate::access::actor::{Actor, Caller};
+use crate::access::role::Role;
+use crate::app::App;
+use crate::graphql::node::Kind;
+use crate::graphql::{GatewaySchema, Identity, error, loader, schema, schema_sdl};
+use crate::testing;
+
+/// What nobody may ask for; the rest needs an access token.
+const PUBLIC: [&str; 2] = ["logIn", "signUp"];
+
+/// The changes that are no member's at all.
+const OPERATORS: [&str; 1] = ["setPrice"];
+
+/// Fields of inputs that may be left out, but not in what the walk makes.
+const FILLED: [&str; 2] = ["method", "uri"];
+
+/// The schema as data, to make a call of each operation.
+struct Operations {
+    inputs: HashMap<String, Vec<InputValueDefinition>>,
+    enums: HashMap<String, String>,
+    composite: Vec<String>,
+    /// (`query` or `mutation`, the field).
+    fields: Vec<(&'static str, FieldDefinition)>,
+}
+
+impl Operations {
+    fn of_schema() -> Self {
+        let mut all = Self {
+            inputs: HashMap::new(),
+            enums: HashMap::new(),
+            composite: Vec::new(),
+            fields: Vec::new(),
+        };
+        for definition in parse_schema(schema_sdl()).unwrap().definitions {
+            let TypeSystemDefinition::Type(definition) = definition else { continue };
+            let name = definition.node.name.node.to_string();
+            match definition.node.kind {
+                TypeKind::InputObject(input) => {
+                    let fields = input.fields.into_iter().map(|field| field.node).collect();
+                    all.inputs.insert(name, fields);
+                }
+                TypeKind::Enum(values) => {
+                    all.enums.insert(name, values.values[0].node.value.node.to_string());
+                }
+                TypeKind::Object(object) => {
+                    let kind = match name.as_str() {
+                        "Query" => Some("query"),
+                        "Mutation" => Some("mutation"),
+                        _ => None,
+                    };
+                    if let Some(kind) = kind {
+                        let fields = object.fields.into_iter().map(|field| (kind, field.node));
+                        all.fields.extend(fields);
+                    }
+                    all.composite.push(name);
+                }
+                TypeKind::Interface(_) | TypeKind::Union(_) => all.composite.push(name),
+                TypeKind::Scalar => {}
+            }
+        }
+        all
+    }
+
+    /// A request with the operation alone, its required arguments filled with what could be right.
+    fn request(&self, kind: &str, field: &FieldDefinition) -> async_graphql::Request {
+        let name = field.name.node.as_str();
+        let (mut definitions, mut arguments) = (Vec::new(), Vec::new());
+        let mut variables = Map::new();
+        for argument in field.arguments.iter().map(|argument| &argument.node) {
+            let of = &argument.ty.node;
+            if of.nullable {
+                continue;
+            }
+            let argument = argument.name.node.as_str();
+            definitions.push(format!("${argument}: {of}"));
+            arguments.push(format!("{argument}: ${argument}"));
+            variables.insert(argument.to_owned(), self.value(of, argument, name));
+        }
+        let list = |items: Vec<String>| match items.len() {
+            0 => String::new(),
+            _ => format!("({})", items.join(", ")),
+        };
+        let selection = match named(&field.ty.node) {
+            name if name.ends_with("Payload") => "{ userErrors { code param message } }",
+            name if self.composite.iter().any(|known| known == name) => "{ __typename }",
+            _ => "",
+        };
+        let (definitions, arguments) = (list(definitions), list(arguments));
+        let query = format!("{kind}{definitions} {{ {name}{arguments} {selection} }}");
+        let variables = async_graphql::Variables::from_json(Value::Object(variables));
+        async_graphql::Request::new(query).variables(variables)
+    }
+
+    /// A value of this type. An id is of the noun that its name, or else the operation, speaks of.
+    fn value(&self, of: &Type, name: &str, operation: &str) -> Value {
+        let type_name = match &of.base {
+            BaseType::List(inner) => return json!([self.value(inner, name, operation)]),
+            BaseType::Named(name) => name.as_str(),
+        };
+        if let Some(fields) = self.inputs.get(type_name) {
+            let required = fields.iter().filter(|field| {
+                let required = !field.ty.node.nullable && field.default_value.is_none();
+                required || FILLED.contains(&field.name.node.as_str())
+            });
+            let filled = required.map(|field| {
+                let name = field.name.node.to_string();
+                let value = self.value(&field.ty.node, &name, operation);
+                (name, value)
+            });
+            return Value::Object(filled.collect());
+        }
+        if let Some(first) = self.enums.get(type_name) {
+            return json!(first);
+        }
+        match type_name {
+            "ID" => json!(*id(name, operation)),
+            "Int" | "Count" => json!(1),
+            "Float" => json!(1.5),
+            "Boolean" => json!(true),
+            "DateTime" => json!("2026-11-20T00:00:00Z"),
+            "Decimal" => json!("1.5"),
+            "String" => match name {
+                "month" => json!("2026-11"),
+                "currency" => json!("EUR"),
+                "method" => json!("GET"),
+                "path" => json!("/pets"),
+                "uri" => json!("http://example.com/"),
+                _ => json!("some"),
+            },
+            other => panic!("what is a value of {other}? The walk has to know"),
+        }
+    }
+}
+
+/// A global id of what `name` or `operation` is about, which is nobody's.
+fn id(name: &str, operation: &str) -> async_graphql::ID {
+    let noun = name.strip_suffix("Id").filter(|noun| !noun.is_empty()).map_or_else(
+        || operation.trim_start_matches(|c: char| c.is_ascii_lowercase()).to_owned(),
+        |noun| noun[..1].to_uppercase() + &noun[1..],
+    );
+    let kind = match noun.as_str() {
+        "Api" => Kind::Api,
+        "ApiKey" => Kind::ApiKey,
+        "Consumer" => Kind::Consumer,
+        "Deployment" => Kind::Deployment,
+        "Integration" => Kind::Integration,
+        "Route" => Kind::Route,
+        "Stage" => Kind::Stage,
+        _ => Kind::UsagePlan, // also for `node`, which takes any
+    };
+    match kind {
+        Kind::Stage => kind.id("abc123xyz0/prod"),
+        Kind::Consumer => kind.id("0198f2a0-0000-7000-8000-000000000000"),
+        _ => kind.id("abc123xyz0"),
+    }
+}
+
+fn named(of: &Type) -> &str {
+    match &of.base {
+        BaseType::Named(name) => name,
+        BaseType::List(inner) => named(inner),
+    }
+}
+
+async fn run(
+    schema: &GatewaySchema,
+    app: &App,
+    actor: Option<&Actor>,
+    request: async_graphql::Request,
+) -> async_graphql::Response {
+    let request = match actor {
+        Some(actor) => request
+            .data(loader::batches(app, actor))
+            .data(Identity::Known(Caller::Member(actor.clone()))),
+        None => request.data(Identity::Nobody("nobody")),
+    };
+    let request = request.data(crate::access::actor::Origin::default());
+    let mut answer = schema.execute(request).await;
+    error::complete(&mut answer);
+    answer
+}
+
+fn codes(answer: &async_graphql::Response) -> Vec<&str> {
+    answer.errors.iter().filter_map(error::code).collect()
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nobody_is_told_to_log_in(db: PgPool) {
+    let app = testing::app(db).await;
+    let schema = schema().data(app.clone()).finish();
+    let operations = Operations::of_schema();
+    assert!(operations.fields.len() > 20, "the walk sees the schema");
+    let mut wrong = Vec::new();
+    for (kind, field) in &operations.fields {
+        let name = field.name.node.as_str();
+        let answer = run(&schema, &app, None, operations.request(kind, field)).await;
+        let told = codes(&answer) == ["unauthenticated"];
+        if told == PUBLIC.contains(&name) {
+            wrong.push(format!("{name}: {answer:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_viewer_changes_nothing(db: PgPool) {
+    let app = testing::app(db).await;
+    let viewer = testing::member(&app, Role::Viewer).await;
+    let schema = schema().data(app.clone()).finish();
+    let operations = Operations::of_schema();
+    let mut wrong = Vec::new();
+    for (kind, field) in &operations.fields {
+        let name = field.name.node.as_str();
+        // A viewer may read the usage, so also take it away.
+        if *kind == "query" || PUBLIC.contains(&name) || name == "createUsageDownload" {
+            continue;
+        }
+        let answer = run(&schema, &app, Some(&viewer), operations.request(kind, field)).await;
+        if codes(&answer) != ["forbidden"] {
+            wrong.push(format!("{name}: {answer:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_strangers_ids_are_not_found_and_nothing_breaks(db: PgPool) {
+    let app = testing::app(db).await;
+    let owner = testing::owner(&app).await;
+    let schema = schema().data(app.clone()).finish();
+    let operations = Operations::of_schema();
+    let mut wrong = Vec::new();
+    for (kind, field) in &operations.fields {
+        let name = field.name.node.as_str();
+        let request = operations.request(kind, field);
+        let text = json!(request.variables).to_string();
+        let takes_an_id = text.contains("Id\":\"") || text.contains("\"id\":\"");
+        let answer = run(&schema, &app, Some(&owner), request).await;
+        let data = json!(answer.data);
+        let right = if OPERATORS.contains(&name) {
+            codes(&answer) == ["forbidden"]
+        } else if *kind == "mutation" && takes_an_id {
+            data[name]["userErrors"][0]["code"] == "NOT_FOUND"
+        } else {
+            !codes(&answer).contains(&"internal")
+        };
+        if !right {
+            wrong.push(format!("{name}: {answer:?}"));
+        }
+    }
+    assert!(wrong.is_empty(), "{}", wrong.join("\n"));
+}

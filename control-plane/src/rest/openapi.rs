@@ -1,0 +1,294 @@
+//! The description of every REST path, OpenAPI 3.1, at `/v1/openapi.json`.
+
+use std::sync::LazyLock;
+
+use axum::http::header;
+use axum::response::IntoResponse;
+use serde_json::{Map, Value, json};
+use utoipa_axum::router::OpenApiRouter;
+use utoipa_axum::routes;
+
+use crate::app::App;
+
+/// What the operations are about.
+const TAGS: [(&str, &str); 13] = [
+    ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
+    ("apis", "Apis: the draft that people edit."),
+    ("routes", "Routes: a method and a path, and where calls of them go."),
+    ("integrations", "Integrations: what answers a route's calls."),
+    ("deployments", "Deployments: frozen copies of a draft."),
+    ("stages", "Stages: what consumers call; each points at a deployment."),
+    ("usage plans", "Usage plans: how fast and how much a key may call."),
+    ("API keys", "API keys: what a consumer sends in the header `x-api-key`."),
+    ("consumers", "Consumers: the owners of keys."),
+    ("usage", "What was called, what it costs, and both to take away."),
+    ("members", "The members of the tenant."),
+    ("audit", "Who changed what."),
+    ("operator", "For the operator of the installation."),
+];
+
+pub fn routes() -> OpenApiRouter<App> {
+    OpenApiRouter::new().routes(routes!(get))
+}
+
+/// This document.
+#[utoipa::path(get, path = "/openapi.json", tag = "session", operation_id = "getOpenApi",
+    responses((status = 200, body = Object, content_type = "application/json")))]
+async fn get() -> impl IntoResponse {
+    static TEXT: LazyLock<String> = LazyLock::new(openapi_document);
+    ([(header::CONTENT_TYPE, "application/json")], TEXT.as_str())
+}
+
+/// The document as `tollgate print-openapi` prints it.
+pub fn openapi_document() -> String {
+    let mut text = format!("{:#}", document());
+    text.push('\n');
+    text
+}
+
+fn document() -> Value {
+    let (_, described) = super::api().split_for_parts();
+    let mut document = json!(described);
+    document["openapi"] = json!("3.1.0");
+    document["info"] = json!({
+        "title": "Tollgate",
+        "version": env!("CARGO_PKG_VERSION"),
+        "description": "The management API of a multi-tenant API gateway. JSON is camelCase, times are RFC 3339 \
+            in UTC. Lists take `limit` (1 to 100, 20 by default) and `cursor`, and give `{items, nextCursor}`. \
+            Errors are RFC 9457 problems with `code`, `param` and `requestId`; unknown fields are refused. A body \
+            has at most 1 MiB.",
+        "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
+    });
+    document["servers"] = json!([{ "url": "/v1" }]);
+    document["components"]["securitySchemes"] = json!({
+        "accessToken": {
+            "type": "http",
+            "scheme": "bearer",
+            "bearerFormat": "JWT",
+            "description": "What sign-up, log-in and refreshing give; it lasts for minutes.",
+        },
+        "refreshCookie": {
+            "type": "apiKey",
+            "in": "cookie",
+            "name": super::session::COOKIE,
+            "description": "Refreshes and ends a session, and nothing else.",
+        },
+    });
+    let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
+    document["tags"] = json!(tags);
+    for operation in operations_mut(&mut document) {
+        // OpenAPI wants a description of each response.
+        let responses = operation["responses"].as_object_mut();
+        for (status, response) in responses.into_iter().flat_map(Map::iter_mut) {
+            if response["description"].is_null() {
+                let text =
+                    if status.starts_with('4') { "What the caller can mend." } else { "Done." };
+                response["description"] = json!(text);
+            }
+        }
+        // Whatever else goes wrong is a problem too.
+        operation["responses"]["default"] = json!({
+            "description": "A problem.",
+            "content": { "application/problem+json": { "schema": { "$ref": "#/components/schemas/Problem" } } },
+        });
+    }
+    document
+}
+
+fn operations_mut(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+    let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
+    paths
+        .filter_map(Value::as_object_mut)
+        .flat_map(Map::iter_mut)
+        .filter_map(|(key, value)| METHODS.contains(&key.as_str()).then_some(value))
+}
+
+/// The methods that an OpenAPI path may have.
+const METHODS: [&str; 8] = ["get", "put", "post", "delete", "options", "head", "patch", "trace"];
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeSet;
+
+    use axum::Router;
+    use axum::body::Body;
+    use axum::http::{Method, Request, StatusCode};
+    use http_body_util::BodyExt;
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::access::role::Role;
+    use crate::testing;
+
+    /// What may be called without an access token. Anything else that nobody may call is a mistake.
+    const PUBLIC: [(&str, &str); 7] = [
+        ("delete", "/session"), // by the refresh cookie
+        ("post", "/session"),   // by the refresh cookie
+        ("get", "/openapi.json"),
+        ("get", "/downloads/{token}"), // by the link's own token
+        ("post", "/login"),
+        ("post", "/operator/session"), // by the one-time link's token
+        ("post", "/signup"),
+    ];
+
+    /// Every (method, path, operation) of the document.
+    fn operations(document: &Value) -> Vec<(String, String, Value)> {
+        let paths = document["paths"].as_object().unwrap();
+        let all = paths.iter().flat_map(|(path, item)| {
+            item.as_object()
+                .unwrap()
+                .iter()
+                .map(|(method, operation)| (method.clone(), path.clone(), operation.clone()))
+        });
+        all.collect()
+    }
+
+    /// A path with ids that could be some.
+    fn filled(path: &str) -> String {
+        let parts = path.split('/').map(|part| match part {
+            "{consumerId}" => "0198f2a0-0000-7000-8000-000000000000",
+            part if part.ends_with("Id}") => "abc123xyz0",
+            part if part.starts_with('{') => "prod",
+            part => part,
+        });
+        format!("/v1{}", parts.collect::<Vec<_>>().join("/"))
+    }
+
+    async fn call(
+        router: &Router,
+        method: &str,
+        path: &str,
+        token: Option<&str>,
+    ) -> (StatusCode, Value) {
+        let method: Method = method.to_uppercase().parse().unwrap();
+        let mut request =
+            Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if let Some(token) = token {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let request = request.body(Body::from("{}")).unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status();
+        let body = response.into_body().collect().await.unwrap().to_bytes();
+        (status, serde_json::from_slice(&body).unwrap_or_default())
+    }
+
+    #[test]
+    fn every_operation_has_an_id_of_its_own_a_tag_a_summary_and_problems() {
+        let document = document();
+        let tags: BTreeSet<&str> = TAGS.iter().map(|(name, _)| *name).collect();
+        let mut ids = BTreeSet::new();
+        for (method, path, operation) in operations(&document) {
+            let id = operation["operationId"].as_str().unwrap_or_default();
+            assert!(
+                id.len() > 4 && id.chars().all(char::is_alphanumeric),
+                "{method} {path}: {id:?}"
+            );
+            assert!(ids.insert(id.to_owned()), "{method} {path}: {id} is another's");
+            let tag = operation["tags"][0].as_str().unwrap_or_default();
+            assert!(tags.contains(tag), "{method} {path}: {tag:?}");
+            assert!(operation["summary"].is_string(), "{method} {path} says nothing");
+            assert!(operation["responses"]["default"].is_object(), "{method} {path}");
+            for response in operation["responses"].as_object().unwrap().values() {
+                assert!(response["description"].is_string(), "{method} {path}: {response}");
+            }
+            for parameter in operation["parameters"].as_array().into_iter().flatten() {
+                assert!(parameter["schema"].is_object(), "{method} {path}: {parameter}");
+            }
+        }
+        assert!(document["components"]["schemas"]["Problem"].is_object());
+    }
+
+    #[test]
+    fn every_reference_leads_somewhere() {
+        fn walk(document: &Value, at: &Value) {
+            match at {
+                Value::Object(fields) => {
+                    if let Some(Value::String(to)) = fields.get("$ref") {
+                        let pointer = to.strip_prefix('#').unwrap();
+                        assert!(document.pointer(pointer).is_some(), "{to}");
+                    }
+                    fields.values().for_each(|field| walk(document, field));
+                }
+                Value::Array(items) => items.iter().for_each(|item| walk(document, item)),
+                _ => {}
+            }
+        }
+        let document = document();
+        walk(&document, &document);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn the_document_lists_every_route_and_no_other(db: PgPool) {
+        let app = testing::app(db).await;
+        let document = document();
+        let documented: BTreeSet<&str> =
+            document["paths"].as_object().unwrap().keys().map(String::as_str).collect();
+        // axum names its paths nowhere else.
+        let (rest, _) = super::super::api().split_for_parts();
+        let debug = format!("{rest:?}");
+        let routed: BTreeSet<&str> =
+            debug.split('"').filter(|text| text.len() > 1 && text.starts_with('/')).collect();
+        // The fallback is not a route of ours.
+        let routed: BTreeSet<&str> =
+            routed.into_iter().filter(|path| !path.contains("__private")).collect();
+        assert_eq!(routed, documented);
+
+        let router = super::super::router(&app);
+        for path in documented {
+            for method in ["get", "put", "post", "delete", "patch"] {
+                let known = document["paths"][path].get(method).is_some();
+                let (status, _) = call(&router, method, &filled(path), None).await;
+                let served = status != StatusCode::METHOD_NOT_ALLOWED;
+                assert_eq!(served, known, "{method} {path} gave {status}");
+            }
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn nobody_gets_in_but_by_the_public_doors(db: PgPool) {
+        let app = testing::app(db).await;
+        let router = super::super::router(&app);
+        for (method, path, operation) in operations(&document()) {
+            let public = PUBLIC.contains(&(method.as_str(), path.as_str()));
+            let scheme = operation["security"][0].as_object().and_then(|one| one.keys().next());
+            let asks = scheme.is_some_and(|scheme| scheme == "accessToken");
+            assert_ne!(public, asks, "{method} {path} is either public or asks for a token");
+            if public {
+                continue;
+            }
+            let (status, problem) = call(&router, &method, &filled(&path), None).await;
+            assert_eq!(
+                (status.as_u16(), problem["code"].as_str()),
+                (401, Some("unauthenticated")),
+                "{method} {path}"
+            );
+            assert!(problem["requestId"].is_string(), "{method} {path}");
+        }
+    }
+
+    /// Ids that are nobody's, empty bodies: a stranger gets no answer of value and never a 500.
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_stranger_finds_nothing_by_ids_that_are_not_its_own(db: PgPool) {
+        let app = testing::app(db).await;
+        let router = super::super::router(&app);
+        let viewer = testing::token(&app, &testing::member(&app, Role::Viewer).await);
+        let owner = testing::token(&app, &testing::owner(&app).await);
+        for (method, path, _) in operations(&document()) {
+            if PUBLIC.contains(&(method.as_str(), path.as_str())) {
+                continue;
+            }
+            for token in [&viewer, &owner] {
+                let (status, answer) = call(&router, &method, &filled(&path), Some(token)).await;
+                assert!(!status.is_server_error(), "{method} {path}: {status} {answer}");
+                if path.contains('{') {
+                    assert!(status.is_client_error(), "{method} {path}: {status} {answer}");
+                }
+                if status.is_client_error() {
+                    assert!(answer["code"].is_string(), "{method} {path}: {status} {answer}");
+                }
+            }
+        }
+    }
+}
