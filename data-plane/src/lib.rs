@@ -32,6 +32,7 @@ mod threads;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
+    pin::pin,
     sync::Arc,
     time::Duration,
 };
@@ -104,19 +105,30 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut stream = tokio::spawn(stream.run(health(&shared, &shipper), stop.clone()));
     let shipping = tokio::spawn(ship(shipper.clone(), channels));
 
-    let outcome = tokio::select! {
-        () = shutdown => Ok(()),
-        () = threads.failed() => Err(Error::ThreadEnded),
-        ended = &mut stream => match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(error)) => Err(Error::Config(Box::new(error))),
-            Err(error) => Err(Error::Config(Box::new(error))),
-        },
-        ended = &mut admin => match ended {
-            Ok(Ok(())) => Ok(()),
-            Ok(Err(source)) => Err(listen(source)),
-            Err(error) => Err(Error::Config(Box::new(error))),
-        },
+    let mut shutdown = pin!(shutdown);
+    let mut streaming = true;
+    let outcome = loop {
+        tokio::select! {
+            () = shutdown.as_mut() => break Ok(()),
+            () = threads.failed() => break Err(Error::ThreadEnded),
+            ended = &mut stream, if streaming => {
+                streaming = false;
+                let Some(error) = ended.map_or_else(|error| Some(error.into()), |ended| ended.err().map(Into::into)) else {
+                    continue;
+                };
+                // What is served already goes on being served, whatever becomes of the stream.
+                if !shared.snapshot.load().loaded {
+                    break Err(Error::Config(error));
+                }
+                let error = chain(&*error);
+                tracing::error!(%error, "no new configuration will come; the node serves on with what it has");
+            }
+            ended = &mut admin => break match ended {
+                Ok(Ok(())) => Ok(()),
+                Ok(Err(source)) => Err(listen(source)),
+                Err(error) => Err(Error::Config(Box::new(error))),
+            },
+        }
     };
 
     tracing::info!("the node is draining");
@@ -164,7 +176,10 @@ async fn ship(shipper: Arc<Shipper>, mut channels: watch::Receiver<Arc<[Channel]
         let now = channels.borrow_and_update().clone();
         tokio::select! {
             () = shipper.run(&now), if !now.is_empty() => {}
-            changed = channels.changed() => if changed.is_err() { return },
+            changed = channels.changed() => if changed.is_err() {
+                // No new channels will come; these still lead to the ledger.
+                return shipper.run(&now).await;
+            },
         }
     }
 }
