@@ -77,6 +77,7 @@ async fn exchange_with_backend(
         let (mut sender, place, reused) = (connection.sender, connection.place, connection.reused);
         // Only a connection that was used before can be dead without anyone's knowing.
         let again = (repeats_safely && reused && !fresh).then(|| copy(&request, &progress));
+        progress.start();
         let sent = first_byte(sender.try_send_request(request), &progress, proxy.timeouts).await?;
         let mut failed = match sent {
             Ok(answer) => return Ok((answer, sender, place)),

@@ -60,6 +60,11 @@ impl Upload {
 }
 
 impl Progress {
+    /// There is a connection now; time counts from here.
+    pub(crate) fn start(&self) {
+        self.moved_at.set(Instant::now());
+    }
+
     /// When a byte last moved; with the upload done, when the backend's turn began.
     pub(crate) fn moved_at(&self) -> Instant {
         self.moved_at.get()
