@@ -37,6 +37,9 @@ test("a key is disabled, enabled and deleted by its name", async ({ visit }) => 
   await visit.isAccessible();
   await enabled.check();
   await visit.sees("Pet store key is enabled");
+  await visit.page.getByLabel(/Pet store plan/).uncheck();
+  await visit.click("Save key");
+  await visit.sees("Nothing: it is on no usage plan.");
   await visit.click("Delete");
   await visit.fill("Type Pet store key to confirm", "Pet store key");
   await visit.click("Delete API key");

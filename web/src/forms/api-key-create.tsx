@@ -1,24 +1,16 @@
-import { useQuery } from "@tanstack/react-query";
 import { z } from "zod";
 import { request } from "../api/client";
 import { graphql } from "../api/generated";
-import { query, refreshAll } from "../api/query";
-import { Loaded } from "../components/loaded";
-import { quota, throttle } from "../lib/format";
+import { refreshAll } from "../api/query";
 import { shownOnce } from "../lib/shown-once";
-import { Choice, Choices, SelectField, TextField } from "../ui/field";
+import { SelectField, TextField } from "../ui/field";
 import { requiredText } from "./fields";
 import { Form, useSchemaForm } from "./form";
+import { PlanChoices } from "./plan-choices";
 
 const CreateApiKeyDocument = graphql(`
   mutation CreateApiKey($input: CreateApiKeyInput!) {
     createApiKey(input: $input) { apiKey { id } value userErrors { code message param } }
-  }
-`);
-
-const PlanChoicesDocument = graphql(`
-  query PlanChoices {
-    usagePlans(first: 100) { nodes { id name throttle { rateLimit burstLimit } quota { limit period } } }
   }
 `);
 
@@ -33,7 +25,6 @@ const schema = z.object({
 type Props = { usagePlan: string | undefined; onDone: (apiKey: string) => void; onCancel: () => void };
 
 export function ApiKeyCreateForm({ usagePlan, onDone, onCancel }: Props) {
-  const plans = useQuery(query(PlanChoicesDocument));
   const form = useSchemaForm(schema, {
     name: "",
     description: "",
@@ -72,25 +63,7 @@ export function ApiKeyCreateForm({ usagePlan, onDone, onCancel }: Props) {
         error={errors.description?.message}
         {...form.register("description")}
       />
-      <Choices label="Usage plans" error={errors.usagePlanIds?.message}>
-        <Loaded query={plans} lines={2}>
-          {({ usagePlans }) =>
-            usagePlans.nodes.length === 0 ? (
-              <p className="text-muted">There are none. Create a usage plan first.</p>
-            ) : (
-              usagePlans.nodes.map((plan) => (
-                <Choice
-                  key={plan.id}
-                  label={plan.name}
-                  note={`${throttle(plan.throttle)} · ${quota(plan.quota)}`}
-                  value={plan.id}
-                  {...form.register("usagePlanIds")}
-                />
-              ))
-            )
-          }
-        </Loaded>
-      </Choices>
+      <PlanChoices register={() => form.register("usagePlanIds")} error={errors.usagePlanIds?.message} />
       <div className="grid gap-4 sm:grid-cols-2">
         <SelectField
           label="Mode"

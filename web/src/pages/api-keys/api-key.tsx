@@ -9,6 +9,7 @@ import { DeleteDialog } from "../../components/delete-dialog";
 import { EnabledSwitch } from "../../components/enabled-switch";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
+import { ApiKeyUpdateForm } from "../../forms/api-key-update";
 import { ago, minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
@@ -22,7 +23,7 @@ const ApiKeyDocument = graphql(`
     node(id: $id) {
       __typename
       ... on ApiKey {
-        id apiKeyId name description hint mode enabled expiresAt createdAt
+        id apiKeyId name description hint mode enabled expiresAt createdAt updatedAt
         consumer { id name }
         usagePlans { id name stages { id name api { id name } } }
       }
@@ -85,46 +86,55 @@ export function ApiKeyPage() {
               </>
             }
           >
-            <Panel title="Details">
-              <Facts>
-                <Fact name="Key id">
-                  <CopyText text={key.apiKeyId} what="key id" />
-                </Fact>
-                <Fact name="Value">
-                  <code className="font-mono text-xs">{`tg_${key.mode.toLowerCase()}_…${key.hint}`}</code>
-                  <span className="ml-2 text-xs text-muted">
-                    Shown once, when it was made. Only its digest is kept.
-                  </span>
-                </Fact>
-                <Fact name="Enabled">
-                  <EnabledSwitch apiKey={key} />
-                </Fact>
-                <Fact name="Last used">{lastUse}</Fact>
-                <Fact name="Expires">{key.expiresAt ? minute(key.expiresAt) : "never"}</Fact>
-                <Fact name="Created">{minute(key.createdAt)}</Fact>
-                {key.consumer && <Fact name="Consumer">{key.consumer.name}</Fact>}
-              </Facts>
-            </Panel>
-            <Panel title="What it opens">
-              {key.usagePlans.length === 0 && <p className="text-warn">Nothing: it is on no usage plan.</p>}
-              <ul className="flex flex-col gap-1.5">
-                {key.usagePlans.map((plan) => (
-                  <li key={plan.id}>
-                    <Link
-                      {...paths.usagePlan(plan.id)}
-                      className="font-medium hover:text-accent hover:underline"
-                    >
-                      {plan.name}
-                    </Link>
-                    <span className="text-muted">
-                      {": "}
-                      {plan.stages.map((stage) => `${stage.api.name} / ${stage.name}`).join(", ") ||
-                        "no stage"}
-                    </span>
-                  </li>
-                ))}
-              </ul>
-            </Panel>
+            <div className="grid items-start gap-5 lg:grid-cols-2">
+              <div className="flex flex-col gap-5">
+                <Panel title="Details">
+                  <Facts>
+                    <Fact name="Key id">
+                      <CopyText text={key.apiKeyId} what="key id" />
+                    </Fact>
+                    <Fact name="Value">
+                      <code className="font-mono text-xs">{`tg_${key.mode.toLowerCase()}_…${key.hint}`}</code>
+                      <span className="ml-2 text-xs text-muted">
+                        Shown once, when it was made. Only its digest is kept.
+                      </span>
+                    </Fact>
+                    <Fact name="Enabled">
+                      <EnabledSwitch apiKey={key} />
+                    </Fact>
+                    <Fact name="Last used">{lastUse}</Fact>
+                    <Fact name="Expires">{key.expiresAt ? minute(key.expiresAt) : "never"}</Fact>
+                    <Fact name="Created">{minute(key.createdAt)}</Fact>
+                    {key.consumer && <Fact name="Consumer">{key.consumer.name}</Fact>}
+                  </Facts>
+                </Panel>
+                <Panel title="What it opens">
+                  {key.usagePlans.length === 0 && (
+                    <p className="text-warn">Nothing: it is on no usage plan.</p>
+                  )}
+                  <ul className="flex flex-col gap-1.5">
+                    {key.usagePlans.map((plan) => (
+                      <li key={plan.id}>
+                        <Link
+                          {...paths.usagePlan(plan.id)}
+                          className="font-medium hover:text-accent hover:underline"
+                        >
+                          {plan.name}
+                        </Link>
+                        <span className="text-muted">
+                          {": "}
+                          {plan.stages.map((stage) => `${stage.api.name} / ${stage.name}`).join(", ") ||
+                            "no stage"}
+                        </span>
+                      </li>
+                    ))}
+                  </ul>
+                </Panel>
+              </div>
+              <Panel title="Name and plans" note="Changes reach the nodes as soon as they are saved.">
+                <ApiKeyUpdateForm key={key.updatedAt} apiKey={key} />
+              </Panel>
+            </div>
             {deleting && (
               <DeleteDialog
                 noun="API key"

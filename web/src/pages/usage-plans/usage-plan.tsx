@@ -120,7 +120,7 @@ export function UsagePlanPage() {
               <DeleteDialog
                 noun="usage plan"
                 name={plan.name}
-                consequence="Its keys stay, but open the stages of this plan no more."
+                consequence="A plan that has keys on it is kept: take them off first, in each key's settings."
                 onClose={() => setDeleting(false)}
                 onDelete={async () => {
                   settled((await request(DeleteUsagePlanDocument, { input: { id } })).deleteUsagePlan);
