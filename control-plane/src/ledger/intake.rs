@@ -14,28 +14,12 @@ use crate::app::{App, Job};
 use crate::error::Result;
 use crate::ids::{NodeId, TenantId};
 use crate::store;
+pub use crate::store::usage_intake::{HighWater, Minute, Place, Shipped, Sums};
 
 /// A node's clock may run ahead by so much.
 const AHEAD_MAX: TimeDelta = TimeDelta::hours(24);
 /// Nodes keep segments for 72 h; what is older than that, and a little, does not come from a node that is well.
 const LATE_MAX: TimeDelta = TimeDelta::hours(73);
-
-/// A segment as a node sent it.
-#[derive(Clone, Debug)]
-pub struct Shipped {
-    pub place: Place,
-    pub sha256: [u8; 32],
-    pub content: Vec<u8>,
-}
-
-/// Where a segment stands in its node's journal.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
-pub struct Place {
-    pub epoch: [u8; 16],
-    pub thread: i32,
-    /// From 1.
-    pub counter: i64,
-}
 
 /// What became of a segment. In each case the node need not send it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -45,32 +29,6 @@ pub enum Outcome {
     Duplicate,
     /// Kept aside for the operator, for this reason; nothing of it is in the ledger.
     Quarantined(String),
-}
-
-/// One row of `usage_minute`, but for its sums. The order in which rows are locked.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub struct Minute {
-    pub tenant: TenantId,
-    pub minute: DateTime<Utc>,
-    pub api_id: String,
-    pub stage: String,
-    pub route: String,
-    pub api_key_id: String,
-    pub usage_plan_id: String,
-    pub consumer_id: String,
-    pub status_class: i16,
-    pub cache: i16,
-    pub cell: String,
-}
-
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub struct Sums {
-    pub requests: i64,
-    pub billed_requests: i64,
-    pub bytes_in: i64,
-    pub bytes_out: i64,
-    pub billed_bytes_out: i64,
-    pub duration_ms: i64,
 }
 
 /// A segment that was read, and what the ledger will do with it.
@@ -302,14 +260,6 @@ impl Sums {
         self.billed_bytes_out = self.billed_bytes_out.saturating_add(more.billed_bytes_out);
         self.duration_ms = self.duration_ms.saturating_add(more.duration_ms);
     }
-}
-
-/// Up to which counter the ledger has every segment, by epoch and thread.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct HighWater {
-    pub epoch: [u8; 16],
-    pub thread: i32,
-    pub counter: i64,
 }
 
 /// Confirms a node's new epoch: what the ledger has of the node, or nothing where another node has this epoch.

@@ -8,7 +8,57 @@ use uuid::Uuid;
 use crate::app::Tx;
 use crate::error::{Error, Result};
 use crate::ids::{NodeId, TenantId};
-use crate::ledger::intake::{HighWater, Minute, Shipped, Sums};
+
+/// A segment as a node sent it.
+#[derive(Clone, Debug)]
+pub struct Shipped {
+    pub place: Place,
+    pub sha256: [u8; 32],
+    pub content: Vec<u8>,
+}
+
+/// Where a segment stands in its node's journal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Place {
+    pub epoch: [u8; 16],
+    pub thread: i32,
+    /// From 1.
+    pub counter: i64,
+}
+
+/// One row of `usage_minute`, but for its sums. The order in which rows are locked.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Minute {
+    pub tenant: TenantId,
+    pub minute: DateTime<Utc>,
+    pub api_id: String,
+    pub stage: String,
+    pub route: String,
+    pub api_key_id: String,
+    pub usage_plan_id: String,
+    pub consumer_id: String,
+    pub status_class: i16,
+    pub cache: i16,
+    pub cell: String,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Sums {
+    pub requests: i64,
+    pub billed_requests: i64,
+    pub bytes_in: i64,
+    pub bytes_out: i64,
+    pub billed_bytes_out: i64,
+    pub duration_ms: i64,
+}
+
+/// Up to which counter the ledger has every segment, by epoch and thread.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HighWater {
+    pub epoch: [u8; 16],
+    pub thread: i32,
+    pub counter: i64,
+}
 
 /// The cells that a node serves; none where it is unknown.
 pub async fn cells(tx: &mut Tx, node: NodeId) -> Result<HashSet<String>> {

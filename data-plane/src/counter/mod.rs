@@ -1,16 +1,17 @@
 //! What is billed: every request becomes a slot in a journal on disk, and the journal's sealed segments go to
 //! the ledger, each applied once.
 //!
-//! [`record`] (what is told of a request) → [`segment`] (its place in a segment) → [`journal`] (the files, and
-//! what a crash left of them) → [`ship`] (kept until acknowledged, then for three days more).
+//! [`record`] (what is told of a request) → [`segment`] (its place in a segment) → [`journal`] (the files) →
+//! [`recovery`] (what a crash left of them) → [`ship`] (kept until acknowledged, then for three days more).
 //!
-//! Each data thread has a [`Counter`] of its own. A request costs it two hash-table look-ups and 64 bytes written
+//! Each data thread has a [`Counter`] of its own. A request costs it one hash-table look-up and 64 bytes written
 //! to mapped memory: no system call, no lock, and no allocation once its names are known. The slot is in the
 //! page cache when [`Counter::finish`] returns, so call that before the last bytes of the answer go to the
 //! kernel: then killing the process loses no answered request.
 
 mod journal;
 mod record;
+mod recovery;
 mod segment;
 mod ship;
 
