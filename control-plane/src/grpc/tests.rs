@@ -431,3 +431,56 @@ async fn a_change_that_no_node_could_take_is_refused_before_it_is_written(db: Pg
     tx.upsert(Resource { kind: Some(Kind::Tenant(tenant)) });
     assert!(matches!(tx.commit().await, Err(crate::error::Error::LimitExceeded { .. })));
 }
+
+#[sqlx::test(migrations = "../migrations")]
+async fn usage_is_answered_in_order_after_it_was_applied(db: PgPool) {
+    use futures_util::StreamExt;
+    use proto::usage::v1::usage_intake_client::UsageIntakeClient;
+    use proto::usage::v1::{HighWater, OpenEpochRequest, Outcome, Segment};
+
+    use crate::ledger::intake::{Shipped, tests as ledger};
+
+    let replica = replica(&db).await;
+    let (node, tenant) = (join(&replica).await, testing::owner(&replica.app).await.tenant);
+    let segment = |counter| {
+        let calls = [ledger::call(&replica.app, tenant)];
+        let Shipped { place, sha256, content } = ledger::segment(ledger::place(counter), &calls);
+        let (epoch, counter) = (place.epoch.to_vec(), place.counter.unsigned_abs());
+        Segment { epoch, thread: 0, counter, sha256: sha256.to_vec(), content }
+    };
+    let open = OpenEpochRequest { epoch: ledger::place(1).epoch.to_vec() };
+    let mut client = UsageIntakeClient::new(connect(&replica, Some(&node)).await.unwrap());
+
+    let opened = client.open_epoch(open.clone()).await.unwrap().into_inner();
+    assert_eq!((opened.redraw, opened.high_water), (false, vec![]));
+    let unreadable = Segment { content: vec![1], ..segment(3) };
+    let sent = [segment(1), segment(2), unreadable, segment(1), segment(4)];
+    let stream = tokio_stream::iter(sent).chain(futures_util::stream::pending());
+    let mut acks = client.ship(stream).await.unwrap().into_inner();
+    let mut answered = Vec::new();
+    while answered.len() < 5 {
+        let ack = acks.message().await.unwrap().unwrap();
+        answered.push((ack.counter, ack.outcome()));
+    }
+    assert_eq!(
+        answered,
+        [
+            (1, Outcome::Applied),
+            (2, Outcome::Applied),
+            (3, Outcome::Quarantined),
+            (1, Outcome::Duplicate),
+            (4, Outcome::Applied),
+        ]
+    );
+    assert_eq!(ledger::total(&replica.app, "usage_minute").await.requests, 3);
+
+    // The first stream still lives: whoever comes with its epoch now is a clone.
+    let mut clone = UsageIntakeClient::new(connect(&replica, Some(&node)).await.unwrap());
+    assert!(clone.open_epoch(open.clone()).await.unwrap().into_inner().redraw);
+    let again = client.open_epoch(open.clone()).await.unwrap().into_inner();
+    let mark = HighWater { epoch: open.epoch.clone(), thread: 0, counter: 4 };
+    assert_eq!((again.redraw, again.high_water), (false, vec![mark]));
+
+    let mut nobody = UsageIntakeClient::new(connect(&replica, None).await.unwrap());
+    assert_eq!(nobody.open_epoch(open).await.unwrap_err().code(), Code::Unauthenticated);
+}

@@ -81,3 +81,104 @@ async fn open(
     ];
     Ok((headers, Body::from_stream(download.content(app))).into_response())
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::http::Request;
+    use http_body_util::BodyExt;
+    use serde_json::{Value, json};
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::access::token::Bearer;
+    use crate::ledger::intake::{self, tests as ledger};
+    use crate::ledger::rollup;
+    use crate::testing;
+
+    /// Sends `POST /v1/bill` with a token and a body, and answers status, content type and text.
+    async fn call(app: &App, line: &str, token: &str, body: Value) -> (u16, String, String) {
+        let (method, path) = line.split_once(' ').unwrap();
+        let mut request =
+            Request::builder().method(method).uri(path).header("content-type", "application/json");
+        if !token.is_empty() {
+            request = request.header("authorization", format!("Bearer {token}"));
+        }
+        let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
+        let response = crate::rest::router(app).oneshot(request.body(body).unwrap()).await.unwrap();
+        let status = response.status().as_u16();
+        let kind =
+            response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());
+        let bytes = response.into_body().collect().await.unwrap().to_bytes();
+        (status, kind.unwrap_or_default(), String::from_utf8(bytes.to_vec()).unwrap())
+    }
+
+    fn json_of(text: &str) -> Value {
+        serde_json::from_str(text).unwrap()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn what_was_used_is_listed_billed_and_downloaded(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let operator = testing::operator(&app).await;
+        let bearer = Bearer { user: operator.user, session: operator.session, tenant: None };
+        let operator = app.tokens.sign(&app.clock, bearer).unwrap();
+        let token = testing::token(&app, &alice);
+        let node = ledger::node(&app, "default").await;
+        let mut used = ledger::call(&app, alice.tenant);
+        used.record.requests = 2_000_000;
+        intake::take(&app, node, &[ledger::segment(ledger::place(1), &[used])]).await.unwrap();
+        rollup::run(&app).await.unwrap();
+
+        let price = json!({ "currency": "EUR", "perMillionRequests": "3.50", "perGbOut": "0.09", "freeRequests": 0 });
+        let (status, _, set) = call(&app, "PUT /v1/operator/price", &operator, price.clone()).await;
+        assert_eq!((status, json_of(&set)["perMillionRequests"].clone()), (200, json!("3.5")));
+        assert_eq!(call(&app, "PUT /v1/operator/price", &token, price).await.0, 403);
+        let wrong = json!({ "currency": "EUR", "perMillionRequests": "-1", "perGbOut": "0", "freeRequests": 0 });
+        let (status, _, problem) = call(&app, "PUT /v1/operator/price", &operator, wrong).await;
+        assert_eq!(
+            (status, json_of(&problem)["param"].clone()),
+            (400, json!("perMillionRequests"))
+        );
+
+        let (status, _, usage) =
+            call(&app, "GET /v1/usage?since=2026-11-20T11:00:00Z&stage=prod", &token, Value::Null)
+                .await;
+        assert_eq!(
+            (status, json_of(&usage)["items"][0]["requests"].clone()),
+            (200, json!(2_000_000))
+        );
+        let (status, _, problem) = call(&app, "GET /v1/usage?since=x", &token, Value::Null).await;
+        assert_eq!((status, json_of(&problem)["param"].clone()), (400, json!("since")));
+        let (status, _, bill) = call(&app, "GET /v1/bill", &token, Value::Null).await;
+        assert_eq!((status, json_of(&bill)["total"].clone()), (200, json!("7.00")));
+
+        let month = json!({ "month": "2026-11" });
+        let (status, _, made) = call(&app, "POST /v1/downloads", &token, month.clone()).await;
+        let url = json_of(&made)["url"].as_str().unwrap().to_owned();
+        let path = url.strip_prefix("http://127.0.0.1:8080").unwrap();
+        assert_eq!(status, 201);
+        assert_eq!(call(&app, &format!("HEAD {path}"), "", Value::Null).await.0, 405);
+        let (status, kind, csv) = call(&app, &format!("GET {path}"), "", Value::Null).await;
+        assert_eq!((status, kind.as_str()), (200, "text/csv; charset=utf-8; header=present"));
+        assert_eq!(csv.lines().count(), 2);
+        assert!(csv.starts_with("ledger_row,hour,") && csv.contains(",2000000,"), "{csv}");
+        assert_eq!(call(&app, &format!("GET {path}"), "", Value::Null).await.0, 404, "once");
+
+        let query = "query($m: String) { bill(month: $m) { total open lines { amount } } price { freeRequests currency } \
+            usage(filter: {since: \"2026-11-20T11:00:00Z\"}, first: 1) { nodes { route bytesOut consumerId } pageInfo { hasNextPage } } }";
+        let asked = json!({ "query": query, "variables": { "m": "2026-11" } });
+        let (_, _, answer) = call(&app, "POST /graphql", &token, asked).await;
+        let answer = json_of(&answer);
+        assert_eq!(answer["data"]["bill"]["total"], json!("7.00"), "{answer}");
+        assert_eq!(answer["data"]["price"], json!({ "freeRequests": 0, "currency": "EUR" }));
+        let row = json!({ "route": "GET /pets", "bytesOut": 1000, "consumerId": null });
+        assert_eq!(answer["data"]["usage"]["nodes"], json!([row]));
+        let set = "mutation { setPrice(input: {currency: \"EUR\", perMillionRequests: \"1\", perGbOut: \"0\", freeRequests: 5000000000}) \
+            { price { freeRequests } userErrors { param } } }";
+        let (_, _, answer) = call(&app, "POST /graphql", &operator, json!({ "query": set })).await;
+        let price = &json_of(&answer)["data"]["setPrice"];
+        assert_eq!(price["price"]["freeRequests"], json!(5_000_000_000_i64), "{answer}");
+    }
+}
