@@ -46,7 +46,7 @@ test("a route that there is already is refused in the form, which keeps what was
   await visit.fill("Backend URL", "https://backend.example.com/");
   const dialog = visit.page.getByRole("dialog");
   await dialog.getByRole("button", { name: "Add route" }).click();
-  await dialog.getByText(/exists/).waitFor();
+  await dialog.getByText(/already/).waitFor();
   expect(await dialog.getByLabel("Backend URL").inputValue()).toBe("https://backend.example.com/");
 });
 
