@@ -26,7 +26,6 @@ pub fn compile(
 ) -> (Snapshot, Vec<Refusal>) {
     let mut next = previous.clone();
     next.loaded = true;
-    next.versions = resources.versions().map(|(cell, version)| (cell.into(), version)).collect();
     let mut refusals = Vec::new();
 
     let mut stages = Vec::new();

@@ -17,8 +17,6 @@ use crate::dialect::Dialect;
 pub struct Snapshot {
     /// Whether any configuration was loaded; until then a node is not ready.
     pub loaded: bool,
-    /// The version of each cell that this is.
-    pub versions: Vec<(Arc<str>, u64)>,
     /// Ranges that every tenant may reach beside public addresses: the node's own setting.
     pub(super) egress_allow: Arc<[IpNet]>,
     pub(super) tenants: Sharded<Arc<str>, Arc<Tenant>>,
