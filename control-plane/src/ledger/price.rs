@@ -31,7 +31,8 @@ pub fn lines(price: &Price, billed_requests: i64, billed_bytes_out: i64) -> Resu
         let exact = quantity.checked_mul(unit_price);
         let exact = exact.ok_or_else(|| Error::corrupt("bill", "an amount beyond all bounds"))?;
         let digits = digits(&price.currency);
-        let mut amount = exact.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
+        let mut amount =
+            exact.round_dp_with_strategy(digits, RoundingStrategy::MidpointAwayFromZero);
         amount.rescale(digits); // 7.00, not 7
         let quantity = quantity.normalize();
         Ok(Line { description, quantity, unit, unit_price, amount })

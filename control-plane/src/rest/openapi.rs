@@ -235,7 +235,7 @@ mod tests {
             routed.into_iter().filter(|path| !path.contains("__private")).collect();
         assert_eq!(routed, documented);
 
-        let router = super::super::router(&app);
+        let router = crate::http::router(&app);
         for path in documented {
             for method in ["get", "put", "post", "delete", "patch"] {
                 let known = document["paths"][path].get(method).is_some();
@@ -249,7 +249,7 @@ mod tests {
     #[sqlx::test(migrations = "../migrations")]
     async fn nobody_gets_in_but_by_the_public_doors(db: PgPool) {
         let app = testing::app(db).await;
-        let router = super::super::router(&app);
+        let router = crate::http::router(&app);
         for (method, path, operation) in operations(&document()) {
             let public = PUBLIC.contains(&(method.as_str(), path.as_str()));
             let scheme = operation["security"][0].as_object().and_then(|one| one.keys().next());
@@ -272,7 +272,7 @@ mod tests {
     #[sqlx::test(migrations = "../migrations")]
     async fn a_stranger_finds_nothing_by_ids_that_are_not_its_own(db: PgPool) {
         let app = testing::app(db).await;
-        let router = super::super::router(&app);
+        let router = crate::http::router(&app);
         let viewer = testing::token(&app, &testing::member(&app, Role::Viewer).await);
         let owner = testing::token(&app, &testing::owner(&app).await);
         for (method, path, _) in operations(&document()) {
