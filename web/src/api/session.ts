@@ -56,6 +56,8 @@ export class Session {
 
   private async refresh(): Promise<string> {
     const response = await this.env.fetch("/v1/session", { method: "POST", credentials: "same-origin" });
+    // A body that nobody reads keeps the connection.
+    if (!response.ok) await response.body?.cancel();
     if (response.status === 401 || response.status === 403) {
       this.forget();
       throw new SignedOut();

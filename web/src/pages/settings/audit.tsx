@@ -57,21 +57,13 @@ export function AuditPage() {
                   },
                   {
                     header: "What",
-                    cell: (entry) => (
-                      <span className="whitespace-nowrap">
-                        <span className="font-medium">{entry.action}</span> {entry.noun}
-                      </span>
-                    ),
+                    cell: (entry) => <span className="font-medium">{entry.action}</span>,
                   },
                   {
                     header: "Id",
                     cell: (entry) => <CopyText text={entry.nounId} what={`${entry.noun} id`} />,
                   },
                   { header: "Change", cell: (entry) => <Change entry={entry} /> },
-                  {
-                    header: "Request",
-                    cell: (entry) => <CopyText text={entry.requestId} what="request id" />,
-                  },
                 ]}
               />
               <Pager pageInfo={pageInfo} after={after} first={paths.audit()} next={paths.audit} />
