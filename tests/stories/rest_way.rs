@@ -57,7 +57,7 @@ async fn a_call_goes_through_from_sign_up_to_bill() {
 
     let plan = json!({
         "name": "gold", "throttle": { "rateLimit": 0.01, "burstLimit": 1 },
-        "quota": { "limit": 100, "period": "DAY" }, "stages": [{ "apiId": api, "stage": "prod" }],
+        "quota": { "limit": 100, "period": "DAY" }, "apiStages": [{ "apiId": api, "stage": "prod" }],
     });
     let plan = ann.send("POST", "/v1/usage-plans", plan, 201).await;
     let key = json!({ "name": "first", "usagePlanIds": [plan["id"]] });
@@ -73,7 +73,8 @@ async fn a_call_goes_through_from_sign_up_to_bill() {
     assert_eq!(consumer.get("/prod/pets").key(&value).await.expect(200).text(), "hello");
     consumer.get("/prod/pets").key(&value).await.expect(429);
 
-    let path = format!("/v1/usage?interval=MINUTE&since={}", since());
+    // By hour, since the bill and the file are made of hours.
+    let path = format!("/v1/usage?interval=hour&since={}", since());
     harness::eventually("two calls in the ledger", async || {
         let usage = ann.send("GET", &path, Value::Null, 200).await;
         let requests: u64 = usage["items"]
