@@ -289,10 +289,19 @@ pub(crate) fn environment<A: Args>(given: &clap::ArgMatches) -> Vec<(String, Str
     set.filter(|(name, _)| name != "TOLLGATE_CONFIG").collect()
 }
 
+/// Variables as the lines of a settings file: `TOLLGATE_HTTP_LISTEN` is the key `http_listen`.
+pub(crate) fn as_file(variables: &[(String, String)]) -> String {
+    let lines = variables.iter().map(|(name, value)| {
+        let key = name.trim_start_matches("TOLLGATE_").to_lowercase();
+        format!("{key} = {}\n", serde_json::Value::from(value.as_str()))
+    });
+    lines.collect()
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::{Cli, DataPlaneArgs};
+    use crate::cli::{Cli, ControlPlaneArgs, DataPlaneArgs};
     use clap::{CommandFactory, FromArgMatches};
 
     fn with_text(text: &str) -> Result<Command> {
@@ -324,6 +333,22 @@ mod tests {
     fn an_unknown_key_of_the_file_is_named() {
         let error = with_text("http_lisen = '127.0.0.1:1111'").unwrap_err().to_string();
         assert!(error.contains("unknown setting `http_lisen`"), "{error}");
+    }
+
+    #[test]
+    fn variables_written_as_a_file_are_read_as_they_were() {
+        let matches = Cli::command()
+            .try_get_matches_from([
+                "tollgate",
+                "control-plane",
+                "--egress-allow",
+                "10.0.0.0/8,::1/128",
+            ])
+            .unwrap();
+        let given = environment::<ControlPlaneArgs>(matches.subcommand().unwrap().1);
+        let matches =
+            with_text(&as_file(&given)).unwrap().get_matches_from(["tollgate", "control-plane"]);
+        assert_eq!(environment::<ControlPlaneArgs>(matches.subcommand().unwrap().1), given);
     }
 
     #[test]

@@ -91,6 +91,25 @@ impl Home {
         fs::read_to_string(self.ready_file()).is_ok_and(|text| text == process.to_string())
     }
 
+    /// Whether the last `up` ended without ending its children: it never got to take its mark away.
+    pub(super) fn was_killed(&self) -> bool {
+        self.ready_file().exists()
+    }
+
+    /// With these settings the short commands reach what this home runs.
+    pub(super) fn settings_file(&self) -> PathBuf {
+        self.path.join("settings.toml")
+    }
+
+    /// Mode 0600: there are URLs with passwords in it.
+    pub(super) fn write_settings(&self, text: &str) -> Result<()> {
+        let path = self.settings_file();
+        let mut options = OpenOptions::new();
+        let file = options.write(true).create(true).truncate(true).mode(0o600).open(&path);
+        let mut file = file.with_context(|| format!("cannot write {}", path.display()))?;
+        file.write_all(text.as_bytes()).with_context(|| format!("cannot write {}", path.display()))
+    }
+
     fn ready_file(&self) -> PathBuf {
         self.path.join("ready")
     }

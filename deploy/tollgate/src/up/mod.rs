@@ -28,6 +28,8 @@ const START_MAX: Duration = Duration::from_mins(1);
 const NODE_DRAIN_MAX: Duration = Duration::from_secs(45);
 const CONTROL_PLANE_DRAIN_MAX: Duration = Duration::from_secs(20);
 
+const ASK_AGAIN_AFTER: Duration = Duration::from_millis(200);
+
 /// The login that the planes use on the private PostgreSQL, and its database.
 const LOGIN: &str = "tollgate";
 const DATABASE: &str = "tollgate";
@@ -105,8 +107,7 @@ fn set(variables: &mut Vec<(String, String)>, name: &str, value: &str) {
 
 impl Up {
     async fn start(&mut self) -> Result<()> {
-        self.home.unmark_ready();
-        ports::check(&self.args)?;
+        self.free_ports().await?;
         let stores = stores::Binaries::find(&self.args, &self.home)?;
         self.home.prepare()?;
         self.start_postgres(&stores).await?;
@@ -116,6 +117,19 @@ impl Up {
         self.start_node().await?;
         self.announce().await?;
         self.home.mark_ready()
+    }
+
+    /// Every port is free, or nothing is started. The node of a run that was killed may still be handing over.
+    async fn free_ports(&self) -> Result<()> {
+        if self.home.was_killed() {
+            println!("The last run was killed; waiting for what it left to end.");
+            let until = tokio::time::Instant::now() + NODE_DRAIN_MAX;
+            while ports::check(&self.args).is_err() && tokio::time::Instant::now() < until {
+                tokio::time::sleep(ASK_AGAIN_AFTER).await;
+            }
+        }
+        self.home.unmark_ready();
+        ports::check(&self.args)
     }
 
     /// The database of `DATABASE_URL`, or a private one; in both cases with its tables up to date.
@@ -200,6 +214,7 @@ impl Up {
     }
 
     async fn start_control_plane(&mut self) -> Result<()> {
+        self.home.write_settings(&settings::as_file(&self.environment.control_plane))?;
         let spec = Spec::ours(
             "control-plane",
             &self.environment.control_plane,
@@ -270,7 +285,11 @@ impl Up {
         if self.home.first_start() {
             let link = self.ask("operator-link", &[]).await?;
             println!("  operator   {link}");
-            println!("             works once; `tollgate operator-link` makes another");
+            let settings = self.home.settings_file();
+            println!(
+                "             works once; `tollgate operator-link --config {}` makes another",
+                settings.display()
+            );
             self.home.mark_started()?;
         }
         Ok(())
