@@ -121,6 +121,8 @@ impl World {
             ("TOLLGATE_NODE_ADMIN_LISTEN", self.ports.node_admin.address().to_string()),
             ("TOLLGATE_NODE_DIR", self.directory.join("node").to_string_lossy().into_owned()),
             ("TOLLGATE_NODE_THREADS", "2".to_owned()),
+            // A machine that also compiles may keep Redis waiting; no story is about that.
+            ("TOLLGATE_REDIS_TIMEOUT_MS", "2000".to_owned()),
             ("TOLLGATE_CONTROL_PLANE", format!("https://{}", self.ports.grpc.address())),
             (
                 "REDIS_URL",

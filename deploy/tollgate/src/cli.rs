@@ -154,6 +154,10 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::DataPlane(args) => planes::data_plane(&args),
         Command::JoinToken(args) => block_on(planes::join_token(&args)),
         Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
+        Command::PrintOpenapi => {
+            println!("{}", control_plane::rest::openapi::openapi_document());
+            Ok(ExitCode::SUCCESS)
+        }
         Command::PrintSchema => {
             print!("{}", control_plane::graphql::schema_sdl());
             Ok(ExitCode::SUCCESS)

@@ -9,6 +9,7 @@ use control_plane::domain;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
+use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 use tracing_subscriber::EnvFilter;
 
@@ -62,6 +63,7 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
         config.threads = threads;
     }
     config.redis_url = settings.redis_url()?;
+    config.limits.redis_timeout = Duration::from_millis(settings.redis_timeout_ms);
     Ok(config)
 }
 

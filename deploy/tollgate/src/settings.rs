@@ -169,6 +169,14 @@ pub(crate) struct DataPlane {
     /// The Redis to count in: redis://, rediss:// or redis+unix://
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: Option<String>,
+    /// How long one call waits for Redis before it is answered 503
+    #[arg(
+        long,
+        env = "TOLLGATE_REDIS_TIMEOUT_MS",
+        value_name = "MILLISECONDS",
+        default_value = "50"
+    )]
+    pub(crate) redis_timeout_ms: u64,
     /// A file with the Redis URL
     #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
