@@ -15,7 +15,7 @@ async fn the_console_works_in_a_browser() {
     let mut command = Command::new("npm");
     command.args(["run", "--silent", "e2e"]).current_dir(web).stdin(Stdio::null());
     command.env("TOLLGATE_URL", format!("http://{}", world.management_address()));
-    command.env("TOLLGATE_OPERATOR_URL", world.run(&["operator-link"]));
+    command.env("TOLLGATE_OPERATOR_LINK", world.run(&["operator-link"]));
     // On a thread of its own, so that nothing here waits for it.
     let output = tokio::task::spawn_blocking(move || command.output().unwrap()).await.unwrap();
     let (said, failed) =
