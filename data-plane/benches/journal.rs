@@ -50,7 +50,7 @@ fn journal(c: &mut Criterion) {
                     counter.finish(slot, black_box(&outcome));
                 }
                 counter.tick(1);
-                spent += cpu_time() - started;
+                spent += cpu_time().saturating_sub(started);
                 sealed += 1;
                 while journal.metrics().sealed.get() < sealed {
                     std::thread::yield_now();

@@ -25,7 +25,7 @@ pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
         let stop = stop_signal()?;
-        control_plane::run(config, stop).await.context("the control plane ended")
+        Box::pin(control_plane::run(config, stop)).await.context("the control plane ended")
     })?;
     Ok(ExitCode::SUCCESS)
 }
