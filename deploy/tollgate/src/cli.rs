@@ -162,10 +162,6 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
             print!("{}", control_plane::graphql::schema_sdl());
             Ok(ExitCode::SUCCESS)
         }
-        Command::PrintOpenapi => {
-            print!("{}", control_plane::rest::openapi::openapi_document());
-            Ok(ExitCode::SUCCESS)
-        }
     }
 }
 
