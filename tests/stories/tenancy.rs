@@ -23,12 +23,13 @@ async fn things(world: &World) -> Things {
     let consumer =
         acme.mutate("createConsumer", "CreateConsumerInput!", consumer, "consumer { id }").await;
     let query = "query($id: ID!) { node(id: $id) { ... on Api {
-        routes(first: 1) { nodes { id } } integrations(first: 1) { nodes { id } }
+        resources(first: 1) { nodes { id } } routes(first: 1) { nodes { id } } integrations(first: 1) { nodes { id } }
         deployments(first: 1) { nodes { id } } } } usagePlans(first: 1) { nodes { id } } }";
     let data = acme.graphql(query, json!({ "id": api.id })).await;
     let first = |list: &Value| harness::tenant::text(&list["nodes"][0]["id"]);
     let ids = vec![
         ("Api", api.id.clone()),
+        ("Resource", first(&data["node"]["resources"])),
         ("Route", first(&data["node"]["routes"])),
         ("Integration", first(&data["node"]["integrations"])),
         ("Deployment", first(&data["node"]["deployments"])),
@@ -40,6 +41,7 @@ async fn things(world: &World) -> Things {
 
     let mut paths = vec![format!("/v1/apis/{}", api.api_id)];
     for (list, is_child) in [
+        ("resources", true),
         ("routes", true),
         ("integrations", true),
         ("deployments", true),
@@ -101,10 +103,13 @@ async fn another_tenants_ids_are_not_found_by_graphql() {
     }
 
     let route = json!({ "apiId": id("Api"), "method": "GET", "path": "/stolen", "integrationId": id("Integration") });
+    let resource = json!({ "apiId": id("Api"), "parentId": id("Resource"), "pathPart": "stolen" });
     let integration = json!({ "type": "MOCK", "mockResponse": { "status": 200 } });
     let tries = [
         ("updateApi", "UpdateApiInput!", json!({ "id": id("Api"), "name": "stolen" })),
         ("deleteApi", "DeleteInput!", json!({ "id": id("Api") })),
+        ("createResource", "CreateResourceInput!", resource),
+        ("deleteResource", "DeleteInput!", json!({ "id": id("Resource") })),
         ("createRoute", "CreateRouteInput!", route),
         ("updateRoute", "UpdateRouteInput!", json!({ "id": id("Route"), "apiKeyRequired": false })),
         ("deleteRoute", "DeleteInput!", json!({ "id": id("Route") })),
@@ -180,7 +185,7 @@ async fn another_tenants_ids_are_not_found_by_rest() {
     let mallory = world.tenant("mallory").await;
     let mut database = world.database().await;
     let before = digests(&mut database, &things.tenant).await;
-    assert!(things.paths.len() >= 12, "{:?}", things.paths);
+    assert!(things.paths.len() >= 14, "{:?}", things.paths);
 
     for path in &things.paths {
         for method in ["GET", "PATCH", "DELETE", "POST"] {

@@ -134,6 +134,7 @@ pub struct UpdateApi {
     pub description: Option<String>,
 }
 
+/// Makes an Api, and the root of its resources with it.
 pub async fn create(app: &App, actor: &Actor, new: NewApi) -> Result<Api> {
     actor.may(Action::ManageApis)?;
 
@@ -143,6 +144,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewApi) -> Result<Api> {
         return Err(Error::limit_exceeded("", format!("this tenant may have {limit} APIs")));
     }
     let api = store::api::insert(&mut tx, actor.tenant, app.rng.id(), &new).await?;
+    store::resource::insert_root(&mut tx, actor.tenant, api.id, app.rng.id()).await?;
     audit::record(app, &mut tx, actor, "api.create", api.id.as_str(), None, Some(&api)).await?;
     tx.commit().await?;
     Ok(api)

@@ -16,6 +16,7 @@ pub mod operator;
 pub mod page;
 pub mod patch;
 pub mod price;
+pub mod resource;
 pub mod route;
 pub mod session;
 pub mod stage;

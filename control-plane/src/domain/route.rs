@@ -1,7 +1,7 @@
 //! A route: which calls go to which integration.
 
 use chrono::{DateTime, Utc};
-use plan::RouteKey;
+use plan::{MethodMatch, RouteError, RouteKey};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
@@ -11,9 +11,9 @@ use crate::domain::api::{Api, Dialect};
 use crate::domain::integration::{self, Integration, Settings};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
-use crate::domain::{audit, text};
+use crate::domain::{audit, resource, text};
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, IntegrationId, RouteId};
+use crate::ids::{ApiId, IntegrationId, ResourceId, RouteId};
 use crate::store;
 
 /// How many routes an Api has at most, unless the tenant's own limits say otherwise.
@@ -28,6 +28,9 @@ pub struct Route {
     pub id: RouteId,
     #[serde(skip)]
     pub api: ApiId,
+    /// Set where the route is a method of a resource, whose path it has.
+    #[serde(skip)]
+    pub resource: Option<ResourceId>,
     /// `GET`, …, or `ANY`; empty on `$default`.
     pub method: String,
     /// `/pets/{id}`, `/files/{proxy+}`, or `$default`.
@@ -67,12 +70,62 @@ pub fn route_key(method: &str, path: &str) -> String {
 /// A route to be made, with an integration that exists, with one to be made, or for now with none.
 #[derive(Clone, Debug)]
 pub struct NewRoute {
-    pub key: RouteKey,
     pub method: String,
-    pub path: String,
+    pub place: RoutePlace,
     pub api_key_required: bool,
     pub operation_name: String,
     pub integration: RouteIntegration,
+}
+
+/// Where a route stands: at a path of its own, or on a resource.
+#[derive(Clone, Debug)]
+pub enum RoutePlace {
+    Path(String),
+    Resource(ResourceId),
+}
+
+impl RoutePlace {
+    /// From the two fields of which exactly one is given.
+    pub fn new(path: Option<String>, resource: Option<ResourceId>) -> Result<Self> {
+        match (path, resource) {
+            (Some(path), None) => Ok(Self::Path(path)),
+            (None, Some(id)) => Ok(Self::Resource(id)),
+            (None, None) => Err(Error::bad_request("path", "give path or resourceId")),
+            (Some(_), Some(_)) => {
+                Err(Error::bad_request("path", "give path or resourceId, not both"))
+            }
+        }
+    }
+
+    /// The place, looked up where it is a resource. The method has been checked.
+    async fn find(&self, tx: &mut Tx, actor: &Actor, api: ApiId, method: &str) -> Result<Placed> {
+        let (path, resource) = match self {
+            Self::Path(path) => (path.clone(), None),
+            Self::Resource(id) => (resource::of_api(tx, actor, api, *id).await?.path, Some(*id)),
+        };
+        Ok(Placed { key: parse(method, &path)?, path, resource })
+    }
+}
+
+impl From<&str> for RoutePlace {
+    fn from(path: &str) -> Self {
+        Self::Path(path.to_owned())
+    }
+}
+
+/// A place that was found, and what a route there answers to.
+pub struct Placed {
+    pub key: RouteKey,
+    pub path: String,
+    pub resource: Option<ResourceId>,
+}
+
+/// The two fields as the planes read them, or which of them is wrong.
+fn parse(method: &str, path: &str) -> Result<RouteKey> {
+    RouteKey::parse(method, path).map_err(|reason| {
+        let of_method = matches!(reason, RouteError::Method(_) | RouteError::DefaultMethod);
+        Error::bad_request(if of_method { "method" } else { "path" }, reason.to_string())
+    })
 }
 
 /// What a route is given to answer its calls.
@@ -114,20 +167,22 @@ impl RouteIntegration {
 impl NewRoute {
     pub fn new(
         method: &str,
-        path: &str,
+        place: impl Into<RoutePlace>,
         api_key_required: bool,
         operation_name: &str,
         integration: RouteIntegration,
     ) -> Result<Self> {
-        let key = RouteKey::parse(method, path).map_err(|reason| {
-            let of_method =
-                matches!(reason, plan::RouteError::Method(_) | plan::RouteError::DefaultMethod);
-            Error::bad_request(if of_method { "method" } else { "path" }, reason.to_string())
-        })?;
+        let place = place.into();
+        match &place {
+            RoutePlace::Path(path) => parse(method, path).map(drop)?,
+            RoutePlace::Resource(_) => {
+                let method = MethodMatch::parse(method);
+                method.map_err(|reason| Error::bad_request("method", reason.to_string()))?;
+            }
+        }
         Ok(Self {
-            key,
             method: method.to_owned(),
-            path: path.to_owned(),
+            place,
             api_key_required,
             operation_name: operation_name_checked(operation_name)?,
             integration,
@@ -152,17 +207,19 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewRoute) -> Resu
 
     let mut tx = app.begin(actor).await?;
     let api = store::api::lock(&mut tx, actor.tenant, api).await?;
-    suits(&api, &new.key)?;
+    let place = new.place.find(&mut tx, actor, api.id, &new.method).await?;
+    suits(&api, &place.key)?;
     let limit = store::tenant::limit(&mut tx, actor.tenant, "routesPerApi").await?;
     let limit = limit.unwrap_or(ROUTES_MAX);
     if store::route::count(&mut tx, actor.tenant, api.id).await? >= limit {
         let rule = format!("an API of this tenant may have {limit} routes");
         return Err(Error::limit_exceeded("", rule));
     }
-    let integration = given(app, &mut tx, actor, api.id, &new.key, &new.integration, None).await?;
+    let integration =
+        given(app, &mut tx, actor, api.id, &place.key, &new.integration, None).await?;
+    let id = app.rng.id();
     let route =
-        store::route::insert(&mut tx, actor.tenant, api.id, app.rng.id(), &new, integration)
-            .await?;
+        store::route::insert(&mut tx, actor.tenant, api.id, id, &new, &place, integration).await?;
     let id = route.id.as_str();
     audit::record(app, &mut tx, actor, "route.create", id, None, Some(&route)).await?;
     tx.commit().await?;

@@ -19,6 +19,7 @@ use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::integration::Integration;
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
+use crate::graphql::resource::Resource;
 use crate::graphql::route::Route;
 use crate::graphql::stage::Stage;
 use crate::graphql::{caller, loader};
@@ -190,6 +191,20 @@ impl Api {
 
     async fn updated_at(&self) -> DateTime<Utc> {
         self.0.updated_at
+    }
+
+    /// The tree of paths: its root, which every Api has, then the oldest first.
+    async fn resources(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<Connection<Key, Resource>> {
+        let (app, actor) = caller(ctx)?;
+        let page = page(first, after, last, before)?;
+        Ok(connection(domain::resource::list(app, actor, self.0.id, &page).await?))
     }
 
     /// Oldest first.

@@ -24,6 +24,7 @@ pub mod loader;
 pub mod member;
 pub mod node;
 pub mod price;
+pub mod resource;
 pub mod route;
 pub mod session;
 pub mod stage;
@@ -60,6 +61,7 @@ pub struct Mutation(
     consumer::ConsumerMutation,
     api::ApiMutation,
     integration::IntegrationMutation,
+    resource::ResourceMutation,
     route::RouteMutation,
     deployment::DeploymentMutation,
     stage::StageMutation,

@@ -18,13 +18,14 @@ use crate::graphql::deployment::Deployment;
 use crate::graphql::integration::Integration;
 use crate::graphql::loader;
 use crate::graphql::member::Member;
+use crate::graphql::resource::Resource;
 use crate::graphql::route::Route;
 use crate::graphql::stage::Stage;
 use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
 use crate::ids::{
-    ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId, RouteId, StageId,
-    UsagePlanId, UserId,
+    ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId, ResourceId, RouteId,
+    StageId, UsagePlanId, UserId,
 };
 
 /// How many ids `nodes` takes at once.
@@ -41,6 +42,7 @@ pub enum Node {
     Deployment(Deployment),
     Integration(Integration),
     Member(Member),
+    Resource(Resource),
     Route(Route),
     Stage(Stage),
     Tenant(Tenant),
@@ -59,6 +61,7 @@ pub enum Kind {
     Integration,
     /// Its plain id is its user's.
     Member,
+    Resource,
     Route,
     Stage,
     Tenant,
@@ -67,7 +70,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 12] = [
+    const ALL: [Self; 13] = [
         Self::Api,
         Self::ApiKey,
         Self::AuditEntry,
@@ -75,6 +78,7 @@ impl Kind {
         Self::Deployment,
         Self::Integration,
         Self::Member,
+        Self::Resource,
         Self::Route,
         Self::Stage,
         Self::Tenant,
@@ -113,6 +117,7 @@ impl Kind {
             Self::Deployment => "deployment",
             Self::Integration => "integration",
             Self::Member => "member",
+            Self::Resource => "resource",
             Self::Route => "route",
             Self::Stage => "stage",
             Self::Tenant => "tenant",
@@ -131,6 +136,7 @@ impl Kind {
             Self::Deployment => "Deployment",
             Self::Integration => "Integration",
             Self::Member => "Member",
+            Self::Resource => "Resource",
             Self::Route => "Route",
             Self::Stage => "Stage",
             Self::Tenant => "Tenant",
@@ -194,6 +200,10 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
         Kind::Integration => {
             let id: IntegrationId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Integration(noun.into()))
+        }
+        Kind::Resource => {
+            let id: ResourceId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Resource(noun.into()))
         }
         Kind::Route => {
             let id: RouteId = kind.parse(id, param)?;

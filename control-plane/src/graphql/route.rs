@@ -9,13 +9,14 @@ use chrono::{DateTime, Utc};
 
 use crate::domain;
 use crate::domain::patch::Patch;
-use crate::domain::route::{NewRoute, RouteIntegration, UpdateRoute};
+use crate::domain::route::{NewRoute, RouteIntegration, RoutePlace, UpdateRoute};
 use crate::error::Error;
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::integration::{Integration, IntegrationInput};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
+use crate::graphql::resource::Resource;
 use crate::graphql::{caller, loader};
 use crate::ids::{IntegrationId, RouteId};
 
@@ -37,7 +38,9 @@ struct CreateRouteInput {
     /// GET, POST, PUT, PATCH, DELETE, HEAD, OPTIONS or ANY; left out for `$default`.
     method: Option<String>,
     /// `/pets/{id}`, `/files/{proxy+}`, or `$default`.
-    path: String,
+    path: Option<String>,
+    /// The resource that the route is a method of, in the place of `path`.
+    resource_id: Option<ID>,
     api_key_required: Option<bool>,
     /// At most 64 characters.
     operation_name: Option<String>,
@@ -87,9 +90,11 @@ impl RouteMutation {
             let existing = input.integration_id.as_ref().map(integration_id).transpose()?;
             let made = input.integration.map(TryInto::try_into).transpose();
             let made = made.map_err(|error: Error| error.within("integration"))?;
+            let resource = input.resource_id.as_ref();
+            let resource = resource.map(|id| Kind::Resource.parse(id, "resourceId")).transpose()?;
             let new = NewRoute::new(
                 input.method.as_deref().unwrap_or_default(),
-                &input.path,
+                RoutePlace::new(input.path, resource)?,
                 input.api_key_required.unwrap_or(false),
                 input.operation_name.as_deref().unwrap_or_default(),
                 RouteIntegration::new(existing, made)?,
@@ -152,6 +157,12 @@ impl Route {
 
     async fn path(&self) -> &str {
         &self.0.path
+    }
+
+    /// Set where the route is a method of a resource, whose path it has.
+    async fn resource(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Resource>> {
+        let Some(id) = self.0.resource else { return Ok(None) };
+        Ok(loader::one(ctx, id).await?.map(Into::into))
     }
 
     async fn api_key_required(&self) -> bool {

@@ -24,7 +24,7 @@ const PUBLIC: [&str; 2] = ["logIn", "signUp"];
 const OPERATORS: [&str; 1] = ["setPrice"];
 
 /// Fields of inputs that may be left out, but not in what the walk makes.
-const FILLED: [&str; 2] = ["method", "uri"];
+const FILLED: [&str; 3] = ["method", "path", "uri"];
 
 /// The schema as data, to make a call of each operation.
 struct Operations {
@@ -156,6 +156,7 @@ fn id(name: &str, operation: &str) -> async_graphql::ID {
         "Consumer" => Kind::Consumer,
         "Deployment" => Kind::Deployment,
         "Integration" => Kind::Integration,
+        "Parent" | "Resource" => Kind::Resource,
         "Route" => Kind::Route,
         "Stage" => Kind::Stage,
         _ => Kind::UsagePlan, // also for `node`, which takes any

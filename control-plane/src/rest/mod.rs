@@ -23,6 +23,7 @@ pub mod page;
 pub mod price;
 pub mod problem;
 pub mod request_id;
+pub mod resource;
 pub mod route;
 pub mod session;
 pub mod stage;
@@ -44,6 +45,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(api::routes())
         .merge(deployment::routes())
         .merge(integration::routes())
+        .merge(resource::routes())
         .merge(route::routes())
         .merge(stage::routes())
         .merge(audit::routes())

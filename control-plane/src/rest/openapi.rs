@@ -11,9 +11,10 @@ use utoipa_axum::routes;
 use crate::app::App;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 13] = [
+const TAGS: [(&str, &str); 14] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
     ("apis", "Apis: the draft that people edit."),
+    ("resources", "Resources: the tree of an Api's paths; a method is a route on one."),
     ("routes", "Routes: a method and a path, and where calls of them go."),
     ("integrations", "Integrations: what answers a route's calls."),
     ("deployments", "Deployments: frozen copies of a draft."),

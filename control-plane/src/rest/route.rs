@@ -14,9 +14,9 @@ use crate::app::App;
 use crate::domain;
 use crate::domain::integration::Settings;
 use crate::domain::patch::Patch;
-use crate::domain::route::{NewRoute, RouteIntegration, UpdateRoute};
+use crate::domain::route::{NewRoute, RouteIntegration, RoutePlace, UpdateRoute};
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, IntegrationId, RouteId};
+use crate::ids::{ApiId, IntegrationId, ResourceId, RouteId};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -39,6 +39,9 @@ struct Route {
     /// `GET`, …, or `ANY`; empty on `$default`.
     method: String,
     path: String,
+    /// Set where the route is a method of a resource, whose path it has.
+    #[schema(value_type = Option<String>)]
+    resource_id: Option<ResourceId>,
     api_key_required: bool,
     operation_name: String,
     /// Null while the route has none, and then the Api cannot be deployed.
@@ -56,6 +59,7 @@ impl From<domain::route::Route> for Route {
             key: route.route_key(),
             method: route.method,
             path: route.path,
+            resource_id: route.resource,
             api_key_required: route.api_key_required,
             operation_name: route.operation_name,
             integration_id: route.integration,
@@ -73,7 +77,10 @@ struct CreateRoute {
     #[serde(default)]
     method: String,
     /// `/pets/{id}`, `/files/{proxy+}`, or `$default`.
-    path: String,
+    path: Option<String>,
+    /// The resource that the route is a method of, in the place of `path`.
+    #[schema(value_type = Option<String>)]
+    resource_id: Option<ResourceId>,
     #[serde(default)]
     api_key_required: bool,
     #[serde(default)]
@@ -133,7 +140,7 @@ async fn create(
 ) -> Result<(StatusCode, Json<Route>)> {
     let new = NewRoute::new(
         &body.method,
-        &body.path,
+        RoutePlace::new(body.path, body.resource_id)?,
         body.api_key_required,
         &body.operation_name,
         RouteIntegration::new(body.integration_id, body.integration)?,

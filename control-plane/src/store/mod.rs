@@ -15,6 +15,7 @@ pub mod member;
 pub mod node;
 pub mod one_time_link;
 pub mod price;
+pub mod resource;
 pub mod route;
 pub mod schema;
 pub mod session;

@@ -4,9 +4,9 @@ use chrono::{DateTime, Utc};
 
 use crate::app::Tx;
 use crate::domain::page::Page;
-use crate::domain::route::{NewRoute, Route};
+use crate::domain::route::{NewRoute, Placed, Route};
 use crate::error::{Error, OnConstraint, Result};
-use crate::ids::{ApiId, IntegrationId, RouteId, TenantId};
+use crate::ids::{ApiId, IntegrationId, ResourceId, RouteId, TenantId};
 
 pub async fn insert(
     tx: &mut Tx,
@@ -14,20 +14,22 @@ pub async fn insert(
     api: ApiId,
     id: RouteId,
     new: &NewRoute,
+    place: &Placed,
     integration: Option<IntegrationId>,
 ) -> Result<Route> {
     sqlx::query_as!(
         Row,
-        "insert into route (tenant_id, api_id, id, method, path, integration_id, api_key_required,
-             operation_name)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)
-         returning id, api_id, method, path, integration_id, api_key_required, operation_name,
-             created_at, updated_at",
+        "insert into route (tenant_id, api_id, id, resource_id, method, path, integration_id,
+             api_key_required, operation_name)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         returning id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, created_at, updated_at",
         tenant.0,
         api.as_str(),
         id.as_str(),
+        place.resource.as_ref().map(ResourceId::as_str),
         new.method,
-        new.path,
+        place.path,
         integration.as_ref().map(IntegrationId::as_str),
         new.api_key_required,
         new.operation_name,
@@ -35,7 +37,8 @@ pub async fn insert(
     .fetch_one(&mut **tx)
     .await
     .on_constraint("route_key_key", || {
-        Error::conflict("path", format!("this API has a route {} already", new.key))
+        let param = if place.resource.is_some() { "resourceId" } else { "path" };
+        Error::conflict(param, format!("this API has a route {} already", place.key))
     })?
     .try_into()
 }
@@ -56,8 +59,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[RouteId]) -> Result<Vec<
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, method, path, integration_id, api_key_required, operation_name,
-             created_at, updated_at
+        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, created_at, updated_at
          from route where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -76,8 +79,8 @@ pub async fn of_integration(
 ) -> Result<Vec<Route>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, method, path, integration_id, api_key_required, operation_name,
-             created_at, updated_at
+        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, created_at, updated_at
          from route where tenant_id = $1 and api_id = $2 and integration_id = $3
          order by path, method",
         tenant.0,
@@ -89,11 +92,34 @@ pub async fn of_integration(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
+/// The routes on these resources.
+pub async fn of_resources(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    resources: &[ResourceId],
+) -> Result<Vec<Route>> {
+    let resources: Vec<String> = resources.iter().map(ToString::to_string).collect();
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, created_at, updated_at
+         from route where tenant_id = $1 and api_id = $2 and resource_id = any($3)
+         order by path, method",
+        tenant.0,
+        api.as_str(),
+        &resources,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
 pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Result<Vec<Route>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, method, path, integration_id, api_key_required, operation_name,
-             created_at, updated_at
+        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, created_at, updated_at
          from route
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -121,8 +147,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, route: &Route) -> Result<Rout
         "update route set integration_id = $3, api_key_required = $4, operation_name = $5,
              updated_at = now()
          where tenant_id = $1 and id = $2
-         returning id, api_id, method, path, integration_id, api_key_required, operation_name,
-             created_at, updated_at",
+         returning id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, created_at, updated_at",
         tenant.0,
         route.id.as_str(),
         route.integration.as_ref().map(IntegrationId::as_str),
@@ -144,6 +170,7 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: RouteId) -> Result<()> {
 struct Row {
     id: String,
     api_id: String,
+    resource_id: Option<String>,
     method: String,
     path: String,
     integration_id: Option<String>,
@@ -160,6 +187,7 @@ impl TryFrom<Row> for Route {
         Ok(Self {
             id: row.id.parse()?,
             api: row.api_id.parse()?,
+            resource: row.resource_id.map(|id| id.parse()).transpose()?,
             method: row.method,
             path: row.path,
             integration: row.integration_id.map(|id| id.parse()).transpose()?,
