@@ -44,8 +44,9 @@ impl Key {
             let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
             let (micros, id) = text.split_once(':')?;
             let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
-            // PostgreSQL's text holds no NUL, and its years end at 294276.
-            let storable = !id.contains('\0') && at.timestamp() < 8_000_000_000_000;
+            // PostgreSQL's text holds no NUL, and its years begin at 4713 BC and end at 294276; no row is older
+            // than 1970.
+            let storable = !id.contains('\0') && (0..8_000_000_000_000).contains(&at.timestamp());
             storable.then(|| Self { at, id: id.to_owned() })
         };
         decode().ok_or_else(|| Error::bad_request(param, "this is no cursor of this list"))
@@ -186,7 +187,8 @@ mod tests {
         assert_eq!(Key::from_cursor(&key(7).to_cursor(), "after").unwrap(), key(7));
         let far = Key { at: DateTime::<Utc>::MAX_UTC, id: "x".to_owned() }.to_cursor();
         let nul = Key::new(key(1).at, &"\0").to_cursor();
-        for wrong in ["", "x", "!!", "aWQ", &far, &nul] {
+        let ancient = Key { at: DateTime::<Utc>::MIN_UTC, id: "x".to_owned() }.to_cursor();
+        for wrong in ["", "x", "!!", "aWQ", &far, &ancient, &nul] {
             let refused = Key::from_cursor(wrong, "after").unwrap_err();
             assert_eq!(refused.param(), Some("after"), "{wrong}");
         }

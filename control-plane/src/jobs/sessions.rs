@@ -38,7 +38,7 @@ async fn revoked(app: &App) -> Result<HashSet<SessionId>> {
     Ok(store::session::revoked_since(&mut tx, since).await?.into_iter().collect())
 }
 
-/// Deletes what no longer says anything: sessions, counts of failed log-ins, links.
+/// Deletes what no longer says anything: sessions, counts of failed log-ins, links, also those of downloads.
 pub(super) async fn forget_old(app: &App) -> Result<()> {
     let now = app.clock.now();
     let mut tx = app.system(Job::Sessions).await?;
@@ -46,6 +46,7 @@ pub(super) async fn forget_old(app: &App) -> Result<()> {
     let counts =
         store::login_failure::delete_old(&mut tx, now - login_failure::FORGOTTEN_AFTER).await?;
     let links = store::one_time_link::delete_old(&mut tx, now - KEPT_FOR).await?;
+    store::download::prune(&mut tx, now).await?;
     tx.commit().await?;
     app.wall.forget_quiet();
     let revoked = revoked(app).await?;
@@ -68,8 +69,9 @@ mod tests {
     use super::*;
     use crate::access::actor::Origin;
     use crate::access::password::Password;
-    use crate::domain::session;
+    use crate::domain::bill::Month;
     use crate::domain::tenant::{self, SignUp};
+    use crate::domain::{download, session};
     use crate::testing;
 
     #[sqlx::test(migrations = "../migrations")]
@@ -95,5 +97,22 @@ mod tests {
         here.clock.advance(KEPT_FOR + KEPT_FOR);
         forget_old(&here).await.unwrap();
         assert!(here.revoked.borrow().is_empty());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_link_to_a_download_is_forgotten_when_its_time_is_over(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        download::create(&app, &alice, Month::new(&app, None).unwrap()).await.unwrap();
+        let links = async || -> i64 {
+            let links = sqlx::query_scalar("select count(*) from download_token");
+            links.fetch_one(&db).await.unwrap()
+        };
+
+        forget_old(&app).await.unwrap();
+        assert_eq!(links().await, 1);
+        app.clock.advance(TimeDelta::hours(1));
+        forget_old(&app).await.unwrap();
+        assert_eq!(links().await, 0);
     }
 }
