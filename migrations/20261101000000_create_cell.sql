@@ -16,6 +16,12 @@ create table outbox (
     primary key (cell_id, version)
 );
 
+alter table cell enable row level security;
+alter table cell force row level security;
+alter table outbox enable row level security;
+alter table outbox force row level security;
+create policy system on cell to tollgate_system using (true) with check (true);
+create policy system on outbox to tollgate_system using (true) with check (true);
 grant select on cell to tollgate_app;
 grant update (version) on cell to tollgate_app;
 grant insert on outbox to tollgate_app;

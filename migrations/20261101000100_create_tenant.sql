@@ -23,5 +23,12 @@ alter table tenant force row level security;
 create policy own_tenant on tenant to tollgate_app using (id = current_tenant_id());
 create policy system on tenant to tollgate_system using (true) with check (true);
 
-grant select, update on tenant to tollgate_app;
+-- A tenant moves the version of its own cell, and no other, and writes what its change means to that cell's nodes.
+create policy own_cell on cell to tollgate_app
+    using (id = (select cell_id from tenant where id = current_tenant_id()));
+create policy own_cell on outbox for insert to tollgate_app
+    with check (cell_id = (select cell_id from tenant where id = current_tenant_id()));
+
+grant select on tenant to tollgate_app;
+grant update (updated_at) on tenant to tollgate_app;      -- what locking its row takes, and nothing it could set
 grant select, insert, update on tenant to tollgate_system;

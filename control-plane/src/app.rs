@@ -261,12 +261,34 @@ mod tests {
             sqlx::query_scalar("select id from tenant").fetch_all(&mut *tx).await.unwrap();
 
         assert_eq!(seen, [mallory.tenant.0]);
-        let touched = sqlx::query("update tenant set name = 'taken' where id = $1")
+        let touched = sqlx::query("update tenant set updated_at = now() where id = $1")
             .bind(alice.tenant.0)
             .execute(&mut *tx)
             .await
             .unwrap();
         assert_eq!(touched.rows_affected(), 0);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_tenant_touches_neither_its_own_terms_nor_another_cell(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        sqlx::query("insert into cell (id) values ('east')").execute(&db).await.unwrap();
+
+        let denied = Some("42501".into()); // insufficient_privilege, also where a policy says no
+        for sql in [
+            "update tenant set limits = '{\"apis\": 1000000}'",
+            "update tenant set egress_allow = '{10.0.0.0/8}'",
+            "insert into outbox (cell_id, version, message) values ('east', 1, '')",
+            "select message from outbox",
+        ] {
+            let mut tx = app.begin(&alice).await.unwrap();
+            let refused = sqlx::query(sql).execute(&mut *tx).await.unwrap_err();
+            assert_eq!(refused.as_database_error().unwrap().code(), denied, "{sql}");
+        }
+        let mut tx = app.begin(&alice).await.unwrap();
+        let moved = sqlx::query("update cell set version = version + 1").execute(&mut *tx).await;
+        assert_eq!(moved.unwrap().rows_affected(), 1, "only the tenant's own");
     }
 
     #[sqlx::test(migrations = "../migrations")]
