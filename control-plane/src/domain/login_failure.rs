@@ -70,8 +70,9 @@ impl Attempt {
 
     /// It was none: the email starts afresh, and the address takes this one back. An address does not start
     /// afresh, or an account of one's own would buy tries at others'.
-    pub async fn succeeded(&self, tx: &mut Tx) -> Result<()> {
-        store::login_failure::forget(tx, &[self.email.clone(), self.pair.clone()]).await?;
+    pub async fn succeeded(&self, tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
+        store::login_failure::lock(tx, &self.subjects(), now).await?;
+        store::login_failure::reset(tx, &[self.email.clone(), self.pair.clone()]).await?;
         store::login_failure::take_back(tx, &self.address).await
     }
 }
@@ -117,7 +118,50 @@ pub async fn count(
 
 #[cfg(test)]
 mod tests {
+    use sqlx::PgPool;
+
     use super::*;
+    use crate::app::Job;
+    use crate::testing;
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn log_ins_at_once_neither_wait_in_a_circle_nor_lose_a_count(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let email = Email::new("ada@example.com").unwrap();
+        let origin = Origin { address: "192.0.2.1".to_owned(), ..Origin::default() };
+        let mut log_ins = tokio::task::JoinSet::new();
+        for _ in 0..8 {
+            let (app, email, origin) = (app.clone(), email.clone(), origin.clone());
+            log_ins.spawn(async move {
+                for _ in 0..25 {
+                    let mut tx = app.system(Job::LogIn).await?;
+                    let attempt = count(&app, &mut tx, &email, None, &origin).await?;
+                    tx.commit().await?;
+                    let mut tx = app.system(Job::LogIn).await?;
+                    attempt.succeeded(&mut tx, app.clock.now()).await?;
+                    tx.commit().await?;
+                }
+                Ok::<_, Error>(())
+            });
+        }
+        for done in log_ins.join_all().await {
+            done.unwrap();
+        }
+
+        let counts: Vec<(String, i32)> =
+            sqlx::query_as("select subject, failures from login_failure order by subject")
+                .fetch_all(&db)
+                .await
+                .unwrap();
+        assert_eq!(
+            counts,
+            [
+                ("address:192.0.2.1".to_owned(), 0),
+                ("email:ada@example.com".to_owned(), 0),
+                ("pair:192.0.2.1 ada@example.com".to_owned(), 0),
+            ]
+        );
+    }
 
     #[test]
     fn waiting_starts_after_the_free_tries_and_doubles() {

@@ -10,9 +10,9 @@ use crate::access::role::Role;
 use crate::access::token::{self, Bearer};
 use crate::app::{App, Job, Tx};
 use crate::domain::audit;
-use crate::domain::login_failure;
+use crate::domain::login_failure::{self, Attempt};
 use crate::domain::tenant::Tenant;
-use crate::domain::user::{Email, User};
+use crate::domain::user::{Account, Email, User};
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, TenantId, UserId};
 use crate::{store, telemetry};
@@ -146,14 +146,27 @@ async fn try_log_in(app: &App, origin: &Origin, given: LogIn) -> Result<Grant> {
         return Err(WRONG);
     }
     let account = account.ok_or(WRONG)?;
+    admit(app, origin, &account, &attempt, given.tenant.as_deref()).await
+}
 
+/// Lets in who knew the account's password, unless it was changed meanwhile: who changes it ends all sessions
+/// there are, and this one would come after.
+async fn admit(
+    app: &App,
+    origin: &Origin,
+    account: &Account,
+    attempt: &Attempt,
+    tenant: Option<&str>,
+) -> Result<Grant> {
     let mut tx = app.system(Job::LogIn).await?;
-    let membership =
-        store::member::tenant(&mut tx, account.user.id, given.tenant.as_deref()).await?;
-    if membership.is_none() && !(account.operator && given.tenant.is_none()) {
+    if !store::user::keep_password(&mut tx, account.user.id, &account.password_hash).await? {
         return Err(WRONG);
     }
-    attempt.succeeded(&mut tx).await?;
+    let membership = store::member::tenant(&mut tx, account.user.id, tenant).await?;
+    if membership.is_none() && !(account.operator && tenant.is_none()) {
+        return Err(WRONG);
+    }
+    attempt.succeeded(&mut tx, app.clock.now()).await?;
     let tenant = membership.map(|(tenant, _)| tenant);
     let grant = begin(app, &mut tx, account.user.id, tenant, origin).await?;
     record(app, &mut tx, "session.create", grant.session, account.user.id, tenant, origin).await?;
@@ -351,22 +364,43 @@ mod tests {
     async fn whatever_is_wrong_with_a_log_in_has_one_answer(db: PgPool) {
         let app = testing::app(db).await;
         ada(&app).await;
-        let elsewhere = LogIn {
+        let elsewhere = |tenant: &str| LogIn {
             email: "ada@example.com".to_owned(),
             password: Password::new(RIGHT),
-            tenant: Some("Nowhere".to_owned()),
+            tenant: Some(tenant.to_owned()),
         };
 
         let answers = [
             enter(&app, "192.0.2.1", "ada@example.com", OTHER).await,
             enter(&app, "192.0.2.1", "nobody@example.com", RIGHT).await,
-            log_in(&app, &from("192.0.2.1"), elsewhere).await,
+            log_in(&app, &from("192.0.2.1"), elsewhere("Nowhere")).await,
+            log_in(&app, &from("192.0.2.1"), elsewhere("No\0where")).await,
         ];
         for answer in answers {
             let Err(Error::Unauthenticated(text)) = answer else { panic!("not refused") };
             assert_eq!(text, "the email or the password is wrong");
         }
         assert!(enter(&app, "192.0.2.1", "ADA@Example.com", RIGHT).await.is_ok());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_password_that_was_replaced_meanwhile_lets_nobody_in(db: PgPool) {
+        let app = testing::app(db).await;
+        ada(&app).await;
+        let (home, email) = (from("192.0.2.1"), Email::new("ada@example.com").unwrap());
+        let mut tx = app.system(Job::LogIn).await.unwrap();
+        let account = store::user::account(&mut tx, &email).await.unwrap().unwrap();
+        let attempt =
+            login_failure::count(&app, &mut tx, &email, Some(&account), &home).await.unwrap();
+        tx.commit().await.unwrap();
+        assert!(admit(&app, &home, &account, &attempt, None).await.is_ok());
+
+        let mut tx = app.system(Job::Operator).await.unwrap();
+        store::user::set_password(&mut tx, account.user.id, "another").await.unwrap();
+        tx.commit().await.unwrap();
+
+        let late = admit(&app, &home, &account, &attempt, None).await;
+        assert!(matches!(late, Err(Error::Unauthenticated(_))));
     }
 
     #[sqlx::test(migrations = "../migrations")]

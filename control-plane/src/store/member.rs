@@ -35,12 +35,16 @@ pub async fn role(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<
     role.map(|role| Role::try_from(role.as_str())).transpose()
 }
 
-/// The tenant that a log-in is for: the one with this name or id, else the one that the user joined first.
+/// The tenant that a log-in is for: the one with this name or id, else the one that the user joined first. No
+/// name has a NUL, which PostgreSQL would not even take.
 pub async fn tenant(
     tx: &mut Tx,
     user: UserId,
     name_or_id: Option<&str>,
 ) -> Result<Option<(TenantId, Role)>> {
+    if name_or_id.is_some_and(|name| name.contains('\0')) {
+        return Ok(None);
+    }
     let row = sqlx::query!(
         "select tenant.id, member.role from member join tenant on tenant.id = member.tenant_id
          where member.user_id = $1 and tenant.status <> 'closed'

@@ -61,6 +61,18 @@ pub async fn set_password(tx: &mut Tx, id: UserId, password_hash: &str) -> Resul
     Ok(())
 }
 
+/// Whether the user's password still has this hash; if so it keeps it until the transaction ends.
+pub async fn keep_password(tx: &mut Tx, id: UserId, password_hash: &str) -> Result<bool> {
+    let kept = sqlx::query_scalar!(
+        "select id from user_account where id = $1 and password_hash = $2 for share",
+        id.0,
+        password_hash,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(kept.is_some())
+}
+
 pub async fn is_operator(tx: &mut Tx, user: UserId) -> Result<bool> {
     let operator = sqlx::query_scalar!("select operator from user_account where id = $1", user.0)
         .fetch_optional(&mut **tx)
