@@ -39,7 +39,7 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let app = App::connect(config).await?;
+    let app = Box::pin(App::connect(config)).await?;
     // Every address first: a port in use must not leave half a replica running.
     let nodes = grpc::Grpc::bind(&app).await?;
     let people = http::listener::bind(app.config.http_listen).await?;

@@ -9,6 +9,7 @@ use crate::{
     counter::{Full, Names, Outcome, Slot},
     dialect::{Dialect, NATIVE},
     gateway_response::{GatewayResponse, Kind},
+    listener::client_io::Serving,
     node::{Node, now_ms},
     policies::limiter::Limit,
     router::Addressing,
@@ -23,6 +24,8 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
     pub(crate) peer: IpAddr,
+    /// Held until the answer has ended; the upload holds it too.
+    pub(crate) serving: Rc<Serving>,
     pub(crate) head: Parts,
     pub(crate) body: Option<Incoming>,
     /// How the Api was named; set by the router with the rest of this group.
@@ -62,7 +65,13 @@ pub(crate) struct Caller {
 const UPDATE_EVERY_MS: u128 = 1000;
 
 impl Exchange {
-    pub(crate) fn new(node: &Rc<Node>, peer: IpAddr, head: Parts, body: Incoming) -> Self {
+    pub(crate) fn new(
+        node: &Rc<Node>,
+        peer: IpAddr,
+        serving: Rc<Serving>,
+        head: Parts,
+        body: Incoming,
+    ) -> Self {
         node.in_flight.set(node.in_flight.get() + 1);
         let started = Instant::now();
         Self {
@@ -71,6 +80,7 @@ impl Exchange {
             started,
             started_ms: now_ms(),
             peer,
+            serving,
             head,
             body: Some(body),
             addressing: Addressing::Host,

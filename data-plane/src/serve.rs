@@ -10,7 +10,7 @@ use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     integration::{self, AnswerBody},
-    listener::limits,
+    listener::{client_io::Serving, limits},
     node::Node,
     policies,
     response::{self, Followed},
@@ -21,12 +21,13 @@ use crate::{
 pub(crate) async fn serve(
     node: Rc<Node>,
     peer: IpAddr,
+    serving: Rc<Serving>,
     request: Request<Incoming>,
 ) -> Response<Followed> {
     // Loaded once: a config push between two policies must not split a request in half.
     let snapshot = node.snapshot();
     let (head, body) = request.into_parts();
-    let mut exchange = Exchange::new(&node, peer, head, body);
+    let mut exchange = Exchange::new(&node, peer, serving, head, body);
     // A panic of ours is this request's end and nobody else's.
     let answered = AssertUnwindSafe(answer(&node, &snapshot, &mut exchange)).catch_unwind().await;
     let panicked = answered.is_err();

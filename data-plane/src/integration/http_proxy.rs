@@ -63,8 +63,12 @@ async fn exchange_with_backend(
     let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
     let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
     let bytes_max = limits::body_bytes_max(exchange);
-    let (upload, progress) =
-        Upload::new(exchange.body.take(), exchange.bytes_in.clone(), bytes_max);
+    let (upload, progress) = Upload::new(
+        exchange.body.take(),
+        exchange.serving.clone(),
+        exchange.bytes_in.clone(),
+        bytes_max,
+    );
     let repeats_safely = is_idempotent(&exchange.head.method) && upload.is_end_stream();
     let mut request = request(exchange, proxy, upload)?;
     let mut fresh = false;

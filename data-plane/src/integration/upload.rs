@@ -13,10 +13,13 @@ use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
 use super::BoxError;
+use crate::listener::client_io::Serving;
 
 /// `None`: the request has no body.
 pub(crate) struct Upload {
     body: Option<Incoming>,
+    /// While there may be more of it, the caller's connection is not between two requests.
+    _serving: Option<Rc<Serving>>,
     progress: Rc<Progress>,
 }
 
@@ -38,6 +41,7 @@ impl Upload {
     /// `bytes` counts what came; beyond `bytes_max` the upload fails.
     pub(crate) fn new(
         body: Option<Incoming>,
+        serving: Rc<Serving>,
         bytes: Rc<Cell<u64>>,
         bytes_max: u64,
     ) -> (Self, Rc<Progress>) {
@@ -51,11 +55,11 @@ impl Upload {
             too_large: Cell::new(false),
             broken: Cell::new(false),
         });
-        (Self { body, progress: progress.clone() }, progress)
+        (Self { body, _serving: Some(serving), progress: progress.clone() }, progress)
     }
 
     pub(crate) fn empty(progress: &Rc<Progress>) -> Self {
-        Self { body: None, progress: progress.clone() }
+        Self { body: None, _serving: None, progress: progress.clone() }
     }
 }
 

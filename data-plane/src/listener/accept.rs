@@ -78,8 +78,10 @@ pub(crate) async fn run(
             },
         }
     }
-    // Whoever the kernel has let in already is served, not reset.
-    while let Some((Ok((stream, peer)), permit)) = accept(&listener, &room).now_or_never() {
+    // Whoever the kernel has let in already is served, not reset; all of them, whatever a task's turn allows.
+    while let Some((Ok((stream, peer)), permit)) =
+        tokio::task::unconstrained(accept(&listener, &room)).now_or_never()
+    {
         start(&node, stream, peer, drain.clone(), permit);
     }
     drop(listener);

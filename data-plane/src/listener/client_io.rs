@@ -34,16 +34,22 @@ pub(crate) struct ClientIo {
     alarm: Option<Pin<Box<Sleep>>>,
 }
 
-impl HeadClock {
-    /// A head is complete.
-    pub(crate) fn head_came(&self) {
-        self.deadline.set(None);
-        self.serving.set(self.serving.get() + 1);
-    }
+/// A request whose head is complete, until its body and its answer's have both ended: a backend may answer
+/// while it is still being sent to, and what comes then is no head.
+pub(crate) struct Serving(Rc<HeadClock>);
 
-    /// Its request is answered.
-    pub(crate) fn answered(&self) {
-        self.serving.set(self.serving.get().saturating_sub(1));
+impl Serving {
+    pub(crate) fn begin(clock: Rc<HeadClock>) -> Rc<Self> {
+        clock.deadline.set(None);
+        clock.serving.set(clock.serving.get() + 1);
+        Rc::new(Self(clock))
+    }
+}
+
+impl Drop for Serving {
+    fn drop(&mut self) {
+        self.0.serving.set(self.0.serving.get() - 1);
+        self.0.deadline.set(None);
     }
 }
 

@@ -13,7 +13,7 @@ use hyper::{
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
 
-use super::client_io::{ClientIo, HeadClock};
+use super::client_io::{ClientIo, HeadClock, Serving};
 use crate::{node::Node, response::Followed, serve};
 
 /// What every HTTP/2 connection starts with.
@@ -126,7 +126,7 @@ async fn http2(
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
     // HTTP/2 has pings instead of a clock on heads: its streams share one way in.
-    clock.head_came();
+    let _serving = Serving::begin(clock);
     let service = service_fn(|request| one(node.clone(), peer, Rc::default(), request));
     let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {
@@ -143,10 +143,7 @@ async fn one(
     clock: Rc<HeadClock>,
     request: Request<Incoming>,
 ) -> Result<Response<Followed>, std::convert::Infallible> {
-    clock.head_came();
-    let response = serve::serve(node, peer, request).await;
-    clock.answered();
-    Ok(response)
+    Ok(serve::serve(node, peer, Serving::begin(clock), request).await)
 }
 
 /// Runs HTTP/2's streams on this thread.

@@ -1,7 +1,7 @@
 //! From a socket to requests: accepting, bounds, protocols, and the orderly end.
 
 mod accept;
-mod client_io;
+pub(crate) mod client_io;
 mod connection;
 pub(crate) mod limits;
 

@@ -18,7 +18,7 @@ use crate::{
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// Takes a token. The bucket is refilled for the time since it was last looked at; a clock that went back
-/// refills nothing. It is forgotten once it must be full again.
+/// refills nothing, and is believed from then on. It is forgotten once it must be full again.
 /// KEYS: bucket. ARGV: tokens a second, burst. Gives: taken, tokens left, ms to the next token, ms to full.
 const TAKE: &str = r"
 local rate, burst = tonumber(ARGV[1]), tonumber(ARGV[2])
@@ -28,8 +28,8 @@ local kept = redis.call('HMGET', KEYS[1], 'tokens', 'at')
 local tokens, at = tonumber(kept[1] or burst), tonumber(kept[2] or now)
 if now > at then
   tokens = tokens + (now - at) * rate / 1000000
-  at = now
 end
+at = now
 tokens = math.min(burst, tokens)
 local taken = 0
 if tokens >= 1 then

@@ -81,7 +81,8 @@ fn select_stage<'a>(api: &'a Api, full: &'a str) -> Option<(&'a Arc<Stage>, &'a 
 /// Where a caller with one slash too many should go. Never another host: it starts with one slash.
 fn without_last_slash(exchange: &Exchange) -> String {
     let uri = &exchange.head.uri;
-    let path = uri.path().trim_start_matches('/').trim_end_matches('/');
+    // Browsers read a backslash as a slash.
+    let path = uri.path().trim_start_matches(['/', '\\']).trim_end_matches('/');
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("/{path}{query}")
 }

@@ -101,7 +101,7 @@ impl Snapshot {
                 let place = (key.tenant_id.clone(), key.digest);
                 let before = self.api_key_places.insert(key.id.clone(), place.clone());
                 if let Some(before) = before.filter(|before| *before != place) {
-                    self.api_keys.remove(&before);
+                    self.forget_key(&key.id, &before);
                 }
                 self.api_keys.insert(place, Arc::new(key));
             }
@@ -118,6 +118,13 @@ impl Snapshot {
         Ok(())
     }
 
+    /// A value may be given to another key once its first key is gone, and the new key may be read first.
+    fn forget_key(&mut self, id: &str, place: &(Arc<str>, [u8; 32])) {
+        if self.api_keys.get(place).is_some_and(|key| *key.id == *id) {
+            self.api_keys.remove(place);
+        }
+    }
+
     fn take_away(&mut self, name: &ResourceName) {
         match name {
             ResourceName::TenantId(id) => drop(self.tenants.remove(id.as_str())),
@@ -125,7 +132,7 @@ impl Snapshot {
             ResourceName::UsagePlanId(id) => drop(self.usage_plans.remove(id.as_str())),
             ResourceName::ApiKeyId(id) => {
                 if let Some(place) = self.api_key_places.remove(id.as_str()) {
-                    self.api_keys.remove(&place);
+                    self.forget_key(id, &place);
                 }
             }
             ResourceName::Stage(name) => {

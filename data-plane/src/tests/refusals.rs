@@ -102,6 +102,16 @@ fn keyed(change: impl FnOnce(&mut ApiKey)) -> Vec<Resource> {
 }
 
 #[tokio::test]
+async fn a_value_that_is_given_to_another_key_opens_with_that_key_alone() {
+    let mut node = TestNode::start(keyed(|_| {}));
+    // The one's removal and the other's arrival are compiled together, in either order.
+    for id in ["keyaaaaaa2", "keyaaaaaa3"].into_iter().cycle().take(20) {
+        node.publish(keyed(|key| key.id = id.into()));
+        assert_eq!(node.call("GET /prod/k", &["x-api-key: tg_live_right"]).await.status(), 200);
+    }
+}
+
+#[tokio::test]
 async fn a_key_opens_its_stage_and_every_other_key_gets_one_and_the_same_answer() {
     let node = TestNode::start(keyed(|_| {}));
     assert_eq!(node.call("GET /prod/k", &["x-api-key: tg_live_right"]).await.status(), 200);
