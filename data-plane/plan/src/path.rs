@@ -104,6 +104,20 @@ fn is_ambiguous(raw: &str) -> bool {
     decoded.last() != raw.as_bytes().last() && matches!(decoded.last(), Some(b'/' | b'\\'))
 }
 
+/// The path as a server reads it that takes an encoded slash or backslash for a slash. `None` where it has none.
+pub fn with_slashes(raw: &str) -> Option<String> {
+    let bytes = raw.as_bytes();
+    let hidden = |index: usize| matches!(escape(bytes, index), Some(b'/' | b'\\'));
+    let mut plain = String::with_capacity(raw.len());
+    let mut from = 0;
+    for (index, _) in raw.match_indices('%').filter(|(index, _)| hidden(*index)) {
+        plain.push_str(&raw[from..index]);
+        plain.push('/');
+        from = index + 3;
+    }
+    (from > 0).then(|| plain + &raw[from..])
+}
+
 fn remove_dot_segments(raw: &str) -> Result<String, PathError> {
     let mut kept: Vec<&str> = Vec::new();
     let mut ends_in_slash = false;
@@ -132,6 +146,12 @@ fn remove_dot_segments(raw: &str) -> Result<String, PathError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_encoded_slash_is_shown_as_what_it_hides() {
+        assert_eq!(with_slashes("/a%2Fb%5cc%2f").as_deref(), Some("/a/b/c/"));
+        assert_eq!(with_slashes("/a%252Fb/%41"), None);
+    }
 
     #[test]
     fn a_plain_path_passes_as_it_came() {

@@ -5,7 +5,10 @@ mod host;
 use std::sync::Arc;
 
 use http::header::{ALLOW, LOCATION};
-use plan::{Found, path};
+use plan::{
+    Found,
+    path::{self, Normalization},
+};
 
 pub(crate) use self::host::Addressing;
 use crate::{
@@ -14,7 +17,7 @@ use crate::{
     node::Node,
     snapshot::{
         Snapshot,
-        served::{Api, Stage},
+        served::{Api, Deployment, Stage},
     },
 };
 
@@ -45,6 +48,12 @@ pub(crate) fn route(
         .into_owned();
     match deployment.router.find(&exchange.head.method, &exchange.path) {
         Found::Route { index, captures } => {
+            if deployment.normalization != Normalization::Pass
+                && hides_another_route(deployment, exchange, index)
+            {
+                return Err(Kind::BadRequestParameters
+                    .because("The path has an encoded slash that hides another route."));
+            }
             exchange.route = Some(index);
             exchange.captures = captures;
             Ok(())
@@ -60,6 +69,15 @@ pub(crate) fn route(
         }
         Found::NotFound => Err(Kind::ResourceNotFound.because("No route matches the path.")),
     }
+}
+
+/// Whether a backend that decodes slashes before it chooses would find a route other than ours, whose key and
+/// limits this call would go around.
+fn hides_another_route(deployment: &Deployment, exchange: &Exchange, index: usize) -> bool {
+    path::with_slashes(&exchange.path).is_some_and(|plain| {
+        matches!(deployment.router.find(&exchange.head.method, &plain),
+            Found::Route { index: other, .. } if other != index)
+    })
 }
 
 /// The stage that the first segment names, else `$default`; and the path below it.

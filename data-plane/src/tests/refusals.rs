@@ -102,6 +102,23 @@ fn keyed(change: impl FnOnce(&mut ApiKey)) -> Vec<Resource> {
 }
 
 #[tokio::test]
+async fn an_encoded_slash_does_not_lead_around_a_route() {
+    let admin = ("ANY /admin/{x+}", mock(200, "admin"), true);
+    let open = ("ANY /{proxy+}", mock(200, "open"), false);
+    let node = TestNode::start(api_with(Native, vec![admin, open], |_| {}));
+    for path in ["/prod/admin%2Fusers", "/prod/admin%5cusers", "/prod/admin%2fa%2fb"] {
+        let answer = node.get(path).await;
+        assert_eq!(
+            (answer.status(), answer.json()["code"].as_str()),
+            (400, Some("BAD_REQUEST_PARAMETERS")),
+            "{path}"
+        );
+    }
+    assert_eq!(node.get("/prod/else%2Fwhere").await.status(), 200);
+    assert_eq!(node.get("/prod/admin/users").await.status(), 403);
+}
+
+#[tokio::test]
 async fn a_value_that_is_given_to_another_key_opens_with_that_key_alone() {
     let mut node = TestNode::start(keyed(|_| {}));
     // The one's removal and the other's arrival are compiled together, in either order.
