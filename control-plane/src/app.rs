@@ -223,7 +223,7 @@ impl Tx {
 }
 
 /// Each of its resources alone fits into a snapshot's chunk too, whose frame is a little larger.
-const CHANGE_BYTES_MAX: usize = proto::config::UPDATE_BYTES_MAX - 1024;
+pub const CHANGE_BYTES_MAX: usize = proto::config::UPDATE_BYTES_MAX - 1024;
 
 /// What an outbox row's wrapping is bound to.
 pub fn outbox_context(cell: &str, version: u64) -> String {

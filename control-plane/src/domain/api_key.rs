@@ -21,6 +21,9 @@ use crate::ids::{ApiKeyId, ConsumerId, UsagePlanId};
 use crate::snapshot::compile;
 use crate::store;
 
+/// How many API keys a tenant has at most, unless its own limits say otherwise.
+pub const KEYS_MAX: u32 = 10_000;
+
 /// The most plans of one key: AWS's number.
 pub const PLANS_MAX: usize = 10;
 /// The longest name of a key, in characters: AWS's number.
@@ -131,6 +134,11 @@ pub async fn create(app: &App, actor: &Actor, new: NewApiKey) -> Result<(ApiKey,
     };
 
     let mut tx = app.begin(actor).await?;
+    let limit = store::tenant::limit(&mut tx, actor.tenant, "apiKeys").await?.unwrap_or(KEYS_MAX);
+    if store::api_key::count(&mut tx, actor.tenant).await? >= limit {
+        let rule = format!("this tenant may have {limit} API keys");
+        return Err(Error::limit_exceeded("", rule));
+    }
     let digest = digest(app, &mut tx, actor, &value).await?;
     store::api_key::insert(&mut tx, actor.tenant, &key, &digest).await?;
     set_plans(&mut tx, actor, &key, &[]).await?;

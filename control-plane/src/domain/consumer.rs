@@ -12,6 +12,9 @@ use crate::error::{Error, Result};
 use crate::ids::ConsumerId;
 use crate::store;
 
+/// How many consumers a tenant has at most, unless its own limits say otherwise.
+pub const CONSUMERS_MAX: u32 = 10_000;
+
 /// The longest id that another system may have given a consumer, in characters.
 pub const EXTERNAL_ID_CHARS_MAX: usize = 256;
 
@@ -50,6 +53,12 @@ pub async fn create(app: &App, actor: &Actor, new: NewConsumer) -> Result<Consum
     };
 
     let mut tx = app.begin(actor).await?;
+    let limit =
+        store::tenant::limit(&mut tx, actor.tenant, "consumers").await?.unwrap_or(CONSUMERS_MAX);
+    if store::consumer::count(&mut tx, actor.tenant).await? >= limit {
+        let rule = format!("this tenant may have {limit} consumers");
+        return Err(Error::limit_exceeded("", rule));
+    }
     let consumer = store::consumer::insert(&mut tx, actor.tenant, app.rng.id(), &new).await?;
     let id = consumer.id.to_string();
     audit::record(app, &mut tx, actor, "consumer.create", &id, None, Some(&consumer)).await?;
@@ -92,6 +101,7 @@ mod tests {
     use super::*;
     use crate::access::role::Role;
     use crate::domain::api_key::{self, NewApiKey};
+    use crate::domain::usage_plan::{self, NewUsagePlan};
     use crate::testing;
 
     fn acme() -> NewConsumer {
@@ -130,6 +140,32 @@ mod tests {
 
         assert_eq!(refused.code(), "conflict");
         assert!(list(&app, &alice, &Page::default()).await.unwrap().items.is_empty());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_tenant_has_as_many_consumers_keys_and_plans_as_its_limits_say(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        sqlx::query("update tenant set limits = '{\"consumers\": 1, \"apiKeys\": 1, \"usagePlans\": 1}' where id = $1")
+            .bind(alice.tenant.0)
+            .execute(&db)
+            .await
+            .unwrap();
+        let consumer = |name: &str| NewConsumer { name: name.to_owned(), ..acme() };
+        let key = || NewApiKey { name: "key".to_owned(), ..NewApiKey::default() };
+        let plan = |name: &str| NewUsagePlan { name: name.to_owned(), ..NewUsagePlan::default() };
+
+        for (who, second) in [(&alice, Some("limit_exceeded")), (&mallory, None)] {
+            create(&app, who, consumer("a")).await.unwrap();
+            api_key::create(&app, who, key()).await.unwrap();
+            usage_plan::create(&app, who, plan("a")).await.unwrap();
+            let refused = [
+                create(&app, who, consumer("b")).await.err(),
+                api_key::create(&app, who, key()).await.err(),
+                usage_plan::create(&app, who, plan("b")).await.err(),
+            ];
+            assert_eq!(refused.map(|error| error.map(|error| error.code())), [second; 3]);
+        }
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -9,7 +9,7 @@ use serde::Serialize;
 
 use crate::access::actor::Actor;
 use crate::access::role::Action;
-use crate::app::{App, Job, Tx};
+use crate::app::{App, CHANGE_BYTES_MAX, Job, Tx};
 use crate::domain::api::Api;
 use crate::domain::integration::Reach;
 use crate::domain::node::{self, Progress};
@@ -22,6 +22,10 @@ use crate::snapshot::compile;
 use crate::snapshot::document::Document;
 use crate::snapshot::validate;
 use crate::store;
+
+/// How many deployments an Api keeps at most, unless the tenant's own limits say otherwise. The next one takes
+/// the place of the oldest that no stage points at.
+pub const DEPLOYMENTS_MAX: u32 = 1000;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -79,13 +83,21 @@ pub async fn create(
     let mut drafts = store::draft::load(&mut tx, actor.tenant, &[api.id]).await?;
     let draft = drafts.pop().ok_or(Error::NotFound("api"))?;
     validate::deployable(&draft, &reach)?;
+    let document = Document::of(&draft);
+    drop(draft);
+    if document.bytes.len() > CHANGE_BYTES_MAX {
+        let rule =
+            format!("this draft is larger than the {CHANGE_BYTES_MAX} bytes that nodes take");
+        return Err(Error::limit_exceeded("", rule));
+    }
+    make_room(app, &mut tx, actor, api.id).await?;
     let deployment = store::deployment::insert(
         &mut tx,
         actor,
         api.id,
         app.rng.id(),
         &new.description,
-        &Document::of(&draft),
+        &document,
     )
     .await?;
     let id = deployment.id.as_str();
@@ -96,6 +108,26 @@ pub async fn create(
     };
     let version = tx.commit().await?;
     Ok((Deployment { version, ..deployment }, stage))
+}
+
+/// Forgets the oldest deployments that no stage of the locked Api points at, until there is room for one more.
+/// No node holds them.
+async fn make_room(app: &App, tx: &mut Tx, actor: &Actor, api: ApiId) -> Result<()> {
+    let limit = store::tenant::limit(tx, actor.tenant, "deploymentsPerApi").await?;
+    let limit = limit.unwrap_or(DEPLOYMENTS_MAX);
+    let kept = store::deployment::count(tx, actor.tenant, api).await?;
+    let Some(over) = (kept + 1).checked_sub(limit).filter(|over| *over > 0) else { return Ok(()) };
+    let gone = store::deployment::delete_oldest_unused(tx, actor.tenant, api, over).await?;
+    if gone.len() < over as usize {
+        let rule =
+            format!("an API of this tenant may have {limit} deployments, and stages use all");
+        return Err(Error::limit_exceeded("", rule));
+    }
+    for before in gone {
+        let id = before.id.as_str();
+        audit::record(app, tx, actor, "deployment.delete", id, Some(&before), None).await?;
+    }
+    Ok(())
 }
 
 /// Points the Api's stage of this name at the deployment, made if absent.
@@ -304,6 +336,33 @@ mod tests {
 
         route::update(&app, &alice, route.id, key_required(false)).await.unwrap();
         assert_eq!(deploy(&app, &alice, api, "prod").await.unwrap().digest, first.digest);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn the_oldest_deployment_that_no_stage_uses_makes_room_for_the_next(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        new_route(&app, &alice, api, "GET /a", mock("a")).await;
+        sqlx::query("update tenant set limits = '{\"deploymentsPerApi\": 2}'")
+            .execute(&db)
+            .await
+            .unwrap();
+        let kept = async || -> Vec<DeploymentId> {
+            let page = list(&app, &alice, api, &Page::default()).await.unwrap();
+            page.items.iter().map(|deployment| deployment.id).collect()
+        };
+
+        let beta = deploy(&app, &alice, api, "beta").await.unwrap();
+        deploy(&app, &alice, api, "prod").await.unwrap();
+        let over = deploy(&app, &alice, api, "prod").await.unwrap_err();
+        assert_eq!(over.code(), "limit_exceeded");
+        let off = UpdateStage { deployment: Patch::Clear, ..UpdateStage::default() };
+        stage::update(&app, &alice, &prod(api), off).await.unwrap();
+        let third = deploy(&app, &alice, api, "prod").await.unwrap();
+
+        assert_eq!(kept().await, [third.id, beta.id]);
+        assert_nodes_hold_what_is_stored(&app).await;
     }
 
     #[sqlx::test(migrations = "../migrations")]

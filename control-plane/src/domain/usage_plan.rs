@@ -19,6 +19,9 @@ use crate::ids::{StageId, UsagePlanId};
 use crate::snapshot::compile;
 use crate::store;
 
+/// How many usage plans a tenant has at most, unless its own limits say otherwise.
+pub const PLANS_MAX: u32 = 300;
+
 /// The most stages of one plan.
 pub const STAGES_MAX: usize = 100;
 /// The most routes of one stage that a plan throttles by themselves: AWS's number.
@@ -141,6 +144,12 @@ pub async fn create(app: &App, actor: &Actor, new: NewUsagePlan) -> Result<Usage
     };
 
     let mut tx = app.begin(actor).await?;
+    let limit =
+        store::tenant::limit(&mut tx, actor.tenant, "usagePlans").await?.unwrap_or(PLANS_MAX);
+    if store::usage_plan::count(&mut tx, actor.tenant).await? >= limit {
+        let rule = format!("this tenant may have {limit} usage plans");
+        return Err(Error::limit_exceeded("", rule));
+    }
     store::usage_plan::insert(&mut tx, actor.tenant, &plan).await?;
     store::usage_plan::set_stages(&mut tx, actor.tenant, plan.id, &plan.api_stages).await?;
     let plan = written(app, &mut tx, actor, "usage_plan.create", plan.id, None).await?;

@@ -90,6 +90,16 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiKeyId) -> Result<()> {
     Ok(())
 }
 
+pub async fn count(tx: &mut Tx, tenant: TenantId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from api_key where tenant_id = $1"#,
+        tenant.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// Those of `ids` that are the tenant's, in no order.
 pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiKeyId]) -> Result<Vec<ApiKey>> {
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();

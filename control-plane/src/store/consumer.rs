@@ -32,6 +32,16 @@ pub async fn insert(
     Ok(row.into())
 }
 
+pub async fn count(tx: &mut Tx, tenant: TenantId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from consumer where tenant_id = $1"#,
+        tenant.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// Those of `ids` that are the tenant's, in no order.
 pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ConsumerId]) -> Result<Vec<Consumer>> {
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();

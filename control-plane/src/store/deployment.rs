@@ -100,6 +100,44 @@ pub async fn list(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
+pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from deployment where tenant_id = $1 and api_id = $2"#,
+        tenant.0,
+        api.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Deletes at most `most` deployments that no stage points at, the oldest; answers which.
+pub async fn delete_oldest_unused(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    most: u32,
+) -> Result<Vec<Deployment>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "delete from deployment where tenant_id = $1 and api_id = $2 and id in (
+             select d.id from deployment d
+             where d.tenant_id = $1 and d.api_id = $2 and not exists (
+                 select 1 from stage s
+                 where s.tenant_id = $1 and s.api_id = $2 and s.deployment_id = d.id
+             )
+             order by d.created_at, d.id limit $3
+         )
+         returning id, api_id, description, digest, version, created_at",
+        tenant.0,
+        api.as_str(),
+        i64::from(most),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(TryInto::try_into).collect()
+}
+
 /// Whether a stage points at it.
 pub async fn in_use(tx: &mut Tx, tenant: TenantId, api: ApiId, id: DeploymentId) -> Result<bool> {
     Ok(sqlx::query_scalar!(
