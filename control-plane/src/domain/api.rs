@@ -210,14 +210,15 @@ pub async fn draft_digests(
     ids: &[ApiId],
 ) -> Result<HashMap<ApiId, Option<[u8; 32]>>> {
     let mut tx = app.begin(actor).await?;
-    let drafts = store::draft::load(&mut tx, actor.tenant, ids).await?;
-    Ok(drafts
-        .into_iter()
-        .map(|draft| {
+    let mut digests = HashMap::with_capacity(ids.len());
+    for id in ids {
+        // One at a time: a draft may have megabytes.
+        for draft in store::draft::load(&mut tx, actor.tenant, &[*id]).await? {
             let digest = (!draft.routes.is_empty()).then(|| Document::of(&draft).digest());
-            (draft.id, digest)
-        })
-        .collect())
+            digests.insert(draft.id, digest);
+        }
+    }
+    Ok(digests)
 }
 
 /// Whether each of these Apis' drafts differs from what one of its stages serves, or from nothing at all

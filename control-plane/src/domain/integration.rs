@@ -23,6 +23,9 @@ pub const TIMEOUT_MS_MIN: u32 = 50;
 pub const TIMEOUT_MS_MAX: u32 = 600_000;
 /// The largest body of a fixed answer, in bytes.
 pub const MOCK_BODY_BYTES_MAX: usize = 256 * 1024;
+
+/// The most bytes of all the MOCK answers of one Api together, headers and bodies: its draft is read whole, and deployed whole.
+pub const MOCKS_BYTES_MAX: usize = 8 << 20;
 /// The most headers of a fixed answer.
 pub const MOCK_HEADERS_MAX: usize = 100;
 
@@ -341,9 +344,24 @@ pub(crate) async fn insert(
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     let integration =
         store::integration::insert(tx, actor.tenant, api, app.rng.id(), &settings).await?;
+    check_mocks(tx, actor, &integration).await?;
     let id = integration.id.as_str();
     audit::record(app, tx, actor, "integration.create", id, None, Some(&integration)).await?;
     Ok(integration)
+}
+
+/// Whether the Api, which is locked, still holds its MOCK answers, now that this integration was written.
+async fn check_mocks(tx: &mut Tx, actor: &Actor, written: &Integration) -> Result<()> {
+    if written.settings.mock_response.is_none() {
+        return Ok(());
+    }
+    let bytes = store::integration::mock_bytes(tx, actor.tenant, written.api).await?;
+    if bytes > MOCKS_BYTES_MAX as u64 {
+        let rule =
+            format!("the MOCK answers of an API have at most {MOCKS_BYTES_MAX} bytes together");
+        return Err(Error::limit_exceeded("mockResponse", rule));
+    }
+    Ok(())
 }
 
 pub async fn get(app: &App, actor: &Actor, id: IntegrationId) -> Result<Integration> {
@@ -392,6 +410,7 @@ pub(crate) async fn replace(
         settings.check_fit(&route.parsed()?)?;
     }
     let after = store::integration::update(tx, actor.tenant, id, &settings).await?;
+    check_mocks(tx, actor, &after).await?;
     audit::record(app, tx, actor, "integration.update", id.as_str(), Some(&before), Some(&after))
         .await?;
     Ok(after)
@@ -549,6 +568,31 @@ mod tests {
         route::delete(&app, &alice, route.id).await.unwrap();
         delete(&app, &alice, id).await.unwrap();
         assert!(matches!(get(&app, &alice, id).await, Err(Error::NotFound(_))));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn the_mock_answers_of_an_api_are_bounded_together(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        let (api, other) = (
+            new_api(&app, &alice, Dialect::Native).await,
+            new_api(&app, &alice, Dialect::Native).await,
+        );
+        let most = mock(&"x".repeat(MOCK_BODY_BYTES_MAX));
+        for _ in 1..MOCKS_BYTES_MAX / MOCK_BODY_BYTES_MAX {
+            create(&app, &alice, api, most.clone()).await.unwrap();
+        }
+        let empty = create(&app, &alice, api, mock("")).await.unwrap();
+
+        for refused in [
+            create(&app, &alice, api, most.clone()).await.unwrap_err(),
+            update(&app, &alice, empty.id, most.clone()).await.unwrap_err(),
+        ] {
+            let told = (refused.code(), refused.param());
+            assert_eq!(told, ("limit_exceeded", Some("mockResponse")));
+        }
+        assert!(create(&app, &alice, other, most).await.is_ok());
+        assert!(create(&app, &alice, api, Settings::http_proxy("http://h.test/")).await.is_ok());
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -55,6 +55,21 @@ pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
+/// How many bytes the headers and bodies of the Api's MOCK integrations have together.
+pub async fn mock_bytes(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u64> {
+    let bytes = sqlx::query_scalar!(
+        r#"select coalesce(sum(
+             octet_length(mock_response ->> 'headers') + octet_length(mock_response ->> 'body')
+         ), 0)::bigint as "bytes!"
+         from integration where tenant_id = $1 and api_id = $2 and mock_response is not null"#,
+        tenant.0,
+        api.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(bytes.unsigned_abs())
+}
+
 /// Those of `ids` that are the tenant's, in no order.
 pub async fn find(
     tx: &mut Tx,
