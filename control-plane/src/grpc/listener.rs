@@ -15,7 +15,7 @@ use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::sync::{Semaphore, mpsc, watch};
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, mpsc, watch};
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
@@ -33,6 +33,8 @@ const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 const ANONYMOUS_LIFE: Duration = Duration::from_mins(1);
 /// Handshakes in progress and connections served; more peers wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 4096;
+/// Of those, by peers without a certificate; further ones are closed at once, and nodes keep their room.
+const STRANGERS_MAX: usize = 256;
 
 /// The nodes whose certificates still verify but who may no longer call.
 pub type Revoked = watch::Receiver<Arc<HashSet<NodeId>>>;
@@ -52,7 +54,8 @@ pub struct Connection {
     /// Completes when the node's certificate expires or is revoked, or a stranger has stayed too long.
     cut: Pin<Box<dyn Future<Output = &'static str> + Send>>,
     was_cut: bool,
-    _place: tokio::sync::OwnedSemaphorePermit,
+    /// Among all, and among those without a certificate.
+    _places: Vec<OwnedSemaphorePermit>,
 }
 
 /// TLS 1.3 with a certificate of the installation's own authority; a client certificate, where one is shown,
@@ -90,6 +93,7 @@ pub async fn accept(
 ) {
     let tls = TlsAcceptor::from(tls);
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
     loop {
         let next = async {
             let place = places.clone().acquire_owned().await;
@@ -110,12 +114,21 @@ pub async fn accept(
             }
         };
         let (tls, accepted) = (tls.clone(), accepted.clone());
-        let (revoked, clock) = (revoked.clone(), clock.clone());
+        let (revoked, clock, strangers) = (revoked.clone(), clock.clone(), strangers.clone());
         tokio::spawn(async move {
             let _ = tcp.set_nodelay(true);
             match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
                 Ok(Ok(tls)) => {
-                    let connection = Connection::new(tls, address, revoked, &clock, place);
+                    let known = tls.get_ref().1.peer_certificates().is_some();
+                    let mut places = vec![place];
+                    if !known {
+                        let Ok(place) = strangers.try_acquire_owned() else {
+                            tracing::info!(peer = %address, "too many peers have no certificate");
+                            return;
+                        };
+                        places.push(place);
+                    }
+                    let connection = Connection::new(tls, address, revoked, &clock, places);
                     let _ = accepted.send(Ok(connection)).await; // fails only at shutdown
                 }
                 Ok(Err(error)) => tracing::info!(peer = %address, %error, "a TLS handshake failed"),
@@ -131,7 +144,7 @@ impl Connection {
         address: SocketAddr,
         mut revoked: Revoked,
         clock: &Clock,
-        place: tokio::sync::OwnedSemaphorePermit,
+        places: Vec<OwnedSemaphorePermit>,
     ) -> Self {
         let known = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(identify);
         let life = known.map_or(ANONYMOUS_LIFE, |(_, expires_at)| {
@@ -152,7 +165,7 @@ impl Connection {
             }
         });
         let peer = Peer { node: known.map(|(node, _)| node), address };
-        Self { tls, peer, cut, was_cut: false, _place: place }
+        Self { tls, peer, cut, was_cut: false, _places: places }
     }
 
     fn poll_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {

@@ -1,8 +1,10 @@
 //! Connections of the management and admin listeners, each within limits.
 
+use std::collections::HashMap;
 use std::convert::Infallible;
+use std::io::{self, Cursor};
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::Router;
@@ -13,17 +15,23 @@ use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
-use tokio::net::TcpListener;
+use tokio::io::AsyncReadExt;
+use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
 use tokio_util::sync::CancellationToken;
 use tower::ServiceExt;
 
+use crate::access::wall::neighbourhood;
 use crate::error::{Error, Result};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 10_000;
+/// Of those, by one neighbourhood; further ones are closed at once.
+const CONNECTIONS_OF_ONE_MAX: usize = 512;
 /// The head of a request must have come by then, and an idle connection is closed after it.
 const HEAD_WITHIN: Duration = Duration::from_secs(15);
+/// What an HTTP/2 client says first (RFC 9113 §3.4).
+const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// The most bytes of a request's head; more is answered with 431.
 const HEAD_BYTES_MAX: usize = 32 * 1024;
 const HEADERS_MAX: usize = 100;
@@ -44,6 +52,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     let server = Arc::new(server());
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
+    let crowd = Arc::<Crowd>::default();
     let accept = async {
         loop {
             let Ok(place) = places.clone().acquire_owned().await else { return };
@@ -55,18 +64,29 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                     continue;
                 }
             };
-            let _ = stream.set_nodelay(true); // only a matter of speed
-            let router = router.clone();
-            let service =
-                hyper::service::service_fn(move |request| answer(router.clone(), peer, request));
-            let connection = server.serve_connection_with_upgrades(TokioIo::new(stream), service);
-            let connection = graceful.watch(connection.into_owned());
+            let Some(entry) = crowd.enter(&peer) else {
+                tracing::debug!(%peer, "one address holds too many connections");
+                continue;
+            };
+            let (server, router) = (server.clone(), router.clone());
+            let (watcher, stop) = (graceful.watcher(), stop.clone());
             tokio::spawn(async move {
-                // What a peer breaks off or sends wrong is its own affair, and hyper has answered it.
-                if let Err(error) = connection.await {
-                    tracing::debug!(%error, "a connection ended early");
+                let opened = stop.run_until_cancelled(opening(stream, HEAD_WITHIN)).await;
+                if let Some(Ok((opening, stream))) = opened {
+                    let _ = stream.set_nodelay(true); // only a matter of speed
+                    let (read, write) = stream.into_split();
+                    let stream = tokio::io::join(Cursor::new(opening).chain(read), write);
+                    let answer = |request| answer(router.clone(), peer, request);
+                    let connection = server.serve_connection_with_upgrades(
+                        TokioIo::new(stream),
+                        hyper::service::service_fn(answer),
+                    );
+                    // What a peer breaks off or sends wrong is its own affair, and hyper has answered it.
+                    if let Err(error) = watcher.watch(connection).await {
+                        tracing::debug!(%error, "a connection ended early");
+                    }
                 }
-                drop(place);
+                drop((place, entry));
             });
         }
     };
@@ -74,6 +94,56 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
     drop(listener);
     if tokio::time::timeout(DRAIN_WITHIN, graceful.shutdown()).await.is_err() {
         tracing::warn!("connections were cut that had not ended in time");
+    }
+}
+
+/// The first bytes, once they tell which HTTP this is: hyper would wait for them without end.
+async fn opening(mut stream: TcpStream, within: Duration) -> io::Result<(Vec<u8>, TcpStream)> {
+    let read = async {
+        let mut read = Vec::with_capacity(PREFACE.len());
+        while read.len() < PREFACE.len() && PREFACE.starts_with(&read) {
+            if stream.read_buf(&mut read).await? == 0 {
+                return Err(io::Error::from(io::ErrorKind::UnexpectedEof));
+            }
+        }
+        Ok(read)
+    };
+    let read = tokio::time::timeout(within, read).await??;
+    Ok((read, stream))
+}
+
+/// How many connections each neighbourhood has open.
+#[derive(Default)]
+struct Crowd(Mutex<HashMap<String, usize>>);
+
+/// One open connection; its drop makes room.
+struct Entry {
+    crowd: Arc<Crowd>,
+    who: String,
+}
+
+impl Crowd {
+    fn enter(self: &Arc<Self>, peer: &SocketAddr) -> Option<Entry> {
+        let who = neighbourhood(&peer.ip().to_string());
+        let mut open = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mine = open.entry(who.clone()).or_default();
+        if *mine >= CONNECTIONS_OF_ONE_MAX {
+            return None;
+        }
+        *mine += 1;
+        Some(Entry { crowd: self.clone(), who })
+    }
+}
+
+impl Drop for Entry {
+    fn drop(&mut self) {
+        let mut open = self.crowd.0.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(mine) = open.get_mut(&self.who) {
+            *mine -= 1;
+            if *mine == 0 {
+                open.remove(&self.who);
+            }
+        }
     }
 }
 
@@ -101,4 +171,62 @@ async fn answer(
 ) -> Result<Response, Infallible> {
     request.extensions_mut().insert(ConnectInfo(peer));
     router.oneshot(request.map(Body::new)).await
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::AsyncWriteExt;
+
+    use super::*;
+
+    async fn connect(stop: &CancellationToken) -> TcpStream {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let router = Router::new().fallback(async || "here");
+        tokio::spawn(serve(listener, router, stop.clone()));
+        TcpStream::connect(address).await.unwrap()
+    }
+
+    #[tokio::test]
+    async fn a_request_is_answered_however_its_first_bytes_come() {
+        let stop = CancellationToken::new();
+        let mut client = connect(&stop).await;
+        client.set_nodelay(true).unwrap();
+        for piece in ["P", "RI", "NT / HTTP/1.1\r\nhost: h\r\nconnection: close\r\n\r\n"] {
+            client.write_all(piece.as_bytes()).await.unwrap();
+            tokio::task::yield_now().await;
+        }
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn who_never_says_which_http_it_is_is_not_waited_for() {
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        for said in [&b""[..], b"PRI", &PREFACE[..PREFACE.len() - 1]] {
+            let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+            client.write_all(said).await.unwrap();
+            let stream = listener.accept().await.unwrap().0;
+            let silent = opening(stream, Duration::from_millis(20)).await.unwrap_err();
+            assert_eq!(silent.kind(), io::ErrorKind::TimedOut);
+        }
+    }
+
+    #[test]
+    fn one_neighbourhood_holds_no_more_than_its_share_of_connections() {
+        let crowd = Arc::<Crowd>::default();
+        let peer = |ip: &str| SocketAddr::new(ip.parse().unwrap(), 7);
+        let mut held: Vec<Entry> =
+            std::iter::from_fn(|| crowd.enter(&peer("2001:db8::1"))).collect();
+
+        assert_eq!(held.len(), CONNECTIONS_OF_ONE_MAX);
+        assert!(crowd.enter(&peer("2001:db8::2")).is_none());
+        assert!(crowd.enter(&peer("2001:db8:0:1::1")).is_some());
+        held.pop();
+        assert!(crowd.enter(&peer("2001:db8::2")).is_some());
+        held.clear();
+        assert!(crowd.0.lock().unwrap().is_empty());
+    }
 }
