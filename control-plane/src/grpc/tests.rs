@@ -454,7 +454,8 @@ async fn usage_is_answered_in_order_after_it_was_applied(db: PgPool) {
     let opened = client.open_epoch(open.clone()).await.unwrap().into_inner();
     assert_eq!((opened.redraw, opened.high_water), (false, vec![]));
     let unreadable = Segment { content: vec![1], ..segment(3) };
-    let sent = [segment(1), segment(2), unreadable, segment(1), segment(4)];
+    let first = segment(1);
+    let sent = [first.clone(), segment(2), unreadable, first, segment(4)];
     let stream = tokio_stream::iter(sent).chain(futures_util::stream::pending());
     let mut acks = client.ship(stream).await.unwrap().into_inner();
     let mut answered = Vec::new();
