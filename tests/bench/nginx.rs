@@ -20,7 +20,7 @@ pub(crate) struct Nginx {
 impl Nginx {
     /// Answers `/b.json` with 1 KiB.
     pub(crate) fn backend() -> Result<Self> {
-        Self::start("backend", |directory| {
+        Self::start("backend", "", |directory| {
             format!("root {}; keepalive_requests 1000000000;", directory.display())
         })
     }
@@ -28,16 +28,16 @@ impl Nginx {
     /// Passes everything to `backend`, over kept connections.
     pub(crate) fn proxy(backend: &Self) -> Result<Self> {
         let port = backend.port;
-        let nginx = Self::start("proxy", |_| {
-            format!(
-                "keepalive_requests 1000000000;
-                 location / {{
-                     proxy_pass http://127.0.0.1:{port};
-                     proxy_http_version 1.1;
-                     proxy_set_header Connection \"\";
-                     proxy_set_header X-Request-Id $request_id;
-                 }}"
-            )
+        let upstream = format!("upstream backend {{ server 127.0.0.1:{port}; keepalive 256; }}");
+        let nginx = Self::start("proxy", &upstream, |_| {
+            "keepalive_requests 1000000000;
+             location / {
+                 proxy_pass http://backend;
+                 proxy_http_version 1.1;
+                 proxy_set_header Connection \"\";
+                 proxy_set_header X-Request-Id $request_id;
+             }"
+            .to_owned()
         })?;
         for process in nginx.processes()? {
             pin(process)?;
@@ -45,7 +45,7 @@ impl Nginx {
         Ok(nginx)
     }
 
-    fn start(name: &str, server: impl FnOnce(&PathBuf) -> String) -> Result<Self> {
+    fn start(name: &str, upstream: &str, server: impl FnOnce(&PathBuf) -> String) -> Result<Self> {
         let directory =
             std::env::temp_dir().join(format!("tollgate-bench-{}-{name}", std::process::id()));
         fs::create_dir_all(&directory)?;
@@ -62,6 +62,7 @@ impl Nginx {
                  client_body_temp_path {here}/1; proxy_temp_path {here}/2; fastcgi_temp_path {here}/3;
                  uwsgi_temp_path {here}/4; scgi_temp_path {here}/5;
                  {upstream_hint}
+                 {upstream}
                  server {{ listen 127.0.0.1:{port} reuseport; {server} }}
              }}"
         );

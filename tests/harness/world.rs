@@ -332,12 +332,14 @@ fn binary() -> PathBuf {
     if let Some(path) = std::env::var_os("TOLLGATE_BIN") {
         return path.into();
     }
-    let test = std::env::current_exe().expect("a test knows its file");
-    let built = test
-        .parent()
-        .and_then(|deps| deps.parent())
-        .expect("a test lies in target/…/deps")
-        .join("tollgate");
-    assert!(built.exists(), "{} is missing; build it, or set TOLLGATE_BIN", built.display());
+    let test = std::env::current_exe().expect("a program knows its file");
+    // A test lies in target/…/deps, the benchmark one above it.
+    let beside = test.ancestors().skip(1).take(2).map(|directory| directory.join("tollgate"));
+    let built = beside.into_iter().find(|path| path.is_file()).unwrap_or_default();
+    assert!(
+        built.is_file(),
+        "no tollgate beside {}; build it, or set TOLLGATE_BIN",
+        test.display()
+    );
     built
 }
