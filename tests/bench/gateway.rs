@@ -24,8 +24,8 @@ struct Target {
 
 impl Gateway {
     pub(crate) async fn start(backend: &Nginx) -> Result<Self> {
-        let world = World::start_with(&[("TOLLGATE_NODE_THREADS", "1")]).await;
-        let node = world.node.as_ref().context("the world has a node")?.id();
+        let mut world = World::start_with(&[("TOLLGATE_NODE_THREADS", "1")]).await;
+        let node = world.node().context("the world has a node")?.id();
         pin(node)?;
         let uri = backend.url("/b.json");
         let (open, keyed, limited) = {

@@ -67,6 +67,13 @@ impl Client {
 }
 
 impl Call {
+    /// The same call of another node.
+    #[must_use]
+    pub fn at(mut self, address: SocketAddr) -> Self {
+        self.client.address = address;
+        self
+    }
+
     #[must_use]
     pub fn header(mut self, name: &str, value: &str) -> Self {
         self.headers.push((name.to_owned(), value.to_owned()));

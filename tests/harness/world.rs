@@ -1,4 +1,6 @@
-//! A whole installation: database, Redis, control plane and node as real processes, with nothing shared.
+//! A whole installation: database, Redis, control planes and nodes as real processes, with nothing shared.
+//!
+//! Most stories want one replica and one node: the words without `_at` mean the first of each.
 
 use crate::ports::Port;
 use crate::process::{Process, command, make_directory};
@@ -16,21 +18,40 @@ const START_MAX: Duration = Duration::from_mins(1);
 pub struct World {
     directory: PathBuf,
     binary: PathBuf,
-    ports: Ports,
     settings: BTreeMap<String, String>,
     /// Before the stores in order of dropping: what uses them goes first.
-    pub node: Option<Process>,
-    pub control_plane: Option<Process>,
+    nodes: Vec<Node>,
+    replicas: Vec<Replica>,
     redis: Option<Process>,
     database: Database,
 }
 
-struct Ports {
+/// A control-plane replica: its ports stay its own while it is down.
+struct Replica {
     http: Port,
     admin: Port,
     grpc: Port,
-    node: Port,
-    node_admin: Port,
+    process: Option<Process>,
+}
+
+/// A node: its ports and its directory stay its own while it is down.
+struct Node {
+    endpoint: Port,
+    admin: Port,
+    process: Option<Process>,
+}
+
+impl Replica {
+    fn reserve() -> Self {
+        let (http, admin, grpc) = (Port::reserve(), Port::reserve(), Port::reserve());
+        Self { http, admin, grpc, process: None }
+    }
+}
+
+impl Node {
+    fn reserve() -> Self {
+        Self { endpoint: Port::reserve(), admin: Port::reserve(), process: None }
+    }
 }
 
 impl World {
@@ -41,27 +62,40 @@ impl World {
 
     /// [`World::start`] with settings of the story's own, by the names of their variables.
     pub async fn start_with(settings: &[(&str, &str)]) -> Self {
-        let mut world = Self::new(settings).await;
-        world.start_control_plane().await;
-        world.start_node().await;
-        world
+        Self::started(Self::new(settings).await).await
     }
 
     /// [`World::start`] with a PostgreSQL of its own, which the story may kill.
     pub async fn start_alone() -> Self {
-        let mut world = Self::with_stores(&[], None).await;
-        world.start_control_plane().await;
-        world.start_node().await;
-        world
+        Self::started(Self::with_stores(&[], None, (1, 1)).await).await
+    }
+
+    /// So many replicas and so many nodes, and a PostgreSQL of their own, which the story may kill.
+    pub async fn start_many(replicas: usize, nodes: usize) -> Self {
+        Self::started(Self::with_stores(&[], None, (replicas, nodes)).await).await
+    }
+
+    async fn started(mut self) -> Self {
+        for replica in 0..self.replicas.len() {
+            self.start_control_plane_at(replica).await;
+        }
+        for node in 0..self.nodes.len() {
+            self.start_node_at(node).await;
+        }
+        self
     }
 
     /// The stores, and a migrated database; no plane runs yet.
     pub async fn new(settings: &[(&str, &str)]) -> Self {
         let shared = std::env::var("DATABASE_URL").ok();
-        Self::with_stores(settings, shared.as_deref()).await
+        Self::with_stores(settings, shared.as_deref(), (1, 1)).await
     }
 
-    async fn with_stores(settings: &[(&str, &str)], shared: Option<&str>) -> Self {
+    async fn with_stores(
+        settings: &[(&str, &str)],
+        shared: Option<&str>,
+        (replicas, nodes): (usize, usize),
+    ) -> Self {
         let name = hex::encode(rand::random::<[u8; 4]>());
         // Short: paths of Unix sockets are bounded.
         let directory = std::env::temp_dir().join(format!("tollgate-{name}"));
@@ -69,20 +103,12 @@ impl World {
         make_directory(&directory.join("log"), None, 0o700);
         let database = Database::start(&directory, &format!("world_{name}"), shared).await;
         let redis = Some(stores::redis(&directory).await);
-        let ports = Ports {
-            http: Port::reserve(),
-            admin: Port::reserve(),
-            grpc: Port::reserve(),
-            node: Port::reserve(),
-            node_admin: Port::reserve(),
-        };
         let mut world = Self {
             directory,
             binary: binary(),
-            ports,
             settings: BTreeMap::new(),
-            node: None,
-            control_plane: None,
+            nodes: (0..nodes).map(|_| Node::reserve()).collect(),
+            replicas: (0..replicas).map(|_| Replica::reserve()).collect(),
             redis,
             database,
         };
@@ -95,12 +121,11 @@ impl World {
         let key = self.directory.join("master.key");
         std::fs::write(&key, hex::encode(rand::random::<[u8; 32]>()))
             .expect("the world's directory can be written");
-        let (http, node) = (self.ports.http.address(), self.ports.node.address());
+        let (http, node) = (self.management_address(), self.endpoint_address());
+        let listeners = self.listeners().into_iter().map(|address| address.to_string());
+        let grpc = self.replicas.iter().map(|it| format!("https://{}", it.grpc.address()));
         let values = [
             ("TOLLGATE_HOME", self.directory.to_string_lossy().into_owned()),
-            ("TOLLGATE_HTTP_LISTEN", http.to_string()),
-            ("TOLLGATE_ADMIN_LISTEN", self.ports.admin.address().to_string()),
-            ("TOLLGATE_GRPC_LISTEN", self.ports.grpc.address().to_string()),
             ("TOLLGATE_PUBLIC_URL", format!("http://{http}")),
             ("TOLLGATE_SIGNUP", "open".to_owned()),
             ("TOLLGATE_MASTER_KEY_FILE", key.to_string_lossy().into_owned()),
@@ -110,20 +135,14 @@ impl World {
             ),
             ("TOLLGATE_PATH_ENDPOINT_TEMPLATE", format!("http://{node}/_api/{{apiId}}")),
             ("TOLLGATE_EGRESS_ALLOW", "127.0.0.0/8".to_owned()),
-            (
-                "TOLLGATE_EGRESS_REFUSE",
-                self.listeners().map(|address| address.to_string()).join(","),
-            ),
+            ("TOLLGATE_EGRESS_REFUSE", listeners.collect::<Vec<_>>().join(",")),
             ("TOLLGATE_PATH_ADDRESSING", "on".to_owned()),
             ("TOLLGATE_DATABASE_CONNECTIONS_MAX", "8".to_owned()),
             ("DATABASE_URL", self.database.url()),
-            ("TOLLGATE_NODE_LISTEN", node.to_string()),
-            ("TOLLGATE_NODE_ADMIN_LISTEN", self.ports.node_admin.address().to_string()),
-            ("TOLLGATE_NODE_DIR", self.directory.join("node").to_string_lossy().into_owned()),
             ("TOLLGATE_NODE_THREADS", "2".to_owned()),
             // A machine that also compiles may keep Redis waiting; no story is about that.
             ("TOLLGATE_REDIS_TIMEOUT_MS", "2000".to_owned()),
-            ("TOLLGATE_CONTROL_PLANE", format!("https://{}", self.ports.grpc.address())),
+            ("TOLLGATE_CONTROL_PLANE", grpc.collect::<Vec<_>>().join(",")),
             (
                 "REDIS_URL",
                 format!("redis+unix://{}", stores::redis_socket(&self.directory).display()),
@@ -142,10 +161,37 @@ impl World {
         output(self.tollgate(&["migrate"]));
     }
 
+    /// What only this replica has.
+    fn replica_settings(&self, index: usize) -> [(&'static str, String); 3] {
+        let replica = &self.replicas[index];
+        [
+            ("TOLLGATE_HTTP_LISTEN", replica.http.address().to_string()),
+            ("TOLLGATE_ADMIN_LISTEN", replica.admin.address().to_string()),
+            ("TOLLGATE_GRPC_LISTEN", replica.grpc.address().to_string()),
+        ]
+    }
+
+    /// What only this node has.
+    fn node_settings(&self, index: usize) -> [(&'static str, String); 3] {
+        let node = &self.nodes[index];
+        let directory = self.node_directory(index);
+        [
+            ("TOLLGATE_NODE_LISTEN", node.endpoint.address().to_string()),
+            ("TOLLGATE_NODE_ADMIN_LISTEN", node.admin.address().to_string()),
+            ("TOLLGATE_NODE_DIR", directory.to_string_lossy().into_owned()),
+        ]
+    }
+
+    /// A node's own disk.
+    pub fn node_directory(&self, index: usize) -> PathBuf {
+        self.directory.join(format!("node{index}"))
+    }
+
     /// The binary with this world's settings.
     pub fn tollgate(&self, arguments: &[&str]) -> Command {
         let mut command = command(&self.binary, None);
         command.args(arguments).envs(&self.settings);
+        command.envs(self.replica_settings(0)).envs(self.node_settings(0));
         command
     }
 
@@ -155,45 +201,107 @@ impl World {
     }
 
     pub async fn start_control_plane(&mut self) {
-        let process =
-            Process::start("control-plane", self.tollgate(&["control-plane"]), &self.logs());
-        let process = self.control_plane.insert(process);
-        ready(process, self.ports.admin.address()).await;
+        self.start_control_plane_at(0).await;
+    }
+
+    pub async fn start_control_plane_at(&mut self, index: usize) {
+        let mut command = self.tollgate(&["control-plane"]);
+        command.envs(self.replica_settings(index));
+        let process = Process::start(&format!("control-plane{index}"), command, &self.logs());
+        let replica = &mut self.replicas[index];
+        ready(replica.process.insert(process), replica.admin.address()).await;
+    }
+
+    pub async fn start_node(&mut self) {
+        self.start_node_at(0).await;
     }
 
     /// Joins by a fresh token at its first start.
-    pub async fn start_node(&mut self) {
-        let joined = self.directory.join("node").exists();
-        let mut node = self.tollgate(&["data-plane"]);
-        if !joined {
-            node.env("TOLLGATE_JOIN_TOKEN", self.run(&["join-token"]));
+    pub async fn start_node_at(&mut self, index: usize) {
+        let command = self.node_command(index);
+        self.run_node(index, command).await;
+    }
+
+    /// What starts a node, for stories that start it in their own way.
+    pub fn node_command(&self, index: usize) -> Command {
+        let mut command = self.tollgate(&["data-plane"]);
+        command.envs(self.node_settings(index));
+        if !self.node_directory(index).exists() {
+            command.env("TOLLGATE_JOIN_TOKEN", self.run(&["join-token"]));
         }
-        let process = Process::start("data-plane", node, &self.logs());
-        ready(self.node.insert(process), self.ports.node_admin.address()).await;
+        command
+    }
+
+    /// Starts a node by this command, and waits until it serves.
+    pub async fn run_node(&mut self, index: usize, command: Command) {
+        let process = Process::start(&format!("node{index}"), command, &self.logs());
+        let node = &mut self.nodes[index];
+        ready(node.process.insert(process), node.admin.address()).await;
+    }
+
+    /// The first node's process while it runs.
+    pub fn node(&mut self) -> Option<&mut Process> {
+        self.nodes[0].process.as_mut()
+    }
+
+    /// The first node's process, which the story ends itself.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn take_node(&mut self) -> Process {
+        self.take_node_at(0)
+    }
+
+    fn take_node_at(&mut self, index: usize) -> Process {
+        self.nodes[index].process.take().expect("the node runs")
+    }
+
+    fn take_control_plane_at(&mut self, index: usize) -> Process {
+        self.replicas[index].process.take().expect("the control plane runs")
+    }
+
+    /// SIGKILL.
+    pub fn kill_node(&mut self) {
+        self.kill_node_at(0);
     }
 
     /// SIGKILL.
     ///
     /// # Panics
-    /// Where no node runs.
-    pub fn kill_node(&mut self) {
-        self.node.take().expect("a node runs").kill();
+    /// Where it does not run.
+    pub fn kill_node_at(&mut self, index: usize) {
+        self.take_node_at(index).kill();
+    }
+
+    /// SIGTERM, until it has ended.
+    pub async fn stop_node(&mut self) {
+        self.stop_node_at(0).await;
     }
 
     /// SIGTERM, until it has ended.
     ///
     /// # Panics
-    /// Where no node runs.
-    pub async fn stop_node(&mut self) {
-        self.node.take().expect("a node runs").terminate().await;
+    /// Where it does not run.
+    pub async fn stop_node_at(&mut self, index: usize) {
+        self.take_node_at(index).terminate().await;
+    }
+
+    /// SIGKILL.
+    pub fn kill_control_plane(&mut self) {
+        self.kill_control_plane_at(0);
     }
 
     /// SIGKILL.
     ///
     /// # Panics
-    /// Where no control plane runs.
-    pub fn kill_control_plane(&mut self) {
-        self.control_plane.take().expect("a control plane runs").kill();
+    /// Where it does not run.
+    pub fn kill_control_plane_at(&mut self, index: usize) {
+        self.take_control_plane_at(index).kill();
+    }
+
+    /// SIGTERM, until it has ended.
+    pub async fn stop_control_plane(&mut self) {
+        self.take_control_plane_at(0).terminate().await;
     }
 
     /// # Panics
@@ -217,34 +325,47 @@ impl World {
 
     /// Console, GraphQL and REST.
     pub fn management(&self) -> Client {
-        Client::new(self.ports.http.address())
+        self.management_at(0)
+    }
+
+    pub fn management_at(&self, index: usize) -> Client {
+        Client::new(self.replicas[index].http.address())
     }
 
     pub fn management_address(&self) -> SocketAddr {
-        self.ports.http.address()
+        self.replicas[0].http.address()
     }
 
     /// The tenants' endpoint; choose the API by [`Client::host`].
     pub fn endpoint(&self) -> Client {
-        Client::new(self.ports.node.address())
+        Client::new(self.endpoint_address())
     }
 
     pub fn endpoint_address(&self) -> SocketAddr {
-        self.ports.node.address()
+        self.endpoint_address_at(0)
+    }
+
+    pub fn endpoint_address_at(&self, index: usize) -> SocketAddr {
+        self.nodes[index].endpoint.address()
     }
 
     pub fn control_plane_admin(&self) -> Client {
-        Client::new(self.ports.admin.address())
+        Client::new(self.replicas[0].admin.address())
     }
 
     pub fn node_admin(&self) -> Client {
-        Client::new(self.ports.node_admin.address())
+        self.node_admin_at(0)
+    }
+
+    pub fn node_admin_at(&self, index: usize) -> Client {
+        Client::new(self.nodes[index].admin.address())
     }
 
     /// Every port that is ours: no tenant's backend may be there.
-    pub fn listeners(&self) -> [SocketAddr; 5] {
-        let ports = &self.ports;
-        [&ports.http, &ports.admin, &ports.grpc, &ports.node, &ports.node_admin].map(Port::address)
+    pub fn listeners(&self) -> Vec<SocketAddr> {
+        let replicas = self.replicas.iter().flat_map(|it| [&it.http, &it.admin, &it.grpc]);
+        let nodes = self.nodes.iter().flat_map(|it| [&it.endpoint, &it.admin]);
+        replicas.chain(nodes).map(Port::address).collect()
     }
 
     /// A new tenant, signed up through GraphQL, and its owner.
@@ -276,18 +397,20 @@ impl World {
         self.database.url()
     }
 
-    /// Until the node has acknowledged everything that was changed so far.
+    /// Until every node that runs has acknowledged everything that was changed so far.
     pub async fn settled(&self) {
+        let running = self.nodes.iter().filter(|node| node.process.is_some()).count();
+        let running = i64::try_from(running).expect("nodes are few");
         let mut database = self.database().await;
-        eventually("the node's acknowledgement of the newest version", async || {
+        eventually("the nodes' acknowledgement of the newest version", async || {
             let row = sqlx::query(
-                "select count(n.version) > 0 and bool_and(n.version = c.version) as settled
-                 from cell c left join node_cell n on n.cell_id = c.id where c.id = 'default'",
+                "select count(*) as current from cell c join node_cell n on n.cell_id = c.id
+                 where c.id = 'default' and n.version = c.version",
             )
             .fetch_one(&mut database)
             .await
             .expect("versions can be read");
-            row.get::<Option<bool>, _>("settled").unwrap_or(false).then_some(())
+            (row.get::<i64, _>("current") >= running).then_some(())
         })
         .await;
     }
@@ -300,8 +423,8 @@ impl World {
 impl Drop for World {
     fn drop(&mut self) {
         // In this order, before the directory under them goes.
-        self.node = None;
-        self.control_plane = None;
+        self.nodes.clear();
+        self.replicas.clear();
         self.redis = None;
         self.database.remove();
         self.database.server = None;

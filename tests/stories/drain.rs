@@ -15,7 +15,7 @@ async fn a_request_in_progress_is_answered_and_counted_before_the_node_ends() {
     let in_progress = tokio::spawn(std::future::IntoFuture::into_future(call.clone()));
     origin.asked(1).await;
 
-    let mut node = world.node.take().unwrap();
+    let mut node = world.take_node();
     node.ask_to_end();
     harness::eventually("the refusal of new connections", async || {
         call.clone().try_send().await.is_err().then_some(())
@@ -37,5 +37,5 @@ async fn a_request_in_progress_is_answered_and_counted_before_the_node_ends() {
 async fn a_control_plane_that_is_told_to_stop_ends_by_itself() {
     let mut world = World::start().await;
     world.management().get("/livez").await.expect(200);
-    world.control_plane.take().unwrap().terminate().await;
+    world.stop_control_plane().await;
 }
