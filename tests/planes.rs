@@ -61,7 +61,7 @@ async fn replica(db: &PgPool, home: &Home) -> Replica {
     control_plane::install_crypto();
     let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
     let options: &PgConnectOptions = &db.connect_options();
-    let app = App::connect(control_plane::Config {
+    let config = control_plane::Config {
         http_listen: loopback,
         admin_listen: loopback,
         grpc_listen: loopback,
@@ -75,14 +75,13 @@ async fn replica(db: &PgPool, home: &Home) -> Replica {
         egress_allow: Vec::new(),
         egress_refuse: Vec::new(),
         database_connections_max: 16,
-    })
-    .await
-    .unwrap();
-    let grpc = Grpc::bind(&app).await.unwrap();
+    };
+    let app = App::connect(config).await.unwrap();
+    let grpc = Box::pin(Grpc::bind(&app)).await.unwrap();
     let address = format!("https://{}", grpc.address().unwrap());
     let stop = CancellationToken::new();
     let stopped = stop.clone();
-    let served = tokio::spawn(async move { grpc.serve(stopped).await.unwrap() });
+    let served = tokio::spawn(async move { Box::pin(grpc.serve(stopped)).await.unwrap() });
     Replica { app, address, stop, served }
 }
 
