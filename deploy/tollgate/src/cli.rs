@@ -50,6 +50,9 @@ pub(crate) struct UpArgs {
     /// Return as soon as everything is ready; `deploy/down` stops it
     #[arg(long, conflicts_with = "detached")]
     pub(crate) detach: bool,
+    /// Make a demo tenant with a working API, a key, traffic and a bill, once, and print the `curl` line
+    #[arg(long)]
+    pub(crate) demo: bool,
     /// Leave the terminal's session: how `--detach` starts the process that stays
     #[arg(long, hide = true)]
     pub(crate) detached: bool,

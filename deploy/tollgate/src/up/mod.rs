@@ -4,6 +4,7 @@
 //! roles and tables, master key, control plane, join token, node. The order of an end is the reverse, so that
 //! the node can hand over what it counted before the control plane and the stores go.
 
+mod demo;
 mod detach;
 mod home;
 mod ports;
@@ -116,6 +117,9 @@ impl Up {
         self.start_control_plane().await?;
         self.start_node().await?;
         self.announce().await?;
+        if self.args.demo {
+            self.show_demo().await?;
+        }
         self.home.mark_ready()
     }
 
@@ -292,6 +296,27 @@ impl Up {
             );
             self.home.mark_started()?;
         }
+        Ok(())
+    }
+
+    /// The demo of an earlier start, or a fresh one.
+    async fn show_demo(&self) -> Result<()> {
+        let file = self.home.path().join("demo.json");
+        let demo = if let Some(demo) = demo::read(&file)? {
+            demo
+        } else {
+            let UpArgs { control_plane, data_plane, .. } = &self.args;
+            if control_plane.signup.as_deref().is_some_and(|who| who != "open") {
+                bail!("--demo signs a tenant up; leave TOLLGATE_SIGNUP unset, or set it to open");
+            }
+            let doors = demo::Doors {
+                management: reachable(control_plane.http_listen),
+                endpoint: reachable(data_plane.node_listen),
+            };
+            println!("Making the demo: its traffic takes some seconds to reach the bill.");
+            demo::make(&doors, &self.ask("operator-link", &[]).await?, &file).await?
+        };
+        demo.announce();
         Ok(())
     }
 
