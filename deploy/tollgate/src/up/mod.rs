@@ -108,6 +108,10 @@ fn set(variables: &mut Vec<(String, String)>, name: &str, value: &str) {
 
 impl Up {
     async fn start(&mut self) -> Result<()> {
+        let signup = self.args.control_plane.signup.as_deref();
+        if self.args.demo && signup.is_some_and(|who| who != "open") {
+            bail!("--demo signs a tenant up; leave TOLLGATE_SIGNUP unset, or set it to open");
+        }
         self.free_ports().await?;
         let stores = stores::Binaries::find(&self.args, &self.home)?;
         self.home.prepare()?;
@@ -306,9 +310,6 @@ impl Up {
             demo
         } else {
             let UpArgs { control_plane, data_plane, .. } = &self.args;
-            if control_plane.signup.as_deref().is_some_and(|who| who != "open") {
-                bail!("--demo signs a tenant up; leave TOLLGATE_SIGNUP unset, or set it to open");
-            }
             let doors = demo::Doors {
                 management: reachable(control_plane.http_listen),
                 endpoint: reachable(data_plane.node_listen),
