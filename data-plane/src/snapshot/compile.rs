@@ -1,5 +1,6 @@
 //! Resources to the immutable tables that requests are answered from.
 
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
 use proto::config::v1::{self as message, resource::Kind};
@@ -24,6 +25,21 @@ pub fn compile(
     changed: &[ResourceName],
     previous: &Snapshot,
 ) -> (Snapshot, Vec<Refusal>) {
+    compile_by(Snapshot::put, resources, changed, previous)
+}
+
+/// `put` is contained: a resource that makes it panic is refused by its name, and the others are served.
+fn compile_by(
+    put: impl Fn(&mut Snapshot, &ResourceName, Option<&Held>) -> Compiled<()>,
+    resources: &Resources,
+    changed: &[ResourceName],
+    previous: &Snapshot,
+) -> (Snapshot, Vec<Refusal>) {
+    // A resource is compiled before anything of it is put in its place, so that a panic leaves nothing half done.
+    let put = |next: &mut Snapshot, name: &ResourceName, held| {
+        catch_unwind(AssertUnwindSafe(|| put(next, name, held)))
+            .unwrap_or_else(|_| Err("this node failed while compiling it".to_owned()))
+    };
     let mut next = previous.clone();
     next.loaded = true;
     let mut refusals = Vec::new();
@@ -36,14 +52,14 @@ pub fn compile(
                 stages.push(name.clone()); // they need the rest
                 Ok(())
             }
-            _ => next.put(name, held),
+            _ => put(&mut next, name, held),
         };
         refusals.extend(outcome.err().map(|reason| Refusal { resource: name.clone(), reason }));
     }
     stages.extend(stages_of_changed_deployments(resources, changed));
     for name in stages {
         let held = resources.get(&name);
-        if let Err(reason) = next.put(&name, held)
+        if let Err(reason) = put(&mut next, &name, held)
             && !refusals.iter().any(|refusal| refusal.resource == name)
         {
             refusals.push(Refusal { resource: name, reason });
@@ -177,5 +193,37 @@ impl Snapshot {
             rate_limit_headers: message.rate_limit_headers,
             unknown_restriction: !message.restrictions.is_empty(),
         })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proto::config::v1::{Resource, Tenant, resource_name};
+
+    use super::*;
+
+    fn tenant(id: &str) -> Resource {
+        Resource { kind: Some(Kind::Tenant(Tenant { id: id.to_owned(), ..Tenant::default() })) }
+    }
+
+    #[test]
+    fn a_resource_that_makes_the_compiler_panic_is_refused_alone() {
+        let name = |id: &str| resource_name::Kind::TenantId(id.to_owned());
+        let mut resources = Resources::default();
+        let all = ["a", "guilty", "b"].map(tenant).into();
+        resources.replace("default", 1, all).unwrap();
+        let put = |next: &mut Snapshot, of: &ResourceName, held: Option<&Held>| {
+            assert!(*of != name("guilty"), "a bug in the compiler");
+            next.put(of, held)
+        };
+
+        let changed = ["a", "guilty", "b"].map(name);
+        let (next, refusals) = compile_by(put, &resources, &changed, &Snapshot::default());
+
+        let refused: Vec<String> =
+            refusals.iter().map(|refusal| refusal.resource.to_string()).collect();
+        assert_eq!(refused, ["tenant guilty"]);
+        assert!(next.tenant("a").is_some() && next.tenant("b").is_some());
+        assert!(next.tenant("guilty").is_none());
     }
 }
