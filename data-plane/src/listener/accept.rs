@@ -8,8 +8,7 @@ use std::{
     time::Duration,
 };
 
-use futures_util::FutureExt;
-use socket2::{Domain, Protocol, SockRef, Socket, Type};
+use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
@@ -21,6 +20,16 @@ use crate::node::Node;
 
 /// Connections that the kernel holds ready for each thread.
 const BACKLOG: i32 = 4096;
+/// A packet filter that keeps all but a connection's first packet: `flags & (SYN | ACK) == SYN` gives 0 bytes.
+const NO_SYN: [SockFilter; 5] = [
+    SockFilter::new(0x30, 0, 0, 13), // BPF_LD BPF_B BPF_ABS: the byte of TCP's flags
+    SockFilter::new(0x54, 0, 0, 0x12), // BPF_ALU BPF_AND
+    SockFilter::new(0x15, 0, 1, 0x02), // BPF_JMP BPF_JEQ: else the next but one
+    SockFilter::new(0x06, 0, 0, 0),  // BPF_RET: nothing
+    SockFilter::new(0x06, 0, 0, u32::MAX), // BPF_RET: all of it
+];
+/// In a drain, how long connections whose first packet was answered have to be complete.
+const HANDSHAKE_GRACE: Duration = Duration::from_millis(10);
 /// A caller that takes no bytes for so long is gone.
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 
@@ -78,11 +87,25 @@ pub(crate) async fn run(
             },
         }
     }
-    // Whoever the kernel has let in already is served, not reset; all of them, whatever a task's turn allows.
-    while let Some((Ok((stream, peer)), permit)) =
-        tokio::task::unconstrained(accept(&listener, &room)).now_or_never()
+    // From here on the kernel ignores whoever still knocks: they knock again a second later, and are refused once
+    // the port is closed. Without it, who is let in between the last look and the close is reset.
+    if let Err(error) = SockRef::from(&listener).attach_filter(&NO_SYN) {
+        tracing::debug!(%error, "the kernel takes no filter");
+    }
+    let begun = async {
+        while let (Ok((stream, peer)), permit) = accept(&listener, &room).await {
+            start(&node, stream, peer, drain.clone(), permit);
+        }
+    };
+    let _ = timeout(HANDSHAKE_GRACE, begun).await;
+    // Whoever the kernel has let in already is served, not reset. It is asked itself: what tokio knows is older.
+    let listener = listener.into_std()?;
+    while let Ok(permit) = room.clone().try_acquire_owned()
+        && let Ok((stream, peer)) = listener.accept()
+        && stream.set_nonblocking(true).is_ok()
+        && let Ok(stream) = TcpStream::from_std(stream)
     {
-        start(&node, stream, peer, drain.clone(), permit);
+        start(&node, stream, peer, drain.clone(), Some(permit));
     }
     drop(listener);
     let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);

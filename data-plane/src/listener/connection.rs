@@ -101,6 +101,8 @@ async fn http1(
     let service = service_fn(|request| one(node.clone(), peer, clock.clone(), request));
     let mut connection = pin!(builder.serve_connection(io, service));
     tokio::select! {
+        // What was read of a request must be known to hyper before the drain: it closes a connection that said nothing.
+        biased;
         ended = connection.as_mut() => return ended,
         _ = drain.wait_for(|draining| *draining) => {}
     }
