@@ -5,6 +5,7 @@
 //! dropped, by a panic too, nothing of it is left: its processes also die with the test that made them.
 
 pub mod client;
+pub mod load;
 pub mod origin;
 mod ports;
 mod process;
@@ -13,6 +14,7 @@ pub mod tenant;
 pub mod world;
 
 pub use client::{Answer, Client};
+pub use load::Load;
 pub use origin::Origin;
 pub use tenant::{Api, Tenant};
 pub use world::World;
@@ -26,6 +28,17 @@ const LOOK_AGAIN_AFTER: Duration = Duration::from_millis(20);
 /// Asks again and again until there is an answer; `what` names it where there never is one.
 pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) -> T {
     within(PATIENCE, what, probe).await
+}
+
+/// How long a campaign goes on: its variable `CAMPAIGN_SECONDS`, which a long run of the tests sets, or nothing, which
+/// is one round.
+///
+/// # Panics
+/// Where the variable is not a number of seconds.
+pub fn campaign() -> Duration {
+    let seconds = std::env::var("CAMPAIGN_SECONDS").ok();
+    let seconds = seconds.map_or(0, |text| text.parse().expect("CAMPAIGN_SECONDS is a number"));
+    Duration::from_secs(seconds)
 }
 
 /// [`eventually`] with a patience of its own.

@@ -84,8 +84,14 @@ impl Database {
     }
 
     pub(crate) async fn restart(&mut self) {
-        self.server = Some(postgres(&self.directory));
-        self.ready().await;
+        // Children of a killed server hold its memory for a moment, and keep the next one from starting.
+        within(START_MAX, "PostgreSQL's restart", async || {
+            if !self.server.as_mut().is_some_and(Process::runs) {
+                self.server = Some(postgres(&self.directory));
+            }
+            PgConnection::connect(self.admin_url.as_str()).await.ok()
+        })
+        .await;
     }
 
     /// Frees the space in a shared server.

@@ -323,9 +323,10 @@ impl World {
         self.database.restart().await;
     }
 
-    /// Console, GraphQL and REST.
+    /// Console, GraphQL and REST, of the first replica that runs.
     pub fn management(&self) -> Client {
-        self.management_at(0)
+        let running = self.replicas.iter().position(|replica| replica.process.is_some());
+        self.management_at(running.unwrap_or(0))
     }
 
     pub fn management_at(&self, index: usize) -> Client {

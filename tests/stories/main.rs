@@ -7,6 +7,7 @@ mod cold_start;
 mod console;
 mod drain;
 mod keys;
+mod replicas;
 mod rest_way;
 mod row_security;
 mod tenancy;
