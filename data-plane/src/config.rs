@@ -4,11 +4,15 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 
+use crate::tls;
+
 /// Everything that `run` needs to know. Build it from [`Config::new`] and change what differs.
 #[derive(Clone)]
 pub struct Config {
     /// Where tenants' callers connect. Port 0 takes a free one.
     pub listen: SocketAddr,
+    /// The same over TLS; none where it is off.
+    pub tls: Option<tls::Settings>,
     /// `/livez`, `/readyz`, `/metrics`. Never reachable through `listen`.
     pub admin_listen: SocketAddr,
     /// The node's own directory: identity, last good config, journal. Made 0700 when missing.
@@ -30,6 +34,8 @@ pub struct Config {
     pub own: Vec<SocketAddr>,
     /// Peers whose `X-Forwarded-For` is kept and added to; everyone else's is replaced.
     pub trusted_proxies: Vec<IpNet>,
+    /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2.
+    pub proxy_protocol: bool,
     /// Data threads, each with a runtime of its own.
     pub threads: usize,
     /// `redis://…` or `unix://…`. Without it, calls with a throttle or a quota are answered 503.
@@ -65,6 +71,7 @@ impl Config {
     pub fn new(dir: PathBuf) -> Self {
         Self {
             listen: SocketAddr::from(([127, 0, 0, 1], 9080)),
+            tls: None,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9901)),
             dir,
             control_planes: vec!["https://127.0.0.1:8081".to_owned()],
@@ -75,6 +82,7 @@ impl Config {
             egress_allow: Vec::new(),
             own: Vec::new(),
             trusted_proxies: Vec::new(),
+            proxy_protocol: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             redis_url: None,
             limits: Limits::default(),

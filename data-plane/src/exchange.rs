@@ -1,6 +1,6 @@
 //! One request in progress, from its head to the last byte of its answer.
 
-use std::{cell::Cell, net::IpAddr, ops::Range, rc::Rc, sync::Arc, time::Instant};
+use std::{cell::Cell, ops::Range, rc::Rc, sync::Arc, time::Instant};
 
 use http::request::Parts;
 use hyper::body::Incoming;
@@ -9,7 +9,7 @@ use crate::{
     counter::{Full, Names, Outcome, Slot},
     dialect::{Dialect, NATIVE},
     gateway_response::{GatewayResponse, Kind},
-    listener::client_io::Serving,
+    listener::{Peer, client_io::Serving},
     node::{Node, now_ms},
     policies::limiter::Limit,
     router::Addressing,
@@ -23,7 +23,7 @@ pub(crate) struct Exchange {
     pub(crate) id: String,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
-    pub(crate) peer: IpAddr,
+    pub(crate) peer: Peer,
     /// Held until the answer has ended; the upload holds it too.
     pub(crate) serving: Rc<Serving>,
     pub(crate) head: Parts,
@@ -67,7 +67,7 @@ const UPDATE_EVERY_MS: u128 = 1000;
 impl Exchange {
     pub(crate) fn new(
         node: &Rc<Node>,
-        peer: IpAddr,
+        peer: Peer,
         serving: Rc<Serving>,
         head: Parts,
         body: Incoming,

@@ -15,10 +15,11 @@ mod admin;
 pub mod config;
 pub mod counter;
 mod dialect;
+mod disk;
 mod exchange;
 mod gateway_response;
 mod integration;
-mod listener;
+pub mod listener;
 pub mod node;
 mod policies;
 mod response;
@@ -29,6 +30,7 @@ pub mod telemetry;
 #[cfg(test)]
 mod tests;
 mod threads;
+pub mod tls;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
@@ -95,6 +97,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut threads = Threads::start(&shared, counters, &own_addresses(config, &admin_listener))?;
     tracing::info!(
         listen = %threads.address,
+        tls = threads.tls_address.map(tracing::field::display),
         admin = %admin_address,
         threads = config.threads,
         "the node is serving"

@@ -1,6 +1,6 @@
 //! One request from router to meter. Read this first.
 
-use std::{net::IpAddr, panic::AssertUnwindSafe, rc::Rc};
+use std::{panic::AssertUnwindSafe, rc::Rc};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, header};
@@ -10,7 +10,7 @@ use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     integration::{self, AnswerBody},
-    listener::{client_io::Serving, limits},
+    listener::{Peer, client_io::Serving, limits},
     node::Node,
     policies,
     response::{self, Followed},
@@ -20,7 +20,7 @@ use crate::{
 
 pub(crate) async fn serve(
     node: Rc<Node>,
-    peer: IpAddr,
+    peer: Peer,
     serving: Rc<Serving>,
     request: Request<Incoming>,
 ) -> Response<Followed> {

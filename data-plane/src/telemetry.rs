@@ -14,6 +14,7 @@ pub struct Metrics {
     duration: Histogram,
     pub in_flight: IntGauge,
     pub connections: IntGauge,
+    pub tls_handshakes_failed: IntCounter,
     pub panics: IntCounter,
     pub redis_errors: IntCounter,
     pub upstream_connects: IntCounter,
@@ -61,6 +62,10 @@ impl Metrics {
             connections: gauge("tollgate_connections", "Open connections of callers")?,
             config_loaded: gauge("tollgate_config_loaded", "1 once a configuration is served")?,
             panics: counter("tollgate_panics_total", "Requests that ended in a panic of ours")?,
+            tls_handshakes_failed: counter(
+                "tollgate_tls_handshakes_failed_total",
+                "TLS handshakes of callers that came to nothing",
+            )?,
             redis_errors: counter(
                 "tollgate_redis_errors_total",
                 "Redis calls that failed or took too long",

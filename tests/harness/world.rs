@@ -37,6 +37,7 @@ struct Replica {
 /// A node: its ports and its directory stay its own while it is down.
 struct Node {
     endpoint: Port,
+    tls: Port,
     admin: Port,
     process: Option<Process>,
 }
@@ -50,7 +51,12 @@ impl Replica {
 
 impl Node {
     fn reserve() -> Self {
-        Self { endpoint: Port::reserve(), admin: Port::reserve(), process: None }
+        Self {
+            endpoint: Port::reserve(),
+            tls: Port::reserve(),
+            admin: Port::reserve(),
+            process: None,
+        }
     }
 }
 
@@ -172,11 +178,12 @@ impl World {
     }
 
     /// What only this node has.
-    fn node_settings(&self, index: usize) -> [(&'static str, String); 3] {
+    fn node_settings(&self, index: usize) -> [(&'static str, String); 4] {
         let node = &self.nodes[index];
         let directory = self.node_directory(index);
         [
             ("TOLLGATE_NODE_LISTEN", node.endpoint.address().to_string()),
+            ("TOLLGATE_NODE_TLS_LISTEN", node.tls.address().to_string()),
             ("TOLLGATE_NODE_ADMIN_LISTEN", node.admin.address().to_string()),
             ("TOLLGATE_NODE_DIR", directory.to_string_lossy().into_owned()),
         ]
@@ -350,6 +357,11 @@ impl World {
         self.nodes[index].endpoint.address()
     }
 
+    /// The same endpoint over TLS, with the node's certificate for development.
+    pub fn tls_endpoint_address(&self) -> SocketAddr {
+        self.nodes[0].tls.address()
+    }
+
     pub fn control_plane_admin(&self) -> Client {
         Client::new(self.replicas[0].admin.address())
     }
@@ -365,7 +377,7 @@ impl World {
     /// Every port that is ours: no tenant's backend may be there.
     pub fn listeners(&self) -> Vec<SocketAddr> {
         let replicas = self.replicas.iter().flat_map(|it| [&it.http, &it.admin, &it.grpc]);
-        let nodes = self.nodes.iter().flat_map(|it| [&it.endpoint, &it.admin]);
+        let nodes = self.nodes.iter().flat_map(|it| [&it.endpoint, &it.tls, &it.admin]);
         replicas.chain(nodes).map(Port::address).collect()
     }
 

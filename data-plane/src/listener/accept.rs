@@ -8,12 +8,14 @@ use std::{
     time::Duration,
 };
 
+use futures_util::future::try_join_all;
 use socket2::{Domain, Protocol, SockFilter, SockRef, Socket, Type};
 use tokio::{
     net::{TcpListener, TcpStream},
     sync::{OwnedSemaphorePermit, Semaphore, watch},
     time::{MissedTickBehavior, interval, timeout},
 };
+use tokio_rustls::TlsAcceptor;
 
 use super::connection;
 use crate::node::Node;
@@ -62,23 +64,51 @@ fn refuse_if_taken(address: SocketAddr) -> io::Result<()> {
     probe.bind(&address.into())
 }
 
+/// One of a thread's listening sockets.
+pub(crate) struct Door {
+    pub(crate) listener: StdListener,
+    /// Whether what comes in is TLS.
+    pub(crate) tls: Option<TlsAcceptor>,
+}
+
 /// Accepts and serves until `drain` is true; then finishes what is in progress, for at most the drain timeout.
 pub(crate) async fn run(
     node: Rc<Node>,
-    listener: StdListener,
-    mut drain: watch::Receiver<bool>,
+    doors: Vec<Door>,
+    drain: watch::Receiver<bool>,
 ) -> io::Result<()> {
-    let listener = TcpListener::from_std(listener)?;
     let limits = node.shared.config.limits.clone();
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let ticking = tokio::task::spawn_local(tick(node.clone()));
+    try_join_all(doors.into_iter().map(|door| keep_open(&node, door, &room, drain.clone())))
+        .await?;
 
+    let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
+    if timeout(limits.drain_timeout, room.acquire_many(all)).await.is_err() {
+        tracing::warn!(
+            requests = node.in_flight.get(),
+            "the drain's time is over; the rest is cut off"
+        );
+    }
+    ticking.abort();
+    node.tick();
+    Ok(())
+}
+
+/// Lets callers in until the drain begins.
+async fn keep_open(
+    node: &Rc<Node>,
+    Door { listener, tls }: Door,
+    room: &Arc<Semaphore>,
+    mut drain: watch::Receiver<bool>,
+) -> io::Result<()> {
+    let listener = TcpListener::from_std(listener)?;
     loop {
         let draining = drain.clone();
         tokio::select! {
             _ = drain.wait_for(|draining| *draining) => break,
-            (accepted, permit) = accept(&listener, &room) => match accepted {
-                Ok((stream, peer)) => start(&node, stream, peer, draining, permit),
+            (accepted, permit) = accept(&listener, room) => match accepted {
+                Ok((stream, peer)) => start(node, stream, peer, tls.clone(), draining, permit),
                 Err(error) => {
                     // Out of file descriptors, mostly: those in use must end first.
                     tracing::warn!(%error, "cannot accept a connection");
@@ -93,8 +123,8 @@ pub(crate) async fn run(
         tracing::debug!(%error, "the kernel takes no filter");
     }
     let begun = async {
-        while let (Ok((stream, peer)), permit) = accept(&listener, &room).await {
-            start(&node, stream, peer, drain.clone(), permit);
+        while let (Ok((stream, peer)), permit) = accept(&listener, room).await {
+            start(node, stream, peer, tls.clone(), drain.clone(), permit);
         }
     };
     let _ = timeout(HANDSHAKE_GRACE, begun).await;
@@ -105,18 +135,8 @@ pub(crate) async fn run(
         && stream.set_nonblocking(true).is_ok()
         && let Ok(stream) = TcpStream::from_std(stream)
     {
-        start(&node, stream, peer, drain.clone(), Some(permit));
+        start(node, stream, peer, tls.clone(), drain.clone(), Some(permit));
     }
-    drop(listener);
-    let all = u32::try_from(limits.connections_max).unwrap_or(u32::MAX);
-    if timeout(limits.drain_timeout, room.acquire_many(all)).await.is_err() {
-        tracing::warn!(
-            requests = node.in_flight.get(),
-            "the drain's time is over; the rest is cut off"
-        );
-    }
-    ticking.abort();
-    node.tick();
     Ok(())
 }
 
@@ -132,6 +152,7 @@ fn start(
     node: &Rc<Node>,
     stream: TcpStream,
     peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
     drain: watch::Receiver<bool>,
     permit: Option<OwnedSemaphorePermit>,
 ) {
@@ -141,7 +162,7 @@ fn start(
     tokio::task::spawn_local(async move {
         node.shared.metrics.connections.inc();
         let gauge = node.shared.metrics.connections.clone();
-        connection::serve(node, stream, peer.ip(), drain).await;
+        connection::serve(node, stream, peer, tls, drain).await;
         gauge.dec();
         drop(permit);
     });

@@ -16,6 +16,8 @@ use tokio::{
     net::TcpStream,
     time::{Instant, Sleep},
 };
+use tokio_rustls::server::TlsStream;
+use tokio_util::either::Either;
 
 /// Whether a request's head is on its way. Between two requests a connection may be silent; once a head has
 /// begun, it must end within the header timeout, or slow callers could hold connections for nothing.
@@ -25,8 +27,11 @@ pub(crate) struct HeadClock {
     deadline: Cell<Option<Instant>>,
 }
 
+/// Plain, or inside TLS.
+pub(crate) type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
+
 pub(crate) struct ClientIo {
-    stream: TcpStream,
+    stream: ClientStream,
     /// Read already, to tell HTTP/2 from HTTP/1.1.
     prefix: Bytes,
     clock: Rc<HeadClock>,
@@ -55,7 +60,7 @@ impl Drop for Serving {
 
 impl ClientIo {
     pub(crate) fn new(
-        stream: TcpStream,
+        stream: ClientStream,
         prefix: Bytes,
         clock: Rc<HeadClock>,
         header_timeout: Duration,

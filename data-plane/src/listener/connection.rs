@@ -1,6 +1,12 @@
 //! One caller's connection: which protocol it speaks, and each request on it.
 
-use std::{io, net::IpAddr, pin::pin, rc::Rc, time::Duration};
+use std::{
+    io,
+    net::{IpAddr, SocketAddr},
+    pin::pin,
+    rc::Rc,
+    time::Duration,
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{Request, Response};
@@ -11,10 +17,20 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
-use tokio::{io::AsyncReadExt, net::TcpStream, sync::watch, time::timeout};
+use tokio::{
+    io::{AsyncReadExt, AsyncWriteExt},
+    net::TcpStream,
+    sync::watch,
+    time::timeout,
+};
+use tokio_rustls::{TlsAcceptor, server::TlsStream};
+use tokio_util::either::Either;
 
-use super::client_io::{ClientIo, HeadClock, Serving};
-use crate::{node::Node, response::Followed, serve};
+use super::{
+    client_io::{ClientIo, ClientStream, HeadClock, Serving},
+    proxy_protocol,
+};
+use crate::{node::Node, response::Followed, serve, tls::ALPN_HTTP2};
 
 /// What every HTTP/2 connection starts with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -30,27 +46,61 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 /// A connection that says nothing for so long while the node drains is closed.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
 
+/// The answer to http where https is spoken.
+const PLAIN_ON_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
+    content-length: 53\r\nconnection: close\r\n\r\n\
+    {\"message\":\"This port speaks https; you sent http.\"}\n";
+
+/// Who is at the other end of a connection.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Peer {
+    /// Of the connection, or what a trusted proxy's PROXY header says.
+    pub(crate) address: IpAddr,
+    /// Whether the connection itself comes from a trusted proxy, whose `X-Forwarded-…` fields are believed.
+    pub(crate) trusted: bool,
+    pub(crate) tls: bool,
+}
+
+impl Peer {
+    pub(crate) fn scheme(self) -> &'static str {
+        if self.tls { "https" } else { "http" }
+    }
+}
+
+/// A connection that has said which protocol it speaks.
+struct Opened {
+    stream: ClientStream,
+    /// Read already.
+    prefix: Bytes,
+    is_http2: bool,
+    peer: Peer,
+}
+
 /// Serves until the caller leaves or the drain ends the connection between two requests.
 pub(super) async fn serve(
     node: Rc<Node>,
     stream: TcpStream,
-    peer: IpAddr,
+    peer: SocketAddr,
+    tls: Option<TlsAcceptor>,
     drain: watch::Receiver<bool>,
 ) {
-    let limits = node.shared.config.limits.clone();
-    let mut stream = stream;
     let mut draining = drain.clone();
     let silent_at_drain = async {
         let _ = draining.wait_for(|draining| *draining).await;
         tokio::time::sleep(DRAIN_GRACE).await;
     };
-    let greeting = tokio::select! {
-        greeting = timeout(limits.keep_alive_timeout, greeting(&mut stream, limits.header_timeout)) => greeting,
+    let opened = tokio::select! {
+        opened = open(&node, stream, peer, tls) => opened,
         () = silent_at_drain => return,
     };
-    let Ok(Ok(Some((prefix, is_http2)))) = greeting else { return };
+    let Opened { stream, prefix, is_http2, peer } = match opened {
+        Ok(Some(opened)) => opened,
+        Ok(None) => return,
+        Err(error) => return tracing::debug!(%error, "a caller's connection did not begin"),
+    };
     let clock = Rc::new(HeadClock::default());
-    let io = TokioIo::new(ClientIo::new(stream, prefix, clock.clone(), limits.header_timeout));
+    let header_timeout = node.shared.config.limits.header_timeout;
+    let io = TokioIo::new(ClientIo::new(stream, prefix, clock.clone(), header_timeout));
     let ended = if is_http2 {
         http2(node, io, peer, clock, drain).await
     } else {
@@ -59,6 +109,61 @@ pub(super) async fn serve(
     if let Err(error) = ended {
         tracing::debug!(%error, "a caller's connection ended badly");
     }
+}
+
+/// The PROXY header where one must come, the TLS handshake where there is one, and the first bytes. `None`: the caller
+/// left.
+async fn open(
+    node: &Node,
+    mut stream: TcpStream,
+    from: SocketAddr,
+    tls: Option<TlsAcceptor>,
+) -> io::Result<Option<Opened>> {
+    let config = &node.shared.config;
+    let limits = &config.limits;
+    let address = from.ip().to_canonical();
+    let trusted = config.trusted_proxies.iter().any(|proxies| proxies.contains(&address));
+    let mut peer = Peer { address, trusted, tls: tls.is_some() };
+    if trusted && config.proxy_protocol {
+        let header = proxy_protocol::read(&mut stream, from);
+        peer.address = timeout(limits.header_timeout, header).await??;
+    }
+    let Some(tls) = tls else {
+        let greeting = greeting(&mut stream, limits.header_timeout);
+        let greeting = timeout(limits.keep_alive_timeout, greeting).await??;
+        return Ok(greeting.map(|(prefix, is_http2)| Opened {
+            stream: Either::Left(stream),
+            prefix,
+            is_http2,
+            peer,
+        }));
+    };
+    let handshake = timeout(limits.header_timeout, handshake(stream, tls)).await;
+    let stream = match handshake.map_err(io::Error::from).flatten() {
+        Ok(stream) => stream,
+        Err(error) => {
+            node.shared.metrics.tls_handshakes_failed.inc();
+            return Err(error);
+        }
+    };
+    let is_http2 = stream.get_ref().1.alpn_protocol() == Some(ALPN_HTTP2);
+    Ok(Some(Opened {
+        stream: Either::Right(Box::new(stream)),
+        prefix: Bytes::new(),
+        is_http2,
+        peer,
+    }))
+}
+
+async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+    let mut first = [0];
+    stream.peek(&mut first).await?;
+    if first[0].is_ascii_uppercase() {
+        // A method's first letter; a TLS record begins with 22.
+        stream.write_all(PLAIN_ON_TLS).await?;
+        return Err(io::Error::new(io::ErrorKind::InvalidData, "http on the port for https"));
+    }
+    tls.accept(stream).await
 }
 
 /// Reads until it is clear which protocol follows; gives what was read. `None`: the caller left.
@@ -86,7 +191,7 @@ type Io = TokioIo<ClientIo>;
 async fn http1(
     node: Rc<Node>,
     io: Io,
-    peer: IpAddr,
+    peer: Peer,
     clock: Rc<HeadClock>,
     mut drain: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
@@ -113,7 +218,7 @@ async fn http1(
 async fn http2(
     node: Rc<Node>,
     io: Io,
-    peer: IpAddr,
+    peer: Peer,
     clock: Rc<HeadClock>,
     mut drain: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
@@ -141,7 +246,7 @@ async fn http2(
 
 async fn one(
     node: Rc<Node>,
-    peer: IpAddr,
+    peer: Peer,
     clock: Rc<HeadClock>,
     request: Request<Incoming>,
 ) -> Result<Response<Followed>, std::convert::Infallible> {

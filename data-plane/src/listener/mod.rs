@@ -4,5 +4,9 @@ mod accept;
 pub(crate) mod client_io;
 mod connection;
 pub(crate) mod limits;
+pub mod proxy_protocol;
 
-pub(crate) use self::accept::{bind, run};
+pub(crate) use self::{
+    accept::{Door, bind, run},
+    connection::Peer,
+};

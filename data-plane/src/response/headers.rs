@@ -52,8 +52,7 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
         .and_then(|authority| HeaderValue::try_from(authority).ok())
         .or_else(|| exchange.head.headers.get(HOST).cloned());
     let by_path = matches!(exchange.addressing, Addressing::Path { .. });
-    let trusted =
-        exchange.node.shared.config.trusted_proxies.iter().any(|net| net.contains(&exchange.peer));
+    let peer = exchange.peer;
 
     let headers = &mut exchange.head.headers;
     remove_hop_by_hop(headers);
@@ -61,12 +60,12 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     headers.remove(header::FORWARDED); // would contradict the fields below
     let host = asked_host.as_ref().filter(|_| proxy.preserve_host).unwrap_or(&proxy.authority);
     headers.insert(HOST, host.clone());
-    forward_for(headers, exchange.peer, trusted);
-    if !(trusted && headers.contains_key(FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static("http"));
+    forward_for(headers, peer.address, peer.trusted);
+    if !(peer.trusted && headers.contains_key(FORWARDED_PROTO)) {
+        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(peer.scheme()));
     }
     if let Some(host) = asked_host
-        && !(trusted && headers.contains_key(FORWARDED_HOST))
+        && !(peer.trusted && headers.contains_key(FORWARDED_HOST))
     {
         headers.insert(FORWARDED_HOST, host);
     }

@@ -395,7 +395,7 @@ mod tests {
     impl Node {
         fn new() -> Self {
             let directory = std::env::temp_dir().join(format!("tollgate-{}", uuid::Uuid::new_v4()));
-            super::super::disk::private_dir(&directory).unwrap();
+            crate::disk::private_dir(&directory).unwrap();
             Self {
                 directory,
                 signer: Signer::new(),

@@ -24,7 +24,7 @@ use x509_parser::prelude::{FromDer, X509Certificate};
 use zeroize::Zeroizing;
 
 use super::channel::{self, InvalidAddress};
-use super::disk;
+use crate::disk;
 
 const SECRET_CHARS_MAX: usize = 256;
 

@@ -20,9 +20,9 @@ use proto::config::v1::{Signed, update};
 use zeroize::Zeroizing;
 
 use super::assembly::Assembly;
-use super::disk::{self, Fresh};
 use super::resources::{Applied, Resources};
 use super::signature::Verifier;
+use crate::disk::{self, Fresh};
 
 /// What every such file begins with; the last byte is the format's version.
 const MAGIC: &[u8; 8] = b"tollgcf\x01";

@@ -7,7 +7,6 @@ mod apply;
 mod assembly;
 mod channel;
 pub mod compile;
-mod disk;
 pub mod join;
 mod last_good;
 mod messages;

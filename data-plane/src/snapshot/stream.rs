@@ -24,11 +24,11 @@ use tonic::transport::Channel;
 pub use super::apply::Publish;
 use super::apply::{Applier, Change, Input, Positions, QUEUE_LEN_MAX, Source};
 use super::assembly::Assembly;
-use super::disk;
 use super::join::{Error, Identity, JoinToken, causes};
 use super::signature::Verifier;
 use super::{channel, compile, last_good};
 use crate::Config;
+use crate::disk;
 use crate::node::Shared;
 
 const HEARTBEAT: Duration = Duration::from_secs(5);

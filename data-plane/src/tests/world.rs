@@ -48,12 +48,13 @@ pub(super) const PATIENCE: Duration = Duration::from_secs(20);
 /// A node without a control plane: what it serves is given.
 pub(super) struct TestNode {
     pub(super) address: SocketAddr,
+    pub(super) tls_address: Option<SocketAddr>,
     pub(super) shared: Arc<Shared>,
     resources: Resources,
     version: u64,
     threads: Option<Threads>,
     _journal: Journal,
-    dir: PathBuf,
+    pub(super) dir: PathBuf,
 }
 
 impl TestNode {
@@ -75,9 +76,10 @@ impl TestNode {
         let settings = Settings::new(dir.join("usage"), threads);
         let (journal, counters) = Journal::open(settings, now_ms()).expect("a journal");
         let threads = Threads::start(&shared, counters, &shared.config.own).expect("threads");
-        let address = threads.address;
+        let (address, tls_address) = (threads.address, threads.tls_address);
         let mut node = Self {
             address,
+            tls_address,
             shared,
             resources: Resources::default(),
             version: 0,

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use control_plane::app::App;
 use control_plane::config::Signup;
 use control_plane::domain;
+use data_plane::tls;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -59,6 +60,12 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
     config.egress_allow.clone_from(&common.egress_allow);
     config.own.clone_from(&common.egress_refuse);
     config.trusted_proxies.clone_from(&settings.trusted_proxies);
+    config.proxy_protocol = settings.proxy_protocol == "on";
+    let files = settings.node_tls_certificate_file.clone().zip(settings.node_tls_key_file.clone());
+    config.tls = settings.node_tls_listen.0.map(|listen| tls::Settings {
+        listen,
+        certificate: files.map(|(chain, key)| tls::Files { chain, key }),
+    });
     if let Some(threads) = settings.node_threads {
         config.threads = threads;
     }

@@ -9,6 +9,7 @@ use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
+use std::str::FromStr;
 
 /// What both planes and `up` read.
 #[derive(Debug, Clone, Args)]
@@ -120,6 +121,30 @@ pub(crate) struct DataPlane {
         default_value = "127.0.0.1:9080"
     )]
     pub(crate) node_listen: SocketAddr,
+    /// The same over TLS 1.3 and 1.2, or `off`
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_TLS_LISTEN",
+        value_name = "ADDRESS|off",
+        default_value = "127.0.0.1:9443"
+    )]
+    pub(crate) node_tls_listen: OrOff,
+    /// The certificate to show there and those that lead to its authority, as PEM. Default: one for development
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_TLS_CERTIFICATE_FILE",
+        value_name = "FILE",
+        requires = "node_tls_key_file"
+    )]
+    pub(crate) node_tls_certificate_file: Option<PathBuf>,
+    /// The certificate's key, as PEM
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_TLS_KEY_FILE",
+        value_name = "FILE",
+        requires = "node_tls_certificate_file"
+    )]
+    pub(crate) node_tls_key_file: Option<PathBuf>,
     /// The node's /metrics, /livez and /readyz
     #[arg(
         long,
@@ -163,6 +188,15 @@ pub(crate) struct DataPlane {
     /// Proxies whose X-Forwarded-For is kept, as CIDRs with commas between
     #[arg(long, env = "TOLLGATE_TRUSTED_PROXIES", value_name = "CIDRS", value_delimiter = ',')]
     pub(crate) trusted_proxies: Vec<IpNet>,
+    /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2
+    #[arg(
+        long,
+        env = "TOLLGATE_PROXY_PROTOCOL",
+        value_name = "ON|OFF",
+        value_parser = ["on", "off"],
+        default_value = "off"
+    )]
+    pub(crate) proxy_protocol: String,
     /// Data threads. Default: one for each core
     #[arg(long, env = "TOLLGATE_NODE_THREADS", value_name = "COUNT")]
     pub(crate) node_threads: Option<usize>,
@@ -180,6 +214,24 @@ pub(crate) struct DataPlane {
     /// A file with the Redis URL
     #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
+}
+
+/// An address to listen on, or the word `off`.
+#[derive(Debug, Clone, Copy)]
+pub(crate) struct OrOff(pub(crate) Option<SocketAddr>);
+
+impl FromStr for OrOff {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match text {
+            "off" => Ok(Self(None)),
+            address => match address.parse() {
+                Ok(address) => Ok(Self(Some(address))),
+                Err(_) => Err("give an address with a port, such as 127.0.0.1:9443, or off".into()),
+            },
+        }
+    }
 }
 
 /// The value itself, or the contents of the file that holds it, without the line's end.
@@ -276,7 +328,9 @@ fn as_text(key: &str, value: serde_json::Value) -> Result<String> {
     use serde_json::Value;
     Ok(match value {
         Value::String(text) => text,
-        Value::Bool(on) if key == "path_addressing" => if on { "on" } else { "off" }.to_owned(),
+        Value::Bool(on) if matches!(key, "path_addressing" | "proxy_protocol") => {
+            if on { "on" } else { "off" }.to_owned()
+        }
         Value::Number(number) => number.to_string(),
         Value::Array(items) => {
             items.into_iter().map(|item| as_text(key, item)).collect::<Result<Vec<_>>>()?.join(",")

@@ -199,7 +199,8 @@ impl Up {
                 format!("http://{{apiId}}.{}:{}", common.zone, data_plane.node_listen.port());
             set(&mut environment.control_plane, "TOLLGATE_ENDPOINT_TEMPLATE", &template);
         }
-        let listeners = ports::all(&self.args).map(|listener| listener.address.to_string());
+        let listeners = ports::all(&self.args);
+        let listeners = listeners.iter().map(|listener| listener.address.to_string());
         let refused = common.egress_refuse.iter().map(ToString::to_string).chain(listeners);
         environment.both("TOLLGATE_EGRESS_REFUSE", &refused.collect::<Vec<_>>().join(","));
         let address = reachable(control_plane.grpc_listen);
@@ -267,6 +268,9 @@ impl Up {
         println!("Tollgate is up.");
         println!("  console    http://{}", reachable(control_plane.http_listen));
         println!("  APIs       http://{{apiId}}.{}:{port}/{{stage}}", common.zone);
+        if let Some(tls) = data_plane.node_tls_listen.0 {
+            println!("             https://{{apiId}}.{}:{}/{{stage}}", common.zone, tls.port());
+        }
         if self
             .environment
             .node

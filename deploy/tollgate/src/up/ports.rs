@@ -11,8 +11,8 @@ pub(super) struct Listener {
     setting: &'static str,
 }
 
-pub(super) fn all(args: &UpArgs) -> [Listener; 5] {
-    [
+pub(super) fn all(args: &UpArgs) -> Vec<Listener> {
+    let mut all = vec![
         Listener { address: args.control_plane.http_listen, setting: "TOLLGATE_HTTP_LISTEN" },
         Listener { address: args.control_plane.admin_listen, setting: "TOLLGATE_ADMIN_LISTEN" },
         Listener { address: args.control_plane.grpc_listen, setting: "TOLLGATE_GRPC_LISTEN" },
@@ -21,7 +21,11 @@ pub(super) fn all(args: &UpArgs) -> [Listener; 5] {
             address: args.data_plane.node_admin_listen,
             setting: "TOLLGATE_NODE_ADMIN_LISTEN",
         },
-    ]
+    ];
+    if let Some(address) = args.data_plane.node_tls_listen.0 {
+        all.push(Listener { address, setting: "TOLLGATE_NODE_TLS_LISTEN" });
+    }
+    all
 }
 
 /// Binds all at once, so that two settings with one port are found too, and lets go of them.
@@ -51,7 +55,13 @@ mod tests {
     use clap::Parser;
 
     fn args(listen: &str) -> UpArgs {
-        let free = ["--admin-listen", "--grpc-listen", "--node-listen", "--node-admin-listen"];
+        let free = [
+            "--admin-listen",
+            "--grpc-listen",
+            "--node-listen",
+            "--node-admin-listen",
+            "--node-tls-listen",
+        ];
         let mut words = vec!["tollgate", "up", "--http-listen", listen];
         words.extend(free.iter().flat_map(|flag| [*flag, "127.0.0.1:0"]));
         match Cli::parse_from(words).command {

@@ -6,12 +6,12 @@ use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 /// Makes the directory, 0700, where it is missing.
-pub(super) fn private_dir(path: &Path) -> io::Result<()> {
+pub(crate) fn private_dir(path: &Path) -> io::Result<()> {
     DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
 /// What the file holds; nothing where there is none.
-pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
+pub(crate) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
     match fs::read(path) {
         Ok(bytes) => Ok(Some(bytes)),
         Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
@@ -20,21 +20,21 @@ pub(super) fn read(path: &Path) -> io::Result<Option<Vec<u8>>> {
 }
 
 /// Replaces the file's content, mode 0600. After a crash at any moment it is the old one or the new one.
-pub(super) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
+pub(crate) fn replace(path: &Path, content: &[u8]) -> io::Result<()> {
     let mut fresh = Fresh::create(path)?;
     fresh.file.write_all(content)?;
     fresh.publish().map(drop)
 }
 
 /// A file that is being written beside the one that it will replace.
-pub(super) struct Fresh {
-    pub(super) file: File,
+pub(crate) struct Fresh {
+    pub(crate) file: File,
     at: PathBuf,
     target: PathBuf,
 }
 
 impl Fresh {
-    pub(super) fn create(target: &Path) -> io::Result<Self> {
+    pub(crate) fn create(target: &Path) -> io::Result<Self> {
         let at = beside(target, "new");
         let file =
             OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&at)?;
@@ -42,7 +42,7 @@ impl Fresh {
     }
 
     /// Puts it in its place and on the disk.
-    pub(super) fn publish(self) -> io::Result<File> {
+    pub(crate) fn publish(self) -> io::Result<File> {
         self.file.sync_all()?;
         fs::rename(&self.at, &self.target)?;
         sync_dir(&self.target)?;
@@ -51,7 +51,7 @@ impl Fresh {
 }
 
 /// Keeps the present file under the other name as well, in place of what was there.
-pub(super) fn keep_as(path: &Path, other: &Path) -> io::Result<()> {
+pub(crate) fn keep_as(path: &Path, other: &Path) -> io::Result<()> {
     let at = beside(other, "new");
     match fs::remove_file(&at) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),

@@ -1,0 +1,183 @@
+//! Callers over TLS, and behind proxies that say who called.
+
+use std::{net::SocketAddr, sync::Arc};
+
+use http::{Request, StatusCode, Version};
+use http_body_util::{BodyExt, Empty};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use proto::config::v1::{Dialect, Resource};
+use rustls::{
+    ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+    crypto::aws_lc_rs,
+    version::{TLS12, TLS13},
+};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::timeout};
+use tokio_rustls::{TlsConnector, client::TlsStream};
+
+use super::world::{API, PATIENCE, TestNode, api, echo, mock, proxy, until};
+use crate::{Config, tls};
+
+fn pets() -> Vec<Resource> {
+    api(Dialect::Native, &[("GET /pets", mock(200, "rex"))])
+}
+
+fn with_tls(config: &mut Config) {
+    let listen = SocketAddr::from(([127, 0, 0, 1], 0));
+    config.tls = Some(tls::Settings { listen, certificate: None });
+}
+
+/// A client that trusts the certificate which the node made for itself.
+fn client(
+    node: &TestNode,
+    versions: &[&'static SupportedProtocolVersion],
+    alpn: &[&str],
+) -> Arc<ClientConfig> {
+    let pem = node.dir.join("tls/development.pem");
+    let mut roots = RootCertStore::empty();
+    roots.add(CertificateDer::from_pem_file(pem).unwrap()).unwrap();
+    let mut client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_protocol_versions(versions)
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    client.alpn_protocols = alpn.iter().map(|name| name.as_bytes().to_vec()).collect();
+    Arc::new(client)
+}
+
+async fn connect(node: &TestNode, client: &Arc<ClientConfig>) -> TlsStream<TcpStream> {
+    let stream = TcpStream::connect(node.tls_address.unwrap()).await.unwrap();
+    let name = ServerName::try_from(format!("{API}.execute-api.localhost")).unwrap();
+    TlsConnector::from(client.clone()).connect(name, stream).await.unwrap()
+}
+
+async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {
+    let head = format!(
+        "GET {path} HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\nconnection: close\r\n\r\n"
+    );
+    stream.write_all(head.as_bytes()).await.unwrap();
+    let mut answer = Vec::new();
+    timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap().unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+#[tokio::test]
+async fn tls_1_2_and_1_3_are_spoken_and_a_session_is_resumed() {
+    let node = TestNode::start_with(pets(), |config| {
+        with_tls(config);
+        config.threads = 2; // tickets of one thread are good for the other
+    });
+    for version in [&TLS12, &TLS13] {
+        let client = client(&node, &[version], &[]);
+        let mut first = connect(&node, &client).await;
+        assert!(get(&mut first, "/prod/pets").await.ends_with("rex"));
+        assert_eq!(first.get_ref().1.protocol_version(), Some(version.version));
+        assert_ne!(first.get_ref().1.handshake_kind(), Some(HandshakeKind::Resumed));
+
+        for _ in 0..8 {
+            let mut again = connect(&node, &client).await;
+            assert!(get(&mut again, "/prod/pets").await.ends_with("rex"));
+            let kind = again.get_ref().1.handshake_kind();
+            assert_eq!(kind, Some(HandshakeKind::Resumed), "{version:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn http2_is_chosen_by_alpn() {
+    let node = TestNode::start_with(pets(), with_tls);
+    let stream = connect(&node, &client(&node, &[&TLS13], &["h2", "http/1.1"])).await;
+    assert_eq!(stream.get_ref().1.alpn_protocol(), Some(b"h2".as_slice()));
+
+    let (mut sender, connection) =
+        hyper::client::conn::http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("https://{API}.execute-api.localhost/prod/pets"))
+        .body(Empty::<bytes::Bytes>::new())
+        .unwrap();
+    let answer = sender.send_request(request).await.unwrap();
+    assert_eq!((answer.status(), answer.version()), (StatusCode::OK, Version::HTTP_2));
+    assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "rex");
+}
+
+#[tokio::test]
+async fn a_backend_learns_that_its_caller_came_over_tls() {
+    let origin = echo().await;
+    let routes = [("GET /pets", proxy(format!("http://{origin}/pets")))];
+    let node = TestNode::start_with(api(Dialect::Native, &routes), with_tls);
+    let mut stream = connect(&node, &client(&node, &[&TLS13], &["http/1.1"])).await;
+
+    let answer = get(&mut stream, "/prod/pets").await;
+    assert!(answer.contains("\nx-forwarded-proto: https\n"), "{answer}");
+}
+
+#[tokio::test]
+async fn http_on_the_port_for_https_is_told_so() {
+    let node = TestNode::start_with(pets(), with_tls);
+    let mut stream = TcpStream::connect(node.tls_address.unwrap()).await.unwrap();
+    stream.write_all(b"GET /prod/pets HTTP/1.1\r\nhost: x\r\n\r\n").await.unwrap();
+    let mut answer = Vec::new();
+    // Closed with the request unread, so the kernel may reset the connection behind the answer.
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.unwrap();
+
+    let answer = String::from_utf8(answer).unwrap();
+    assert!(answer.starts_with("HTTP/1.1 400 "), "{answer}");
+    assert!(answer.ends_with("{\"message\":\"This port speaks https; you sent http.\"}\n"));
+    until(|| node.shared.metrics.tls_handshakes_failed.get() == 1).await;
+}
+
+#[tokio::test]
+async fn a_handshake_that_stalls_is_closed_at_the_header_timeout() {
+    let node = TestNode::start_with(pets(), |config| {
+        with_tls(config);
+        config.limits.header_timeout = std::time::Duration::from_millis(200);
+    });
+    for begun in [&b""[..], b"\x16", b"\x16\x03\x01\x02\x00\x01"] {
+        let mut stream = TcpStream::connect(node.tls_address.unwrap()).await.unwrap();
+        stream.write_all(begun).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("closed in time");
+    }
+    until(|| node.shared.metrics.tls_handshakes_failed.get() == 3).await;
+}
+
+/// A node behind a balancer on this machine, and the `x-forwarded-for` that a backend saw.
+async fn forwarded_for(trusted: bool, head: &[u8]) -> String {
+    let origin = echo().await;
+    let routes = [("GET /pets", proxy(format!("http://{origin}/pets")))];
+    let node = TestNode::start_with(api(Dialect::Native, &routes), |config| {
+        config.proxy_protocol = true;
+        if trusted {
+            config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
+        }
+    });
+    let request = format!(
+        "GET /prod/pets HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\nconnection: close\r\n\r\n"
+    );
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    stream.write_all(&[head, request.as_bytes()].concat()).await.unwrap();
+    let mut answer = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed in time");
+    let answer = String::from_utf8(answer).unwrap();
+    let field = answer.lines().find_map(|line| line.strip_prefix("x-forwarded-for: "));
+    field.unwrap_or(answer.lines().next().unwrap_or("closed")).to_owned()
+}
+
+#[tokio::test]
+async fn a_trusted_proxy_says_who_called_and_nobody_else_does() {
+    let first = b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 443\r\n";
+    let second = [
+        b"\r\n\r\n\0\r\nQUIT\n\x21\x11\0\x0c".as_slice(),
+        &[192, 0, 2, 8, 198, 51, 100, 1, 0x13, 0x88, 1, 0xbb],
+    ]
+    .concat();
+    assert_eq!(forwarded_for(true, first).await, "192.0.2.7");
+    assert_eq!(forwarded_for(true, &second).await, "192.0.2.8");
+    assert_eq!(forwarded_for(true, b"PROXY UNKNOWN\r\n").await, "127.0.0.1");
+
+    assert_eq!(forwarded_for(true, b"").await, "closed", "a header must come");
+    assert_eq!(forwarded_for(true, b"PROXY TCP4 nobody\r\n").await, "closed");
+    assert!(forwarded_for(false, first).await.contains("400"), "no header is read");
+}
