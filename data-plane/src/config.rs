@@ -38,9 +38,22 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Data threads, each with a runtime of its own.
     pub threads: usize,
-    /// `redis://…` or `unix://…`. Without it, calls with a throttle or a quota are answered 503.
+    /// `redis://…` or `unix://…`. Without it, `limiter_outage` says what becomes of throttles and quotas.
     pub redis_url: Option<String>,
+    pub limiter_outage: LimiterOutage,
     pub limits: Limits,
+}
+
+/// What becomes of throttles and quotas while Redis is away or slow.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimiterOutage {
+    /// Each node allows its share: the limit ÷ live nodes.
+    #[default]
+    LocalFallback,
+    /// Every call passes; quotas are told of them afterwards.
+    FailOpen,
+    /// Calls with a limit are answered 503.
+    FailClosed,
 }
 
 /// Bounds on what a stranger can push at a node.
@@ -60,7 +73,7 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client connection may wait between two requests.
     pub keep_alive_timeout: Duration,
-    /// How long a call waits for Redis to answer about its limits; then 503.
+    /// How long a call waits for Redis to answer about one of its limits; then it counts as away.
     pub redis_timeout: Duration,
     /// How long a drain waits for requests in progress.
     pub drain_timeout: Duration,
@@ -85,6 +98,7 @@ impl Config {
             proxy_protocol: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             redis_url: None,
+            limiter_outage: LimiterOutage::default(),
             limits: Limits::default(),
         }
     }
@@ -100,7 +114,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024 * 1024,
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(350),
-            redis_timeout: Duration::from_millis(50),
+            redis_timeout: Duration::from_millis(5),
             drain_timeout: Duration::from_secs(30),
         }
     }

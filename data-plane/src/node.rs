@@ -18,7 +18,7 @@ use crate::{
     Config,
     counter::Counter,
     integration::pool::Pools,
-    policies::limiter::Limiter,
+    policies::{limiter::Limiter, outage::Local},
     snapshot::Snapshot,
     telemetry::{Metrics, ThreadMetrics},
 };
@@ -29,6 +29,8 @@ pub struct Shared {
     /// What is served. The config stream stores a new pointer; data threads read it once per request.
     pub snapshot: Arc<ArcSwap<Snapshot>>,
     pub metrics: Metrics,
+    /// This node's share of limits, for when Redis is away.
+    pub(crate) local_limits: Arc<Local>,
     draining: AtomicBool,
 }
 
@@ -71,6 +73,7 @@ impl Shared {
             config,
             snapshot: Arc::new(ArcSwap::from_pointee(empty)),
             metrics: Metrics::new()?,
+            local_limits: Arc::default(),
             draining: AtomicBool::new(false),
         }))
     }
@@ -128,6 +131,7 @@ impl Node {
         self.counter.borrow_mut().tick(now_ms());
         self.pools.sweep();
         self.metrics.flush();
+        self.limiter.roll_call();
         let (now, told) = (self.in_flight.get(), self.told_in_flight.replace(self.in_flight.get()));
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.shared.metrics.in_flight.add(signed(now) - signed(told));

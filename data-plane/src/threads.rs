@@ -121,9 +121,14 @@ fn thread(
         let connector = Connector::new(own, &[]).map_err(|error| Error::Egress(Box::new(error)))?;
         let redis_errors = shared.metrics.redis_errors.clone();
         let config = &shared.config;
-        let limiter =
-            Limiter::new(config.redis_url.as_deref(), config.limits.redis_timeout, redis_errors)
-                .map_err(|error| Error::Setting(format!("the Redis URL is not usable: {error}")))?;
+        let limiter = Limiter::new(
+            config.redis_url.as_deref(),
+            config.limits.redis_timeout,
+            config.limiter_outage,
+            shared.local_limits.clone(),
+            redis_errors,
+        )
+        .map_err(|error| Error::Setting(format!("the Redis URL is not usable: {error}")))?;
         let node = Node::new(shared, connector, limiter, counter);
         listener::run(node, doors, draining).await.map_err(Error::Thread)
     });

@@ -32,6 +32,11 @@ pub fn quota(usage_plan_id: &str, api_key_id: &str) -> String {
     format!("{PREFIX}:{{q:{usage_plan_id}:{api_key_id}}}")
 }
 
+/// The nodes that are alive.
+pub fn nodes() -> String {
+    format!("{PREFIX}:{{nodes}}")
+}
+
 /// 64 bits that stand for text; a collision within one API makes two buckets one.
 fn short(parts: &[&str]) -> String {
     let mut hash = Sha256::new();

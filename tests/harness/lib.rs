@@ -30,15 +30,10 @@ pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) ->
     within(PATIENCE, what, probe).await
 }
 
-/// How long a campaign goes on: its variable `CAMPAIGN_SECONDS`, which a long run of the tests sets, or nothing, which
-/// is one round.
-///
-/// # Panics
-/// Where the variable is not a number of seconds.
+/// How long a campaign goes on: seconds, or minutes where `tests/run --long` set `TESTS_LONG`.
 pub fn campaign() -> Duration {
-    let seconds = std::env::var("CAMPAIGN_SECONDS").ok();
-    let seconds = seconds.map_or(0, |text| text.parse().expect("CAMPAIGN_SECONDS is a number"));
-    Duration::from_secs(seconds)
+    let long = std::env::var_os("TESTS_LONG").is_some();
+    if long { Duration::from_mins(4) } else { Duration::from_secs(10) }
 }
 
 /// [`eventually`] with a patience of its own.

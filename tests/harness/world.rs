@@ -146,7 +146,8 @@ impl World {
             ("TOLLGATE_DATABASE_CONNECTIONS_MAX", "8".to_owned()),
             ("DATABASE_URL", self.database.url()),
             ("TOLLGATE_NODE_THREADS", "2".to_owned()),
-            // A machine that also compiles may keep Redis waiting; no story is about that.
+            // A node does not wait for Redis longer than 5 ms, and then goes on with its share of the limits. Stories
+            // about exact limits need Redis waited for, also on a machine that compiles.
             ("TOLLGATE_REDIS_TIMEOUT_MS", "2000".to_owned()),
             ("TOLLGATE_CONTROL_PLANE", grpc.collect::<Vec<_>>().join(",")),
             (

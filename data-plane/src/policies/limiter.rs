@@ -1,21 +1,39 @@
 //! Where limits are counted: in Redis, by one script for each question, on Redis's own clock.
+//!
+//! A call waits for an answer no longer than its budget. After a few answers in a row that did not come, nobody waits
+//! any more until Redis answers in time again; until then the setting for outages decides. An answer that comes
+//! too late is undone: what it took was not used.
 
-use std::time::Duration;
+use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use proto::redis_keys;
 use redis::{
     Client, RedisResult, Script,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
-use tokio::time::timeout;
+use tokio::{
+    sync::oneshot,
+    task::spawn_local,
+    time::{sleep, timeout},
+};
 
-use super::throttle::Throttle;
+use super::{outage::Local, throttle::Throttle};
 use crate::{
+    config::LimiterOutage,
     gateway_response::{GatewayResponse, Kind},
-    snapshot::served::{Period, Quota},
+    snapshot::served::{Bucket, Period, Quota},
 };
 
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// After so long an answer is not waited for even to undo what it took.
+const LATE_MAX: Duration = Duration::from_secs(5);
+/// So many answers in a row that did not come in time, and no call waits any more.
+const FAILURES_MAX: u32 = 3;
+/// How often Redis is then asked whether it is back.
+const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// A node that did not say so for so long is not alive.
+const NODE_SILENT_MAX_S: u64 = 15;
 
 /// Takes a token. The bucket is refilled for the time since it was last looked at; a clock that went back
 /// refills nothing, and is believed from then on. It is forgotten once it must be full again.
@@ -59,9 +77,10 @@ return 0
 ";
 
 /// Takes one call from a quota. The period is read off Redis's clock, so that no two nodes disagree about it.
-/// KEYS: quota. ARGV: limit, period. Gives: taken, calls left, seconds to the period's end, its length.
+/// KEYS: quota. ARGV: limit, period, calls that were let through while this could not be asked. Gives: taken, calls
+/// left, seconds to the period's end, its length, its name.
 const SPEND: &str = r"
-local limit, period = tonumber(ARGV[1]), ARGV[2]
+local limit, period, made = tonumber(ARGV[1]), ARGV[2], tonumber(ARGV[3])
 local now = tonumber(redis.call('TIME')[1])
 local day = math.floor(now / 86400)
 local first, last = day, day + 1
@@ -85,25 +104,57 @@ elseif period == 'month' then
 end
 local name = period .. string.format('%.0f', first)
 local kept = redis.call('HMGET', KEYS[1], 'period', 'used')
-local used = kept[1] == name and tonumber(kept[2]) or 0
+local used = (kept[1] == name and tonumber(kept[2]) or 0) + made
 local taken = 0
 if used < limit then
   used = used + 1
   taken = 1
+end
+if taken == 1 or made > 0 then
   redis.call('HSET', KEYS[1], 'period', name, 'used', string.format('%.0f', used))
   redis.call('EXPIREAT', KEYS[1], string.format('%.0f', (last + 1) * 86400))
 end
-return {taken, math.max(0, limit - used), last * 86400 - now, (last - first) * 86400}
+return {taken, math.max(0, limit - used), last * 86400 - now, (last - first) * 86400, name}
 ";
 
-/// One data thread's way to Redis.
+/// Puts a call back into the quota that it was taken from. KEYS: quota. ARGV: the period's name.
+const UNSPEND: &str = r"
+local kept = redis.call('HMGET', KEYS[1], 'period', 'used')
+if kept[1] == ARGV[1] and tonumber(kept[2]) > 0 then
+  redis.call('HINCRBY', KEYS[1], 'used', -1)
+end
+return 0
+";
+
+/// Says that a node is alive. KEYS: nodes. ARGV: node, seconds until it is forgotten. Gives: nodes alive.
+const ROLL_CALL: &str = r"
+local now = tonumber(redis.call('TIME')[1])
+redis.call('ZADD', KEYS[1], now, ARGV[1])
+redis.call('ZREMRANGEBYSCORE', KEYS[1], '-inf', now - tonumber(ARGV[2]))
+redis.call('EXPIRE', KEYS[1], ARGV[2])
+return redis.call('ZCARD', KEYS[1])
+";
+
+/// One data thread's way to Redis, and what holds without it.
 pub(crate) struct Limiter {
-    connection: Option<ConnectionManager>,
+    redis: Option<Rc<Redis>>,
     /// How long a call may wait for an answer about its limits.
-    timeout: Duration,
+    budget: Duration,
+    outage: LimiterOutage,
+    local: Arc<Local>,
+}
+
+struct Redis {
+    connection: ConnectionManager,
     take: Script,
     give_back: Script,
     spend: Script,
+    unspend: Script,
+    roll_call: Script,
+    /// Answers in a row that did not come in time.
+    failures: Cell<u32>,
+    /// Whether calls are spared the wait.
+    away: Cell<bool>,
     errors: prometheus::IntCounter,
 }
 
@@ -116,6 +167,8 @@ pub(crate) struct Taken {
     pub(crate) next_ms: Option<u64>,
     /// Milliseconds until the bucket is full; `None`: never.
     pub(crate) full_ms: Option<u64>,
+    /// Whether Redis counted it: then it can be given back.
+    pub(crate) shared: bool,
 }
 
 /// What a quota answered.
@@ -145,75 +198,220 @@ impl Limiter {
     /// Connects when it is first asked, and again by itself. Must be called inside the thread's runtime.
     pub(crate) fn new(
         url: Option<&str>,
-        timeout: Duration,
+        budget: Duration,
+        outage: LimiterOutage,
+        local: Arc<Local>,
         errors: prometheus::IntCounter,
     ) -> RedisResult<Self> {
-        let connect = |url: &str| {
-            let config = ConnectionManagerConfig::new()
-                .set_connection_timeout(Some(CONNECT_TIMEOUT))
-                .set_response_timeout(Some(timeout))
-                .set_min_delay(Duration::from_millis(50))
-                .set_max_delay(Duration::from_secs(1));
-            ConnectionManager::new_lazy_with_config(Client::open(url)?, config)
-        };
-        Ok(Self {
-            connection: url.map(connect).transpose()?,
-            timeout,
-            take: Script::new(TAKE),
-            give_back: Script::new(GIVE_BACK),
-            spend: Script::new(SPEND),
-            errors,
-        })
+        let redis = url.map(|url| Redis::new(url, errors)).transpose()?.map(Rc::new);
+        Ok(Self { redis, budget, outage, local })
     }
 
     /// Takes a token, or says how long there is none.
     pub(crate) async fn take(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
-        let mut call = self.take.key(&*throttle.redis_key);
-        call.arg(throttle.bucket.rate).arg(throttle.bucket.burst);
-        let (taken, remaining, next, full) = self.ask::<(i64, u64, i64, i64)>(&call).await?;
-        let ms = |value: i64| u64::try_from(value).ok();
-        Ok(Taken { allowed: taken == 1, remaining, next_ms: ms(next), full_ms: ms(full) })
+        let (key, bucket) = (throttle.redis_key.clone(), throttle.bucket);
+        let late_key = key.clone();
+        let answer = self.ask(
+            async move |redis| redis.take(&key, bucket).await,
+            async move |redis, taken: Taken| {
+                if taken.allowed {
+                    redis.give_back(&late_key, bucket).await;
+                }
+            },
+        );
+        match (answer.await, self.outage) {
+            (Ok(taken), _) => Ok(taken),
+            (Err(_), LimiterOutage::LocalFallback) => {
+                Ok(self.local.take(&throttle.redis_key, throttle.bucket))
+            }
+            (Err(_), LimiterOutage::FailOpen) => Ok(Taken::unchecked(throttle.bucket)),
+            (Err(away), LimiterOutage::FailClosed) => Err(away),
+        }
     }
 
     /// Puts tokens back that a refused call had taken. One that Redis does not take back is lost, which lets
     /// fewer calls through, never more.
-    pub(crate) async fn give_back(&self, throttles: &[Throttle]) {
-        let calls = throttles.iter().map(|throttle| async {
-            let mut call = self.give_back.key(&*throttle.redis_key);
-            call.arg(throttle.bucket.burst);
-            let _ = self.ask::<i64>(&call).await;
+    pub(crate) fn give_back(&self, throttles: Vec<Throttle>) {
+        let Some(redis) = self.redis.clone().filter(|_| !throttles.is_empty()) else { return };
+        // Nobody waits for it.
+        spawn_local(async move {
+            let back = |throttle: Throttle| {
+                let redis = redis.clone();
+                async move { redis.give_back(&throttle.redis_key, throttle.bucket).await }
+            };
+            join_all(throttles.into_iter().map(back)).await;
         });
-        join_all(calls).await;
     }
 
     /// Takes one call from a quota, if any is left.
     pub(crate) async fn spend(&self, redis_key: &str, quota: Quota) -> Result<Spent, Unavailable> {
-        let mut call = self.spend.key(redis_key);
+        let (key, late_key) = (redis_key.to_owned(), redis_key.to_owned());
+        let answer = self.ask(
+            async move |redis| redis.spend(&key, quota, 0).await,
+            async move |redis, (spent, period): (Spent, String)| {
+                if spent.allowed {
+                    redis.unspend(&late_key, &period).await;
+                }
+            },
+        );
+        match (answer.await, self.outage) {
+            (Ok((spent, _)), _) => Ok(spent),
+            (Err(_), LimiterOutage::LocalFallback) => Ok(self.local.spend(redis_key, quota)),
+            (Err(_), LimiterOutage::FailOpen) => Ok(self.local.spend_unchecked(redis_key, quota)),
+            (Err(away), LimiterOutage::FailClosed) => Err(away),
+        }
+    }
+
+    /// Says that this node is alive, and learns how many are. Each second, while Redis is there.
+    pub(crate) fn roll_call(&self) {
+        let Some(redis) = self.redis.clone().filter(|redis| !redis.away.get()) else { return };
+        let local = self.local.clone();
+        spawn_local(async move {
+            if let Ok(nodes) = redis.roll_call(local.node()).await {
+                local.set_nodes(nodes);
+            }
+        });
+    }
+
+    /// The answer to a question, where it comes within the budget. The question goes on without us; `late` undoes
+    /// an answer that nobody waits for any more.
+    async fn ask<T: 'static>(
+        &self,
+        question: impl AsyncFnOnce(&Redis) -> RedisResult<T> + 'static,
+        late: impl AsyncFnOnce(&Redis, T) + 'static,
+    ) -> Result<T, Unavailable> {
+        let redis = self.redis.clone().ok_or(Unavailable)?;
+        if redis.away.get() {
+            return Err(Unavailable);
+        }
+        let (sender, receiver) = oneshot::channel();
+        let asked = redis.clone();
+        spawn_local(async move {
+            let answer = question(&asked).await;
+            if let Err(Ok(answer)) = sender.send(answer) {
+                late(&asked, answer).await;
+            }
+        });
+        match timeout(self.budget, receiver).await {
+            Ok(Ok(Ok(answer))) => {
+                redis.failures.set(0);
+                Ok(answer)
+            }
+            failed => {
+                redis.errors.inc();
+                if let Ok(Ok(Err(error))) = failed {
+                    tracing::debug!(%error, "Redis did not answer about a limit");
+                }
+                redis.failures.set(redis.failures.get() + 1);
+                if redis.failures.get() >= FAILURES_MAX && !redis.away.replace(true) {
+                    tracing::warn!(outage = ?self.outage, "Redis is away or slow; limits go on without it");
+                    spawn_local(until_back(redis, self.local.clone(), self.budget));
+                }
+                Err(Unavailable)
+            }
+        }
+    }
+}
+
+/// Asks Redis until it answers within the budget and knows what was let through without it.
+async fn until_back(redis: Rc<Redis>, local: Arc<Local>, budget: Duration) {
+    loop {
+        sleep(PROBE_EVERY).await;
+        let probe = redis.clone();
+        let mut answer = {
+            let node = local.node().to_owned();
+            spawn_local(async move { probe.roll_call(&node).await.is_ok() })
+        };
+        let Ok(answered) = timeout(budget, &mut answer).await else {
+            // Not aborted: a new connection needs longer than a call may wait.
+            let _ = answer.await;
+            continue;
+        };
+        if !answered.unwrap_or(false) {
+            continue;
+        }
+        let mut paid = true;
+        for (key, quota, calls) in local.debts() {
+            if redis.spend(&key, Quota { limit: 0, ..quota }, calls).await.is_err() {
+                local.owe(key, quota, calls);
+                paid = false;
+            }
+        }
+        if paid {
+            tracing::info!("Redis is back; limits are exact again");
+            redis.failures.set(0);
+            redis.away.set(false);
+            return;
+        }
+    }
+}
+
+impl Redis {
+    fn new(url: &str, errors: prometheus::IntCounter) -> RedisResult<Self> {
+        let config = ConnectionManagerConfig::new()
+            .set_connection_timeout(Some(CONNECT_TIMEOUT))
+            .set_response_timeout(Some(LATE_MAX))
+            .set_min_delay(Duration::from_millis(50))
+            .set_max_delay(Duration::from_secs(1));
+        Ok(Self {
+            connection: ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?,
+            take: Script::new(TAKE),
+            give_back: Script::new(GIVE_BACK),
+            spend: Script::new(SPEND),
+            unspend: Script::new(UNSPEND),
+            roll_call: Script::new(ROLL_CALL),
+            failures: Cell::new(0),
+            away: Cell::new(false),
+            errors,
+        })
+    }
+
+    async fn take(&self, key: &str, bucket: Bucket) -> RedisResult<Taken> {
+        let mut call = self.take.key(key);
+        call.arg(bucket.rate).arg(bucket.burst);
+        let mut connection = self.connection.clone();
+        let (taken, remaining, next, full): (i64, u64, i64, i64) =
+            call.invoke_async(&mut connection).await?;
+        let ms = |value: i64| u64::try_from(value).ok();
+        Ok(Taken {
+            allowed: taken == 1,
+            remaining,
+            next_ms: ms(next),
+            full_ms: ms(full),
+            shared: true,
+        })
+    }
+
+    async fn give_back(&self, key: &str, bucket: Bucket) {
+        let mut call = self.give_back.key(key);
+        call.arg(bucket.burst);
+        let _: RedisResult<i64> = call.invoke_async(&mut self.connection.clone()).await;
+    }
+
+    async fn spend(&self, key: &str, quota: Quota, made: u64) -> RedisResult<(Spent, String)> {
+        let mut call = self.spend.key(key);
         call.arg(quota.limit).arg(match quota.period {
             Period::Day => "day",
             Period::Week => "week",
             Period::Month => "month",
         });
-        let (taken, remaining, resets_in_s, period_s) =
-            self.ask::<(i64, u64, u64, u64)>(&call).await?;
-        Ok(Spent { allowed: taken == 1, remaining, resets_in_s, period_s })
+        call.arg(made);
+        let mut connection = self.connection.clone();
+        let (taken, remaining, resets_in_s, period_s, period): (i64, u64, u64, u64, String) =
+            call.invoke_async(&mut connection).await?;
+        Ok((Spent { allowed: taken == 1, remaining, resets_in_s, period_s }, period))
     }
 
-    async fn ask<T: redis::FromRedisValue>(
-        &self,
-        call: &redis::ScriptInvocation<'_>,
-    ) -> Result<T, Unavailable> {
-        let mut connection = self.connection.clone().ok_or(Unavailable)?;
-        match timeout(self.timeout, call.invoke_async::<T>(&mut connection)).await {
-            Ok(Ok(answer)) => Ok(answer),
-            failed => {
-                self.errors.inc();
-                if let Ok(Err(error)) = failed {
-                    tracing::debug!(%error, "Redis did not answer about a limit");
-                }
-                Err(Unavailable)
-            }
-        }
+    async fn unspend(&self, key: &str, period: &str) {
+        let mut call = self.unspend.key(key);
+        call.arg(period);
+        let _: RedisResult<i64> = call.invoke_async(&mut self.connection.clone()).await;
+    }
+
+    async fn roll_call(&self, node: &str) -> RedisResult<u32> {
+        let mut call = self.roll_call.key(redis_keys::nodes());
+        call.arg(node).arg(NODE_SILENT_MAX_S);
+        call.invoke_async(&mut self.connection.clone()).await
     }
 }
 
@@ -226,6 +424,17 @@ impl Unavailable {
 }
 
 impl Taken {
+    /// Let through without a look at the bucket.
+    fn unchecked(bucket: Bucket) -> Self {
+        Self {
+            allowed: true,
+            remaining: bucket.burst.into(),
+            next_ms: Some(0),
+            full_ms: Some(0),
+            shared: false,
+        }
+    }
+
     /// For a refused take, how long until there is a token.
     pub(crate) fn refused_for_ms(&self) -> Option<u64> {
         (!self.allowed).then(|| self.next_ms.unwrap_or(u64::MAX))

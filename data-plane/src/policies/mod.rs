@@ -2,6 +2,7 @@
 
 mod api_key;
 pub(crate) mod limiter;
+pub(crate) mod outage;
 mod quota;
 mod restriction;
 pub(crate) mod throttle;
@@ -22,7 +23,7 @@ pub(crate) async fn apply(
     // Last: a call that anything else refuses takes nothing from it.
     let outcome = quota::apply(node, exchange).await;
     if outcome.is_err() {
-        node.limiter.give_back(&throttles).await;
+        node.limiter.give_back(throttles);
     }
     outcome
 }

@@ -43,13 +43,14 @@ pub(super) async fn apply(
 
     let wait = answers.iter().flatten().filter_map(Taken::refused_for_ms).max();
     let unavailable = answers.iter().any(Result::is_err);
+    let took =
+        answers.iter().map(|answer| matches!(answer, Ok(taken) if taken.allowed && taken.shared));
+    let took = throttles.into_iter().zip(took).filter(|(_, took)| *took);
+    let took: Vec<Throttle> = took.map(|(throttle, _)| throttle).collect();
     if wait.is_none() && !unavailable {
-        return Ok(throttles);
+        return Ok(took);
     }
-    let took = answers.iter().map(|answer| matches!(answer, Ok(taken) if taken.allowed));
-    let give_back = throttles.into_iter().zip(took).filter(|(_, took)| *took);
-    let give_back: Vec<Throttle> = give_back.map(|(throttle, _)| throttle).collect();
-    node.limiter.give_back(&give_back).await;
+    node.limiter.give_back(took);
     Err(wait
         .map_or_else(Unavailable::refusal, |ms| refusal(ms.div_ceil(1000).clamp(1, NEVER_SECONDS))))
 }

@@ -1,17 +1,23 @@
 //! Throttles and quotas against a real Redis: `REDIS_URL`, or the one on port 6399.
 
-use std::time::Duration;
+use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use proto::config::v1::{
     ApiKey, ApiStage, Dialect::Native, Quota, QuotaPeriod, Resource, Throttle, UsagePlan,
 };
 use redis::AsyncCommands;
-use tokio::task::LocalSet;
+use tokio::{
+    io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt, copy, split},
+    net::{TcpListener, TcpStream, UnixStream},
+    sync::watch,
+    task::LocalSet,
+};
 
 use super::world::{API, PATIENCE, TestNode, api_with, key, mock, raw_origin};
 use crate::{
     Config,
+    config::LimiterOutage,
     policies::{limiter::Limiter, throttle::Throttle as Taken},
     snapshot::served::{Bucket, Period},
 };
@@ -22,7 +28,8 @@ fn redis_url() -> String {
 
 fn limiter() -> Limiter {
     let errors = prometheus::IntCounter::new("errors", "errors").expect("a name");
-    Limiter::new(Some(&redis_url()), PATIENCE, errors).expect("a URL")
+    let outage = LimiterOutage::FailClosed;
+    Limiter::new(Some(&redis_url()), PATIENCE, outage, Arc::default(), errors).expect("a URL")
 }
 
 fn throttle(rate: f64, burst: u32) -> Taken {
@@ -81,8 +88,13 @@ async fn a_token_that_is_given_back_can_be_taken_again_but_never_beyond_the_burs
         let _: () = redis.del(bucket().redis_key).await.unwrap();
         assert!(limiter.take(&bucket()).await.unwrap().allowed);
         assert!(!limiter.take(&bucket()).await.unwrap().allowed);
-        limiter.give_back(&[bucket(), bucket(), bucket()]).await;
-        assert!(limiter.take(&bucket()).await.unwrap().allowed);
+        limiter.give_back(vec![bucket(), bucket(), bucket()]);
+        let given_back = async {
+            while !limiter.take(&bucket()).await.unwrap().allowed {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, given_back).await.expect("a token is back");
         let tokens: f64 = redis.hget(bucket().redis_key, "tokens").await.unwrap();
         assert!(tokens < 1.1, "{tokens}");
     })
@@ -235,13 +247,191 @@ async fn a_routes_throttle_is_the_narrowest_and_a_refusal_gives_the_others_back(
     assert!(tokens >= 1.0, "{tokens}");
 }
 
+/// A Redis that is not there, one that never answers, and none at all.
+async fn no_redis() -> ([Option<String>; 3], TcpListener) {
+    let (silent, listener) = raw_origin().await;
+    let urls = [None, Some("redis://127.0.0.1:1/".to_owned()), Some(format!("redis://{silent}/"))];
+    (urls, listener)
+}
+
 #[tokio::test]
-async fn without_redis_calls_with_limits_are_refused_and_others_pass() {
+async fn without_redis_each_node_goes_on_with_its_share() {
+    let (urls, _listener) = no_redis().await;
+    for url in urls {
+        let plan = plan(|plan| {
+            plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 3 });
+            plan.quota = Some(Quota { limit: 100, period: QuotaPeriod::Month.into() });
+        });
+        let node = TestNode::start_with(resources(plan, |_| {}), |config| config.redis_url = url);
+        let mut statuses = Vec::new();
+        for _ in 0..5 {
+            statuses.push(node.call("GET /prod/k", &[KEY]).await.status());
+        }
+        assert_eq!(statuses, [200, 200, 200, 429, 429]);
+        let refused = node.call("GET /prod/k", &[KEY]).await;
+        assert_eq!(refused.json()["code"].as_str(), Some("THROTTLED"));
+        assert!(refused.field("retry-after").is_some());
+    }
+}
+
+#[tokio::test]
+async fn without_redis_every_call_passes_where_that_is_set() {
+    let (urls, _listener) = no_redis().await;
+    for url in urls {
+        let plan = plan(|plan| {
+            plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 1 });
+            plan.quota = Some(Quota { limit: 1, period: QuotaPeriod::Week.into() });
+        });
+        let node = TestNode::start_with(resources(plan, |_| {}), |config| {
+            config.redis_url = url;
+            config.limiter_outage = LimiterOutage::FailOpen;
+        });
+        for _ in 0..5 {
+            assert_eq!(node.call("GET /prod/k", &[KEY]).await.status(), 200);
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_redis_that_is_away_keeps_only_the_first_calls_waiting() {
     let (silent, _listener) = raw_origin().await;
-    for url in [None, Some("redis://127.0.0.1:1/".to_owned()), Some(format!("redis://{silent}/"))] {
+    let budget = Duration::from_millis(300);
+    let plan =
+        plan(|plan| plan.throttle = Some(Throttle { rate_limit: 1e6, burst_limit: 1_000_000 }));
+    let node = TestNode::start_with(resources(plan, |_| {}), |config| {
+        config.redis_url = Some(format!("redis://{silent}/"));
+        config.limits.redis_timeout = budget;
+    });
+    let began = std::time::Instant::now();
+    for _ in 0..40 {
+        assert_eq!(node.call("GET /prod/k", &[KEY]).await.status(), 200);
+    }
+    assert!(began.elapsed() < 10 * budget, "three waits, not forty: {:?}", began.elapsed());
+    assert_eq!(node.shared.metrics.redis_errors.get(), 3);
+}
+
+/// The real Redis behind a gate: while it is shut, what callers say waits.
+async fn gated_redis() -> (SocketAddr, watch::Sender<bool>) {
+    let (gate, open) = watch::channel(true);
+    let (address, listener) = raw_origin().await;
+    let redis = redis::Client::open(redis_url()).unwrap().get_connection_info().addr().clone();
+    tokio::spawn(async move {
+        while let Ok((caller, _)) = listener.accept().await {
+            let (redis, open) = (redis.clone(), open.clone());
+            tokio::spawn(async move {
+                match redis {
+                    redis::ConnectionAddr::Unix(path) => {
+                        pass(caller, UnixStream::connect(path).await.unwrap(), open).await;
+                    }
+                    redis::ConnectionAddr::Tcp(host, port) => {
+                        pass(caller, TcpStream::connect((host, port)).await.unwrap(), open).await;
+                    }
+                    other => panic!("{other:?}"),
+                }
+            });
+        }
+    });
+    (address, gate)
+}
+
+async fn pass(
+    caller: TcpStream,
+    redis: impl AsyncRead + AsyncWrite + Send + 'static,
+    mut open: watch::Receiver<bool>,
+) {
+    let (mut from_redis, mut to_redis) = split(redis);
+    let (mut from_caller, mut to_caller) = caller.into_split();
+    tokio::spawn(async move { copy(&mut from_redis, &mut to_caller).await });
+    let mut buffer = [0; 4096];
+    while let Ok(bytes @ 1..) = from_caller.read(&mut buffer).await {
+        if open.wait_for(|open| *open).await.is_err()
+            || to_redis.write_all(&buffer[..bytes]).await.is_err()
+        {
+            return;
+        }
+    }
+}
+
+#[tokio::test]
+async fn an_answer_that_comes_late_has_taken_nothing_and_limits_are_exact_again() {
+    let plan = plan(|plan| {
+        plan.throttle = Some(Throttle { rate_limit: 0.0001, burst_limit: 5 });
+        plan.quota = Some(Quota { limit: 4, period: QuotaPeriod::Day.into() });
+    });
+    let keys = ["keyaaaaaa1"].map(|key| {
+        (proto::redis_keys::key_throttle(&plan.id, key), proto::redis_keys::quota(&plan.id, key))
+    });
+    let [(bucket, quota)] = keys;
+    let (address, gate) = gated_redis().await;
+    let node = TestNode::start_with(resources(plan, |_| {}), |config| {
+        config.redis_url = Some(format!("redis://{address}/"));
+        config.limits.redis_timeout = Duration::from_millis(500);
+        config.limiter_outage = LimiterOutage::FailClosed;
+    });
+    let call = async || node.call("GET /prod/k", &[KEY]).await.status();
+    while call().await != 200 {} // connected
+    gate.send_replace(false);
+    for _ in 0..6 {
+        assert_eq!(call().await, 503);
+    }
+    gate.send_replace(true);
+
+    // Back by itself, with one call of the quota used and what the refused calls took given back.
+    let back = async {
+        let mut passed = 0;
+        loop {
+            match call().await {
+                200 => passed += 1,
+                429 => return passed,
+                _ => tokio::task::yield_now().await,
+            }
+        }
+    };
+    assert_eq!(tokio::time::timeout(PATIENCE, back).await.expect("Redis is back"), 3);
+    let client = redis::Client::open(format!("redis://{address}/")).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let used: u64 = redis.hget(&quota, "used").await.unwrap();
+    assert_eq!(used, 4);
+    let tokens: f64 = redis.hget(&bucket, "tokens").await.unwrap();
+    assert!((1.0..2.1).contains(&tokens), "{tokens}");
+}
+
+#[tokio::test]
+async fn what_was_let_through_without_redis_is_told_to_it_when_it_is_back() {
+    let plan =
+        plan(|plan| plan.quota = Some(Quota { limit: 10, period: QuotaPeriod::Week.into() }));
+    let quota = proto::redis_keys::quota(&plan.id, "keyaaaaaa1");
+    let (address, gate) = gated_redis().await;
+    gate.send_replace(false);
+    let node = TestNode::start_with(resources(plan, |_| {}), |config| {
+        config.redis_url = Some(format!("redis://{address}/"));
+        config.limits.redis_timeout = Duration::from_millis(200);
+    });
+    for _ in 0..6 {
+        assert_eq!(node.call("GET /prod/k", &[KEY]).await.status(), 200);
+    }
+    gate.send_replace(true);
+
+    let client = redis::Client::open(format!("redis://{address}/")).unwrap();
+    let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+    let told = async {
+        while redis.hget::<_, _, Option<u64>>(&quota, "used").await.unwrap() != Some(6) {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(Duration::from_secs(5), told).await.expect("exact again within 5 s");
+}
+
+#[tokio::test]
+async fn without_redis_calls_with_limits_are_refused_where_that_is_set_and_others_pass() {
+    let (urls, _listener) = no_redis().await;
+    for url in urls {
         let plan =
             plan(|plan| plan.quota = Some(Quota { limit: 2, period: QuotaPeriod::Month.into() }));
-        let node = TestNode::start_with(resources(plan, |_| {}), |config| config.redis_url = url);
+        let node = TestNode::start_with(resources(plan, |_| {}), |config| {
+            config.redis_url = url;
+            config.limiter_outage = LimiterOutage::FailClosed;
+        });
         let refused = node.call("GET /prod/k", &[KEY]).await;
         assert_eq!(
             (refused.status(), refused.json()["code"].as_str()),

@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use control_plane::app::App;
 use control_plane::config::Signup;
 use control_plane::domain;
+use data_plane::config::LimiterOutage;
 use data_plane::tls;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -70,6 +71,11 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
         config.threads = threads;
     }
     config.redis_url = settings.redis_url()?;
+    config.limiter_outage = match settings.limiter_outage.as_str() {
+        "fail_open" => LimiterOutage::FailOpen,
+        "fail_closed" => LimiterOutage::FailClosed,
+        _ => LimiterOutage::LocalFallback,
+    };
     config.limits.redis_timeout = Duration::from_millis(settings.redis_timeout_ms);
     Ok(config)
 }

@@ -203,14 +203,24 @@ pub(crate) struct DataPlane {
     /// The Redis to count in: redis://, rediss:// or redis+unix://
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: Option<String>,
-    /// How long one call waits for Redis before it is answered 503
+    /// How long one call waits for Redis before `limiter_outage` applies
     #[arg(
         long,
         env = "TOLLGATE_REDIS_TIMEOUT_MS",
         value_name = "MILLISECONDS",
-        default_value = "50"
+        default_value = "5"
     )]
     pub(crate) redis_timeout_ms: u64,
+    /// What becomes of throttles and quotas while Redis is away: each node allows its share (the limit ÷ live nodes),
+    /// every call passes, or calls with a limit are answered 503
+    #[arg(
+        long,
+        env = "TOLLGATE_LIMITER_OUTAGE",
+        value_name = "MODE",
+        value_parser = ["local_fallback", "fail_open", "fail_closed"],
+        default_value = "local_fallback"
+    )]
+    pub(crate) limiter_outage: String,
     /// A file with the Redis URL
     #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
