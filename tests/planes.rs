@@ -20,6 +20,8 @@ use data_plane::snapshot::join::{self, Identity};
 use data_plane::snapshot::resources::Resources;
 use data_plane::snapshot::stream::{ConfigStream, Metrics, Settings};
 use proto::config::v1::Heartbeat;
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
 use sqlx::ConnectOptions;
 use sqlx::PgPool;
 use sqlx::postgres::PgConnectOptions;
@@ -246,34 +248,47 @@ async fn a_wrong_secret_and_a_wrong_pin_are_refused_at_once(db: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn with_32_writers_and_2_replicas_a_node_has_every_version_in_order(db: PgPool) {
+async fn with_32_writers_and_2_replicas_every_node_has_every_version_in_order(db: PgPool) {
     const WRITERS: u64 = 32;
     const CHANGES: u64 = 8;
-    let home = Home::new();
+    let seed: u64 =
+        std::env::var("TEST_SEED").map_or_else(|_| rand::random(), |it| it.parse().unwrap());
+    println!("TEST_SEED={seed}");
+    let (home, second_home) = (Home::new(), Home::new());
     let (here, there) = (replica(&db, &home).await, replica(&db, &home).await);
-    let mut node = node(&home, &[&here, &there], Some(&here.token().await)).unwrap();
-    streams(&node, 2).await;
+    let mut nodes = Vec::new();
+    for home in [&home, &second_home] {
+        nodes.push(node(home, &[&here, &there], Some(&here.token().await)).unwrap());
+    }
+    for node in &nodes {
+        streams(node, 2).await;
+    }
 
     let mut writers = tokio::task::JoinSet::new();
     for writer in 0..WRITERS {
         let app = if writer % 2 == 0 { here.app.clone() } else { there.app.clone() };
+        let mut pauses = StdRng::seed_from_u64(seed ^ writer);
         writers.spawn(async move {
             for _ in 0..CHANGES {
-                let pause = u64::from(Rng.bytes::<1>()[0]) * 50;
-                tokio::time::sleep(Duration::from_micros(pause)).await;
+                let pause = Duration::from_micros(pauses.random_range(0..12_750));
+                tokio::time::sleep(pause).await;
                 change(&app).await;
             }
         });
     }
-    let served = node.at(WRITERS * CHANGES).await;
+    for node in &mut nodes {
+        let served = node.at(WRITERS * CHANGES).await;
+        assert_eq!(served.tenants, WRITERS * CHANGES, "each version brought a tenant of its own");
+    }
     writers.join_all().await;
 
-    assert_eq!(served.tenants, WRITERS * CHANGES, "each version brought a tenant of its own");
-    let history = node.history.lock().unwrap().clone();
-    assert!(history.is_sorted(), "{history:?}");
-    assert_eq!(node.metric("tollgate_config_updates_refused_total"), 0, "no gap, no forgery");
-    until(&here.app, "select max(version) = 256 from node_cell").await;
-    node.end().await;
+    until(&here.app, "select count(*) filter (where version = 256) = 2 from node_cell").await;
+    for node in nodes {
+        let history = node.history.lock().unwrap().clone();
+        assert!(history.is_sorted(), "{history:?}");
+        assert_eq!(node.metric("tollgate_config_updates_refused_total"), 0, "no gap, no forgery");
+        node.end().await;
+    }
     here.end().await;
     there.end().await;
 }
