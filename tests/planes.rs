@@ -74,6 +74,7 @@ async fn replica(db: &PgPool, home: &Home) -> Replica {
         signup: Signup::Open,
         endpoint_template: String::new(),
         path_endpoint_template: None,
+        trusted_proxies: Vec::new(),
         egress_allow: Vec::new(),
         egress_refuse: Vec::new(),
         database_connections_max: 16,

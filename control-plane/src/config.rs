@@ -31,6 +31,8 @@ pub struct Config {
     pub endpoint_template: String,
     /// `http://127.0.0.1:9080/_api/{apiId}`, while path addressing is on.
     pub path_endpoint_template: Option<String>,
+    /// Proxies before `http_listen`, whose `X-Forwarded-For` says who calls.
+    pub trusted_proxies: Vec<ipnet::IpNet>,
     /// CIDRs that tenants' backends may lie in beside public addresses.
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Addresses that no backend may be: our own listeners and stores.

@@ -47,7 +47,12 @@ pub async fn run(
 
     let (stop, done) = (CancellationToken::new(), CancellationToken::new());
     let serve = async {
-        let people = http::listener::serve(people, http::router(&app), stop.clone());
+        let people = http::listener::serve(
+            people,
+            http::router(&app),
+            app.config.trusted_proxies.clone().into(),
+            stop.clone(),
+        );
         let people = async {
             people.await;
             Ok(())
@@ -59,7 +64,7 @@ pub async fn run(
     };
     let admin = async {
         let router = http::admin::router(&app, stop.clone());
-        http::listener::serve(admin, router, done.clone()).await;
+        http::listener::serve(admin, router, [].into(), done.clone()).await;
         Ok(())
     };
     let shutdown = async {

@@ -40,6 +40,7 @@ pub(crate) fn config() -> Config {
         signup: Signup::Open,
         endpoint_template: "http://{apiId}.execute-api.localhost:9080".to_owned(),
         path_endpoint_template: Some("http://127.0.0.1:9080/_api/{apiId}".to_owned()),
+        trusted_proxies: Vec::new(),
         egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
         egress_refuse: Vec::new(),
         database_connections_max: 8,

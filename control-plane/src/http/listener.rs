@@ -10,11 +10,13 @@ use std::time::Duration;
 use axum::Router;
 use axum::body::Body;
 use axum::extract::{ConnectInfo, Request};
+use axum::http::{HeaderName, HeaderValue};
 use axum::response::Response;
 use hyper::body::Incoming;
 use hyper_util::rt::{TokioExecutor, TokioIo, TokioTimer};
 use hyper_util::server::conn::auto::Builder;
 use hyper_util::server::graceful::GracefulShutdown;
+use ipnet::IpNet;
 use tokio::io::AsyncReadExt;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::Semaphore;
@@ -23,6 +25,7 @@ use tower::ServiceExt;
 
 use crate::access::wall::neighbourhood;
 use crate::error::{Error, Result};
+use crate::http::client_address::{client_address, is_trusted};
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -42,13 +45,23 @@ const DRAIN_WITHIN: Duration = Duration::from_secs(30);
 /// Pause after `accept` failed, mostly for want of file descriptors.
 const ACCEPT_AGAIN_AFTER: Duration = Duration::from_millis(100);
 
+const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
+
 pub async fn bind(address: SocketAddr) -> Result<TcpListener> {
     let listener = TcpListener::bind(address).await;
     listener.map_err(|cause| Error::internal(format!("cannot listen on {address}: {cause}")))
 }
 
 /// Serves until `stop`, then until what is in flight has been answered.
-pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToken) {
+///
+/// `trusted` are the proxies that pass others' requests on: they say whose those are, and hold as many connections as
+/// they need.
+pub async fn serve(
+    listener: TcpListener,
+    router: Router,
+    trusted: Arc<[IpNet]>,
+    stop: CancellationToken,
+) {
     let server = Arc::new(server());
     let graceful = GracefulShutdown::new();
     let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
@@ -64,11 +77,15 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                     continue;
                 }
             };
-            let Some(entry) = crowd.enter(&peer) else {
+            let entry = if is_trusted(peer.ip(), &trusted) {
+                None
+            } else if let Some(entry) = crowd.enter(&peer) {
+                Some(entry)
+            } else {
                 tracing::debug!(%peer, "one address holds too many connections");
                 continue;
             };
-            let (server, router) = (server.clone(), router.clone());
+            let (server, router, trusted) = (server.clone(), router.clone(), trusted.clone());
             let (watcher, stop) = (graceful.watcher(), stop.clone());
             tokio::spawn(async move {
                 let opened = stop.run_until_cancelled(opening(stream, HEAD_WITHIN)).await;
@@ -76,7 +93,7 @@ pub async fn serve(listener: TcpListener, router: Router, stop: CancellationToke
                     let _ = stream.set_nodelay(true); // only a matter of speed
                     let (read, write) = stream.into_split();
                     let stream = tokio::io::join(Cursor::new(opening).chain(read), write);
-                    let answer = |request| answer(router.clone(), peer, request);
+                    let answer = |request| answer(router.clone(), peer, &trusted, request);
                     let connection = server.serve_connection_with_upgrades(
                         TokioIo::new(stream),
                         hyper::service::service_fn(answer),
@@ -164,13 +181,16 @@ fn server() -> Builder<TokioExecutor> {
     server
 }
 
-async fn answer(
+fn answer(
     router: Router,
     peer: SocketAddr,
+    trusted: &[IpNet],
     mut request: Request<Incoming>,
-) -> Result<Response, Infallible> {
-    request.extensions_mut().insert(ConnectInfo(peer));
-    router.oneshot(request.map(Body::new)).await
+) -> impl Future<Output = Result<Response, Infallible>> + use<> {
+    let lines = request.headers().get_all(FORWARDED_FOR).iter().map(HeaderValue::as_bytes);
+    let client = client_address(peer.ip(), lines, trusted);
+    request.extensions_mut().insert(ConnectInfo(SocketAddr::new(client, peer.port())));
+    router.oneshot(request.map(Body::new))
 }
 
 #[cfg(test)]
@@ -183,7 +203,7 @@ mod tests {
         let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
         let address = listener.local_addr().unwrap();
         let router = Router::new().fallback(async || "here");
-        tokio::spawn(serve(listener, router, stop.clone()));
+        tokio::spawn(serve(listener, router, Arc::new([]), stop.clone()));
         TcpStream::connect(address).await.unwrap()
     }
 
@@ -200,6 +220,31 @@ mod tests {
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
         stop.cancel();
+    }
+
+    /// Whom a request seems to come from that says it is passed on for 192.0.2.1.
+    async fn seen(trusted: &[&str]) -> String {
+        let stop = CancellationToken::new();
+        let listener = bind("127.0.0.1:0".parse().unwrap()).await.unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).await.unwrap();
+        let router = Router::new()
+            .fallback(async |ConnectInfo(client): ConnectInfo<SocketAddr>| client.ip().to_string());
+        let trusted = trusted.iter().map(|net| net.parse().unwrap()).collect();
+        tokio::spawn(serve(listener, router, trusted, stop.clone()));
+        let request = "GET / HTTP/1.1\r\nhost: h\r\nx-forwarded-for: 203.0.113.9, 192.0.2.1\r\n\
+            connection: close\r\n\r\n";
+        client.write_all(request.as_bytes()).await.unwrap();
+        let mut answer = String::new();
+        client.read_to_string(&mut answer).await.unwrap();
+        stop.cancel();
+        answer.rsplit("\r\n").next().unwrap_or_default().to_owned()
+    }
+
+    #[tokio::test]
+    async fn a_trusted_proxy_says_whose_request_it_is_and_nobody_else_does() {
+        assert_eq!(seen(&["127.0.0.0/8"]).await, "192.0.2.1");
+        assert_eq!(seen(&["127.0.0.0/8", "192.0.2.0/24"]).await, "203.0.113.9");
+        assert_eq!(seen(&["10.0.0.0/8"]).await, "127.0.0.1");
     }
 
     #[tokio::test]

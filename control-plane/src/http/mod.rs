@@ -2,6 +2,7 @@
 //! counts, headers for browsers, a bound of time, and a net under panics.
 
 pub mod admin;
+mod client_address;
 mod console;
 mod guard;
 pub mod listener;

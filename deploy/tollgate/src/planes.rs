@@ -60,7 +60,7 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
     config.path_addressing = common.path_addressing.as_deref() == Some("on");
     config.egress_allow.clone_from(&common.egress_allow);
     config.own.clone_from(&common.egress_refuse);
-    config.trusted_proxies.clone_from(&settings.trusted_proxies);
+    config.trusted_proxies.clone_from(&common.trusted_proxies);
     config.proxy_protocol = settings.proxy_protocol == "on";
     let files = settings.node_tls_certificate_file.clone().zip(settings.node_tls_key_file.clone());
     config.tls = settings.node_tls_listen.0.map(|listen| tls::Settings {
@@ -125,6 +125,7 @@ pub(crate) fn control_plane_config(
             .clone()
             .unwrap_or_else(|| format!("http://{{apiId}}.{}:9080", common.zone)),
         path_endpoint_template: settings.path_endpoint_template.clone(),
+        trusted_proxies: common.trusted_proxies.clone(),
         egress_allow: common.egress_allow.clone(),
         egress_refuse,
         database_connections_max: settings.database_connections_max,

@@ -40,6 +40,9 @@ pub(crate) struct Common {
     /// Whether `/_api/{apiId}/…` reaches an API under any host name. Default: off; under `up` on loopback: on
     #[arg(long, env = "TOLLGATE_PATH_ADDRESSING", value_name = "ON|OFF", value_parser = ["on", "off"])]
     pub(crate) path_addressing: Option<String>,
+    /// Proxies whose X-Forwarded-For is believed, as CIDRs with commas between
+    #[arg(long, env = "TOLLGATE_TRUSTED_PROXIES", value_name = "CIDRS", value_delimiter = ',')]
+    pub(crate) trusted_proxies: Vec<IpNet>,
 }
 
 /// Where the truth is.
@@ -185,9 +188,6 @@ pub(crate) struct DataPlane {
         default_value = "default"
     )]
     pub(crate) cells: Vec<String>,
-    /// Proxies whose X-Forwarded-For is kept, as CIDRs with commas between
-    #[arg(long, env = "TOLLGATE_TRUSTED_PROXIES", value_name = "CIDRS", value_delimiter = ',')]
-    pub(crate) trusted_proxies: Vec<IpNet>,
     /// Whether connections of trusted proxies begin with a PROXY header, version 1 or 2
     #[arg(
         long,
