@@ -184,6 +184,50 @@ uuid_id! {
     PriceId
 }
 
+/// The public half of an access key, as AWS writes it: `TGAK` and sixteen of the base32 alphabet, 80 random bits.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
+pub struct AccessKeyId(String);
+
+impl AccessKeyId {
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+}
+
+impl FreshId for AccessKeyId {
+    fn fresh(rng: Rng) -> Self {
+        Self(format!("TGAK{}", rng.text(b"ABCDEFGHIJKLMNOPQRSTUVWXYZ234567", 16)))
+    }
+}
+
+impl FromStr for AccessKeyId {
+    type Err = InvalidId;
+
+    fn from_str(text: &str) -> Result<Self, InvalidId> {
+        let fits = |byte: u8| matches!(byte, b'A'..=b'Z' | b'0'..=b'9');
+        let right = text.len() == 20 && text.bytes().all(fits);
+        right.then(|| Self(text.to_owned())).ok_or(InvalidId)
+    }
+}
+
+impl fmt::Display for AccessKeyId {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.write_str(&self.0)
+    }
+}
+
+impl Serialize for AccessKeyId {
+    fn serialize<S: Serializer>(&self, out: S) -> Result<S::Ok, S::Error> {
+        out.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for AccessKeyId {
+    fn deserialize<D: Deserializer<'de>>(input: D) -> Result<Self, D::Error> {
+        String::deserialize(input)?.parse().map_err(D::Error::custom)
+    }
+}
+
 /// A stage is named within its Api: `{apiId}/{name}`.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Debug)]
 pub struct StageId {
@@ -231,6 +275,17 @@ mod tests {
             ["", "prod", "abc123xyz0", "abc123xyz0/", "abc123xyz0/a/b", "abc/prod", "abc123xyz0/$x"]
         {
             assert!(wrong.parse::<StageId>().is_err(), "{wrong}");
+        }
+    }
+
+    #[test]
+    fn an_access_key_id_is_twenty_of_its_alphabet() {
+        let drawn: AccessKeyId = Rng.id();
+        assert_eq!(drawn.as_str().parse::<AccessKeyId>().unwrap(), drawn);
+        for wrong in
+            ["", "TGAK", "tgakabcdefghijklmnop", "TGAKABCDEFGHIJKLMNOPQ", "TGAKABCDEFGHIJKLMNO-"]
+        {
+            assert!(wrong.parse::<AccessKeyId>().is_err(), "{wrong}");
         }
     }
 

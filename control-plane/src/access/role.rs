@@ -20,6 +20,8 @@ pub enum Action {
     Deploy,
     ManageUsagePlans,
     ManageApiKeys,
+    /// One's own; everyone's with `ManageMembers` too.
+    ManageAccessKeys,
     ManageMembers,
     ReadBilling,
     ReadAudit,

@@ -1,5 +1,6 @@
 //! The nouns: each type, its rules, and its operations. A face translates; it decides nothing.
 
+pub mod access_key;
 pub mod api;
 pub mod api_key;
 pub mod api_key_value;

@@ -6,6 +6,7 @@ use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
 use crate::error::{Error, Result};
 
+pub mod access_key;
 pub mod api;
 pub mod api_key;
 pub mod audit;
@@ -45,6 +46,7 @@ pub struct Query(
     installation::InstallationQuery,
     usage_plan::UsagePlanQuery,
     api_key::ApiKeyQuery,
+    access_key::AccessKeyQuery,
     consumer::ConsumerQuery,
     api::ApiQuery,
     usage::UsageQuery,
@@ -58,6 +60,7 @@ pub struct Mutation(
     session::SessionMutation,
     usage_plan::UsagePlanMutation,
     api_key::ApiKeyMutation,
+    access_key::AccessKeyMutation,
     consumer::ConsumerMutation,
     api::ApiMutation,
     integration::IntegrationMutation,

@@ -10,6 +10,7 @@ use futures_util::future;
 
 use crate::domain;
 use crate::error::{Error, Result};
+use crate::graphql::access_key::AccessKey;
 use crate::graphql::api::Api;
 use crate::graphql::api_key::ApiKey;
 use crate::graphql::audit::AuditEntry;
@@ -24,8 +25,8 @@ use crate::graphql::stage::Stage;
 use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
 use crate::ids::{
-    ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId, ResourceId, RouteId,
-    StageId, UsagePlanId, UserId,
+    AccessKeyId, ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId,
+    ResourceId, RouteId, StageId, UsagePlanId, UserId,
 };
 
 /// How many ids `nodes` takes at once.
@@ -35,6 +36,7 @@ pub const NODES_MAX: usize = 100;
 #[derive(Interface)]
 #[graphql(field(name = "id", ty = "ID"))]
 pub enum Node {
+    AccessKey(AccessKey),
     Api(Api),
     ApiKey(ApiKey),
     AuditEntry(AuditEntry),
@@ -53,6 +55,7 @@ pub enum Node {
 /// The nouns that have global ids. To the caller an id is opaque: the kind and the plain id in base64url.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
+    AccessKey,
     Api,
     ApiKey,
     AuditEntry,
@@ -70,7 +73,8 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 13] = [
+    const ALL: [Self; 14] = [
+        Self::AccessKey,
         Self::Api,
         Self::ApiKey,
         Self::AuditEntry,
@@ -110,6 +114,7 @@ impl Kind {
     /// As errors call it.
     pub fn noun(self) -> &'static str {
         match self {
+            Self::AccessKey => "access key",
             Self::Api => "api",
             Self::ApiKey => "api key",
             Self::AuditEntry => "audit entry",
@@ -129,6 +134,7 @@ impl Kind {
     /// Inside global ids. Clients keep ids, so a tag never changes.
     fn tag(self) -> &'static str {
         match self {
+            Self::AccessKey => "AccessKey",
             Self::Api => "Api",
             Self::ApiKey => "ApiKey",
             Self::AuditEntry => "AuditEntry",
@@ -189,6 +195,10 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
     super::caller(ctx)?;
     let (kind, _) = open(id, param)?;
     Ok(match kind {
+        Kind::AccessKey => {
+            let id: AccessKeyId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::AccessKey(noun.into()))
+        }
         Kind::Api => {
             let id: ApiId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Api(noun.into()))

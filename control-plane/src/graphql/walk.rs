@@ -151,6 +151,7 @@ fn id(name: &str, operation: &str) -> async_graphql::ID {
         |noun| noun[..1].to_uppercase() + &noun[1..],
     );
     let kind = match noun.as_str() {
+        "AccessKey" => Kind::AccessKey,
         "Api" => Kind::Api,
         "ApiKey" => Kind::ApiKey,
         "Consumer" => Kind::Consumer,
@@ -163,6 +164,7 @@ fn id(name: &str, operation: &str) -> async_graphql::ID {
     };
     match kind {
         Kind::Stage => kind.id("abc123xyz0/prod"),
+        Kind::AccessKey => kind.id("TGAKABCDEFGHIJKLMNOP"),
         Kind::Consumer => kind.id("0198f2a0-0000-7000-8000-000000000000"),
         _ => kind.id("abc123xyz0"),
     }

@@ -7,6 +7,7 @@ use utoipa_axum::router::OpenApiRouter;
 use crate::app::App;
 use crate::graphql;
 
+pub mod access_key;
 pub mod api;
 pub mod api_key;
 pub mod audit;
@@ -51,6 +52,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(audit::routes())
         .merge(usage_plan::routes())
         .merge(api_key::routes())
+        .merge(access_key::routes())
         .merge(consumer::routes())
         .merge(usage::routes())
         .merge(bill::routes())

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 14] = [
+const TAGS: [(&str, &str); 15] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
     ("apis", "Apis: the draft that people edit."),
     ("resources", "Resources: the tree of an Api's paths; a method is a route on one."),
@@ -23,6 +23,10 @@ const TAGS: [(&str, &str); 14] = [
     ("API keys", "API keys: what a consumer sends in the header `x-api-key`."),
     ("consumers", "Consumers: the owners of keys."),
     ("usage", "What was called, what it costs, and both to take away."),
+    (
+        "access keys",
+        "Access keys: what programs sign management calls with, by AWS Signature Version 4.",
+    ),
     ("members", "The members of the tenant."),
     ("audit", "Who changed what."),
     ("operator", "For the operator of the installation."),
@@ -149,6 +153,7 @@ mod tests {
     fn filled(path: &str) -> String {
         let parts = path.split('/').map(|part| match part {
             "{consumerId}" => "0198f2a0-0000-7000-8000-000000000000",
+            "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",
             part if part.ends_with("Id}") => "abc123xyz0",
             part if part.starts_with('{') => "prod",
             part => part,

@@ -1,5 +1,6 @@
 //! SQL, and nothing else; the same names as in `domain`.
 
+pub mod access_key;
 pub mod api;
 pub mod api_key;
 pub mod audit;
