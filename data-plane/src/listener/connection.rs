@@ -36,6 +36,10 @@ use crate::{node::Node, response::Followed, serve, tls::ALPN_HTTP2};
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// Streams at once on one HTTP/2 connection.
 const STREAMS_MAX: u32 = 128;
+/// Streams that a caller opened and reset before they were taken up; beyond it the connection ends, as it does for
+/// whoever goes on making us reset theirs (CVE-2023-44487 and what followed it).
+const RESETS_PENDING_MAX: usize = 20;
+const RESETS_FORCED_MAX: usize = 128;
 /// Unread bytes of request bodies that one stream, and one connection, may send ahead.
 const STREAM_WINDOW_BYTES: u32 = 256 * 1024;
 const CONNECTION_WINDOW_BYTES: u32 = 1024 * 1024;
@@ -227,6 +231,8 @@ async fn http2(
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
+        .max_pending_accept_reset_streams(RESETS_PENDING_MAX)
+        .max_local_error_reset_streams(RESETS_FORCED_MAX)
         .initial_stream_window_size(STREAM_WINDOW_BYTES)
         .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
         .max_header_list_size(u32::try_from(limits.header_bytes_max * 2).unwrap_or(u32::MAX))

@@ -201,3 +201,36 @@ async fn a_panic_is_one_callers_500_and_nobody_elses() {
     let counted = node.counted(2).await;
     assert_eq!(counted.iter().filter(|(_, record)| record.billed).count(), 1);
 }
+
+#[tokio::test]
+async fn who_opens_streams_only_to_reset_them_is_sent_away_and_others_are_served() {
+    fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+        let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
+        [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
+    }
+    let node = TestNode::start(api(Native, &[("GET /", mock(200, "ok"))]));
+    let mut bytes = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec();
+    bytes.extend(frame(4, 0, 0, &[])); // SETTINGS
+    for stream in (1..400).step_by(2) {
+        // HEADERS, ended: GET http / with the authority `a`; then RST_STREAM with CANCEL.
+        bytes.extend(frame(1, 0x5, stream, &[0x82, 0x86, 0x84, 0x41, 1, b'a']));
+        bytes.extend(frame(3, 0, stream, &8u32.to_be_bytes()));
+    }
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    stream.write_all(&bytes).await.unwrap();
+    let sent_away = async {
+        loop {
+            let mut head = [0; 9];
+            stream.read_exact(&mut head).await.unwrap();
+            let length = u32::from_be_bytes([0, head[0], head[1], head[2]]);
+            let mut payload = vec![0; usize::try_from(length).unwrap()];
+            stream.read_exact(&mut payload).await.unwrap();
+            if head[3] == 7 {
+                return payload[4..8].to_vec();
+            }
+        }
+    };
+    let code = timeout(PATIENCE, sent_away).await.expect("GOAWAY in time");
+    assert_eq!(code, 0xbu32.to_be_bytes(), "ENHANCE_YOUR_CALM");
+    assert_eq!(node.get("/prod/").await.status(), 200);
+}
