@@ -1,10 +1,12 @@
 //! The node's CPU per request beside nginx, in one run. `cargo run --profile dist -p tests --bin bench`.
+//! With the argument `convergence`: how long a change takes to be live on every node.
 //!
 //! Each round runs every case once, in turn, so that a machine whose speed drifts slows all of them. The figure
 //! is CPU time of the gateway's processes, from `schedstat`, over the requests that were answered; the ratio is
 //! taken round by round against nginx, and its median printed. The gateway has core 0; the load generator and
 //! the backend share the others. Needs `nginx` and `wrk` on the PATH, and a `tollgate` beside this program.
 
+mod convergence;
 mod gateway;
 mod nginx;
 
@@ -35,6 +37,9 @@ struct Round {
 
 #[tokio::main]
 async fn main() -> Result<()> {
+    if std::env::args().nth(1).as_deref() == Some("convergence") {
+        return Box::pin(convergence::run()).await;
+    }
     let backend = Nginx::backend().context("nginx as the backend")?;
     let proxy = Nginx::proxy(&backend).context("nginx as the yardstick")?;
     let gateway = Gateway::start(&backend).await?;

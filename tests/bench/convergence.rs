@@ -1,0 +1,72 @@
+//! How long a committed change takes to be live on every node: p50 and p99, with two nodes of one machine.
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result};
+use harness::client::Call;
+use harness::tenant::text;
+use harness::{World, within};
+use serde_json::json;
+
+const NODES: usize = 2;
+const ROUTES: usize = 300;
+const DEPLOYMENTS: usize = 40;
+const KEYS: usize = 100;
+const PATIENCE: Duration = Duration::from_secs(30);
+
+/// From the answer that says "committed" to the first call that the last node answers by the change. Nodes are
+/// asked every 20 ms at the latest, so that figures are upper bounds by as much.
+pub(crate) async fn run() -> Result<()> {
+    let world = World::start_many(1, NODES).await;
+    let backend = world.origin().await.replies(200, "hello");
+    let tenant = world.tenant("bench").await;
+    let mut api = tenant.api("pets").await;
+    for route in DEPLOYMENTS + 1..ROUTES {
+        api = api.get_route(&format!("/old{route}"), &backend).await;
+    }
+    api = api.get_route_with_key("/keyed", &backend).await.deploy("prod").await;
+
+    let mut deployments = Vec::new();
+    for change in 0..DEPLOYMENTS {
+        let path = format!("/new{change}");
+        api = api.get_route(&path, &backend).await;
+        let input = json!({ "apiId": api.id, "stage": "prod" });
+        let kind = "CreateDeploymentInput!";
+        tenant.mutate("createDeployment", kind, input, "deployment { id }").await;
+        deployments.push(until_live(&world, &api.get(&path)).await);
+    }
+    let input = json!({ "name": "gold", "stageIds": [api.stage_id] });
+    let kind = "CreateUsagePlanInput!";
+    let plan = tenant.mutate("createUsagePlan", kind, input, "usagePlan { id }").await;
+    let mut keys = Vec::new();
+    for key in 0..KEYS {
+        let input = json!({ "name": key.to_string(), "usagePlanIds": [plan["usagePlan"]["id"]] });
+        let made = tenant.mutate("createApiKey", "CreateApiKeyInput!", input, "value").await;
+        keys.push(until_live(&world, &api.get("/keyed").key(&text(&made["value"]))).await);
+    }
+
+    println!("| change, until live on {NODES} nodes | changes | p50 ms | p99 ms |");
+    println!("|---|---|---|---|");
+    print(&format!("a deployment of {ROUTES} routes"), deployments)?;
+    print("an API key", keys)
+}
+
+async fn until_live(world: &World, call: &Call) -> Duration {
+    let committed = Instant::now();
+    for node in 0..NODES {
+        let call = call.clone().at(world.endpoint_address_at(node));
+        within(PATIENCE, "a change", async || (call.clone().await.status() == 200).then_some(()))
+            .await;
+    }
+    committed.elapsed()
+}
+
+fn print(what: &str, mut took: Vec<Duration>) -> Result<()> {
+    took.sort_unstable();
+    let at = |share: usize| {
+        let place = (took.len() * share).div_ceil(100).saturating_sub(1);
+        took.get(place).map(|took| took.as_secs_f64() * 1000.0).context("nothing was measured")
+    };
+    println!("| {what} | {} | {:.1} | {:.1} |", took.len(), at(50)?, at(99)?);
+    Ok(())
+}
