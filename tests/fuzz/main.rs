@@ -1,0 +1,143 @@
+//! Hostile bytes for every parser that is a pure function: a committed corpus, mutated from a printed seed.
+//!
+//! Each target is a test, so that the runner gives it a process of its own; it takes limits of memory and CPU time
+//! on itself. What kills it stands in `fuzz-TARGET.bin` in the target directory's `tmp`; a file that is put into
+//! `corpus/TARGET/` is tried first from then on. `FUZZ_SEED` repeats a run.
+
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
+
+mod targets;
+
+use std::fs::File;
+use std::os::unix::fs::FileExt;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use rand::rngs::StdRng;
+use rand::{RngExt, SeedableRng};
+
+/// The longest input that mutation makes.
+const INPUT_BYTES_MAX: usize = 4096;
+const MEMORY_BYTES_MAX: u64 = 2 << 30;
+
+/// What parsers are likely to stumble over.
+const TOKENS: &[&[u8]] = &[
+    b"\0",
+    b"\r\n",
+    b"%",
+    b"%2e",
+    b"%2F",
+    b"%00",
+    b"..",
+    b"//",
+    b"\\",
+    b"{",
+    b"}",
+    b"{a+}",
+    b"${stageVariables.",
+    b"://",
+    b"@",
+    b"[",
+    b"]",
+    b":",
+    b"?",
+    b"#",
+    b"$default",
+    b"\xff\xff\xff\xff",
+    b"\xc3\xa9",
+    b"-1",
+    b"9223372036854775808",
+];
+
+/// Seconds, or minutes where `tests/run --long` set `TESTS_LONG`.
+fn length() -> Duration {
+    let long = std::env::var_os("TESTS_LONG").is_some();
+    if long { Duration::from_mins(4) } else { Duration::from_secs(20) }
+}
+
+fn limit(length: Duration) {
+    let status = Command::new("prlimit")
+        .arg(format!("--pid={}", std::process::id()))
+        .arg(format!("--as={MEMORY_BYTES_MAX}"))
+        .arg(format!("--cpu={}", length.as_secs() * 2 + 10))
+        .status()
+        .unwrap();
+    assert!(status.success(), "prlimit: {status}");
+}
+
+fn mutate(random: &mut StdRng, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
+    for _ in 0..random.random_range(1..=4) {
+        let at = random.random_range(0..=input.len());
+        match random.random_range(0..6) {
+            0 if at < input.len() => input[at] ^= 1 << random.random_range(0..8),
+            1 if at < input.len() => input[at] = random.random(),
+            2 => drop(input.splice(at..at, TOKENS[random.random_range(0..TOKENS.len())].to_vec())),
+            3 => {
+                let end = random.random_range(at..=input.len());
+                input.drain(at..end);
+            }
+            4 => {
+                let end = random.random_range(at..=input.len());
+                let again = input[at..end].to_vec();
+                drop(input.splice(at..at, again));
+            }
+            _ => {
+                let other = &corpus[random.random_range(0..corpus.len())];
+                let from = random.random_range(0..=other.len());
+                input.truncate(at);
+                input.extend_from_slice(&other[from..]);
+            }
+        }
+        input.truncate(INPUT_BYTES_MAX);
+    }
+}
+
+fn fuzz(name: &str, target: fn(&[u8])) {
+    let folder = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz/corpus").join(name);
+    let mut files: Vec<_> =
+        std::fs::read_dir(folder).unwrap().map(|entry| entry.unwrap().path()).collect();
+    files.sort();
+    let corpus: Vec<Vec<u8>> = files.iter().map(|file| std::fs::read(file).unwrap()).collect();
+    let given = std::env::var("FUZZ_SEED").ok();
+    let seed: u64 = given.map_or_else(rand::random, |seed| seed.parse().unwrap());
+    println!("{name}: FUZZ_SEED={seed}");
+    let length = length();
+    limit(length);
+
+    let saved = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("fuzz-{name}.bin"));
+    // Written before the target runs: a killed process could not do it afterwards.
+    // And kept open: closing a file that was cut short goes to the disk.
+    let file = File::create(&saved).unwrap();
+    let run = |input: &[u8]| {
+        file.set_len(input.len() as u64).unwrap();
+        file.write_all_at(input, 0).unwrap();
+        target(input);
+    };
+    for input in &corpus {
+        run(input);
+    }
+    let mut random = StdRng::seed_from_u64(seed);
+    let (started, mut runs) = (Instant::now(), 0_u64);
+    while started.elapsed() < length {
+        let mut input = corpus[random.random_range(0..corpus.len())].clone();
+        mutate(&mut random, &mut input, &corpus);
+        let began = Instant::now();
+        run(&input);
+        assert!(began.elapsed() < Duration::from_secs(5), "{name} is slow: {}", saved.display());
+        runs += 1;
+    }
+    println!("{name}: {runs} inputs");
+    std::fs::remove_file(&saved).unwrap();
+}
+
+macro_rules! fuzzed {
+    ($($name:ident)*) => { $(
+        #[test]
+        fn $name() {
+            fuzz(stringify!($name), targets::$name);
+        }
+    )* };
+}
+
+fuzzed! { path route uri_template egress_target proxy_protocol api_key_value cursor }
