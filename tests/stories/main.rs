@@ -3,6 +3,7 @@
 #![expect(clippy::unwrap_used, reason = "a story fails by panicking, in its helpers too")]
 
 mod bad_input;
+mod behind_proxy;
 mod cold_start;
 mod console;
 mod drain;
