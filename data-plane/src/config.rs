@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
+use opentelemetry_sdk::trace::SdkTracer;
 
 use crate::tls;
 
@@ -42,6 +43,10 @@ pub struct Config {
     pub redis_url: Option<String>,
     pub limiter_outage: LimiterOutage,
     pub limits: Limits,
+    /// Whether callers' traces go on through the node, by `traceparent`; otherwise the field passes as any other.
+    pub trace_context: bool,
+    /// Makes the node's spans; without it there are none.
+    pub tracer: Option<SdkTracer>,
 }
 
 /// What becomes of throttles and quotas while Redis is away or slow.
@@ -100,6 +105,8 @@ impl Config {
             redis_url: None,
             limiter_outage: LimiterOutage::default(),
             limits: Limits::default(),
+            trace_context: true,
+            tracer: None,
         }
     }
 }

@@ -14,6 +14,7 @@ use crate::{
     policies::limiter::Limit,
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
+    trace::Trace,
 };
 
 /// What is known of a request so far. Dropping it counts and logs it as cut off, unless it ended before.
@@ -27,6 +28,8 @@ pub(crate) struct Exchange {
     /// Held until the answer has ended; the upload holds it too.
     pub(crate) serving: Rc<Serving>,
     pub(crate) head: Parts,
+    /// None where nobody traces the call.
+    pub(crate) trace: Option<Trace>,
     pub(crate) body: Option<Incoming>,
     /// How the Api was named; set by the router with the rest of this group.
     pub(crate) addressing: Addressing,
@@ -69,11 +72,17 @@ impl Exchange {
         node: &Rc<Node>,
         peer: Peer,
         serving: Rc<Serving>,
-        head: Parts,
+        mut head: Parts,
         body: Incoming,
     ) -> Self {
         node.in_flight.set(node.in_flight.get() + 1);
         let started = Instant::now();
+        let config = &node.shared.config;
+        let trace = if config.trace_context {
+            Trace::begin(config.tracer.as_ref(), &mut head.headers)
+        } else {
+            None
+        };
         Self {
             node: node.clone(),
             id: uuid::Uuid::now_v7().to_string(),
@@ -82,6 +91,7 @@ impl Exchange {
             peer,
             serving,
             head,
+            trace,
             body: Some(body),
             addressing: Addressing::Host,
             stage: None,
@@ -172,6 +182,9 @@ impl Exchange {
         let elapsed = self.started.elapsed();
         self.node.metrics.request(self.dialect().name, self.status, elapsed.as_secs_f64());
         self.log(&outcome, elapsed.as_secs_f64() * 1000.0);
+        if let Some(mut trace) = self.trace.take() {
+            trace.end(self, aborted);
+        }
     }
 
     fn outcome(&self, aborted: bool) -> Outcome {
@@ -192,10 +205,13 @@ impl Exchange {
     fn log(&self, outcome: &Outcome, duration_ms: f64) {
         let stage = self.stage.as_deref();
         let caller = self.caller.as_ref();
+        let trace = self.trace.as_ref();
         tracing::info!(
             target: "access",
             {
                 request.id = %self.id,
+                trace.id = trace.map(|trace| tracing::field::display(trace.id)),
+                span.id = trace.map(|trace| tracing::field::display(trace.span)),
                 tenant.id = stage.map(|stage| &*stage.tenant_id),
                 api.id = stage.map(|stage| &*stage.api_id),
                 stage = stage.map(|stage| &*stage.name),

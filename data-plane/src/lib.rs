@@ -31,6 +31,7 @@ pub mod telemetry;
 mod tests;
 mod threads;
 pub mod tls;
+mod trace;
 
 use std::{
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},

@@ -33,7 +33,12 @@ pub(super) async fn call(
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     let deadline = proxy.timeouts.total.map(|total| Instant::now() + total);
     let answered = within(deadline, exchange_with_backend(node, snapshot, exchange, proxy)).await;
-    let (answer, connection, place) = answered.ok_or_else(timed_out)??;
+    let answered = answered.ok_or_else(timed_out).flatten();
+    if let Some(trace) = &mut exchange.trace {
+        let answer = answered.as_ref();
+        trace.answered(answer.map(|it| it.0.status()).map_err(|refused| refused.kind.code()));
+    }
+    let (answer, connection, place) = answered?;
     let (mut head, body) = answer.into_parts();
     if head.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(

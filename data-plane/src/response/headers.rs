@@ -72,6 +72,11 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     if let Ok(id) = HeaderValue::try_from(&exchange.id) {
         headers.insert(REQUEST_ID, id);
     }
+    if let Some(trace) = &mut exchange.trace {
+        let tracer = exchange.node.shared.config.tracer.as_ref();
+        let method = proxy.method.as_ref().unwrap_or(&exchange.head.method);
+        trace.forward(tracer, &proxy.authority, method, headers);
+    }
     if by_path {
         cookies::drop_own(headers);
     }

@@ -74,6 +74,29 @@ async fn a_call_reaches_its_backend_byte_for_byte_and_hop_by_hop_fields_do_not()
 }
 
 #[tokio::test]
+async fn a_callers_trace_goes_on_and_what_is_no_trace_does_not() {
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let origin = echo().await;
+    let node = TestNode::start(api(Native, &[("GET /pets", proxy(format!("http://{origin}/")))]));
+    let line = "GET /prod/pets";
+
+    let good = format!("traceparent: 00-{TRACE}-b7ad6b7169203331-01");
+    let amazon = "x-amzn-trace-id: Root=1-5759e988-bd862e3fe1be46a994272793";
+    let answer = node.call(line, &[&good, "tracestate: a=b,c=d", amazon]).await;
+    let echoed = answer.body();
+    let sent = echoed.lines().find_map(|line| line.strip_prefix("traceparent: ")).unwrap();
+    let parts: Vec<&str> = sent.split('-').collect();
+    assert_eq!((parts[0], parts[1], parts[3]), ("00", TRACE, "01"), "{echoed}");
+    assert!(parts[2].len() == 16 && parts[2] != "b7ad6b7169203331", "{echoed}");
+    assert!(echoed.contains("\ntracestate: a=b,c=d\n"), "{echoed}");
+    assert!(echoed.contains(&format!("\n{amazon}\n")), "{echoed}");
+
+    let zero = format!("traceparent: 00-{}-b7ad6b7169203331-01", "0".repeat(32));
+    let answer = node.call(line, &[&zero, "tracestate: a=b"]).await;
+    assert!(!answer.body().contains("\ntrace"), "{answer:?}");
+}
+
+#[tokio::test]
 async fn the_host_is_the_backends_unless_it_is_preserved() {
     let origin = echo().await;
     let preserved = proxy_with(format!("http://{origin}/"), |proxy| proxy.preserve_host = true);
