@@ -5,6 +5,7 @@
 //! dropped, by a panic too, nothing of it is left: its processes also die with the test that made them.
 
 pub mod client;
+pub mod collector;
 pub mod load;
 pub mod origin;
 mod ports;

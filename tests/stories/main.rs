@@ -12,4 +12,5 @@ mod replicas;
 mod rest_way;
 mod row_security;
 mod tenancy;
+mod traces;
 mod whole_way;

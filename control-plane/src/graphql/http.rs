@@ -4,12 +4,14 @@
 //! the schema) has the status that REST would give it, and no `data`. Once something ran, the status is 200
 //! and each failed field is in `errors`; only who has to log in first, or to wait, is told so by the status.
 
+use async_graphql::parser::types::Selection;
 use axum::Extension;
 use axum::extract::State;
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use serde_json::{Map, Value, json};
+use tracing::Instrument;
 
 use crate::access::actor::Caller;
 use crate::app::App;
@@ -49,7 +51,11 @@ pub async fn answer(
         _ => "application/json",
     };
     let answer = match read(&app, &door, &parts, body).await {
-        Ok(request) => door.schema.execute(request).await,
+        Ok(mut request) => {
+            let name = operation(&mut request);
+            let span = tracing::info_span!("graphql", otel.name = name);
+            door.schema.execute(request).instrument(span).await
+        }
         Err(refusal) => error::refused(refusal),
     };
     let mut response = render(answer);
@@ -86,6 +92,23 @@ async fn read(
         request = request.data(loader::batches(app, actor));
     }
     Ok(request.data(identity).data(origin(parts)))
+}
+
+/// What a trace calls it: its kind and the field of it that stands first, in the schema's words.
+fn operation(request: &mut async_graphql::Request) -> String {
+    let chosen = request.operation_name.clone();
+    let Ok(document) = request.parsed_query() else { return "graphql".to_owned() };
+    let mut operations = document.operations.iter();
+    let operation = operations
+        .find(|(name, _)| chosen.is_none() || name.map(async_graphql::Name::as_str) == chosen.as_deref());
+    let Some((_, operation)) = operation else { return "graphql".to_owned() };
+    let first = operation.node.selection_set.node.items.first();
+    match first.map(|selection| &selection.node) {
+        Some(Selection::Field(field)) => {
+            format!("{} {}", operation.node.ty, field.node.name.node)
+        }
+        _ => operation.node.ty.to_string(),
+    }
 }
 
 struct Body {

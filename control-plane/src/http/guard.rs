@@ -8,6 +8,10 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use opentelemetry_http::HeaderExtractor;
+use tracing::Instrument;
+use tracing::field::Empty;
+use tracing_opentelemetry::OpenTelemetrySpanExt;
 
 use crate::app::App;
 use crate::error::Error;
@@ -44,10 +48,32 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
     let route = request.extensions().get::<MatchedPath>().cloned();
     let address = request.extensions().get::<ConnectInfo<SocketAddr>>().map(|info| info.0.ip());
 
-    let response = next.run(request).await;
+    let template = route.as_ref().map_or("-", MatchedPath::as_str);
+    let span = tracing::info_span!(
+        "request",
+        otel.kind = "server",
+        otel.name = format!("{method} {template}"),
+        otel.status_code = Empty,
+        request.id = request_id::current(),
+        http.request.method = method,
+        http.route = template,
+        http.response.status_code = Empty,
+    );
+    // Unless spans are exported there is nobody to continue a trace for.
+    if !span.is_disabled() {
+        let headers = HeaderExtractor(request.headers());
+        let parent = opentelemetry::global::get_text_map_propagator(|it| it.extract(&headers));
+        let _ = span.set_parent(parent); // it cannot have begun yet
+    }
 
-    let route = route.as_ref().map_or("-", MatchedPath::as_str);
+    let response = next.run(request).instrument(span.clone()).await;
+
+    let route = template;
     let (status, took) = (response.status().as_u16(), started.elapsed());
+    span.record("http.response.status_code", status);
+    if response.status().is_server_error() {
+        span.record("otel.status_code", "ERROR");
+    }
     telemetry::answered(method, route, status, took);
     let (address, request_id) = (address.map(tracing::field::display), request_id::current());
     let duration_ms = took.as_secs_f64() * 1000.0;

@@ -9,6 +9,7 @@ mod http;
 mod planes;
 mod roles;
 mod settings;
+mod telemetry;
 mod up;
 
 use std::process::ExitCode;

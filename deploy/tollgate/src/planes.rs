@@ -2,6 +2,7 @@
 
 use crate::cli::{ControlPlaneArgs, DataPlaneArgs, JoinTokenArgs};
 use crate::settings::{Common, ControlPlane, DataPlane};
+use crate::telemetry::Telemetry;
 use anyhow::{Context, Result};
 use control_plane::app::App;
 use control_plane::config::Signup;
@@ -13,7 +14,6 @@ use std::path::PathBuf;
 use std::process::ExitCode;
 use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
-use tracing_subscriber::EnvFilter;
 
 const JOIN_TOKEN_LIFE: chrono::TimeDelta = chrono::TimeDelta::hours(1);
 /// Threads beside a node's data threads.
@@ -22,28 +22,34 @@ const POSTGRES_PORT: u16 = 5432;
 
 pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
     end_with_parent(args.with_parent)?;
-    start_logging(&args.common)?;
     let config = control_plane_config(&args.common, &args.control_plane)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
+        let telemetry = Telemetry::start(&args.common, "tollgate-control-plane")?;
         let stop = stop_signal()?;
-        Box::pin(control_plane::run(config, stop)).await.context("the control plane ended")
+        let ended = Box::pin(control_plane::run(config, stop)).await;
+        telemetry.end().await;
+        ended.context("the control plane ended")
     })?;
     Ok(ExitCode::SUCCESS)
 }
 
 pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
     end_with_parent(args.with_parent)?;
-    start_logging(&args.common)?;
-    let config = data_plane_config(&args.common, &args.data_plane)?;
+    let mut config = data_plane_config(&args.common, &args.data_plane)?;
     // Admin, configuration and shipping run here; the data threads are the node's own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NODE_WORKERS)
         .enable_all()
         .build()?;
     runtime.block_on(async {
+        let telemetry = Telemetry::start(&args.common, "tollgate-node")?;
+        config.trace_context = telemetry.trace_context;
+        config.tracer = telemetry.tracer();
         let stop = stop_signal()?;
-        data_plane::run(config, stop).await.context("the node ended")
+        let ended = data_plane::run(config, stop).await;
+        telemetry.end().await;
+        ended.context("the node ended")
     })?;
     Ok(ExitCode::SUCCESS)
 }
@@ -144,14 +150,6 @@ fn database_addresses(url: &str) -> Result<Vec<SocketAddr>> {
     let address = (host.trim_matches(['[', ']']), url.port().unwrap_or(POSTGRES_PORT));
     // A name that does not resolve now is the database driver's error to report, with its own words.
     Ok(address.to_socket_addrs().map(Iterator::collect).unwrap_or_default())
-}
-
-/// JSON lines on standard output, a line an event.
-fn start_logging(common: &Common) -> Result<()> {
-    let filter = EnvFilter::try_new(&common.log)
-        .with_context(|| format!("TOLLGATE_LOG cannot be `{}`", common.log))?;
-    tracing_subscriber::fmt().json().flatten_event(true).with_env_filter(filter).init();
-    Ok(())
 }
 
 /// Completes at SIGTERM or SIGINT: finish what is in progress, then end.

@@ -1,0 +1,86 @@
+//! What a collector gets to see of calls through both planes.
+
+use harness::collector::{Collector, Span};
+use harness::{World, eventually};
+use serde_json::json;
+
+const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+const CALLER: &str = "b7ad6b7169203331";
+
+async fn traced(collector: &Collector) -> World {
+    World::start_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_on"),
+        ("OTEL_BSP_SCHEDULE_DELAY", "100"),
+    ])
+    .await
+}
+
+#[tokio::test]
+async fn a_call_with_a_traceparent_is_one_trace_from_caller_to_backend() {
+    let collector = Collector::start().await;
+    let mut world = traced(&collector).await;
+    let origin = world.origin().await.replies(200, "hello");
+    let key = {
+        let acme = world.tenant("acme").await;
+        let api = acme.api("pets").await.get_route_with_key("/pets", &origin).await;
+        let api = api.deploy("prod").await;
+        let key = api.usage_plan("gold").key().await;
+        let parent = format!("00-{TRACE}-{CALLER}-01");
+        let call = api.get("/pets?token=canary").key(&key.value);
+        call.header("traceparent", &parent).header("tracestate", "a=b").await.expect(200);
+        key.value
+    };
+    // What is left when a node is told to stop goes out before it ends.
+    world.stop_node().await;
+
+    let spans = collector.spans();
+    let ours: Vec<&Span> = spans.iter().filter(|span| span.trace == TRACE).collect();
+    let [upstream, request] = ours[..] else { panic!("{ours:?}") };
+    assert_eq!((&*request.service, &*request.name), ("tollgate-node", "GET /pets"));
+    assert_eq!(request.parent, CALLER);
+    assert_eq!(request.attribute("http.response.status_code"), Some("200"));
+    assert_eq!(upstream.parent, request.id);
+    let received = &origin.received()[0].headers;
+    assert_eq!(received["traceparent"], format!("00-{TRACE}-{}-01", upstream.id));
+    assert_eq!(received["tracestate"], "a=b");
+
+    let told = format!("{spans:?}");
+    assert!(!told.contains("canary") && !told.contains(&key), "a secret in a span");
+}
+
+#[tokio::test]
+async fn a_mutation_is_one_trace_down_to_its_queries() {
+    let collector = Collector::start().await;
+    let world = traced(&collector).await;
+    let acme = world.tenant("acme").await;
+    acme.mutate(
+        "createConsumer",
+        "CreateConsumerInput!",
+        json!({ "name": "canary" }),
+        "consumer { id }",
+    )
+    .await;
+
+    let operation = eventually("the mutation's span", async || {
+        collector.spans().into_iter().find(|span| span.name == "mutation createConsumer")
+    })
+    .await;
+    let (request, queries) = eventually("the request's span", async || {
+        let spans = collector.spans();
+        let request = spans.iter().find(|span| span.id == operation.parent)?.clone();
+        let queries = spans.into_iter().filter(|span| span.parent == operation.id);
+        Some((request, queries.collect::<Vec<_>>()))
+    })
+    .await;
+    assert_eq!((&*request.service, &*request.name), ("tollgate-control-plane", "POST /graphql"));
+    assert_eq!(request.attribute("http.response.status_code"), Some("200"));
+    let inserts = |span: &Span| {
+        span.attribute("db.query.text").is_some_and(|text| text.contains("insert into consumer"))
+    };
+    assert!(queries.iter().any(inserts), "{queries:?}");
+    assert!(queries.iter().all(|span| span.trace == request.trace));
+
+    let told = format!("{:?}", collector.spans());
+    assert!(!told.contains("canary") && !told.contains(harness::tenant::PASSWORD), "{told}");
+}
