@@ -62,10 +62,13 @@ impl App {
         let options: PgConnectOptions = config.database_url.parse().map_err(Error::internal)?;
         let most = config.database_connections_max;
         let master = WrappingKey::read(&config.master_key_file).map_err(Error::internal)?;
-        let tenants = pool(options.clone(), "set role tollgate_app", most.div_ceil(2)).await?;
-        let system = pool(options, "set role tollgate_system", most.div_ceil(2)).await?;
-        // Boxed: whoever opens an app would carry the whole of it in a future of their own.
-        Box::pin(Self::assemble(config, Clock::system(), master, tenants, system)).await
+        // Boxed: whoever opens an app would carry all of this in a future of their own.
+        Box::pin(async {
+            let tenants = pool(options.clone(), "set role tollgate_app", most.div_ceil(2)).await?;
+            let system = pool(options, "set role tollgate_system", most.div_ceil(2)).await?;
+            Self::assemble(config, Clock::system(), master, tenants, system).await
+        })
+        .await
     }
 
     pub(crate) async fn assemble(

@@ -49,6 +49,35 @@ pub enum Caller {
 }
 
 impl Caller {
+    pub fn user(&self) -> UserId {
+        match self {
+            Self::Member(actor) => actor.user,
+            Self::Operator(operator) => operator.user,
+        }
+    }
+
+    /// None for the operator.
+    pub fn tenant(&self) -> Option<TenantId> {
+        match self {
+            Self::Member(actor) => Some(actor.tenant),
+            Self::Operator(_) => None,
+        }
+    }
+
+    pub fn session(&self) -> SessionId {
+        match self {
+            Self::Member(actor) => actor.session,
+            Self::Operator(operator) => operator.session,
+        }
+    }
+
+    pub fn origin(&self) -> &Origin {
+        match self {
+            Self::Member(actor) => &actor.origin,
+            Self::Operator(operator) => &operator.origin,
+        }
+    }
+
     pub fn member(&self) -> Result<&Actor> {
         match self {
             Self::Member(actor) => Ok(actor),

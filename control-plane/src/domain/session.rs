@@ -11,6 +11,7 @@ use crate::access::token::{self, Bearer};
 use crate::app::{App, Job, Tx};
 use crate::domain::audit;
 use crate::domain::login_failure::{self, Attempt};
+use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{Account, Email, User};
 use crate::error::{Error, Result};
@@ -68,6 +69,26 @@ pub struct Session {
     pub rotated_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub revoked_at: Option<DateTime<Utc>>,
+}
+
+/// A session that has not ended, as its user sees it.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Active {
+    pub id: SessionId,
+    pub created_at: DateTime<Utc>,
+    /// Of its refresh cookie.
+    pub last_used_at: DateTime<Utc>,
+    pub expires_at: DateTime<Utc>,
+    /// As the browser called itself at log-in.
+    pub user_agent: String,
+    /// From where the log-in came.
+    pub address: String,
+}
+
+impl Keyed for Active {
+    fn key(&self) -> Key {
+        Key::new(self.created_at, &self.id)
+    }
 }
 
 /// What somebody logs in with.
@@ -277,6 +298,52 @@ pub async fn log_out(app: &App, origin: &Origin, cookie: &str) -> Result<()> {
     Ok(())
 }
 
+/// The caller's own sessions in every tenant, oldest first.
+pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Paged<Active>> {
+    let mut tx = app.system(Job::Sessions).await?;
+    Ok(page.cut(store::session::list(&mut tx, caller.user(), app.clock.now(), page).await?))
+}
+
+/// One of the caller's own that has not ended.
+pub async fn find(app: &App, caller: &Caller, id: SessionId) -> Result<Option<Active>> {
+    let mut tx = app.system(Job::Sessions).await?;
+    store::session::active(&mut tx, caller.user(), id, app.clock.now()).await
+}
+
+/// Ends one of the caller's own sessions, at once here and within seconds on every replica.
+pub async fn revoke(app: &App, caller: &Caller, id: SessionId) -> Result<()> {
+    let now = app.clock.now();
+    let mut tx = app.system(Job::Sessions).await?;
+    let session = store::session::lock(&mut tx, id).await?;
+    let own = |session: &Session| session.user == caller.user() && session.expires_at > now;
+    let session = session.filter(own).ok_or(Error::NotFound("session"))?;
+    if session.revoked_at.is_some() {
+        return Ok(());
+    }
+    store::session::revoke(&mut tx, id, now).await?;
+    let origin = caller.origin();
+    record(app, &mut tx, "session.revoke", id, session.user, session.tenant, origin).await?;
+    tx.commit().await?;
+    app.revoke_here(id);
+    Ok(())
+}
+
+/// Ends all of the caller's sessions but the one that asks; answers how many those were.
+pub async fn revoke_others(app: &App, caller: &Caller) -> Result<usize> {
+    let mut tx = app.system(Job::Sessions).await?;
+    let (user, present) = (caller.user(), caller.session());
+    let ended = store::session::revoke_others(&mut tx, user, present, app.clock.now()).await?;
+    for id in &ended {
+        let (tenant, origin) = (caller.tenant(), caller.origin());
+        record(app, &mut tx, "session.revoke", *id, user, tenant, origin).await?;
+    }
+    tx.commit().await?;
+    for id in &ended {
+        app.revoke_here(*id);
+    }
+    Ok(ended.len())
+}
+
 pub async fn viewer(app: &App, caller: &Caller) -> Result<Viewer> {
     let mut tx = app.system(Job::Sessions).await?;
     match caller {
@@ -381,6 +448,60 @@ mod tests {
             assert_eq!(text, "the email or the password is wrong");
         }
         assert!(enter(&app, "192.0.2.1", "ADA@Example.com", RIGHT).await.is_ok());
+    }
+
+    async fn caller(app: &App, grant: &Grant) -> Caller {
+        authenticate(app, &grant.access_token, Origin::default()).await.unwrap()
+    }
+
+    async fn sessions(app: &App, caller: &Caller) -> Vec<SessionId> {
+        let page = list(app, caller, &Page::default()).await.unwrap();
+        page.items.into_iter().map(|session| session.id).collect()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_user_sees_and_ends_own_sessions_and_nobody_elses(db: PgPool) {
+        let app = testing::app(db).await;
+        let home = ada(&app).await.grant;
+        let away = enter(&app, "198.51.100.7", "ada@example.com", RIGHT).await.unwrap();
+        let ada = caller(&app, &home).await;
+        let bob = SignUp {
+            email: "bob@example.com".to_owned(),
+            password: Password::new(OTHER),
+            tenant: "Looms".to_owned(),
+        };
+        let bob = tenant::sign_up(&app, &from("192.0.2.2"), bob).await.unwrap();
+        let stranger = caller(&app, &bob.grant).await;
+
+        let listed = list(&app, &ada, &Page::default()).await.unwrap().items;
+        let places: Vec<&str> = listed.iter().map(|session| session.address.as_str()).collect();
+        assert_eq!(places, ["192.0.2.1", "198.51.100.7"]);
+        assert_eq!(sessions(&app, &stranger).await, [bob.grant.session]);
+
+        let refused = revoke(&app, &stranger, away.session).await;
+        assert!(matches!(refused, Err(Error::NotFound("session"))), "{refused:?}");
+        revoke(&app, &ada, away.session).await.unwrap();
+        revoke(&app, &ada, away.session).await.unwrap();
+
+        assert_eq!(sessions(&app, &ada).await, [home.session]);
+        assert!(refreshed(&app, &cookie(&app, &away)).await.is_err());
+        let ended = authenticate(&app, &away.access_token, Origin::default()).await;
+        assert!(matches!(ended, Err(Error::Unauthenticated("the session was ended"))));
+        assert!(authenticate(&app, &home.access_token, Origin::default()).await.is_ok());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_user_ends_all_sessions_but_the_present_one(db: PgPool) {
+        let app = testing::app(db).await;
+        let home = ada(&app).await.grant;
+        for address in ["198.51.100.7", "198.51.100.8"] {
+            enter(&app, address, "ada@example.com", RIGHT).await.unwrap();
+        }
+        let ada = caller(&app, &home).await;
+
+        assert_eq!(revoke_others(&app, &ada).await.unwrap(), 2);
+        assert_eq!(revoke_others(&app, &ada).await.unwrap(), 0);
+        assert_eq!(sessions(&app, &ada).await, [home.session]);
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -37,13 +37,21 @@ pub fn page(
 
 /// The page in GraphQL's form of its items.
 pub fn connection<D: Keyed + Into<T>, T: OutputType>(paged: Paged<D>) -> Connection<Key, T> {
+    connection_of(paged, Into::into)
+}
+
+/// The same where the form needs more than the item.
+pub fn connection_of<D: Keyed, T: OutputType>(
+    paged: Paged<D>,
+    mut form: impl FnMut(D) -> T,
+) -> Connection<Key, T> {
     let mut connection = Connection::new(paged.has_previous, paged.has_next);
     connection.edges = paged
         .items
         .into_iter()
         .map(|item| {
             let key = item.key();
-            Edge::new(key, item.into())
+            Edge::new(key, form(item))
         })
         .collect();
     connection

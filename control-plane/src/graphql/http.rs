@@ -99,8 +99,9 @@ fn operation(request: &mut async_graphql::Request) -> String {
     let chosen = request.operation_name.clone();
     let Ok(document) = request.parsed_query() else { return "graphql".to_owned() };
     let mut operations = document.operations.iter();
-    let operation = operations
-        .find(|(name, _)| chosen.is_none() || name.map(async_graphql::Name::as_str) == chosen.as_deref());
+    let operation = operations.find(|(name, _)| {
+        chosen.is_none() || name.map(async_graphql::Name::as_str) == chosen.as_deref()
+    });
     let Some((_, operation)) = operation else { return "graphql".to_owned() };
     let first = operation.node.selection_set.node.items.first();
     match first.map(|selection| &selection.node) {

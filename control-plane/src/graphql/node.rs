@@ -21,12 +21,13 @@ use crate::graphql::loader;
 use crate::graphql::member::Member;
 use crate::graphql::resource::Resource;
 use crate::graphql::route::Route;
+use crate::graphql::session::Session;
 use crate::graphql::stage::Stage;
 use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
 use crate::ids::{
     AccessKeyId, ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId,
-    ResourceId, RouteId, StageId, UsagePlanId, UserId,
+    ResourceId, RouteId, SessionId, StageId, UsagePlanId, UserId,
 };
 
 /// How many ids `nodes` takes at once.
@@ -46,6 +47,7 @@ pub enum Node {
     Member(Member),
     Resource(Resource),
     Route(Route),
+    Session(Session),
     Stage(Stage),
     Tenant(Tenant),
     UsagePlan(UsagePlan),
@@ -66,6 +68,7 @@ pub enum Kind {
     Member,
     Resource,
     Route,
+    Session,
     Stage,
     Tenant,
     UsagePlan,
@@ -73,7 +76,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 14] = [
+    const ALL: [Self; 15] = [
         Self::AccessKey,
         Self::Api,
         Self::ApiKey,
@@ -84,6 +87,7 @@ impl Kind {
         Self::Member,
         Self::Resource,
         Self::Route,
+        Self::Session,
         Self::Stage,
         Self::Tenant,
         Self::UsagePlan,
@@ -124,6 +128,7 @@ impl Kind {
             Self::Member => "member",
             Self::Resource => "resource",
             Self::Route => "route",
+            Self::Session => "session",
             Self::Stage => "stage",
             Self::Tenant => "tenant",
             Self::UsagePlan => "usage plan",
@@ -144,6 +149,7 @@ impl Kind {
             Self::Member => "Member",
             Self::Resource => "Resource",
             Self::Route => "Route",
+            Self::Session => "Session",
             Self::Stage => "Stage",
             Self::Tenant => "Tenant",
             Self::UsagePlan => "UsagePlan",
@@ -218,6 +224,11 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
         Kind::Route => {
             let id: RouteId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Route(noun.into()))
+        }
+        Kind::Session => {
+            let (caller, id): (_, SessionId) = (super::identity(ctx)?, kind.parse(id, param)?);
+            let session = domain::session::find(super::app(ctx), caller, id).await?;
+            session.map(|noun| Node::Session(Session::of(caller, noun)))
         }
         Kind::Stage => {
             let id: StageId = kind.parse(id, param)?;

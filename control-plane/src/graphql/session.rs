@@ -1,15 +1,21 @@
 //! Sign-up, log-in, and who calls.
 
-use async_graphql::{Context, InputObject, Object, SimpleObject};
+use async_graphql::connection::Connection;
+use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use chrono::{DateTime, Utc};
 
 use crate::access::actor::{Caller, Origin};
 use crate::access::password::Password;
 use crate::app::App;
 use crate::domain;
+use crate::domain::page::Key;
 use crate::domain::session::Grant;
 use crate::error::Result;
+use crate::graphql::connection::{connection_of, page};
+use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::member::Role;
+use crate::graphql::node::Kind;
 use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::{app, identity};
 use crate::rest::session::cookie;
@@ -65,8 +71,77 @@ struct LogInPayload {
     user_errors: Vec<UserError>,
 }
 
+/// A log-in of the caller's own that has not ended.
+pub struct Session {
+    of: domain::session::Active,
+    current: bool,
+}
+
+impl Session {
+    pub(crate) fn of(caller: &Caller, session: domain::session::Active) -> Self {
+        Self { current: session.id == caller.session(), of: session }
+    }
+}
+
+#[Object]
+impl Session {
+    pub async fn id(&self) -> ID {
+        Kind::Session.id(self.of.id)
+    }
+
+    async fn created_at(&self) -> DateTime<Utc> {
+        self.of.created_at
+    }
+
+    /// When an access token was last renewed in it.
+    async fn last_used_at(&self) -> DateTime<Utc> {
+        self.of.last_used_at
+    }
+
+    async fn expires_at(&self) -> DateTime<Utc> {
+        self.of.expires_at
+    }
+
+    /// As the browser called itself at log-in.
+    async fn user_agent(&self) -> &str {
+        &self.of.user_agent
+    }
+
+    /// From where the log-in came.
+    async fn address(&self) -> &str {
+        &self.of.address
+    }
+
+    /// Whether this call was made in it.
+    async fn current(&self) -> bool {
+        self.current
+    }
+}
+
+#[derive(SimpleObject)]
+struct RevokeOtherSessionsPayload {
+    /// How many were ended.
+    revoked: Option<usize>,
+    user_errors: Vec<UserError>,
+}
+
 #[Object]
 impl SessionQuery {
+    /// The caller's own sessions, in every tenant; oldest first.
+    async fn sessions(
+        &self,
+        ctx: &Context<'_>,
+        first: Option<i32>,
+        after: Option<String>,
+        last: Option<i32>,
+        before: Option<String>,
+    ) -> async_graphql::Result<Connection<Key, Session>> {
+        let caller = identity(ctx)?;
+        let page = page(first, after, last, before)?;
+        let sessions = domain::session::list(app(ctx), caller, &page).await?;
+        Ok(connection_of(sessions, |session| Session::of(caller, session)))
+    }
+
     /// Who calls.
     async fn viewer(&self, ctx: &Context<'_>) -> async_graphql::Result<Viewer> {
         let caller: &Caller = identity(ctx)?;
@@ -113,6 +188,31 @@ impl SessionMutation {
             access_token: Some(made.grant.access_token),
             user_errors,
         })
+    }
+
+    /// Ends one of the caller's own sessions, within five seconds wherever its access tokens are shown.
+    async fn revoke_session(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteInput,
+    ) -> async_graphql::Result<DeletePayload> {
+        let caller = identity(ctx)?;
+        let revoked = async {
+            let id = Kind::Session.parse(&input.id, "id")?;
+            domain::session::revoke(app(ctx), caller, id).await
+        };
+        let revoked = revoked.await;
+        DeletePayload::of(input.id, revoked)
+    }
+
+    /// Ends all of the caller's sessions but the one that asks.
+    async fn revoke_other_sessions(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<RevokeOtherSessionsPayload> {
+        let revoked = domain::session::revoke_others(app(ctx), identity(ctx)?).await;
+        let (revoked, user_errors) = user_errors(revoked)?;
+        Ok(RevokeOtherSessionsPayload { revoked, user_errors })
     }
 
     /// Logs in. Sets the refresh cookie.

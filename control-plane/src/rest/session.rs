@@ -5,6 +5,7 @@ use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum_extra::extract::CookieJar;
+use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
 use url::Url;
 use utoipa::ToSchema;
@@ -18,7 +19,9 @@ use crate::app::App;
 use crate::domain;
 use crate::domain::session::Grant;
 use crate::error::{Error, Result};
-use crate::rest::extract::{Json, origin};
+use crate::ids::SessionId;
+use crate::rest::extract::{Json, Path, Query, origin};
+use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
 use crate::rest::tenant::{Tenant, User};
 
@@ -27,7 +30,11 @@ pub const COOKIE: &str = "tollgate_session";
 const COOKIE_PATH: &str = "/v1/session";
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(log_in)).routes(routes!(get, refresh, log_out))
+    OpenApiRouter::new()
+        .routes(routes!(log_in))
+        .routes(routes!(get, refresh, log_out))
+        .routes(routes!(list, revoke_others))
+        .routes(routes!(revoke))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -68,6 +75,31 @@ struct Session {
     #[schema(value_type = Option<String>)]
     role: Option<Role>,
     operator: bool,
+}
+
+/// A log-in of the caller's own that has not ended.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct ActiveSession {
+    #[schema(value_type = String, format = Uuid)]
+    id: SessionId,
+    created_at: DateTime<Utc>,
+    /// When an access token was last renewed in it.
+    last_used_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    /// As the browser called itself at log-in.
+    user_agent: String,
+    /// From where the log-in came.
+    address: String,
+    /// Whether this call was made in it.
+    current: bool,
+}
+
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct RevokedSessions {
+    /// How many were ended.
+    revoked: usize,
 }
 
 impl From<&Grant> for AccessToken {
@@ -142,6 +174,56 @@ async fn log_out(State(app): State<App>, parts: Parts) -> Result<Response> {
         domain::session::log_out(&app, &origin(&parts), &cookie).await?;
     }
     Ok((StatusCode::NO_CONTENT, [(header::SET_COOKIE, forget(&app))]).into_response())
+}
+
+/// The caller's own sessions, in every tenant; oldest first.
+#[utoipa::path(get, path = "/sessions", tag = "session", operation_id = "listSessions", params(PageQuery), responses(
+    (status = 200, body = List<ActiveSession>),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+), security(("accessToken" = [])))]
+async fn list(
+    State(app): State<App>,
+    caller: Caller,
+    Query(page): Query<PageQuery>,
+) -> Result<axum::Json<List<ActiveSession>>> {
+    let sessions = domain::session::list(&app, &caller, &page.try_into()?).await?;
+    Ok(axum::Json(List::map(sessions, |session| ActiveSession {
+        current: session.id == caller.session(),
+        id: session.id,
+        created_at: session.created_at,
+        last_used_at: session.last_used_at,
+        expires_at: session.expires_at,
+        user_agent: session.user_agent,
+        address: session.address,
+    })))
+}
+
+/// Ends one of the caller's own sessions, within five seconds wherever its access tokens are shown.
+#[utoipa::path(delete, path = "/sessions/{sessionId}", tag = "session", operation_id = "revokeSession",
+    params(("sessionId" = String, Path, format = Uuid)), responses(
+        (status = 204),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn revoke(
+    State(app): State<App>,
+    caller: Caller,
+    Path(id): Path<SessionId>,
+) -> Result<StatusCode> {
+    domain::session::revoke(&app, &caller, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// Ends all of the caller's sessions but the one that asks.
+#[utoipa::path(delete, path = "/sessions", tag = "session", operation_id = "revokeOtherSessions", responses(
+    (status = 200, body = RevokedSessions),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+), security(("accessToken" = [])))]
+async fn revoke_others(
+    State(app): State<App>,
+    caller: Caller,
+) -> Result<axum::Json<RevokedSessions>> {
+    let revoked = domain::session::revoke_others(&app, &caller).await?;
+    Ok(axum::Json(RevokedSessions { revoked }))
 }
 
 /// An access token as the body, the refresh cookie beside it.

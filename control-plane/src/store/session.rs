@@ -5,7 +5,8 @@ use uuid::Uuid;
 
 use crate::access::refresh::RefreshToken;
 use crate::app::Tx;
-use crate::domain::session::{NewSession, Session};
+use crate::domain::page::Page;
+use crate::domain::session::{Active, NewSession, Session};
 use crate::error::Result;
 use crate::ids::{SessionId, TenantId, UserId};
 
@@ -94,6 +95,83 @@ pub async fn revoke_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>) -> Result
     Ok(ids.into_iter().map(SessionId).collect())
 }
 
+/// Revokes the user's sessions but one; answers which.
+pub async fn revoke_others(
+    tx: &mut Tx,
+    user: UserId,
+    but: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>> {
+    let ids = sqlx::query_scalar!(
+        "update session set revoked_at = $3
+         where user_id = $1 and id <> $2 and revoked_at is null and expires_at > $3 returning id",
+        user.0,
+        but.0,
+        now,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().map(SessionId).collect())
+}
+
+/// One of the user's sessions that has not ended.
+pub async fn active(
+    tx: &mut Tx,
+    user: UserId,
+    id: SessionId,
+    now: DateTime<Utc>,
+) -> Result<Option<Active>> {
+    let row = sqlx::query_as!(
+        Row,
+        "select id, created_at, last_used_at, expires_at, user_agent, address from session
+         where user_id = $1 and id = $2 and revoked_at is null and expires_at > $3",
+        user.0,
+        id.0,
+        now,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(Active::from))
+}
+
+/// The user's sessions that have not ended, oldest first, or from the end where the page says so.
+pub async fn list(
+    tx: &mut Tx,
+    user: UserId,
+    now: DateTime<Utc>,
+    page: &Page,
+) -> Result<Vec<Active>> {
+    macro_rules! ordered {
+        ($order:literal) => {
+            sqlx::query_as!(
+                Row,
+                "select id, created_at, last_used_at, expires_at, user_agent, address from session
+                 where user_id = $1 and revoked_at is null and expires_at > $2
+                   and ($3::timestamptz is null or (created_at, id) > ($3, $4))
+                   and ($5::timestamptz is null or (created_at, id) < ($5, $6))
+                 order by "
+                    + $order
+                    + " limit $7",
+                user.0,
+                now,
+                page.after_at(),
+                page.after_uuid()?,
+                page.before_at(),
+                page.before_uuid()?,
+                page.rows_max(),
+            )
+            .fetch_all(&mut **tx)
+            .await?
+        };
+    }
+    let rows = if page.backward() {
+        ordered!("created_at desc, id desc")
+    } else {
+        ordered!("created_at, id")
+    };
+    Ok(rows.into_iter().map(Active::from).collect())
+}
+
 /// Sessions revoked since.
 pub async fn revoked_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<SessionId>> {
     let ids = sqlx::query_scalar!("select id from session where revoked_at >= $1", since)
@@ -126,4 +204,26 @@ pub async fn delete_ended(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
         .execute(&mut **tx)
         .await?;
     Ok(done.rows_affected())
+}
+
+struct Row {
+    id: Uuid,
+    created_at: DateTime<Utc>,
+    last_used_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+    user_agent: String,
+    address: String,
+}
+
+impl From<Row> for Active {
+    fn from(row: Row) -> Self {
+        Self {
+            id: SessionId(row.id),
+            created_at: row.created_at,
+            last_used_at: row.last_used_at,
+            expires_at: row.expires_at,
+            user_agent: row.user_agent,
+            address: row.address,
+        }
+    }
 }
