@@ -8,6 +8,7 @@ mod cold_start;
 mod console;
 mod drain;
 mod keys;
+mod migrations;
 mod replicas;
 mod rest_way;
 mod row_security;

@@ -1,11 +1,19 @@
 //! Connecting to PostgreSQL as an administrator, and bringing a database's tables up to date.
 
 use crate::roles;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, anyhow, bail};
+use sqlx::migrate::MigrateError;
 use sqlx::postgres::{PgConnectOptions, PgConnection};
 use sqlx::{AssertSqlSafe, Connection, Row};
 
 static MIGRATOR: sqlx::migrate::Migrator = sqlx::migrate!("../../migrations");
+
+/// Whoever migrates waits for whoever does so already, however long that takes.
+const ONE_AT_A_TIME: &str = "select pg_advisory_lock(7310017310011)";
+
+/// A change that waits for a lock on a table makes all that come after wait too, calls of the running release among
+/// them. So it gives up after five seconds; a statement that runs for a quarter of an hour belongs in a job.
+const LIMITS: &str = "set lock_timeout = '5s'; set statement_timeout = '15min'";
 
 pub(crate) async fn connect(url: &str) -> Result<PgConnection> {
     let options: PgConnectOptions = url.parse().context("DATABASE_URL is not a PostgreSQL URL")?;
@@ -39,7 +47,8 @@ pub(crate) async fn create(admin: &mut PgConnection, name: &'static str) -> Resu
     Ok(())
 }
 
-/// Brings the tables up to date as `tollgate_owner`; sqlx holds an advisory lock meanwhile.
+/// Brings the tables up to date as `tollgate_owner`. A migration is one transaction: what fails leaves nothing of
+/// itself, and running again goes on from there.
 pub(crate) async fn migrate(url: &str) -> Result<()> {
     let mut connection = connect(url).await?;
     check_login(&mut connection).await?;
@@ -47,9 +56,42 @@ pub(crate) async fn migrate(url: &str) -> Result<()> {
         .execute(&mut connection)
         .await
         .context("cannot become tollgate_owner")?;
-    MIGRATOR.run(&mut connection).await.context("a migration failed; nothing of it was kept")?;
+    for statement in [ONE_AT_A_TIME, LIMITS] {
+        sqlx::raw_sql(statement)
+            .execute(&mut connection)
+            .await
+            .context("cannot prepare to migrate")?;
+    }
+    MIGRATOR.run(&mut connection).await.map_err(failed)?;
     connection.close().await.ok();
     Ok(())
+}
+
+/// What to do about it.
+fn failed(error: MigrateError) -> anyhow::Error {
+    let newest = MIGRATOR.iter().map(|migration| migration.version).max().unwrap_or(0);
+    let what = match &error {
+        MigrateError::VersionMissing(version) if *version > newest => {
+            return anyhow!(
+                "the tables are newer (migration {version}) than this tollgate (migration {newest}); migrate with \
+                 the newer one"
+            );
+        }
+        MigrateError::ExecuteMigration(cause, version) if is_held(cause) => format!(
+            "migration {version} waited five seconds for a lock that another transaction holds; nothing of it was \
+             kept; run it again when that transaction has ended"
+        ),
+        _ => "a migration failed; nothing of it was kept".to_owned(),
+    };
+    anyhow!(error).context(what)
+}
+
+/// PostgreSQL's code for a `lock_timeout` that ran out.
+const LOCK_NOT_AVAILABLE: &str = "55P03";
+
+fn is_held(error: &sqlx::Error) -> bool {
+    error.as_database_error().and_then(sqlx::error::DatabaseError::code).as_deref()
+        == Some(LOCK_NOT_AVAILABLE)
 }
 
 /// Row-level security does not hold a superuser back, so Tollgate does not run as one.
