@@ -140,4 +140,7 @@ macro_rules! fuzzed {
     )* };
 }
 
-fuzzed! { path route uri_template egress_target proxy_protocol api_key_value cursor }
+fuzzed! {
+    path route uri_template egress_target proxy_protocol api_key_value cursor
+    global_id join_token stream_message usage_segment
+}

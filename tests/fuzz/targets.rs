@@ -3,10 +3,16 @@
 use control_plane::domain::api_key::KeyMode;
 use control_plane::domain::api_key_value::KeyValue;
 use control_plane::domain::page::Key;
+use control_plane::graphql::node::Kind;
+use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, StageId};
 use data_plane::listener::proxy_protocol::{self, Parsed};
+use data_plane::snapshot::join::JoinToken;
 use egress::Target;
 use plan::path::{self, Normalization};
 use plan::{RouteKey, RoutePath, UriTemplate};
+use prost::Message;
+use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
+use proto::segment::{self, BLOCK_BYTES};
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {
@@ -83,4 +89,46 @@ pub(crate) fn cursor(bytes: &[u8]) {
         assert!(!key.id.contains('\0'));
         assert_eq!(Key::from_cursor(&key.to_cursor(), "cursor").ok(), Some(key));
     }
+}
+
+/// An id that is taken is the one that its kind and its plain id make.
+pub(crate) fn global_id(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let id = async_graphql::ID(text.to_owned());
+    if let Ok(plain) = Kind::Api.parse::<ApiId>(&id, "id") {
+        assert_eq!(Kind::Api.id(plain), id);
+    }
+    drop(Kind::AccessKey.parse::<AccessKeyId>(&id, "id"));
+    drop(Kind::Consumer.parse::<ConsumerId>(&id, "id"));
+    drop(Kind::Stage.parse::<StageId>(&id, "id"));
+}
+
+/// A token that is taken names an authority by a whole hash.
+pub(crate) fn join_token(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if text.parse::<JoinToken>().is_ok() {
+        assert_eq!(text.trim().split_once('.').map(|(_, hash)| hash.len()), Some(64));
+    }
+}
+
+/// Messages of the stream: what is read can be written out and read again.
+pub(crate) fn stream_message(bytes: &[u8]) {
+    fn again<M: Message + Default + PartialEq>(bytes: &[u8]) {
+        if let Ok(message) = M::decode(bytes) {
+            let read = M::decode(message.encode_to_vec().as_slice());
+            assert!(read.is_ok_and(|read| read == message));
+        }
+    }
+    again::<Signed>(bytes);
+    again::<Update>(bytes);
+    again::<SnapshotChunk>(bytes);
+    again::<NodeMessage>(bytes);
+}
+
+/// A damaged segment gives no more than it has blocks for, and no record without its names.
+pub(crate) fn usage_segment(bytes: &[u8]) {
+    let Ok(read) = segment::decode(bytes) else { return };
+    assert!(read.blocks as usize <= bytes.len().div_ceil(BLOCK_BYTES));
+    assert!(read.records.len() + read.damaged as usize <= read.blocks as usize);
+    assert!(read.records.iter().all(|record| read.names.contains_key(&record.names)));
 }
