@@ -9,7 +9,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use proto::redis_keys;
 use redis::{
-    Client, RedisResult, Script,
+    Client, RedisResult, Script, ToRedisArgs,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::{
@@ -147,9 +147,7 @@ pub(crate) struct Limiter {
 struct Redis {
     connection: ConnectionManager,
     take: Script,
-    give_back: Script,
     spend: Script,
-    unspend: Script,
     roll_call: Script,
     /// Answers in a row that did not come in time.
     failures: Cell<u32>,
@@ -356,9 +354,7 @@ impl Redis {
         Ok(Self {
             connection: ConnectionManager::new_lazy_with_config(Client::open(url)?, config)?,
             take: Script::new(TAKE),
-            give_back: Script::new(GIVE_BACK),
             spend: Script::new(SPEND),
-            unspend: Script::new(UNSPEND),
             roll_call: Script::new(ROLL_CALL),
             failures: Cell::new(0),
             away: Cell::new(false),
@@ -383,9 +379,7 @@ impl Redis {
     }
 
     async fn give_back(&self, key: &str, bucket: Bucket) {
-        let mut call = self.give_back.key(key);
-        call.arg(bucket.burst);
-        let _: RedisResult<i64> = call.invoke_async(&mut self.connection.clone()).await;
+        self.undo(GIVE_BACK, key, bucket.burst).await;
     }
 
     async fn spend(&self, key: &str, quota: Quota, made: u64) -> RedisResult<(Spent, String)> {
@@ -403,9 +397,15 @@ impl Redis {
     }
 
     async fn unspend(&self, key: &str, period: &str) {
-        let mut call = self.unspend.key(key);
-        call.arg(period);
-        let _: RedisResult<i64> = call.invoke_async(&mut self.connection.clone()).await;
+        self.undo(UNSPEND, key, period).await;
+    }
+
+    /// The whole script in one round trip: by its hash it may need three, and the next call's question, which must
+    /// find what is put back here, would overtake it.
+    async fn undo(&self, script: &str, key: &str, argument: impl ToRedisArgs) {
+        let mut call = redis::cmd("EVAL");
+        call.arg(script).arg(1).arg(key).arg(argument);
+        let _: RedisResult<i64> = call.query_async(&mut self.connection.clone()).await;
     }
 
     async fn roll_call(&self, node: &str) -> RedisResult<u32> {
