@@ -26,6 +26,7 @@ test("from sign-up to the bill, by clicking", async ({ visit, onTestFinished }) 
   await visit.click("Sign up");
 
   await visit.follow("Create an API");
+  await visit.heading("Create an API").waitFor();
   await visit.fill("Name", "Pet store");
   await visit.click("Create API");
   await visit.heading("Pet store").waitFor();
@@ -41,12 +42,15 @@ test("from sign-up to the bill, by clicking", async ({ visit, onTestFinished }) 
 
   await page.getByRole("navigation", { name: "Main" }).getByRole("link", { name: "Usage plans" }).click();
   await page.getByRole("link", { name: "Create usage plan" }).first().click();
+  await visit.heading("Create a usage plan").waitFor();
   await visit.fill("Name", "Gold");
   await page.getByLabel("Pet store / prod").check();
   await visit.click("Create usage plan");
   await visit.heading("Gold").waitFor();
 
   await page.getByRole("link", { name: "Create API key" }).first().click();
+  // The plan's page has a Name too.
+  await visit.heading("Create an API key").waitFor();
   await visit.fill("Name", "Mobile app");
   await visit.click("Create API key");
   await visit.heading("First request").waitFor();
