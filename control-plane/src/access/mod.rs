@@ -2,6 +2,8 @@
 
 pub mod actor;
 pub mod authority;
+#[cfg(test)]
+pub(crate) mod matrix;
 pub mod password;
 pub mod refresh;
 pub mod role;

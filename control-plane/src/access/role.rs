@@ -3,7 +3,7 @@
 use crate::error::Error;
 
 /// A member's role in a tenant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "snake_case")]
 pub enum Role {
     Owner,
@@ -23,15 +23,24 @@ pub enum Action {
     /// One's own; everyone's with `ManageMembers` too.
     ManageAccessKeys,
     ManageMembers,
+    /// Makes an owner, or touches what is an owner's: role, membership, invitation, access keys.
+    ManageOwners,
     ReadBilling,
     ReadAudit,
 }
 
 impl Role {
+    pub const ALL: [Self; 5] =
+        [Self::Owner, Self::Admin, Self::Developer, Self::Billing, Self::Viewer];
+
     pub fn may(self, action: Action) -> bool {
         match self {
-            Self::Owner | Self::Admin => true,
-            Self::Developer => !matches!(action, Action::ManageMembers | Action::ReadBilling),
+            Self::Owner => true,
+            Self::Admin => action != Action::ManageOwners,
+            Self::Developer => !matches!(
+                action,
+                Action::ManageMembers | Action::ManageOwners | Action::ReadBilling
+            ),
             Self::Billing => matches!(action, Action::ReadBilling),
             Self::Viewer => matches!(action, Action::ReadBilling | Action::ReadAudit),
         }
@@ -52,7 +61,7 @@ impl TryFrom<&str> for Role {
     type Error = Error;
 
     fn try_from(text: &str) -> Result<Self, Error> {
-        [Self::Owner, Self::Admin, Self::Developer, Self::Billing, Self::Viewer]
+        Self::ALL
             .into_iter()
             .find(|role| role.as_str() == text)
             .ok_or_else(|| Error::corrupt("role", text))

@@ -7,7 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
-use crate::access::role::Action;
+use crate::access::role::{Action, Role};
 use crate::app::{App, Tx};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::{audit, text};
@@ -142,10 +142,14 @@ async fn visible(tx: &mut Tx, actor: &Actor, id: &AccessKeyId) -> Result<AccessK
     found.ok_or(Error::NotFound("access key"))
 }
 
-/// The key, locked against every other change of it until the transaction ends.
+/// The key, locked against every other change of it until the transaction ends. An owner's is an owner's to touch.
 async fn locked(tx: &mut Tx, actor: &Actor, id: &AccessKeyId) -> Result<AccessKey> {
     store::access_key::lock(tx, actor.tenant, id).await?;
-    visible(tx, actor, id).await
+    let key = visible(tx, actor, id).await?;
+    if store::member::role(tx, actor.tenant, key.user).await? == Some(Role::Owner) {
+        actor.may(Action::ManageOwners)?;
+    }
+    Ok(key)
 }
 
 /// What a secret's wrapping is bound to.
@@ -158,7 +162,6 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::access::role::Role;
     use crate::testing;
 
     fn disabled() -> AccessKeyChanges {
@@ -247,6 +250,27 @@ mod tests {
                 }
             }
         }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_owners_keys_are_an_owners_to_touch(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let admin = testing::join(&app, alice.tenant, Role::Admin).await;
+        let second = testing::join(&app, alice.tenant, Role::Owner).await;
+        let (key, _) = create(&app, &alice, "root").await.unwrap();
+
+        let id = || key.id.clone();
+        let answers = [
+            update(&app, &admin, id(), disabled()).await.map(drop),
+            delete(&app, &admin, id()).await,
+        ];
+
+        for answer in answers {
+            assert!(matches!(answer, Err(Error::Forbidden(_))), "{answer:?}");
+        }
+        assert!(get(&app, &admin, id()).await.unwrap().enabled, "an admin sees that it is there");
+        delete(&app, &second, id()).await.unwrap();
     }
 
     #[sqlx::test(migrations = "../migrations")]

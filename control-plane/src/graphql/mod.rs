@@ -34,7 +34,7 @@ pub mod throttle;
 pub mod usage;
 pub mod usage_plan;
 #[cfg(test)]
-mod walk;
+pub(crate) mod walk;
 
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]

@@ -1,5 +1,5 @@
-//! Every question and every change of the schema, asked as nobody, as a viewer and as a stranger. The list is
-//! the schema's own, so that a new operation is in it from its first day.
+//! Every question and every change of the schema, asked as nobody, in each role and as a stranger. The list is
+//! the schema's own, so that a new operation is in it from its first day; who may ask is in `access::matrix`.
 
 use std::collections::HashMap;
 
@@ -11,20 +11,12 @@ use serde_json::{Map, Value, json};
 use sqlx::PgPool;
 
 use crate::access::actor::{Actor, Caller};
+use crate::access::matrix::{self, Who};
 use crate::access::role::Role;
 use crate::app::App;
 use crate::graphql::node::Kind;
 use crate::graphql::{GatewaySchema, Identity, error, loader, schema, schema_sdl};
 use crate::testing;
-
-/// What nobody may ask for; the rest needs an access token.
-const PUBLIC: [&str; 2] = ["logIn", "signUp"];
-
-/// The changes that are no member's at all.
-const OPERATORS: [&str; 1] = ["setPrice"];
-
-/// What every role may do, since it touches nobody else's: a viewer may read the usage, so also take it away.
-const EVERY_ROLES: [&str; 3] = ["createUsageDownload", "revokeOtherSessions", "revokeSession"];
 
 /// Fields of inputs that may be left out, but not in what the walk makes.
 const FILLED: [&str; 3] = ["method", "path", "uri"];
@@ -181,6 +173,12 @@ fn named(of: &Type) -> &str {
     }
 }
 
+/// The name of every question and every change.
+pub(crate) fn operations() -> Vec<String> {
+    let fields = Operations::of_schema().fields;
+    fields.into_iter().map(|(_, field)| field.name.node.to_string()).collect()
+}
+
 async fn run(
     schema: &GatewaySchema,
     app: &App,
@@ -214,7 +212,7 @@ async fn nobody_is_told_to_log_in(db: PgPool) {
         let name = field.name.node.as_str();
         let answer = run(&schema, &app, None, operations.request(kind, field)).await;
         let told = codes(&answer) == ["unauthenticated"];
-        if told == PUBLIC.contains(&name) {
+        if told == (matrix::who(name) == Some(Who::Anybody)) {
             wrong.push(format!("{name}: {answer:?}"));
         }
     }
@@ -222,20 +220,23 @@ async fn nobody_is_told_to_log_in(db: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
-async fn a_viewer_changes_nothing(db: PgPool) {
+async fn each_role_may_what_the_table_says(db: PgPool) {
     let app = testing::app(db).await;
-    let viewer = testing::member(&app, Role::Viewer).await;
     let schema = schema().data(app.clone()).finish();
-    let operations = Operations::of_schema();
-    let mut wrong = Vec::new();
-    for (kind, field) in &operations.fields {
-        let name = field.name.node.as_str();
-        if *kind == "query" || PUBLIC.contains(&name) || EVERY_ROLES.contains(&name) {
-            continue;
-        }
-        let answer = run(&schema, &app, Some(&viewer), operations.request(kind, field)).await;
-        if codes(&answer) != ["forbidden"] {
-            wrong.push(format!("{name}: {answer:?}"));
+    let known = Operations::of_schema();
+    let mut wrong = matrix::unknown(&operations());
+    for role in Role::ALL {
+        let member = testing::member(&app, role).await;
+        for (kind, field) in &known.fields {
+            let name = field.name.node.as_str();
+            let Some(who) = matrix::who(name) else { continue };
+            let answer = run(&schema, &app, Some(&member), known.request(kind, field)).await;
+            let refused = codes(&answer) == ["forbidden"];
+            let broken =
+                ["unauthenticated", "internal"].iter().any(|code| codes(&answer).contains(code));
+            if broken || refused == who.lets(role) {
+                wrong.push(format!("{name} as {role:?}: {answer:?}"));
+            }
         }
     }
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
@@ -255,7 +256,7 @@ async fn a_strangers_ids_are_not_found_and_nothing_breaks(db: PgPool) {
         let takes_an_id = text.contains("Id\":\"") || text.contains("\"id\":\"");
         let answer = run(&schema, &app, Some(&owner), request).await;
         let data = json!(answer.data);
-        let right = if OPERATORS.contains(&name) {
+        let right = if matrix::who(name) == Some(Who::Operator) {
             codes(&answer) == ["forbidden"]
         } else if *kind == "mutation" && takes_an_id {
             data[name]["userErrors"][0]["code"] == "NOT_FOUND"

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
 use crate::domain::integration::Settings;
@@ -121,6 +122,7 @@ async fn put(
     Path((api, id)): Path<(ApiId, IntegrationId)>,
     extract::Json(body): extract::Json<Settings>,
 ) -> Result<Json<Integration>> {
+    actor.may(Action::ManageApis)?; // before the look whether it is of this Api
     find(&app, &actor, api, id).await?;
     Ok(Json(domain::integration::update(&app, &actor, id, body).await?.into()))
 }
@@ -137,6 +139,7 @@ async fn delete(
     actor: Actor,
     Path((api, id)): Path<(ApiId, IntegrationId)>,
 ) -> Result<StatusCode> {
+    actor.may(Action::ManageApis)?; // before the look whether it is of this Api
     find(&app, &actor, api, id).await?;
     domain::integration::delete(&app, &actor, id).await?;
     Ok(StatusCode::NO_CONTENT)

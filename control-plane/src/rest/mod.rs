@@ -31,6 +31,8 @@ pub mod stage;
 pub mod tenant;
 pub mod usage;
 pub mod usage_plan;
+#[cfg(test)]
+pub(crate) mod walk;
 
 /// The largest body that a management call may have.
 pub const BODY_BYTES_MAX: usize = 1024 * 1024;

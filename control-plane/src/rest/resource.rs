@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
 use crate::domain::resource::NewResource;
@@ -135,6 +136,7 @@ async fn delete(
     actor: Actor,
     Path((api, id)): Path<(ApiId, ResourceId)>,
 ) -> Result<StatusCode> {
+    actor.may(Action::ManageApis)?; // before the look whether it is of this Api
     find(&app, &actor, api, id).await?;
     domain::resource::delete(&app, &actor, id).await?;
     Ok(StatusCode::NO_CONTENT)

@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
 use crate::domain::integration::Settings;
@@ -176,6 +177,7 @@ async fn update(
     Path((api, id)): Path<(ApiId, RouteId)>,
     extract::Json(body): extract::Json<PatchRoute>,
 ) -> Result<Json<Route>> {
+    actor.may(Action::ManageApis)?; // before the look whether it is of this Api
     find(&app, &actor, api, id).await?;
     let change = UpdateRoute {
         api_key_required: body.api_key_required,
@@ -197,6 +199,7 @@ async fn delete(
     actor: Actor,
     Path((api, id)): Path<(ApiId, RouteId)>,
 ) -> Result<StatusCode> {
+    actor.may(Action::ManageApis)?; // before the look whether it is of this Api
     find(&app, &actor, api, id).await?;
     domain::route::delete(&app, &actor, id).await?;
     Ok(StatusCode::NO_CONTENT)

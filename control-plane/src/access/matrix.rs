@@ -1,0 +1,154 @@
+//! Who may do what, operation by operation: the one table that the tests of both faces ask. An operation that it
+//! does not know fails them, so that a new one is judged on its first day.
+//!
+//! The rules behind it: reading what the tenant has is everybody's; what it costs, who changed it and who is in it
+//! is not. Nothing here says whose row it is: that is asked after the role.
+
+use crate::access::role::Role;
+
+/// Who may call an operation.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Who {
+    /// No access token is asked for.
+    Anybody,
+    /// Members with one of these roles.
+    Members(&'static [Role]),
+    /// The operator of the installation, and no member.
+    Operator,
+}
+
+use Role::{Admin, Billing, Developer, Owner, Viewer};
+
+const EVERYBODY: Who = Who::Members(&[Owner, Admin, Developer, Billing, Viewer]);
+const BUILDERS: Who = Who::Members(&[Owner, Admin, Developer]);
+const PAYERS: Who = Who::Members(&[Owner, Admin, Billing, Viewer]);
+const AUDITORS: Who = Who::Members(&[Owner, Admin, Developer, Viewer]);
+
+/// GraphQL's fields and REST's operation ids; those that are named alike do the same.
+const TABLE: &[(Who, &[&str])] = &[
+    (
+        Who::Anybody,
+        &[
+            "endSession",
+            "getDownload",
+            "getOpenApi",
+            "logIn",
+            "openOperatorSession",
+            "refreshSession",
+            "signUp",
+        ],
+    ),
+    (
+        EVERYBODY,
+        &[
+            // One's own.
+            "getSession",
+            "listSessions",
+            "revokeOtherSessions",
+            "revokeSession",
+            "sessions",
+            "viewer",
+            // Whoever reads the usage may take it away.
+            "createDownload",
+            "createUsageDownload",
+            "listUsage",
+            "usage",
+            "accessKeys",
+            "apiKeys",
+            "apis",
+            "consumers",
+            "getAccessKey",
+            "getApi",
+            "getApiKey",
+            "getConsumer",
+            "getDeployment",
+            "getIntegration",
+            "getResource",
+            "getRoute",
+            "getStage",
+            "getUsagePlan",
+            "installation",
+            "listAccessKeys",
+            "listApiKeys",
+            "listApis",
+            "listConsumers",
+            "listDeployments",
+            "listIntegrations",
+            "listMembers",
+            "listResources",
+            "listRoutes",
+            "listStages",
+            "listUsagePlans",
+            "members",
+            "node",
+            "nodes",
+            "price",
+            "usagePlans",
+        ],
+    ),
+    (
+        BUILDERS,
+        &[
+            "createAccessKey",
+            "createApi",
+            "createApiKey",
+            "createConsumer",
+            "createDeployment",
+            "createIntegration",
+            "createResource",
+            "createRoute",
+            "createStage",
+            "createUsagePlan",
+            "deleteAccessKey",
+            "deleteApi",
+            "deleteApiKey",
+            "deleteConsumer",
+            "deleteIntegration",
+            "deleteResource",
+            "deleteRoute",
+            "deleteStage",
+            "deleteUsagePlan",
+            "putIntegration",
+            "updateAccessKey",
+            "updateApi",
+            "updateApiKey",
+            "updateIntegration",
+            "updateRoute",
+            "updateStage",
+            "updateUsagePlan",
+        ],
+    ),
+    (PAYERS, &["bill", "getBill"]),
+    (AUDITORS, &["auditEntries", "listAuditEntries"]),
+    (Who::Operator, &["getPrice", "setPrice"]),
+];
+
+/// Who may call the operation; none for one that the table does not know.
+pub(crate) fn who(operation: &str) -> Option<Who> {
+    TABLE.iter().find(|(_, operations)| operations.contains(&operation)).map(|(who, _)| *who)
+}
+
+/// Every line, of both faces.
+pub(crate) fn operations() -> Vec<&'static str> {
+    TABLE.iter().flat_map(|(_, operations)| *operations).copied().collect()
+}
+
+/// Those of these that have no line.
+pub(crate) fn unknown(operations: &[String]) -> Vec<String> {
+    operations
+        .iter()
+        .filter(|operation| who(operation).is_none())
+        .map(|operation| format!("{operation} has no line in access/matrix.rs"))
+        .collect()
+}
+
+impl Who {
+    /// Whether a member with this role is let through.
+    pub(crate) fn lets(self, role: Role) -> bool {
+        match self {
+            Self::Anybody => true,
+            Self::Members(roles) => roles.contains(&role),
+            Self::Operator => false,
+        }
+    }
+}
