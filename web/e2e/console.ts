@@ -22,6 +22,9 @@ export const operator = { email: "operator@example.com", password: "seven copper
 
 export const password = "nine violet lanterns at dusk";
 
+const DESKTOP = { width: 1280, height: 800 };
+const TELEPHONE = { width: 390, height: 800 };
+
 /** A name that no other test has. */
 export function unique(word: string): string {
   return `${word}-${randomBytes(4).toString("hex")}`;
@@ -72,7 +75,7 @@ export class Visit {
     await this.page.getByText(text).first().waitFor();
   }
 
-  /** axe finds nothing on the page as it stands, in the light theme and in the dark one. */
+  /** axe finds nothing on the page as it stands, in either theme, and a telephone shows it without scrolling sideways. */
   async isAccessible() {
     await this.page.getByRole("status", { name: "Loading" }).waitFor({ state: "detached" });
     for (const colorScheme of ["light", "dark"] as const) {
@@ -83,6 +86,12 @@ export class Visit {
       expect(found, `axe on ${this.page.url()} in the ${colorScheme} theme`).toEqual([]);
     }
     await this.page.emulateMedia({ colorScheme: "light", reducedMotion: "reduce" });
+    await this.page.setViewportSize(TELEPHONE);
+    // The browser draws the new size a moment later.
+    await expect
+      .poll(() => this.page.evaluate(stickingOut), { message: `wider than a telephone: ${this.page.url()}` })
+      .toEqual([]);
+    await this.page.setViewportSize(DESKTOP);
   }
 
   /** A new tenant whose owner is logged in here, without the form. */
@@ -108,6 +117,16 @@ export class Visit {
   }
 }
 
+/** Runs in the page: what makes it scroll sideways. */
+function stickingOut(): string[] {
+  const { scrollWidth, clientWidth } = document.documentElement;
+  if (scrollWidth <= clientWidth) return [];
+  return [...document.querySelectorAll("body *")]
+    .filter((element) => element.getBoundingClientRect().right > clientWidth)
+    .map((element) => element.outerHTML.slice(0, 160));
+}
+
+/** Started by the first test; ends with the process. */
 let browser: Promise<Browser> | undefined;
 
 /** `visit` is a fresh profile on every test; at its end nothing forbidden may have happened. */
@@ -127,7 +146,7 @@ export const test = base.extend<{ visit: Visit }>({
       ],
     });
     const context = await (await browser).newContext({
-      viewport: { width: 1280, height: 800 },
+      viewport: DESKTOP,
       colorScheme: "light",
       reducedMotion: "reduce",
     });
@@ -138,11 +157,6 @@ export const test = base.extend<{ visit: Visit }>({
     await context.close();
     expect(visit.faults).toEqual([]);
   },
-});
-
-test.afterAll(async () => {
-  await (await browser)?.close();
-  browser = undefined;
 });
 
 export { expect };

@@ -188,6 +188,18 @@ const members = createRoute({
   validateSearch: texts("after"),
   component: lazyRouteComponent(() => import("./pages/settings/members"), "MembersPage"),
 });
+const sessions = createRoute({
+  getParentRoute: () => settings,
+  path: "/sessions",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/settings/sessions"), "SessionsPage"),
+});
+const accessKeys = createRoute({
+  getParentRoute: () => settings,
+  path: "/access-keys",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/settings/access-keys"), "AccessKeysPage"),
+});
 const audit = createRoute({
   getParentRoute: () => settings,
   path: "/audit",
@@ -212,6 +224,6 @@ export const routeTree = root.addChildren([
     apiKey,
     usage,
     billing,
-    settings.addChildren([tenantSettings, members, audit]),
+    settings.addChildren([tenantSettings, members, sessions, accessKeys, audit]),
   ]),
 ]);

@@ -12,29 +12,72 @@ const EnableApiKeyDocument = graphql(`
   }
 `);
 
-/** Whether a key is let in. Moves at once and goes back when the server refuses. */
-export function EnabledSwitch({ apiKey }: { apiKey: { id: string; name: string; enabled: boolean } }) {
+const EnableAccessKeyDocument = graphql(`
+  mutation EnableAccessKey($input: UpdateAccessKeyInput!) {
+    updateAccessKey(input: $input) { accessKey { id enabled } userErrors { code message param } }
+  }
+`);
+
+type Key = { id: string; name: string; enabled: boolean };
+
+/** Whether callers with this API key are let in. */
+export function ApiKeySwitch({ apiKey, disabled }: { apiKey: Key; disabled?: boolean }) {
+  return (
+    <EnabledSwitch
+      of={apiKey}
+      disabled={disabled}
+      change={async (enabled) =>
+        settled((await request(EnableApiKeyDocument, { input: { id: apiKey.id, enabled } })).updateApiKey)
+      }
+    />
+  );
+}
+
+/** Whether calls signed with this access key are let in. */
+export function AccessKeySwitch({ accessKey }: { accessKey: Key }) {
+  return (
+    <EnabledSwitch
+      of={accessKey}
+      change={async (enabled) =>
+        settled(
+          (await request(EnableAccessKeyDocument, { input: { id: accessKey.id, enabled } })).updateAccessKey,
+        )
+      }
+    />
+  );
+}
+
+/** Moves at once and goes back when the server refuses. */
+function EnabledSwitch({
+  of,
+  change,
+  disabled,
+}: {
+  of: Key;
+  change: (enabled: boolean) => Promise<unknown>;
+  disabled?: boolean;
+}) {
   const [wanted, setWanted] = useState<boolean>();
-  const change = useMutation({
+  const changing = useMutation({
     mutationFn: async (enabled: boolean) => {
-      const input = { id: apiKey.id, enabled };
-      settled((await request(EnableApiKeyDocument, { input })).updateApiKey);
+      await change(enabled);
       // What was wanted is shown until the lists have been asked again.
       await refreshAll();
     },
     onError: (error) => toast(sentence(error), "bad", requestIdOf(error)),
     onSettled: () => setWanted(undefined),
-    onSuccess: (_, enabled) => toast(enabled ? `${apiKey.name} is enabled` : `${apiKey.name} is disabled`),
+    onSuccess: (_, enabled) => toast(enabled ? `${of.name} is enabled` : `${of.name} is disabled`),
   });
   return (
     <input
       type="checkbox"
       role="switch"
-      aria-label={`${apiKey.name} enabled`}
-      checked={wanted ?? apiKey.enabled}
+      aria-label={`${of.name} enabled`}
+      checked={wanted ?? of.enabled}
+      disabled={disabled}
       onChange={(event) => {
         setWanted(event.target.checked);
-        change.mutate(event.target.checked);
+        changing.mutate(event.target.checked);
       }}
       className="switch align-middle"
     />

@@ -62,7 +62,7 @@ export function Tabs({ label, items }: { label: string; items: readonly (Crumb &
           {...item.to}
           activeOptions={{ exact: !item.within, includeSearch: false }}
           activeProps={{ className: "border-accent! text-ink!" }}
-          className="-mb-px border-b-2 border-transparent px-0.5 py-2 font-medium text-muted hover:text-ink"
+          className="-mb-px border-b-2 border-transparent px-0.5 py-2 font-medium whitespace-nowrap text-muted hover:text-ink"
         >
           {item.label}
         </Link>

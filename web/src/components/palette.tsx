@@ -25,6 +25,8 @@ const PLACES: Target[] = [
   { kind: "Page", label: "Billing", to: paths.billing() },
   { kind: "Page", label: "Settings", to: paths.settings() },
   { kind: "Page", label: "Members", to: paths.members() },
+  { kind: "Page", label: "Sessions", to: paths.sessions() },
+  { kind: "Page", label: "Access keys", to: paths.accessKeys() },
   { kind: "Page", label: "Audit log", to: paths.audit() },
   { kind: "Do", label: "Create an API", to: paths.newApi() },
   { kind: "Do", label: "Create a usage plan", to: paths.newUsagePlan() },

@@ -64,7 +64,7 @@ export function ApiKeyCreateForm({ usagePlan, onDone, onCancel }: Props) {
         {...form.register("description")}
       />
       <PlanChoices register={() => form.register("usagePlanIds")} error={errors.usagePlanIds?.message} />
-      <div className="grid gap-4 sm:grid-cols-2">
+      <div className="grid grid-cols-1 gap-4 sm:grid-cols-2">
         <SelectField
           label="Mode"
           hint="Calls with a test key are counted, never billed."

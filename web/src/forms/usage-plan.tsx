@@ -86,7 +86,7 @@ export function UsagePlanForm({
         error={errors.description?.message}
         {...form.register("description")}
       />
-      <div className="grid gap-4 sm:grid-cols-2">
+      <div className="grid grid-cols-1 gap-4 sm:grid-cols-2">
         <TextField
           label="Requests a second"
           optional

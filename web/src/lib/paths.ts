@@ -28,6 +28,8 @@ export const paths = {
 
   settings: () => ({ to: "/settings" }) as const,
   members: (after?: string) => ({ to: "/settings/members", search: { after } }) as const,
+  sessions: (after?: string) => ({ to: "/settings/sessions", search: { after } }) as const,
+  accessKeys: (after?: string) => ({ to: "/settings/access-keys", search: { after } }) as const,
   audit: (after?: string) => ({ to: "/settings/audit", search: { after } }) as const,
 
   operator: () => ({ to: "/operator", search: {} }) as const,

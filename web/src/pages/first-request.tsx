@@ -126,7 +126,7 @@ function Command({ apiKey, value }: { apiKey: Key; value: string | undefined }) 
     >
       <div className="flex flex-col gap-4">
         <CodeBlock text={curlLine({ ...call, apiKey: value })} what="curl line" />
-        <div className="grid items-end gap-4 sm:grid-cols-2">
+        <div className="grid grid-cols-1 items-end gap-4 sm:grid-cols-2">
           <SelectField
             label="Route"
             value={chosen}

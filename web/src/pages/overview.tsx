@@ -49,7 +49,7 @@ export function OverviewPage() {
         {(data) => (
           <>
             <Checklist data={data} />
-            <div className="grid items-start gap-5 lg:grid-cols-[minmax(0,1fr)_20rem]">
+            <div className="grid grid-cols-1 items-start gap-5 lg:grid-cols-[minmax(0,1fr)_20rem]">
               <RecentCalls data={data} />
               <div className="flex flex-col gap-5">
                 <BillSoFar bill={data.bill} />
@@ -110,7 +110,7 @@ function Checklist({ data }: { data: OverviewQuery }) {
         )
       }
     >
-      <ol className="grid gap-2 sm:grid-cols-2 lg:grid-cols-3">
+      <ol className="grid grid-cols-1 gap-2 sm:grid-cols-2 lg:grid-cols-3">
         {steps.map((step, at) => (
           <li key={step.label}>
             <Link

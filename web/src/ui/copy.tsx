@@ -54,7 +54,7 @@ export function CopyButton({
 /** A short value in monospace with its copy button: an id, a URL. */
 export function CopyText({ text, what }: { text: string; what: string }) {
   return (
-    <span className="inline-flex min-w-0 items-center gap-1">
+    <span className="inline-flex max-w-full min-w-0 items-center gap-1">
       <code className="truncate font-mono text-xs">{text}</code>
       <CopyButton text={text} what={what} />
     </span>

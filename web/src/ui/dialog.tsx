@@ -34,7 +34,7 @@ export function Dialog({
       }}
       // The browser closes it by itself when Escape is pressed twice.
       onClose={() => ref.current?.open === false && onClose()}
-      className="animate-rise w-full max-w-lg rounded-xl border border-line bg-panel p-0 shadow-high"
+      className="animate-rise w-[calc(100%-2rem)] max-w-lg rounded-xl border border-line bg-panel p-0 shadow-high"
     >
       <header className="flex items-center justify-between border-b border-line px-5 py-3.5">
         <h2 id={titleId} className="text-sm font-semibold">

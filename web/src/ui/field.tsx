@@ -118,7 +118,7 @@ export function SwitchField({ label, hint, error, ...rest }: Shell & InputHTMLAt
 export function Choices({ label, hint, error, optional, children }: Shell & { children: ReactNode }) {
   const id = useId();
   return (
-    <fieldset aria-describedby={hint ? `${id}-hint` : undefined} className="flex flex-col gap-1.5">
+    <fieldset aria-describedby={hint ? `${id}-hint` : undefined} className="flex min-w-0 flex-col gap-1.5">
       <legend className="mb-1.5 font-medium">
         {label}
         {optional && <span className="ml-1.5 font-normal text-muted">optional</span>}

@@ -33,14 +33,18 @@ export function Panel({
 
 /** Names and values of one thing, in two columns. */
 export function Facts({ children }: { children: ReactNode }) {
-  return <dl className="grid grid-cols-[max-content_1fr] items-center gap-x-8 gap-y-2.5">{children}</dl>;
+  return (
+    <dl className="grid grid-cols-1 items-center gap-x-8 sm:grid-cols-[max-content_minmax(0,1fr)] sm:gap-y-2.5">
+      {children}
+    </dl>
+  );
 }
 
 export function Fact({ name, children }: { name: string; children: ReactNode }) {
   return (
     <>
       <dt className="text-muted">{name}</dt>
-      <dd className="min-w-0">{children}</dd>
+      <dd className="min-w-0 max-sm:mb-2.5">{children}</dd>
     </>
   );
 }

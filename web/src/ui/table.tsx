@@ -31,7 +31,7 @@ export function DataTable<T extends RowData>({ caption, columns, rows, rowKey }:
   const table = useTable({ features, columns: defs, data: rows, getRowId: rowKey });
   const lookOf = new Map(columns.map((column) => [column.header, column]));
   return (
-    <div className="overflow-x-auto">
+    <div className="relative overflow-x-auto">
       <table className="table-cells w-full border-collapse">
         <caption className="sr-only">{caption}</caption>
         <thead>

@@ -6,7 +6,7 @@ import { settled } from "../../api/errors";
 import { graphql } from "../../api/generated";
 import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
-import { EnabledSwitch } from "../../components/enabled-switch";
+import { ApiKeySwitch } from "../../components/enabled-switch";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { ApiKeyUpdateForm } from "../../forms/api-key-update";
@@ -86,7 +86,7 @@ export function ApiKeyPage() {
               </>
             }
           >
-            <div className="grid items-start gap-5 lg:grid-cols-2">
+            <div className="grid grid-cols-1 items-start gap-5 lg:grid-cols-2">
               <div className="flex flex-col gap-5">
                 <Panel title="Details">
                   <Facts>
@@ -100,7 +100,7 @@ export function ApiKeyPage() {
                       </span>
                     </Fact>
                     <Fact name="Enabled">
-                      <EnabledSwitch apiKey={key} />
+                      <ApiKeySwitch apiKey={key} />
                     </Fact>
                     <Fact name="Last used">{lastUse}</Fact>
                     <Fact name="Expires">{key.expiresAt ? minute(key.expiresAt) : "never"}</Fact>

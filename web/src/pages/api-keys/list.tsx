@@ -2,7 +2,7 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
 import { graphql } from "../../api/generated";
 import { query } from "../../api/query";
-import { EnabledSwitch } from "../../components/enabled-switch";
+import { ApiKeySwitch } from "../../components/enabled-switch";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { Pager } from "../../components/pager";
@@ -87,7 +87,7 @@ export function ApiKeysPage() {
                         key.expiresAt ? day(key.expiresAt) : <span className="text-muted">never</span>,
                     },
                     { header: "Created", numeric: true, cell: (key) => day(key.createdAt) },
-                    { header: "Enabled", numeric: true, cell: (key) => <EnabledSwitch apiKey={key} /> },
+                    { header: "Enabled", numeric: true, cell: (key) => <ApiKeySwitch apiKey={key} /> },
                   ]}
                 />
                 <Pager pageInfo={pageInfo} after={after} first={paths.apiKeys()} next={paths.apiKeys} />

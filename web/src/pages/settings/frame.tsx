@@ -12,6 +12,8 @@ export function SettingsFrame() {
           items={[
             { label: "Organisation", to: paths.settings() },
             { label: "Members", to: paths.members() },
+            { label: "Sessions", to: paths.sessions() },
+            { label: "Access keys", to: paths.accessKeys() },
             { label: "Audit log", to: paths.audit() },
           ]}
         />

@@ -68,7 +68,7 @@ export function UsagePlanPage() {
               </>
             }
           >
-            <div className="grid items-start gap-5 lg:grid-cols-2">
+            <div className="grid grid-cols-1 items-start gap-5 lg:grid-cols-2">
               <Panel title="Limits and stages" note="Changes reach the nodes as soon as they are saved.">
                 <UsagePlanForm key={plan.updatedAt} plan={plan} onDone={() => toast("Usage plan saved")} />
               </Panel>
