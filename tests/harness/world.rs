@@ -9,7 +9,7 @@ use crate::{Client, Origin, Tenant, eventually, within};
 use sqlx::{Connection, PgConnection, Row};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
@@ -188,6 +188,11 @@ impl World {
             ("TOLLGATE_NODE_ADMIN_LISTEN", node.admin.address().to_string()),
             ("TOLLGATE_NODE_DIR", directory.to_string_lossy().into_owned()),
         ]
+    }
+
+    /// Where all that the world keeps lies: keys, logs, the nodes' disks.
+    pub fn directory(&self) -> &Path {
+        &self.directory
     }
 
     /// A node's own disk.

@@ -12,6 +12,6 @@ mod migrations;
 mod replicas;
 mod rest_way;
 mod row_security;
-mod tenancy;
+mod strangers;
 mod traces;
 mod whole_way;

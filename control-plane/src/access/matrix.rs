@@ -1,4 +1,4 @@
-//! Who may do what, operation by operation: the one table that the tests of both faces ask. An operation that it
+//! Who may do what, operation by operation: the one table that the tests ask. An operation that it
 //! does not know fails them, so that a new one is judged on its first day.
 //!
 //! The rules behind it: reading what the tenant has is everybody's; what it costs, who changed it and who is in it
@@ -8,7 +8,7 @@ use crate::access::role::Role;
 
 /// Who may call an operation.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Who {
+pub enum Who {
     /// No access token is asked for.
     Anybody,
     /// Members with one of these roles.
@@ -124,17 +124,17 @@ const TABLE: &[(Who, &[&str])] = &[
 ];
 
 /// Who may call the operation; none for one that the table does not know.
-pub(crate) fn who(operation: &str) -> Option<Who> {
+pub fn who(operation: &str) -> Option<Who> {
     TABLE.iter().find(|(_, operations)| operations.contains(&operation)).map(|(who, _)| *who)
 }
 
 /// Every line, of both faces.
-pub(crate) fn operations() -> Vec<&'static str> {
+pub fn operations() -> Vec<&'static str> {
     TABLE.iter().flat_map(|(_, operations)| *operations).copied().collect()
 }
 
 /// Those of these that have no line.
-pub(crate) fn unknown(operations: &[String]) -> Vec<String> {
+pub fn unknown(operations: &[String]) -> Vec<String> {
     operations
         .iter()
         .filter(|operation| who(operation).is_none())
@@ -144,7 +144,7 @@ pub(crate) fn unknown(operations: &[String]) -> Vec<String> {
 
 impl Who {
     /// Whether a member with this role is let through.
-    pub(crate) fn lets(self, role: Role) -> bool {
+    pub fn lets(self, role: Role) -> bool {
         match self {
             Self::Anybody => true,
             Self::Members(roles) => roles.contains(&role),

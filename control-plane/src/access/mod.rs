@@ -2,8 +2,7 @@
 
 pub mod actor;
 pub mod authority;
-#[cfg(test)]
-pub(crate) mod matrix;
+pub mod matrix;
 pub mod password;
 pub mod refresh;
 pub mod role;
