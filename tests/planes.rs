@@ -217,11 +217,9 @@ async fn a_node_joins_follows_and_acknowledges(db: PgPool) {
     let version = replica.change().await;
     assert_eq!(node.at(version).await.tenants, 2);
     until(&replica.app, "select exists (select from node_cell where version = 2)").await;
-    let mut tx = replica.app.system(Job::Nodes).await.unwrap();
-    let progress =
-        domain::node::progress(&replica.app, &mut tx, "default", version, &[]).await.unwrap();
-    assert!(progress.live(), "{progress:?}");
-    drop(tx);
+    let converged =
+        domain::convergence::of_version(&replica.app, "default", version, &[]).await.unwrap();
+    assert!(converged.live(), "{converged:?}");
     node.end().await;
     replica.end().await;
 }

@@ -9,10 +9,9 @@ use serde::Serialize;
 
 use crate::access::actor::Actor;
 use crate::access::role::Action;
-use crate::app::{App, CHANGE_BYTES_MAX, Job, Tx};
+use crate::app::{App, CHANGE_BYTES_MAX, Tx};
 use crate::domain::api::Api;
 use crate::domain::integration::Reach;
-use crate::domain::node::{self, Progress};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::stage::{self, NewStage, Stage};
 use crate::domain::{audit, text};
@@ -185,42 +184,6 @@ pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<P
     Ok(page.cut(store::deployment::list(&mut tx, actor.tenant, api, page).await?))
 }
 
-/// How far the nodes are with a deployment. Version 0: no stage ever pointed at it.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Status {
-    pub version: u64,
-    pub progress: Progress,
-}
-
-pub async fn status(app: &App, actor: &Actor, deployment: &Deployment) -> Result<Status> {
-    let mut tx = app.begin(actor).await?;
-    let cell = store::cell::of_current_tenant(&mut tx).await?;
-    let stages = store::stage::of_api(&mut tx, actor.tenant, deployment.api).await?;
-    drop(tx);
-    let mut resources = vec![compile::deployment_name(deployment.id)];
-    resources.extend(
-        stages
-            .iter()
-            .filter(|stage| stage.deployment == Some(deployment.id))
-            .map(|stage| compile::stage_name(stage.api, &stage.name)),
-    );
-    let named: Vec<String> = resources
-        .into_iter()
-        .filter_map(|resource| resource.kind.map(|kind| kind.to_string()))
-        .collect();
-    let version = deployment.version.unwrap_or(0);
-    let mut tx = app.system(Job::Nodes).await?;
-    let progress = node::progress(app, &mut tx, &cell, version, &named).await?;
-    Ok(Status { version, progress })
-}
-
-impl Status {
-    /// Whether it is on every node.
-    pub fn live(&self) -> bool {
-        self.version > 0 && self.progress.live()
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
@@ -230,6 +193,7 @@ mod tests {
 
     use super::*;
     use crate::access::role::Role;
+    use crate::app::Job;
     use crate::domain::api::{self, Dialect};
     use crate::domain::integration::Settings;
     use crate::domain::patch::Patch;

@@ -7,6 +7,7 @@ pub mod api_key_value;
 pub mod audit;
 pub mod bill;
 pub mod consumer;
+pub mod convergence;
 pub mod deployment;
 pub mod download;
 pub mod integration;

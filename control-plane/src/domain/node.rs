@@ -4,7 +4,7 @@ use chrono::TimeDelta;
 use sha2::{Digest, Sha256};
 
 use crate::access::authority::{Authority, Issued};
-use crate::app::{App, Job, Tx};
+use crate::app::{App, Job};
 use crate::error::{Error, Result};
 use crate::ids::NodeId;
 use crate::store;
@@ -74,8 +74,9 @@ pub async fn subscribe(
     software_version: &str,
 ) -> Result<()> {
     let version = printable(software_version, NAME_CHARS_MAX);
+    let now = app.clock.now();
     let mut tx = app.system(Job::Nodes).await?;
-    let allowed = store::node::subscribed(&mut tx, id, &version, app.clock.now())
+    let allowed = store::node::subscribed(&mut tx, id, &version, now, now - LIVE)
         .await?
         .ok_or(Error::Forbidden(UNKNOWN))?;
     if cells.iter().any(|cell| !allowed.contains(cell)) {
@@ -130,40 +131,6 @@ pub async fn revoke(app: &App, id: NodeId) -> Result<()> {
     Ok(())
 }
 
-/// How far the live nodes of a cell are with one version.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
-    pub nodes: u64,
-    pub acknowledged: u64,
-    /// What nodes said of the resources in question: `stage abc123xyz0/prod: …`.
-    pub refusals: Vec<String>,
-}
-
-impl Progress {
-    /// Every live node has it, and there is one.
-    pub fn live(&self) -> bool {
-        self.nodes > 0 && self.acknowledged == self.nodes && self.refusals.is_empty()
-    }
-}
-
-/// Where `version` is live, and what nodes refused of `resources`, named as `proto`'s names print.
-pub async fn progress(
-    app: &App,
-    tx: &mut Tx,
-    cell: &str,
-    version: u64,
-    resources: &[String],
-) -> Result<Progress> {
-    let since = app.clock.now() - LIVE;
-    let (nodes, acknowledged) = store::node::progress(tx, cell, version, since).await?;
-    let refusals = store::node::refusals(tx, cell, version, resources, since).await?;
-    Ok(Progress {
-        nodes: u64::try_from(nodes).unwrap_or_default(),
-        acknowledged: u64::try_from(acknowledged).unwrap_or_default(),
-        refusals,
-    })
-}
-
 const UNKNOWN: &str = "this node is not of this installation, or was revoked";
 
 fn known(found: bool) -> Result<()> {
@@ -184,6 +151,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
+    use crate::domain::convergence;
     use crate::testing;
 
     fn cells() -> Vec<String> {
@@ -199,11 +167,6 @@ mod tests {
     async fn node(app: &App) -> NodeId {
         let token = create_join_token(app, &cells(), TimeDelta::hours(1)).await.unwrap();
         admit(app, token.split('.').next().unwrap()).await.unwrap()
-    }
-
-    async fn at(app: &App, version: u64) -> Progress {
-        let mut tx = app.system(Job::Nodes).await.unwrap();
-        progress(app, &mut tx, "default", version, &["stage a/prod".to_owned()]).await.unwrap()
     }
 
     #[sqlx::test(migrations = "../migrations")]
@@ -230,38 +193,6 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
-    async fn a_version_is_live_when_every_live_node_acknowledged_it(db: PgPool) {
-        let app = testing::app(db).await;
-        sqlx::query("update cell set version = 7").execute(app.system_pool()).await.unwrap();
-        let (a, b) = (node(&app).await, node(&app).await);
-
-        acknowledge(&app, a, "default", 7).await.unwrap();
-        acknowledge(&app, b, "default", 6).await.unwrap();
-        acknowledge(&app, b, "default", 8).await.unwrap(); // the cell has not been there
-        let half = at(&app, 7).await;
-        assert_eq!((half.nodes, half.acknowledged, half.live()), (2, 1, false));
-        acknowledge(&app, b, "default", 7).await.unwrap();
-        acknowledge(&app, a, "default", 3).await.unwrap(); // late news changes nothing
-        assert!(at(&app, 7).await.live());
-        app.clock.advance(LIVE + TimeDelta::seconds(1));
-        heartbeat(&app, a).await.unwrap();
-        assert_eq!(at(&app, 7).await.nodes, 1);
-    }
-
-    #[sqlx::test(migrations = "../migrations")]
-    async fn a_refusal_is_told_of_its_resource_only(db: PgPool) {
-        let app = testing::app(db).await;
-        sqlx::query("update cell set version = 7").execute(app.system_pool()).await.unwrap();
-        let a = node(&app).await;
-        refuse(&app, a, "default", 7, "stage a/prod", "no such\ndeployment").await.unwrap();
-        refuse(&app, a, "default", 7, "stage b/prod", "another").await.unwrap();
-        acknowledge(&app, a, "default", 7).await.unwrap();
-
-        assert_eq!(at(&app, 7).await.refusals, ["stage a/prod: no suchdeployment"]);
-        assert!(!at(&app, 7).await.live());
-    }
-
-    #[sqlx::test(migrations = "../migrations")]
     async fn a_revoked_node_is_refused_everything_and_does_not_count(db: PgPool) {
         let app = testing::app(db).await;
         let a = node(&app).await;
@@ -275,7 +206,7 @@ mod tests {
         assert!(matches!(heartbeat(&app, a).await, Err(Error::Forbidden(_))));
         let fresh = Issued { certificate: vec![], expires_at: app.clock.now() };
         assert!(matches!(renew(&app, a, |_| Ok(fresh)).await, Err(Error::Forbidden(_))));
-        assert_eq!(at(&app, 0).await.nodes, 0);
+        assert!(convergence::of_version(&app, "default", 0, &[]).await.unwrap().nodes.is_empty());
         assert!(matches!(revoke(&app, app.rng.id()).await, Err(Error::NotFound(_))));
     }
 }

@@ -11,8 +11,9 @@ use crate::domain;
 use crate::domain::deployment::NewDeployment;
 use crate::error::Error;
 use crate::graphql::caller;
+use crate::graphql::convergence::{DeploymentStatus, StatusOf};
 use crate::graphql::error::{UserError, user_errors};
-use crate::graphql::loader::Batches;
+use crate::graphql::loader::{self, Batches};
 use crate::graphql::node::Kind;
 use crate::graphql::stage::Stage;
 use crate::ids::DeploymentId;
@@ -26,30 +27,6 @@ pub struct Deployment(domain::deployment::Deployment);
 impl From<domain::deployment::Deployment> for Deployment {
     fn from(deployment: domain::deployment::Deployment) -> Self {
         Self(deployment)
-    }
-}
-
-/// How far the nodes are. Live when every node acknowledged the version.
-#[derive(SimpleObject)]
-struct DeploymentStatus {
-    /// 0 while no stage ever pointed at it.
-    version: u64,
-    nodes: u64,
-    acknowledged: u64,
-    live: bool,
-    /// Why nodes refused it.
-    refusals: Vec<String>,
-}
-
-impl From<domain::deployment::Status> for DeploymentStatus {
-    fn from(status: domain::deployment::Status) -> Self {
-        Self {
-            live: status.live(),
-            version: status.version,
-            nodes: status.progress.nodes,
-            acknowledged: status.progress.acknowledged,
-            refusals: status.progress.refusals,
-        }
     }
 }
 
@@ -112,9 +89,10 @@ impl Deployment {
         &self.0.digest
     }
 
+    /// How far the nodes are with it.
     async fn status(&self, ctx: &Context<'_>) -> async_graphql::Result<DeploymentStatus> {
-        let (app, actor) = caller(ctx)?;
-        Ok(domain::deployment::status(app, actor, &self.0).await?.into())
+        let status = loader::one(ctx, StatusOf(self.0.id)).await?;
+        Ok(status.ok_or(Error::NotFound("deployment"))?.into())
     }
 
     async fn created_at(&self) -> DateTime<Utc> {
@@ -198,11 +176,13 @@ mod tests {
         let deployed = change(
             &app,
             &alice,
-            "createDeployment deployment { id digest status { version live } } stage { id name invokeUrl }",
+            "createDeployment deployment { id digest status { version live publishedAt liveAfterMs nodeStatuses { nodeId state } } } stage { id name invokeUrl }",
             json!({ "apiId": api, "stage": "prod" }),
         )
         .await;
-        assert_eq!(deployed["deployment"]["status"]["version"], 1);
+        let status = &deployed["deployment"]["status"];
+        assert_eq!((&status["version"], &status["liveAfterMs"]), (&json!(1), &Value::Null));
+        assert_eq!(status["nodeStatuses"], json!([]));
         assert_eq!(
             deployed["stage"]["invokeUrl"],
             format!("http://{plain}.execute-api.localhost:9080/prod")

@@ -13,6 +13,7 @@ pub mod audit;
 pub mod bill;
 pub mod connection;
 pub mod consumer;
+pub mod convergence;
 pub mod delete;
 pub mod deployment;
 pub mod download;

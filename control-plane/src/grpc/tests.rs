@@ -316,12 +316,11 @@ async fn acks_and_nacks_say_how_far_a_version_is(db: PgPool) {
     let Stream { mut updates, .. } = stream;
     assert_eq!(updates.message().await.unwrap_err().code(), Code::InvalidArgument);
 
-    let mut tx = replica.app.system(crate::app::Job::Nodes).await.unwrap();
     let names = ["stage a/prod".to_owned()];
-    let progress =
-        domain::node::progress(&replica.app, &mut tx, "default", version, &names).await.unwrap();
-    assert_eq!((progress.nodes, progress.acknowledged), (1, 1));
-    assert_eq!(progress.refusals, ["stage a/prod: no such deployment"]);
+    let converged =
+        domain::convergence::of_version(&replica.app, "default", version, &names).await.unwrap();
+    assert_eq!((converged.online(), converged.acknowledged()), (1, 1));
+    assert_eq!(converged.refusals(), ["stage a/prod: no such deployment"]);
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -12,9 +12,10 @@ use utoipa_axum::routes;
 use crate::access::actor::Actor;
 use crate::app::App;
 use crate::domain;
+use crate::domain::convergence::{self, Convergence};
 use crate::domain::deployment::NewDeployment;
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, DeploymentId};
+use crate::ids::{ApiId, DeploymentId, NodeId};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -38,17 +39,90 @@ struct Deployment {
     created_at: DateTime<Utc>,
 }
 
-/// How far the nodes are. Live when every node acknowledged the version.
+/// How far the nodes are. Live when every node that is there serves the version.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct DeploymentStatus {
     /// 0 while no stage ever pointed at it.
     version: u64,
+    /// How many nodes are there.
     nodes: u64,
+    /// How many of them answered.
     acknowledged: u64,
+    /// How many of them could not compile it, and serve what was before.
+    refused: u64,
+    /// How many more were heard of within the hour, but not for 20 s.
+    offline: u64,
+    /// Whether every node that is there serves it.
     live: bool,
-    /// Why nodes refused it.
+    /// Why nodes refused it: each reason once.
     refusals: Vec<String>,
+    /// When its version was committed.
+    published_at: Option<DateTime<Utc>>,
+    /// Milliseconds from the commit to the last node that was there then; null until it is live, and after a week.
+    live_after_ms: Option<i64>,
+    /// Each node that was heard of within the hour.
+    node_statuses: Vec<NodeStatus>,
+}
+
+/// How far one node is.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct NodeStatus {
+    /// Says nothing but which node, here and in logs.
+    #[schema(value_type = String)]
+    node_id: NodeId,
+    state: NodeState,
+    /// The version that the node serves; null before its first.
+    acknowledged_version: Option<u64>,
+    /// When the node had this deployment's version; remembered for a week.
+    acknowledged_at: Option<DateTime<Utc>>,
+    /// Why the node refused it.
+    reason: Option<String>,
+}
+
+/// What a node does with a version. `OFFLINE`: not heard of for 20 s; it serves what it holds.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+enum NodeState {
+    Pending,
+    Live,
+    Refused,
+    Offline,
+}
+
+impl From<Convergence> for DeploymentStatus {
+    fn from(convergence: Convergence) -> Self {
+        Self {
+            version: convergence.version,
+            nodes: convergence.online(),
+            acknowledged: convergence.acknowledged(),
+            refused: convergence.count(convergence::NodeState::Refused),
+            offline: convergence.count(convergence::NodeState::Offline),
+            live: convergence.live(),
+            refusals: convergence.refusals(),
+            published_at: convergence.published_at,
+            live_after_ms: convergence.took().map(|took| took.num_milliseconds()),
+            node_statuses: convergence.nodes.into_iter().map(Into::into).collect(),
+        }
+    }
+}
+
+impl From<convergence::NodeStatus> for NodeStatus {
+    fn from(status: convergence::NodeStatus) -> Self {
+        Self {
+            node_id: status.node,
+            state: match status.state {
+                convergence::NodeState::Pending => NodeState::Pending,
+                convergence::NodeState::Live => NodeState::Live,
+                convergence::NodeState::Refused => NodeState::Refused,
+                convergence::NodeState::Offline => NodeState::Offline,
+            },
+            acknowledged_version: status.acknowledged_version,
+            acknowledged_at: status.acknowledged_at,
+            reason: (!status.refusals.is_empty()).then(|| status.refusals.join("; ")),
+        }
+    }
 }
 
 /// A deployment and how far the nodes are with it.
@@ -87,17 +161,10 @@ impl FollowedDeployment {
         actor: &Actor,
         deployment: domain::deployment::Deployment,
     ) -> Result<Self> {
-        let status = domain::deployment::status(app, actor, &deployment).await?;
-        Ok(Self {
-            deployment: deployment.into(),
-            status: DeploymentStatus {
-                live: status.live(),
-                version: status.version,
-                nodes: status.progress.nodes,
-                acknowledged: status.progress.acknowledged,
-                refusals: status.progress.refusals,
-            },
-        })
+        let id = deployment.id;
+        let mut found = convergence::of_deployments(app, actor, &[id]).await?;
+        let status = found.remove(&id).ok_or(Error::NotFound("deployment"))?.into();
+        Ok(Self { deployment: deployment.into(), status })
     }
 }
 
@@ -215,6 +282,10 @@ mod tests {
             alice(format!("POST {api}/deployments"), json!({ "stage": "prod" })).await;
         assert_eq!((status, &made["status"]["version"]), (201, &json!(1)), "{made}");
         assert_eq!(made["stage"]["deploymentId"], made["id"]);
+        let path = format!("{api}/deployments/{}", made["id"].as_str().unwrap());
+        let status = alice(format!("GET {path}"), Value::Null).await.1["status"].take();
+        assert!(status["publishedAt"].is_string(), "{status}");
+        assert_eq!((&status["nodeStatuses"], &status["live"]), (&json!([]), &json!(false)));
 
         let (status, seen) = alice(format!("GET {api}"), Value::Null).await;
         assert_eq!((status, &seen["pendingChanges"]), (200, &json!(false)));

@@ -27,6 +27,8 @@ const PRUNE: Duration = Duration::from_mins(10);
 /// A node that was away for longer than this takes a snapshot.
 const OUTBOX_KEPT: TimeDelta = TimeDelta::hours(24);
 const REFUSALS_KEPT: TimeDelta = TimeDelta::days(30);
+/// For so long it is told how quickly a deployment went live.
+const ACKNOWLEDGEMENTS_KEPT: TimeDelta = TimeDelta::days(7);
 /// What is kept at hand of each cell.
 const RECENT_UPDATES_MAX: usize = 1024;
 const RECENT_BYTES_MAX: usize = 32 << 20;
@@ -295,7 +297,7 @@ impl Changes {
         let now = self.0.app.clock.now();
         let mut tx: Tx = self.0.app.system(Job::Publisher).await?;
         store::cell::prune_outbox(&mut tx, now - OUTBOX_KEPT).await?;
-        store::node::prune(&mut tx, now, now - REFUSALS_KEPT).await?;
+        store::node::prune(&mut tx, now, now - REFUSALS_KEPT, now - ACKNOWLEDGEMENTS_KEPT).await?;
         tx.commit().await?;
         Ok(())
     }

@@ -152,12 +152,16 @@ pub async fn in_use(tx: &mut Tx, tenant: TenantId, api: ApiId, id: DeploymentId)
     .await?)
 }
 
-/// The version that brought it to nodes.
+/// The version that brought it to nodes, which is about to be committed.
 pub async fn set_version(tx: &mut Tx, id: DeploymentId, version: u64) -> Result<()> {
     let version = i64::try_from(version).map_err(|cause| Error::corrupt("cell version", cause))?;
-    sqlx::query!("update deployment set version = $2 where id = $1", id.as_str(), version)
-        .execute(&mut **tx)
-        .await?;
+    sqlx::query!(
+        "update deployment set version = $2, published_at = clock_timestamp() where id = $1",
+        id.as_str(),
+        version,
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 

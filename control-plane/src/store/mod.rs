@@ -6,6 +6,7 @@ pub mod api_key;
 pub mod audit;
 pub mod cell;
 pub mod consumer;
+pub mod convergence;
 pub mod deployment;
 pub mod download;
 pub mod draft;

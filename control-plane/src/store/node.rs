@@ -83,19 +83,23 @@ pub async fn renew(tx: &mut Tx, id: NodeId, certificate_expires_at: DateTime<Utc
     Ok(renewed.rows_affected() == 1)
 }
 
-/// A node subscribes: the cells that it may have, or nothing where it is unknown or revoked.
+/// A node subscribes: the cells that it may have, or nothing where it is unknown or revoked. One that was not seen
+/// since `away_since` has come back.
 pub async fn subscribed(
     tx: &mut Tx,
     id: NodeId,
     software_version: &str,
     now: DateTime<Utc>,
+    away_since: DateTime<Utc>,
 ) -> Result<Option<Vec<String>>> {
     Ok(sqlx::query_scalar!(
-        "update node set software_version = $2, last_seen_at = $3
+        "update node set software_version = $2, last_seen_at = $3,
+             connected_at = case when last_seen_at < $4 then clock_timestamp() else connected_at end
          where id = $1 and revoked_at is null returning cells",
         id.0,
         software_version,
         now,
+        away_since,
     )
     .fetch_optional(&mut **tx)
     .await?)
@@ -147,11 +151,18 @@ pub async fn acknowledge(
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "insert into node_cell (node_id, cell_id, version, acknowledged_at)
-         select $1, id, $3, $4 from cell where id = $2 and version >= $3
-         on conflict (node_id, cell_id) do update
-             set version = excluded.version, acknowledged_at = excluded.acknowledged_at
-             where node_cell.version < excluded.version",
+        "with news as (
+             insert into node_cell (node_id, cell_id, version, acknowledged_at)
+             select $1, id, $3, $4 from cell where id = $2 and version >= $3
+             on conflict (node_id, cell_id) do update
+                 set version = excluded.version, acknowledged_at = excluded.acknowledged_at
+                 where node_cell.version < excluded.version
+             returning node_id, cell_id, version
+         )
+         insert into node_acknowledgement (node_id, cell_id, version, connected_at)
+         select news.node_id, news.cell_id, news.version, node.connected_at
+         from news join node on node.id = news.node_id
+         on conflict (node_id, cell_id, version) do nothing",
         id.0,
         cell,
         number(version)?,
@@ -187,56 +198,23 @@ pub async fn refuse(
     Ok(())
 }
 
-/// Of the nodes of this cell that were seen since `live_since`: how many, and how many have this version.
-pub async fn progress(
+/// Forgets expired tokens, and refusals and moments of acknowledgement that are older than these.
+pub async fn prune(
     tx: &mut Tx,
-    cell: &str,
-    version: u64,
-    live_since: DateTime<Utc>,
-) -> Result<(i64, i64)> {
-    let row = sqlx::query!(
-        r#"select count(*) as "nodes!", count(node_cell.node_id) as "acknowledged!"
-         from node
-         left join node_cell on node_cell.node_id = node.id and node_cell.cell_id = $1 and node_cell.version >= $2
-         where $1 = any(node.cells) and node.revoked_at is null and node.last_seen_at >= $3"#,
-        cell,
-        number(version)?,
-        live_since,
-    )
-    .fetch_one(&mut **tx)
-    .await?;
-    Ok((row.nodes, row.acknowledged))
-}
-
-/// Why live nodes refused any of these resources at or after `version`: each reason once.
-pub async fn refusals(
-    tx: &mut Tx,
-    cell: &str,
-    version: u64,
-    resources: &[String],
-    live_since: DateTime<Utc>,
-) -> Result<Vec<String>> {
-    Ok(sqlx::query_scalar!(
-        r#"select distinct resource || ': ' || reason as "refusal!"
-         from node_refusal join node on node.id = node_refusal.node_id
-         where cell_id = $1 and version >= $2 and resource = any($3)
-             and node.revoked_at is null and node.last_seen_at >= $4
-         order by 1 limit 100"#,
-        cell,
-        number(version)?,
-        resources,
-        live_since,
-    )
-    .fetch_all(&mut **tx)
-    .await?)
-}
-
-/// Forgets expired tokens and refusals of before `before`.
-pub async fn prune(tx: &mut Tx, now: DateTime<Utc>, before: DateTime<Utc>) -> Result<()> {
+    now: DateTime<Utc>,
+    refused_before: DateTime<Utc>,
+    acknowledged_before: DateTime<Utc>,
+) -> Result<()> {
     sqlx::query!("delete from join_token where expires_at < $1", now).execute(&mut **tx).await?;
-    sqlx::query!("delete from node_refusal where created_at < $1", before)
+    sqlx::query!("delete from node_refusal where created_at < $1", refused_before)
         .execute(&mut **tx)
         .await?;
+    sqlx::query!(
+        "delete from node_acknowledgement where acknowledged_at < $1",
+        acknowledged_before
+    )
+    .execute(&mut **tx)
+    .await?;
     Ok(())
 }
 
