@@ -80,8 +80,10 @@ export class Visit {
     await this.page.getByRole("status", { name: "Loading" }).waitFor({ state: "detached" });
     for (const colorScheme of ["light", "dark"] as const) {
       await this.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
-      await this.page.evaluate(axeSource);
-      const { violations } = await this.page.evaluate<AxeResults>("axe.run()");
+      if (!(await this.page.evaluate("'axe' in window"))) await this.page.evaluate(axeSource);
+      // The themes differ in their colours only.
+      const rules = colorScheme === "light" ? "" : "{ runOnly: ['cat.color'] }";
+      const { violations } = await this.page.evaluate<AxeResults>(`axe.run(${rules})`);
       const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
       expect(found, `axe on ${this.page.url()} in the ${colorScheme} theme`).toEqual([]);
     }

@@ -5,6 +5,7 @@ import { requestIdOf, sentence, settled } from "../api/errors";
 import { graphql } from "../api/generated";
 import { refreshAll } from "../api/query";
 import { toast } from "../ui/toast";
+import { useMay } from "./viewer";
 
 const EnableApiKeyDocument = graphql(`
   mutation EnableApiKey($input: UpdateApiKeyInput!) {
@@ -21,11 +22,12 @@ const EnableAccessKeyDocument = graphql(`
 type Key = { id: string; name: string; enabled: boolean };
 
 /** Whether callers with this API key are let in. */
-export function ApiKeySwitch({ apiKey, disabled }: { apiKey: Key; disabled?: boolean }) {
+export function ApiKeySwitch({ apiKey }: { apiKey: Key }) {
+  const may = useMay();
   return (
     <EnabledSwitch
       of={apiKey}
-      disabled={disabled}
+      disabled={!may("manageApiKeys")}
       change={async (enabled) =>
         settled((await request(EnableApiKeyDocument, { input: { id: apiKey.id, enabled } })).updateApiKey)
       }
@@ -35,9 +37,11 @@ export function ApiKeySwitch({ apiKey, disabled }: { apiKey: Key; disabled?: boo
 
 /** Whether calls signed with this access key are let in. */
 export function AccessKeySwitch({ accessKey }: { accessKey: Key }) {
+  const may = useMay();
   return (
     <EnabledSwitch
       of={accessKey}
+      disabled={!may("manageAccessKeys")}
       change={async (enabled) =>
         settled(
           (await request(EnableAccessKeyDocument, { input: { id: accessKey.id, enabled } })).updateAccessKey,
@@ -55,7 +59,7 @@ function EnabledSwitch({
 }: {
   of: Key;
   change: (enabled: boolean) => Promise<unknown>;
-  disabled?: boolean;
+  disabled: boolean;
 }) {
   const [wanted, setWanted] = useState<boolean>();
   const changing = useMutation({

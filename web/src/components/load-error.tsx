@@ -1,5 +1,5 @@
 import type { ErrorComponentProps } from "@tanstack/react-router";
-import { requestIdOf, sentence } from "../api/errors";
+import { RequestError, requestIdOf, sentence } from "../api/errors";
 import { Button } from "../ui/button";
 import { CopyText } from "../ui/copy";
 
@@ -16,18 +16,23 @@ export function LoadError({
 }) {
   const Heading = whole ? "h1" : "p";
   const requestId = requestIdOf(error);
+  const forbidden = error instanceof RequestError && error.code === "forbidden";
   return (
     <div role="alert" className="flex flex-col items-start gap-2 p-5">
-      <Heading className="font-semibold">This could not be loaded</Heading>
+      <Heading className="font-semibold">
+        {forbidden ? "You may not see this" : "This could not be loaded"}
+      </Heading>
       <p className="text-muted">{sentence(error)}</p>
       {requestId && (
         <p className="flex items-center gap-2 text-xs text-muted">
           Request id <CopyText text={requestId} what="request id" />
         </p>
       )}
-      <Button onClick={retry} className="mt-1">
-        Try again
-      </Button>
+      {!forbidden && (
+        <Button onClick={retry} className="mt-1">
+          Try again
+        </Button>
+      )}
     </div>
   );
 }

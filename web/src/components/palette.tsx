@@ -4,7 +4,9 @@ import { type KeyboardEvent, useId, useState } from "react";
 import { graphql } from "../api/generated";
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
+import type { Action } from "../lib/roles";
 import { Dialog } from "../ui/dialog";
+import { useMay } from "./viewer";
 
 const PaletteDocument = graphql(`
   query Palette {
@@ -14,7 +16,7 @@ const PaletteDocument = graphql(`
   }
 `);
 
-type Target = { kind: string; label: string; to: LinkProps };
+type Target = { kind: string; label: string; to: LinkProps; needs?: Action };
 
 const PLACES: Target[] = [
   { kind: "Page", label: "Overview", to: paths.overview() },
@@ -22,15 +24,15 @@ const PLACES: Target[] = [
   { kind: "Page", label: "Usage plans", to: paths.usagePlans() },
   { kind: "Page", label: "API keys", to: paths.apiKeys() },
   { kind: "Page", label: "Usage", to: paths.usage() },
-  { kind: "Page", label: "Billing", to: paths.billing() },
+  { kind: "Page", label: "Billing", to: paths.billing(), needs: "readBilling" },
   { kind: "Page", label: "Settings", to: paths.settings() },
   { kind: "Page", label: "Members", to: paths.members() },
   { kind: "Page", label: "Sessions", to: paths.sessions() },
   { kind: "Page", label: "Access keys", to: paths.accessKeys() },
-  { kind: "Page", label: "Audit log", to: paths.audit() },
-  { kind: "Do", label: "Create an API", to: paths.newApi() },
-  { kind: "Do", label: "Create a usage plan", to: paths.newUsagePlan() },
-  { kind: "Do", label: "Create an API key", to: paths.newApiKey() },
+  { kind: "Page", label: "Audit log", to: paths.audit(), needs: "readAudit" },
+  { kind: "Do", label: "Create an API", to: paths.newApi(), needs: "manageApis" },
+  { kind: "Do", label: "Create a usage plan", to: paths.newUsagePlan(), needs: "manageUsagePlans" },
+  { kind: "Do", label: "Create an API key", to: paths.newApiKey(), needs: "manageApiKeys" },
   { kind: "Do", label: "Log out", to: paths.logOut() },
 ];
 
@@ -42,11 +44,12 @@ export function Palette({ onClose }: { onClose: () => void }) {
   const found = useQuery(query(PaletteDocument)).data;
   const [typed, setTyped] = useState("");
   const [chosen, setChosen] = useState(0);
+  const may = useMay();
   const navigate = useNavigate();
   const listId = useId();
 
   const targets: Target[] = [
-    ...PLACES,
+    ...PLACES.filter(({ needs }) => !needs || may(needs)),
     ...(found?.apis.nodes.map(({ id, name }) => ({ kind: "API", label: name, to: paths.api(id) })) ?? []),
     ...(found?.usagePlans.nodes.map(({ id, name }) => ({
       kind: "Plan",

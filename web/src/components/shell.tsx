@@ -1,31 +1,26 @@
 import { useQuery } from "@tanstack/react-query";
-import { Link, Navigate, Outlet, useLocation } from "@tanstack/react-router";
+import { Link, type LinkProps, Navigate, Outlet, useLocation } from "@tanstack/react-router";
 import { Activity, Gauge, Home, KeyRound, LogOut, Network, Receipt, Search, Settings } from "lucide-react";
 import { lazy, Suspense, useEffect, useRef, useState } from "react";
-import { graphql } from "../api/generated";
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
+import { type Action, may } from "../lib/roles";
 import { Loading } from "../ui/panel";
 import { LoadError } from "./load-error";
 import { Mark } from "./mark";
+import { ViewerDocument } from "./viewer";
 
 const Palette = lazy(() => import("./palette").then((module) => ({ default: module.Palette })));
 
-export const ViewerDocument = graphql(`
-  query Viewer {
-    viewer { operator role user { id email } tenant { id name createdAt } }
-  }
-`);
-
 const SECTIONS = [
-  { label: "Overview", to: paths.overview(), icon: Home, exact: true },
-  { label: "APIs", to: paths.apis(), icon: Network, exact: false },
-  { label: "Usage plans", to: paths.usagePlans(), icon: Gauge, exact: false },
-  { label: "API keys", to: paths.apiKeys(), icon: KeyRound, exact: false },
-  { label: "Usage", to: paths.usage(), icon: Activity, exact: false },
-  { label: "Billing", to: paths.billing(), icon: Receipt, exact: false },
-  { label: "Settings", to: paths.settings(), icon: Settings, exact: false },
-] as const;
+  { label: "Overview", to: paths.overview(), icon: Home },
+  { label: "APIs", to: paths.apis(), icon: Network },
+  { label: "Usage plans", to: paths.usagePlans(), icon: Gauge },
+  { label: "API keys", to: paths.apiKeys(), icon: KeyRound },
+  { label: "Usage", to: paths.usage(), icon: Activity },
+  { label: "Billing", to: paths.billing(), icon: Receipt, needs: "readBilling" },
+  { label: "Settings", to: paths.settings(), icon: Settings },
+] satisfies { label: string; to: LinkProps; icon: typeof Home; needs?: Action }[];
 
 /** The frame of every tenant page: navigation at the left, the page at the right. */
 export function Shell() {
@@ -89,18 +84,20 @@ export function Shell() {
           </button>
         </div>
         <nav aria-label="Main" className="flex gap-0.5 overflow-x-auto px-3 max-md:pb-2 md:flex-col">
-          {SECTIONS.map(({ label, to, icon: Icon, exact }) => (
-            <Link
-              key={label}
-              {...to}
-              activeOptions={{ exact, includeSearch: false }}
-              activeProps={{ className: "bg-sunken text-ink! [&>svg]:text-accent" }}
-              className="flex h-8 items-center gap-2.5 rounded-md px-2.5 font-medium whitespace-nowrap text-muted transition-colors hover:bg-sunken hover:text-ink"
-            >
-              <Icon size={15} aria-hidden="true" />
-              {label}
-            </Link>
-          ))}
+          {SECTIONS.filter(({ needs }) => !needs || may(viewer.data?.viewer.role, needs)).map(
+            ({ label, to, icon: Icon }) => (
+              <Link
+                key={label}
+                {...to}
+                activeOptions={{ exact: to.to === "/", includeSearch: false }}
+                activeProps={{ className: "bg-sunken text-ink! [&>svg]:text-accent" }}
+                className="flex h-8 items-center gap-2.5 rounded-md px-2.5 font-medium whitespace-nowrap text-muted transition-colors hover:bg-sunken hover:text-ink"
+              >
+                <Icon size={15} aria-hidden="true" />
+                {label}
+              </Link>
+            ),
+          )}
         </nav>
         <div className="mt-auto flex items-center gap-2 border-line px-4 py-3 max-md:hidden md:border-t">
           <span className="min-w-0 flex-1 truncate text-xs text-muted" title={viewer.data?.viewer.user.email}>

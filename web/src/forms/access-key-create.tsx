@@ -31,6 +31,7 @@ export function AccessKeyCreateForm({
   return (
     <Form
       form={form}
+      needs="manageAccessKeys"
       submit="Create access key"
       onCancel={onCancel}
       send={async (input) => {

@@ -20,6 +20,7 @@ export function ApiCreateForm({ onDone, onCancel }: { onDone: (api: string) => v
   return (
     <Form
       form={form}
+      needs="manageApis"
       submit="Create API"
       onCancel={onCancel}
       send={async (input) => {

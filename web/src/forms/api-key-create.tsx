@@ -36,6 +36,7 @@ export function ApiKeyCreateForm({ usagePlan, onDone, onCancel }: Props) {
   return (
     <Form
       form={form}
+      needs="manageApiKeys"
       submit="Create API key"
       onCancel={onCancel}
       send={async ({ expiresAt, ...values }) => {

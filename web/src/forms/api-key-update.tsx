@@ -33,6 +33,7 @@ export function ApiKeyUpdateForm({ apiKey }: { apiKey: Key }) {
   return (
     <Form
       form={form}
+      needs="manageApiKeys"
       submit="Save key"
       send={async (values) => {
         const input = { id: apiKey.id, ...values };

@@ -21,6 +21,7 @@ export function ApiUpdateForm({ api }: { api: { id: string; name: string; descri
   return (
     <Form
       form={form}
+      needs="manageApis"
       submit="Save"
       send={async (values) => {
         const input = { id: api.id, ...values };

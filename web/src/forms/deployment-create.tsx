@@ -34,6 +34,7 @@ export function DeploymentCreateForm({ api, stages, onDone, onCancel }: Props) {
   return (
     <Form
       form={form}
+      needs="deploy"
       submit="Deploy"
       onCancel={onCancel}
       send={async ({ stage, description }) => {

@@ -10,6 +10,8 @@ import {
 } from "react-hook-form";
 import { config, type ZodType } from "zod";
 import { requestIdOf, sentence, type UserError } from "../api/errors";
+import { useViewer } from "../components/viewer";
+import { type Action, may, whyNot } from "../lib/roles";
 import { Button } from "../ui/button";
 
 // Compiled validators need eval, which the Content-Security-Policy refuses.
@@ -30,6 +32,8 @@ type Props<In extends FieldValues, Out extends FieldValues> = {
   submit: string;
   onCancel?: () => void;
   children: ReactNode;
+  /** Who may not do this sees the form, and why it cannot be sent. */
+  needs?: Action;
   /** The one button fills the width: sign-up, log-in. */
   wide?: boolean;
 };
@@ -40,9 +44,12 @@ export function Form<In extends FieldValues, Out extends FieldValues>({
   send,
   submit,
   onCancel,
+  needs,
   wide,
   children,
 }: Props<In, Out>) {
+  const role = useViewer()?.role;
+  const refused = needs && !may(role, needs);
   const { errors, isSubmitting } = form.formState;
   const onSubmit = form.handleSubmit(async (values) => {
     try {
@@ -54,18 +61,24 @@ export function Form<In extends FieldValues, Out extends FieldValues>({
   });
   return (
     <form onSubmit={onSubmit} noValidate className="flex flex-col gap-4">
-      {children}
+      <fieldset disabled={refused} className="flex min-w-0 flex-col gap-4">
+        {children}
+      </fieldset>
       {errors.root?.message && (
         <p role="alert" className="rounded-md bg-bad-soft px-3 py-2 break-words text-bad">
           {errors.root.message}
         </p>
       )}
-      <div className={wide ? "flex flex-col" : "flex justify-end gap-2"}>
-        {onCancel && <Button onClick={onCancel}>Cancel</Button>}
-        <Button type="submit" look="primary" busy={isSubmitting} className={wide ? "h-9" : ""}>
-          {submit}
-        </Button>
-      </div>
+      {refused ? (
+        <p className="text-muted">{whyNot(role, needs)}</p>
+      ) : (
+        <div className={wide ? "flex flex-col" : "flex justify-end gap-2"}>
+          {onCancel && <Button onClick={onCancel}>Cancel</Button>}
+          <Button type="submit" look="primary" busy={isSubmitting} className={wide ? "h-9" : ""}>
+            {submit}
+          </Button>
+        </div>
+      )}
     </form>
   );
 }

@@ -90,6 +90,7 @@ export function RouteForm({
   return (
     <Form
       form={form}
+      needs="manageApis"
       submit={route ? "Save route" : "Add route"}
       onCancel={onCancel}
       send={async (values) => {

@@ -54,6 +54,7 @@ export function StageUpdateForm({
   return (
     <Form
       form={form}
+      needs="deploy"
       submit="Save settings"
       send={async ({ deploymentId, ...values }) => {
         const moved = deploymentId && deploymentId !== stage.deployment?.id ? { deploymentId } : {};

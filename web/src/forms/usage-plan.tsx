@@ -65,6 +65,7 @@ export function UsagePlanForm({
   return (
     <Form
       form={form}
+      needs="manageUsagePlans"
       submit={plan ? "Save plan" : "Create usage plan"}
       onCancel={onCancel}
       send={async (values) => {

@@ -11,6 +11,7 @@ import { DraftBadge } from "../components/deployment-status";
 import { Loaded } from "../components/loaded";
 import { Page } from "../components/page";
 import { StatusClass } from "../components/status-class";
+import { useMay } from "../components/viewer";
 import { count, floorToMinute, minute, money, month } from "../lib/format";
 import { paths } from "../lib/paths";
 import { Button, ButtonLink } from "../ui/button";
@@ -19,7 +20,7 @@ import { DataTable } from "../ui/table";
 import { toast } from "../ui/toast";
 
 const OverviewDocument = graphql(`
-  query Overview($since: DateTime!) {
+  query Overview($since: DateTime!, $withBill: Boolean!) {
     apis(first: 5) {
       nodes {
         id apiId name pendingChanges
@@ -32,7 +33,7 @@ const OverviewDocument = graphql(`
     usage(filter: { interval: MINUTE, since: $since }, first: 6) {
       nodes { start apiId stage route apiKeyId statusClass requests }
     }
-    bill { month currency total lines { description quantity unit } }
+    bill @include(if: $withBill) { month currency total }
   }
 `);
 
@@ -41,18 +42,22 @@ const RECENT_MS = 24 * 3_600_000;
 const REFRESH_MS = 5000;
 
 export function OverviewPage() {
+  const may = useMay();
   const [since] = useState(() => floorToMinute(Date.now() - RECENT_MS));
-  const overview = useQuery({ ...query(OverviewDocument, { since }), refetchInterval: REFRESH_MS });
+  const overview = useQuery({
+    ...query(OverviewDocument, { since, withBill: may("readBilling") }),
+    refetchInterval: REFRESH_MS,
+  });
   return (
     <Page title="Overview">
       <Loaded query={overview} lines={10}>
         {(data) => (
           <>
-            <Checklist data={data} />
+            {may("manageApis") && <Checklist data={data} />}
             <div className="grid grid-cols-1 items-start gap-5 lg:grid-cols-[minmax(0,1fr)_20rem]">
               <RecentCalls data={data} />
               <div className="flex flex-col gap-5">
-                <BillSoFar bill={data.bill} />
+                {data.bill && <BillSoFar bill={data.bill} />}
                 <Apis apis={data.apis.nodes} />
               </div>
             </div>
@@ -159,7 +164,12 @@ function RecentCalls({ data }: { data: OverviewQuery }) {
           }
           columns={[
             { header: "Route", cell: (row) => <code className="font-mono text-xs">{row.route}</code> },
-            { header: "API", cell: (row) => `${names.get(row.apiId) ?? row.apiId} / ${row.stage}` },
+            {
+              header: "API",
+              cell: (row) => (
+                <span className="whitespace-nowrap">{`${names.get(row.apiId) ?? row.apiId} / ${row.stage}`}</span>
+              ),
+            },
             { header: "Status", cell: (row) => <StatusClass value={row.statusClass} /> },
             { header: "Requests", numeric: true, cell: (row) => count(row.requests) },
             {
@@ -174,7 +184,7 @@ function RecentCalls({ data }: { data: OverviewQuery }) {
   );
 }
 
-function BillSoFar({ bill }: { bill: OverviewQuery["bill"] }) {
+function BillSoFar({ bill }: { bill: NonNullable<OverviewQuery["bill"]> }) {
   return (
     <Panel title={month(bill.month)} actions={<ButtonLink {...paths.billing()}>Bill</ButtonLink>}>
       <p className="text-xs text-muted">Bill so far</p>

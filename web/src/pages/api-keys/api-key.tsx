@@ -9,6 +9,7 @@ import { DeleteDialog } from "../../components/delete-dialog";
 import { ApiKeySwitch } from "../../components/enabled-switch";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
+import { useMay } from "../../components/viewer";
 import { ApiKeyUpdateForm } from "../../forms/api-key-update";
 import { ago, minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
@@ -57,6 +58,7 @@ export function ApiKeyPage() {
   );
   const last = lastUsed.data?.usage.nodes[0];
   const lastUse = !lastUsed.data ? "…" : last ? ago(last.start, new Date()) : `not in ${LOOK_BACK_DAYS} days`;
+  const may = useMay();
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   return (
@@ -76,9 +78,11 @@ export function ApiKeyPage() {
             }
             actions={
               <>
-                <Button look="danger" onClick={() => setDeleting(true)}>
-                  Delete
-                </Button>
+                {may("manageApiKeys") && (
+                  <Button look="danger" onClick={() => setDeleting(true)}>
+                    Delete
+                  </Button>
+                )}
                 <ButtonLink {...paths.usage({ apiKey: id })}>Usage</ButtonLink>
                 <ButtonLink look="primary" {...paths.firstRequest(id)}>
                   Try it

@@ -6,6 +6,7 @@ import { ApiKeySwitch } from "../../components/enabled-switch";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { Pager } from "../../components/pager";
+import { useMay } from "../../components/viewer";
 import { day } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
@@ -27,7 +28,8 @@ const route = getRouteApi("/tenant/api-keys");
 export function ApiKeysPage() {
   const { after } = route.useSearch();
   const keys = useQuery(query(ApiKeysDocument, { after }));
-  const create = (
+  const may = useMay();
+  const create = may("manageApiKeys") && (
     <ButtonLink look="primary" {...paths.newApiKey()}>
       Create API key
     </ButtonLink>

@@ -6,6 +6,7 @@ import { query } from "../../api/query";
 import { DraftBadge } from "../../components/deployment-status";
 import { LoadError } from "../../components/load-error";
 import { Page, Tabs } from "../../components/page";
+import { useMay } from "../../components/viewer";
 import { DeploymentCreateForm } from "../../forms/deployment-create";
 import { paths } from "../../lib/paths";
 import { Button } from "../../ui/button";
@@ -32,6 +33,7 @@ const route = getRouteApi("/tenant/apis/$api");
 export function ApiFrame() {
   const id = route.useParams().api;
   const answer = useQuery(query(ApiDocument, { id }));
+  const may = useMay();
   const [deploying, setDeploying] = useState(false);
   if (answer.isError && !answer.data)
     return <LoadError error={answer.error} retry={() => void answer.refetch()} whole />;
@@ -48,9 +50,11 @@ export function ApiFrame() {
       }
       note={api.description}
       actions={
-        <Button look="primary" onClick={() => setDeploying(true)}>
-          Deploy
-        </Button>
+        may("deploy") && (
+          <Button look="primary" onClick={() => setDeploying(true)}>
+            Deploy
+          </Button>
+        )
       }
       tabs={
         <Tabs

@@ -6,6 +6,7 @@ import { DraftBadge } from "../../components/deployment-status";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { Pager } from "../../components/pager";
+import { useMay } from "../../components/viewer";
 import { day } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { ButtonLink } from "../../ui/button";
@@ -30,7 +31,8 @@ const route = getRouteApi("/tenant/apis");
 export function ApisPage() {
   const { after } = route.useSearch();
   const apis = useQuery(query(ApisDocument, { after }));
-  const create = (
+  const may = useMay();
+  const create = may("manageApis") && (
     <ButtonLink look="primary" {...paths.newApi()}>
       Create API
     </ButtonLink>

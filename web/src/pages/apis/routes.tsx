@@ -9,6 +9,7 @@ import type { RoutesQuery } from "../../api/generated/graphql";
 import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
 import { Loaded } from "../../components/loaded";
+import { useMay } from "../../components/viewer";
 import { RouteForm } from "../../forms/route";
 import { Badge } from "../../ui/badge";
 import { Button, IconButton } from "../../ui/button";
@@ -56,7 +57,8 @@ export function RoutesPage() {
   const [open, setOpen] = useState<{ form: Route | "new" } | { remove: Route }>();
   const close = () => setOpen(undefined);
   const hasRoutes = answer.data?.node?.__typename === "Api" && answer.data.node.routes.nodes.length > 0;
-  const add = <Button onClick={() => setOpen({ form: "new" })}>Add route</Button>;
+  const may = useMay();
+  const add = may("manageApis") && <Button onClick={() => setOpen({ form: "new" })}>Add route</Button>;
   return (
     <>
       <Panel
@@ -98,22 +100,23 @@ export function RoutesPage() {
                       header: "Actions",
                       hideHeader: true,
                       numeric: true,
-                      cell: (route) => (
-                        <span className="inline-flex gap-0.5">
-                          <IconButton
-                            label={`Edit ${route.routeKey}`}
-                            onClick={() => setOpen({ form: route })}
-                          >
-                            <Pencil size={14} aria-hidden="true" />
-                          </IconButton>
-                          <IconButton
-                            label={`Delete ${route.routeKey}`}
-                            onClick={() => setOpen({ remove: route })}
-                          >
-                            <Trash2 size={14} aria-hidden="true" />
-                          </IconButton>
-                        </span>
-                      ),
+                      cell: (route) =>
+                        may("manageApis") && (
+                          <span className="inline-flex gap-0.5">
+                            <IconButton
+                              label={`Edit ${route.routeKey}`}
+                              onClick={() => setOpen({ form: route })}
+                            >
+                              <Pencil size={14} aria-hidden="true" />
+                            </IconButton>
+                            <IconButton
+                              label={`Delete ${route.routeKey}`}
+                              onClick={() => setOpen({ remove: route })}
+                            >
+                              <Trash2 size={14} aria-hidden="true" />
+                            </IconButton>
+                          </span>
+                        ),
                     },
                   ]}
                 />

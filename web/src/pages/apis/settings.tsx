@@ -7,6 +7,7 @@ import { graphql } from "../../api/generated";
 import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
 import { Loaded } from "../../components/loaded";
+import { useMay } from "../../components/viewer";
 import { ApiUpdateForm } from "../../forms/api-update";
 import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
@@ -26,6 +27,7 @@ const page = getRouteApi("/tenant/apis/$api");
 export function ApiSettingsPage() {
   const id = page.useParams().api;
   const answer = useQuery(query(ApiDocument, { id }));
+  const may = useMay();
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   return (
@@ -47,21 +49,23 @@ export function ApiSettingsPage() {
                 <Fact name="Changed">{minute(api.updatedAt)}</Fact>
               </Facts>
             </Panel>
-            <Panel
-              title="Delete this API"
-              note="Its routes, stages and deployments go with it. Usage that was counted stays."
-              actions={
-                <Button look="danger" onClick={() => setDeleting(true)}>
-                  Delete API
-                </Button>
-              }
-            >
-              <p className="text-muted">
-                {api.stages.nodes.length === 0
-                  ? "No stage serves it."
-                  : `Callers of ${api.stages.nodes.map(({ name }) => name).join(", ")} are refused at once.`}
-              </p>
-            </Panel>
+            {may("manageApis") && (
+              <Panel
+                title="Delete this API"
+                note="Its routes, stages and deployments go with it. Usage that was counted stays."
+                actions={
+                  <Button look="danger" onClick={() => setDeleting(true)}>
+                    Delete API
+                  </Button>
+                }
+              >
+                <p className="text-muted">
+                  {api.stages.nodes.length === 0
+                    ? "No stage serves it."
+                    : `Callers of ${api.stages.nodes.map(({ name }) => name).join(", ")} are refused at once.`}
+                </p>
+              </Panel>
+            )}
             {deleting && (
               <DeleteDialog
                 noun="API"

@@ -8,6 +8,7 @@ import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
 import { DeploymentStatus, DraftBadge } from "../../components/deployment-status";
 import { Loaded } from "../../components/loaded";
+import { useMay } from "../../components/viewer";
 import { StageUpdateForm } from "../../forms/stage-update";
 import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
@@ -42,6 +43,7 @@ const page = getRouteApi("/tenant/apis/$api/stages/$stage");
 export function StagePage() {
   const { api, stage: id } = page.useParams();
   const answer = useQuery(query(StageDocument, { id }));
+  const may = useMay();
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   return (
@@ -55,9 +57,11 @@ export function StagePage() {
               title={`Stage ${stage.name}`}
               note={stage.description}
               actions={
-                <Button look="danger" onClick={() => setDeleting(true)}>
-                  Delete stage
-                </Button>
+                may("deploy") && (
+                  <Button look="danger" onClick={() => setDeleting(true)}>
+                    Delete stage
+                  </Button>
+                )
               }
             >
               <Facts>

@@ -10,6 +10,7 @@ import { DeleteDialog } from "../../components/delete-dialog";
 import { AccessKeySwitch } from "../../components/enabled-switch";
 import { Loaded } from "../../components/loaded";
 import { Pager } from "../../components/pager";
+import { useMay } from "../../components/viewer";
 import { AccessKeyCreateForm, type AccessKeyPair } from "../../forms/access-key-create";
 import { ago, day, minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
@@ -44,7 +45,8 @@ export function AccessKeysPage() {
   const keys = useQuery(query(AccessKeysDocument, { after }));
   const [open, setOpen] = useState<Open>();
   const close = () => setOpen(undefined);
-  const create = (
+  const may = useMay();
+  const create = may("manageAccessKeys") && (
     <Button look="primary" onClick={() => setOpen("new")}>
       Create access key
     </Button>
@@ -100,11 +102,12 @@ export function AccessKeysPage() {
                       header: "Actions",
                       hideHeader: true,
                       numeric: true,
-                      cell: (key) => (
-                        <IconButton label={`Delete ${key.name}`} onClick={() => setOpen({ remove: key })}>
-                          <Trash2 size={14} aria-hidden="true" />
-                        </IconButton>
-                      ),
+                      cell: (key) =>
+                        may("manageAccessKeys") && (
+                          <IconButton label={`Delete ${key.name}`} onClick={() => setOpen({ remove: key })}>
+                            <Trash2 size={14} aria-hidden="true" />
+                          </IconButton>
+                        ),
                     },
                   ]}
                 />

@@ -1,8 +1,10 @@
 import { Outlet } from "@tanstack/react-router";
 import { Page, Tabs } from "../../components/page";
+import { useMay } from "../../components/viewer";
 import { paths } from "../../lib/paths";
 
 export function SettingsFrame() {
+  const may = useMay();
   return (
     <Page
       title="Settings"
@@ -14,7 +16,7 @@ export function SettingsFrame() {
             { label: "Members", to: paths.members() },
             { label: "Sessions", to: paths.sessions() },
             { label: "Access keys", to: paths.accessKeys() },
-            { label: "Audit log", to: paths.audit() },
+            ...(may("readAudit") ? [{ label: "Audit log", to: paths.audit() }] : []),
           ]}
         />
       }

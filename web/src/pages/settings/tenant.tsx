@@ -1,7 +1,7 @@
 import { useQuery } from "@tanstack/react-query";
 import { query } from "../../api/query";
 import { Loaded } from "../../components/loaded";
-import { ViewerDocument } from "../../components/shell";
+import { ViewerDocument } from "../../components/viewer";
 import { minute } from "../../lib/format";
 import { CopyText } from "../../ui/copy";
 import { Fact, Facts, Panel } from "../../ui/panel";

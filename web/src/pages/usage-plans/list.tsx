@@ -5,6 +5,7 @@ import { query } from "../../api/query";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { Pager } from "../../components/pager";
+import { useMay } from "../../components/viewer";
 import { quota, throttle } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { ButtonLink } from "../../ui/button";
@@ -30,7 +31,8 @@ const route = getRouteApi("/tenant/usage-plans");
 export function UsagePlansPage() {
   const { after } = route.useSearch();
   const plans = useQuery(query(UsagePlansDocument, { after }));
-  const create = (
+  const may = useMay();
+  const create = may("manageUsagePlans") && (
     <ButtonLink look="primary" {...paths.newUsagePlan()}>
       Create usage plan
     </ButtonLink>

@@ -8,6 +8,7 @@ import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
+import { useMay } from "../../components/viewer";
 import { UsagePlanForm } from "../../forms/usage-plan";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
@@ -43,13 +44,14 @@ const route = getRouteApi("/tenant/usage-plans/$plan");
 export function UsagePlanPage() {
   const id = route.useParams().plan;
   const answer = useQuery(query(UsagePlanDocument, { id }));
+  const may = useMay();
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
   return (
     <Loaded query={answer} lines={8} whole>
       {({ node: plan }) => {
         if (plan?.__typename !== "UsagePlan") return <Missing noun="usage plan" />;
-        const createKey = (
+        const createKey = may("manageApiKeys") && (
           <ButtonLink look="primary" {...paths.newApiKey(plan.id)}>
             Create API key
           </ButtonLink>
@@ -61,9 +63,11 @@ export function UsagePlanPage() {
             note={plan.description}
             actions={
               <>
-                <Button look="danger" onClick={() => setDeleting(true)}>
-                  Delete
-                </Button>
+                {may("manageUsagePlans") && (
+                  <Button look="danger" onClick={() => setDeleting(true)}>
+                    Delete
+                  </Button>
+                )}
                 {createKey}
               </>
             }
