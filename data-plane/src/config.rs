@@ -5,7 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use opentelemetry_sdk::trace::SdkTracer;
 
-use crate::tls;
+use crate::{access_log::AccessLog, tls};
 
 /// Everything that `run` needs to know. Build it from [`Config::new`] and change what differs.
 #[derive(Clone)]
@@ -47,6 +47,8 @@ pub struct Config {
     pub trace_context: bool,
     /// Makes the node's spans; without it there are none.
     pub tracer: Option<SdkTracer>,
+    /// Where a record of each request goes.
+    pub access_log: AccessLog,
 }
 
 /// What becomes of throttles and quotas while Redis is away or slow.
@@ -107,6 +109,7 @@ impl Config {
             limits: Limits::default(),
             trace_context: true,
             tracer: None,
+            access_log: AccessLog::default(),
         }
     }
 }

@@ -1,11 +1,18 @@
 //! One request in progress, from its head to the last byte of its answer.
 
-use std::{cell::Cell, ops::Range, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    cell::Cell,
+    ops::Range,
+    rc::Rc,
+    sync::Arc,
+    time::{Duration, Instant, SystemTime},
+};
 
 use http::request::Parts;
 use hyper::body::Incoming;
 
 use crate::{
+    access_log::{Outline, Record},
     counter::{Full, Names, Outcome, Slot},
     dialect::{Dialect, NATIVE},
     gateway_response::{GatewayResponse, Kind},
@@ -181,7 +188,7 @@ impl Exchange {
         }
         let elapsed = self.started.elapsed();
         self.node.metrics.request(self.dialect().name, self.status, elapsed.as_secs_f64());
-        self.log(&outcome, elapsed.as_secs_f64() * 1000.0);
+        self.log(&outcome, elapsed);
         if let Some(mut trace) = self.trace.take() {
             trace.end(self, aborted);
         }
@@ -201,37 +208,31 @@ impl Exchange {
         }
     }
 
-    /// One line per request. Names, counts and times only: never a key, a field's value or a path's text.
-    fn log(&self, outcome: &Outcome, duration_ms: f64) {
-        let stage = self.stage.as_deref();
-        let caller = self.caller.as_ref();
-        let trace = self.trace.as_ref();
-        tracing::info!(
-            target: "access",
-            {
-                request.id = %self.id,
-                trace.id = trace.map(|trace| tracing::field::display(trace.id)),
-                span.id = trace.map(|trace| tracing::field::display(trace.span)),
-                tenant.id = stage.map(|stage| &*stage.tenant_id),
-                api.id = stage.map(|stage| &*stage.api_id),
-                stage = stage.map(|stage| &*stage.name),
-                deployment.id = self.deployment().map(|deployment| &*deployment.id),
-                route = self.route().map_or("-", |route| &route.name),
-                method = %self.head.method,
-                protocol = ?self.head.version,
-                api_key.id = caller.map(|caller| &*caller.key.id),
-                usage_plan.id = caller.map(|caller| &*caller.plan.id),
-                consumer.id = caller.map(|caller| &*caller.key.consumer_id),
-                status = self.status,
-                code = self.refused.map(Kind::code),
-                bytes_in = outcome.bytes_in,
-                bytes_out = outcome.bytes_out,
-                duration_ms,
-                aborted = outcome.aborted,
-                billed = outcome.billed,
+    fn log(&self, outcome: &Outcome, duration: Duration) {
+        let access_log = &self.node.shared.config.access_log;
+        if !access_log.is_on() {
+            return;
+        }
+        access_log.write(Record {
+            at: SystemTime::now(),
+            request_id: self.id.clone(),
+            trace: self.trace.as_ref().map(|trace| (trace.id, trace.span, trace.flags)),
+            client: self.peer.address,
+            version: self.head.version,
+            method: Some(self.head.method.clone()),
+            stage: self.stage.clone(),
+            route: self.route().map(|route| route.name.clone()),
+            caller: self.caller.as_ref().map(|it| (it.key.clone(), it.plan.clone())),
+            outline: Outline {
+                status: self.status,
+                code: self.refused.map(Kind::code),
+                bytes_in: outcome.bytes_in,
+                bytes_out: outcome.bytes_out,
+                duration,
+                aborted: outcome.aborted,
+                billed: outcome.billed,
             },
-            "request"
-        );
+        });
     }
 }
 

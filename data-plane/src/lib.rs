@@ -11,6 +11,7 @@
 //! Deliberately absent: a database (PostgreSQL is never asked on a request's behalf) and any answer of our
 //! own that does not pass through `gateway_response.rs`.
 
+pub mod access_log;
 mod admin;
 pub mod config;
 pub mod counter;
@@ -56,6 +57,8 @@ use self::{
 /// How long a stopping node waits for the ledger to acknowledge what it counted. What is left stays on the disk
 /// and goes out at the next start.
 const SHIP_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a stopping node waits for the sinks of its access log.
+const ACCESS_LOG_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// Why a node could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
@@ -138,6 +141,8 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     tracing::info!("the node is draining");
     shared.start_draining();
     threads.drain().await;
+    let access_log = shared.config.access_log.clone();
+    let _ = tokio::task::spawn_blocking(move || access_log.end(ACCESS_LOG_TIMEOUT)).await;
     if !shipper.drain(Instant::now() + SHIP_TIMEOUT).await {
         let segments = shipper.unacknowledged();
         tracing::warn!(segments, "usage is left on the disk; it is shipped at the next start");

@@ -69,10 +69,12 @@ impl Deref for Served {
 impl Shared {
     pub fn new(config: Config) -> prometheus::Result<Arc<Self>> {
         let empty = Snapshot::empty(&config.egress_allow);
+        let metrics = Metrics::new()?;
+        config.access_log.register(&metrics.registry)?;
         Ok(Arc::new(Self {
             config,
             snapshot: Arc::new(ArcSwap::from_pointee(empty)),
-            metrics: Metrics::new()?,
+            metrics,
             local_limits: Arc::default(),
             draining: AtomicBool::new(false),
         }))

@@ -1,4 +1,4 @@
-//! What operators see of a node: counters for Prometheus, one log line per request.
+//! What a node counts, for Prometheus.
 
 use std::cell::RefCell;
 
@@ -6,6 +6,8 @@ use prometheus::{
     Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     local::{LocalHistogram, LocalIntCounterVec},
 };
+
+use crate::dialect::NATIVE;
 
 /// Every label has a handful of values: an Api or a key is never one.
 pub struct Metrics {
@@ -94,20 +96,30 @@ impl Metrics {
 
 impl ThreadMetrics {
     pub(crate) fn request(&self, dialect: &str, status: u16, seconds: f64) {
-        let class = match status {
-            0 => "none",
-            1..200 => "1xx",
-            200..300 => "2xx",
-            300..400 => "3xx",
-            400..500 => "4xx",
-            _ => "5xx",
-        };
+        let class = status_class(status);
         self.requests.borrow_mut().with_label_values(&[dialect, class]).inc();
         self.duration.observe(seconds);
+    }
+
+    /// One that ended before it was a request.
+    pub(crate) fn unserved(&self, status: u16) {
+        let class = status_class(status);
+        self.requests.borrow_mut().with_label_values(&[NATIVE.name, class]).inc();
     }
 
     pub(crate) fn flush(&self) {
         self.requests.borrow_mut().flush();
         self.duration.flush();
+    }
+}
+
+fn status_class(status: u16) -> &'static str {
+    match status {
+        0 => "none",
+        1..200 => "1xx",
+        200..300 => "2xx",
+        300..400 => "3xx",
+        400..500 => "4xx",
+        _ => "5xx",
     }
 }

@@ -27,7 +27,7 @@ pub(crate) struct Trace {
     pub(crate) id: TraceId,
     /// Ours, which the access log names.
     pub(crate) span: SpanId,
-    flags: TraceFlags,
+    pub(crate) flags: TraceFlags,
     spans: Option<Box<Spans>>,
 }
 

@@ -1,7 +1,7 @@
 //! A caller's connection with a clock on each request's head.
 
 use std::{
-    cell::Cell,
+    cell::{Cell, RefCell},
     future::Future,
     io,
     pin::Pin,
@@ -19,13 +19,25 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
+use super::streams::Streams;
+
 /// Whether a request's head is on its way. Between two requests a connection may be silent; once a head has
 /// begun, it must end within the header timeout, or slow callers could hold connections for nothing.
 #[derive(Default)]
 pub(crate) struct HeadClock {
     serving: Cell<usize>,
     deadline: Cell<Option<Instant>>,
+    /// The deadline passed.
+    late: Cell<bool>,
+    /// The connection broke in the middle of a head.
+    broken: Cell<bool>,
 }
+
+/// The answer to a head that took too long.
+const REQUEST_TIMEOUT: &[u8] =
+    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n\
+    content-length: 47\r\nconnection: close\r\n\r\n\
+    {\"message\":\"The request's head took too long.\"}\n";
 
 /// Plain, or inside TLS.
 pub(crate) type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -37,6 +49,8 @@ pub(crate) struct ClientIo {
     clock: Rc<HeadClock>,
     header_timeout: Duration,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// Of an HTTP/2 connection.
+    streams: Option<Rc<RefCell<Streams>>>,
 }
 
 /// A request whose head is complete, until its body and its answer's have both ended: a backend may answer
@@ -68,7 +82,39 @@ impl ClientIo {
         if !prefix.is_empty() {
             clock.deadline.set(Some(Instant::now() + header_timeout));
         }
-        Self { stream, prefix, clock, header_timeout, alarm: None }
+        Self { stream, prefix, clock, header_timeout, alarm: None, streams: None }
+    }
+
+    /// Counts the requests of an HTTP/2 connection.
+    pub(super) fn following(mut self, streams: Rc<RefCell<Streams>>) -> Self {
+        self.streams = Some(streams);
+        self
+    }
+
+    fn went(&self, bytes: &[u8]) {
+        if let Some(streams) = &self.streams {
+            streams.borrow_mut().went(bytes);
+        }
+    }
+
+    fn came(&self, bytes: &[u8]) {
+        if let Some(streams) = &self.streams {
+            streams.borrow_mut().came(bytes);
+        }
+    }
+}
+
+impl HeadClock {
+    pub(super) fn is_late(&self) -> bool {
+        self.late.get()
+    }
+
+    pub(super) fn is_broken(&self) -> bool {
+        self.broken.get()
+    }
+
+    pub(super) fn is_serving(&self) -> bool {
+        self.serving.get() > 0
     }
 }
 
@@ -82,6 +128,7 @@ impl AsyncRead for ClientIo {
         if !this.prefix.is_empty() {
             let bytes = this.prefix.len().min(buf.remaining());
             buf.put_slice(&this.prefix[..bytes]);
+            this.came(&this.prefix[..bytes]);
             this.prefix.advance(bytes);
             return Poll::Ready(Ok(()));
         }
@@ -91,6 +138,8 @@ impl AsyncRead for ClientIo {
             if came && this.clock.serving.get() == 0 && this.clock.deadline.get().is_none() {
                 this.clock.deadline.set(Some(Instant::now() + this.header_timeout));
             }
+            this.came(&buf.filled()[before..]);
+            this.clock.broken.set(read.is_err() && this.clock.deadline.get().is_some());
             return Poll::Ready(read);
         }
         let Some(deadline) = this.clock.deadline.get() else { return Poll::Pending };
@@ -99,6 +148,11 @@ impl AsyncRead for ClientIo {
             alarm.as_mut().reset(deadline);
         }
         std::task::ready!(alarm.as_mut().poll(cx));
+        this.clock.late.set(true);
+        // Nothing else is on its way out. Who does not take it at once does not get it.
+        if Pin::new(&mut this.stream).poll_write(cx, REQUEST_TIMEOUT).is_ready() {
+            let _ = Pin::new(&mut this.stream).poll_flush(cx);
+        }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a request's head took too long")))
     }
 }
@@ -109,7 +163,9 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write(cx, buf)
+        let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        self.went(&buf[..written]);
+        Poll::Ready(Ok(written))
     }
 
     fn poll_write_vectored(
@@ -117,7 +173,15 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        Pin::new(&mut self.stream).poll_write_vectored(cx, bufs)
+        let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
+        let written = std::task::ready!(written)?;
+        let mut left = written;
+        for buf in bufs {
+            let bytes = left.min(buf.len());
+            self.went(&buf[..bytes]);
+            left -= bytes;
+        }
+        Poll::Ready(Ok(written))
     }
 
     fn is_write_vectored(&self) -> bool {

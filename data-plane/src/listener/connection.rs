@@ -1,6 +1,8 @@
 //! One caller's connection: which protocol it speaks, and each request on it.
 
 use std::{
+    cell::RefCell,
+    future::poll_fn,
     io,
     net::{IpAddr, SocketAddr},
     pin::pin,
@@ -9,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response};
+use http::{Request, Response, Version};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -29,6 +31,8 @@ use tokio_util::either::Either;
 use super::{
     client_io::{ClientIo, ClientStream, HeadClock, Serving},
     proxy_protocol,
+    streams::Streams,
+    unserved::Unserved,
 };
 use crate::{node::Node, response::Followed, serve, tls::ALPN_HTTP2};
 
@@ -104,7 +108,7 @@ pub(super) async fn serve(
     };
     let clock = Rc::new(HeadClock::default());
     let header_timeout = node.shared.config.limits.header_timeout;
-    let io = TokioIo::new(ClientIo::new(stream, prefix, clock.clone(), header_timeout));
+    let io = ClientIo::new(stream, prefix, clock.clone(), header_timeout);
     let ended = if is_http2 {
         http2(node, io, peer, clock, drain).await
     } else {
@@ -129,8 +133,10 @@ async fn open(
     let trusted = config.trusted_proxies.iter().any(|proxies| proxies.contains(&address));
     let mut peer = Peer { address, trusted, tls: tls.is_some() };
     if trusted && config.proxy_protocol {
-        let header = proxy_protocol::read(&mut stream, from);
-        peer.address = timeout(limits.header_timeout, header).await??;
+        let header = timeout(limits.header_timeout, proxy_protocol::read(&mut stream, from)).await;
+        peer.address = header.map_err(io::Error::from).flatten().inspect_err(|_| {
+            Unserved::NoProxyHeader.record(node, peer, Version::HTTP_11);
+        })?;
     }
     let Some(tls) = tls else {
         let greeting = greeting(&mut stream, limits.header_timeout);
@@ -142,7 +148,7 @@ async fn open(
             peer,
         }));
     };
-    let handshake = timeout(limits.header_timeout, handshake(stream, tls)).await;
+    let handshake = timeout(limits.header_timeout, handshake(node, peer, stream, tls)).await;
     let stream = match handshake.map_err(io::Error::from).flatten() {
         Ok(stream) => stream,
         Err(error) => {
@@ -159,18 +165,25 @@ async fn open(
     }))
 }
 
-async fn handshake(mut stream: TcpStream, tls: TlsAcceptor) -> io::Result<TlsStream<TcpStream>> {
+async fn handshake(
+    node: &Node,
+    peer: Peer,
+    mut stream: TcpStream,
+    tls: TlsAcceptor,
+) -> io::Result<TlsStream<TcpStream>> {
     let mut first = [0];
     stream.peek(&mut first).await?;
     if first[0].is_ascii_uppercase() {
         // A method's first letter; a TLS record begins with 22.
+        Unserved::HttpOnHttpsPort.record(node, peer, Version::HTTP_11);
         stream.write_all(PLAIN_ON_TLS).await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "http on the port for https"));
     }
     tls.accept(stream).await
 }
 
-/// Reads until it is clear which protocol follows; gives what was read. `None`: the caller left.
+/// Reads until it is clear which protocol follows, or nothing does for too long; gives what was read. `None`: the
+/// caller left.
 async fn greeting(
     stream: &mut TcpStream,
     header_timeout: Duration,
@@ -179,9 +192,14 @@ async fn greeting(
     loop {
         let first = read.is_empty();
         let more = stream.read_buf(&mut read);
-        let bytes = if first { more.await? } else { timeout(header_timeout, more).await?? };
+        let bytes = if first {
+            more.await?
+        } else {
+            let more = timeout(header_timeout, more).await;
+            more.map_err(io::Error::from).flatten().unwrap_or(0) // HTTP/1.1 says what becomes of it
+        };
         if bytes == 0 {
-            return Ok(None);
+            return Ok((!first).then(|| (read.freeze(), false)));
         }
         let same = read.iter().zip(PREFACE).take_while(|(a, b)| a == b).count();
         if same == PREFACE.len() || same < read.len() {
@@ -190,11 +208,9 @@ async fn greeting(
     }
 }
 
-type Io = TokioIo<ClientIo>;
-
 async fn http1(
     node: Rc<Node>,
-    io: Io,
+    io: ClientIo,
     peer: Peer,
     clock: Rc<HeadClock>,
     mut drain: watch::Receiver<bool>,
@@ -208,20 +224,28 @@ async fn http1(
         .max_headers(256)
         .max_buf_size(head_max.max(64 * 1024));
     let service = service_fn(|request| one(node.clone(), peer, clock.clone(), request));
-    let mut connection = pin!(builder.serve_connection(io, service));
-    tokio::select! {
+    let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let ended = tokio::select! {
         // What was read of a request must be known to hyper before the drain: it closes a connection that said nothing.
         biased;
-        ended = connection.as_mut() => return ended,
-        _ = drain.wait_for(|draining| *draining) => {}
+        ended = connection.as_mut() => ended,
+        _ = drain.wait_for(|draining| *draining) => {
+            connection.as_mut().graceful_shutdown();
+            connection.as_mut().await
+        }
+    };
+    // Before the connection is dropped: whether a request was served then is still known.
+    if let Err(error) = &ended
+        && let Some(unserved) = Unserved::of(error, &clock)
+    {
+        unserved.record(&node, peer, Version::HTTP_11);
     }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+    ended
 }
 
 async fn http2(
     node: Rc<Node>,
-    io: Io,
+    io: ClientIo,
     peer: Peer,
     clock: Rc<HeadClock>,
     mut drain: watch::Receiver<bool>,
@@ -240,14 +264,30 @@ async fn http2(
         .keep_alive_timeout(PING_TIMEOUT);
     // HTTP/2 has pings instead of a clock on heads: its streams share one way in.
     let _serving = Serving::begin(clock);
-    let service = service_fn(|request| one(node.clone(), peer, Rc::default(), request));
+    let streams = Rc::new(RefCell::new(Streams::new(PREFACE.len())));
+    let service = service_fn(|request| {
+        streams.borrow_mut().served();
+        one(node.clone(), peer, Rc::default(), request)
+    });
+    let io = TokioIo::new(io.following(streams.clone()));
     let mut connection = pin!(builder.serve_connection(io, service));
-    tokio::select! {
-        ended = connection.as_mut() => return ended,
-        _ = drain.wait_for(|draining| *draining) => {}
-    }
-    connection.as_mut().graceful_shutdown();
-    connection.await
+    let mut settled = poll_fn(|cx| {
+        let polled = connection.as_mut().poll(cx);
+        streams.borrow_mut().settle().record(&node, peer);
+        polled
+    });
+    let ended = tokio::select! {
+        ended = &mut settled => Some(ended),
+        _ = drain.wait_for(|draining| *draining) => None,
+    };
+    let ended = if let Some(ended) = ended {
+        ended
+    } else {
+        connection.as_mut().graceful_shutdown();
+        connection.as_mut().await
+    };
+    streams.borrow_mut().end().record(&node, peer);
+    ended
 }
 
 async fn one(

@@ -5,6 +5,8 @@ pub(crate) mod client_io;
 mod connection;
 pub(crate) mod limits;
 pub mod proxy_protocol;
+mod streams;
+mod unserved;
 
 pub(crate) use self::{
     accept::{Door, bind, run},

@@ -1,6 +1,7 @@
 //! The node seen through its sockets: a node on a free port, a backend in this process, callers that write raw
 //! bytes.
 
+mod access;
 mod https;
 mod limits;
 mod metering;

@@ -1,12 +1,13 @@
 //! Settings to what each plane takes, and running one of them until it is told to stop.
 
 use crate::cli::{ControlPlaneArgs, DataPlaneArgs, JoinTokenArgs};
-use crate::settings::{Common, ControlPlane, DataPlane};
+use crate::settings::{AccessLogSink, Common, ControlPlane, DataPlane};
 use crate::telemetry::Telemetry;
 use anyhow::{Context, Result};
 use control_plane::app::App;
 use control_plane::config::Signup;
 use control_plane::domain;
+use data_plane::access_log::{self, AccessLog};
 use data_plane::config::LimiterOutage;
 use data_plane::tls;
 use std::net::{SocketAddr, ToSocketAddrs};
@@ -46,6 +47,7 @@ pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
         let telemetry = Telemetry::start(&args.common, "tollgate-node")?;
         config.trace_context = telemetry.trace_context;
         config.tracer = telemetry.tracer();
+        config.access_log = access_log(&args.data_plane)?;
         let stop = stop_signal()?;
         let ended = data_plane::run(config, stop).await;
         telemetry.end().await;
@@ -84,6 +86,24 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
     };
     config.limits.redis_timeout = Duration::from_millis(settings.redis_timeout_ms);
     Ok(config)
+}
+
+fn access_log(settings: &DataPlane) -> Result<AccessLog> {
+    let mut sinks: Vec<Box<dyn access_log::Sink>> = Vec::new();
+    for sink in &settings.access_log {
+        match sink {
+            AccessLogSink::Off => {}
+            AccessLogSink::Stdout => sinks.push(Box::new(access_log::Stdout::default())),
+            AccessLogSink::File(path) => {
+                let bytes_max = Some(settings.access_log_file_bytes_max).filter(|max| *max > 0);
+                let file = access_log::File::open(path.clone(), bytes_max).with_context(|| {
+                    format!("TOLLGATE_ACCESS_LOG: cannot write the file {}", path.display())
+                })?;
+                sinks.push(Box::new(file));
+            }
+        }
+    }
+    Ok(AccessLog::start(sinks)?)
 }
 
 pub(crate) async fn join_token(args: &JoinTokenArgs) -> Result<ExitCode> {

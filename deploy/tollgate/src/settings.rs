@@ -197,6 +197,23 @@ pub(crate) struct DataPlane {
         default_value = "off"
     )]
     pub(crate) proxy_protocol: String,
+    /// Where a record of each request goes, with commas between: `stdout`, `file:` and a path; or `off`
+    #[arg(
+        long,
+        env = "TOLLGATE_ACCESS_LOG",
+        value_name = "SINKS",
+        value_delimiter = ',',
+        default_value = "stdout"
+    )]
+    pub(crate) access_log: Vec<AccessLogSink>,
+    /// An access log's file that would grow beyond it becomes `{file}.1`, in the place of the one before; 0: never
+    #[arg(
+        long,
+        env = "TOLLGATE_ACCESS_LOG_FILE_BYTES_MAX",
+        value_name = "BYTES",
+        default_value = "1073741824"
+    )]
+    pub(crate) access_log_file_bytes_max: u64,
     /// Data threads. Default: one for each core
     #[arg(long, env = "TOLLGATE_NODE_THREADS", value_name = "COUNT")]
     pub(crate) node_threads: Option<usize>,
@@ -240,6 +257,27 @@ impl FromStr for OrOff {
                 Ok(address) => Ok(Self(Some(address))),
                 Err(_) => Err("give an address with a port, such as 127.0.0.1:9443, or off".into()),
             },
+        }
+    }
+}
+
+/// One place for records of requests.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum AccessLogSink {
+    Off,
+    Stdout,
+    File(PathBuf),
+}
+
+impl FromStr for AccessLogSink {
+    type Err = String;
+
+    fn from_str(text: &str) -> std::result::Result<Self, String> {
+        match (text, text.strip_prefix("file:")) {
+            ("off", _) => Ok(Self::Off),
+            ("stdout", _) => Ok(Self::Stdout),
+            (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
+            _ => Err("give stdout, file: and a path, several with commas, or off".into()),
         }
     }
 }

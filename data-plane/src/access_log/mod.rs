@@ -1,0 +1,181 @@
+//! The access log: one record for each request, to every sink that is named, and never a wait for one of them.
+//!
+//! A data thread puts a record into each sink's queue and goes on. Each sink has a thread of its own, which looks into
+//! its queue by itself, so that putting one in wakes nobody. A sink that is slow, stuck or full loses records, and
+//! `tollgate_access_log_dropped_total` says how many.
+
+mod record;
+mod sinks;
+
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+        mpsc::{Receiver, SyncSender, sync_channel},
+    },
+    thread,
+    time::{Duration, Instant},
+};
+
+use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
+
+pub(crate) use self::record::Outline;
+pub use self::{
+    record::{Record, Value},
+    sinks::{File, Stdout},
+};
+
+/// Records that wait for one sink; about half a kilobyte each.
+const QUEUE_LEN_MAX: usize = 16 * 1024;
+/// Records that a sink is given at once.
+const BATCH_LEN_MAX: usize = 1024;
+/// How long an empty queue is left alone.
+const PAUSE: Duration = Duration::from_millis(20);
+
+/// Where records go. Called from a thread of its own: it may wait.
+pub trait Sink: Send {
+    /// Its name in settings and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Writes them all, in order. Gives back how many were lost.
+    fn write(&mut self, records: &[Arc<Record>]) -> u64;
+
+    /// Nothing more comes.
+    fn end(&mut self) {}
+}
+
+/// All sinks of a node. Without one, nothing is recorded.
+#[derive(Clone, Default)]
+pub struct AccessLog {
+    lanes: Arc<[Lane]>,
+    dropped: Option<IntCounterVec>,
+}
+
+/// One sink's queue.
+struct Lane {
+    queue: SyncSender<Arc<Record>>,
+    dropped: IntCounter,
+    ending: Arc<AtomicBool>,
+    thread: thread::JoinHandle<()>,
+}
+
+impl AccessLog {
+    /// Starts a thread for each sink.
+    ///
+    /// # Errors
+    /// Where a thread cannot be had.
+    pub fn start(sinks: Vec<Box<dyn Sink>>) -> crate::Result<Self> {
+        let dropped = IntCounterVec::new(
+            Opts::new(
+                "tollgate_access_log_dropped_total",
+                "Records of requests that a sink of the access log lost or had no room for",
+            ),
+            &["sink"],
+        )?;
+        let lanes = sinks.into_iter().map(|sink| Lane::start(sink, &dropped));
+        Ok(Self { lanes: lanes.collect::<crate::Result<_>>()?, dropped: Some(dropped) })
+    }
+
+    pub(crate) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
+        self.dropped.as_ref().map_or(Ok(()), |dropped| registry.register(Box::new(dropped.clone())))
+    }
+
+    /// Whether anybody wants records.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.lanes.is_empty()
+    }
+
+    /// Never waits.
+    pub(crate) fn write(&self, record: Record) {
+        let record = Arc::new(record);
+        for lane in &*self.lanes {
+            if lane.queue.try_send(record.clone()).is_err() {
+                lane.dropped.inc();
+            }
+        }
+    }
+
+    /// Waits until what was written so far is out, at most so long. Nothing is recorded after it.
+    pub fn end(&self, within: Duration) {
+        for lane in &*self.lanes {
+            lane.ending.store(true, Ordering::Release);
+            lane.thread.thread().unpark();
+        }
+        let until = Instant::now() + within;
+        while !self.lanes.iter().all(|lane| lane.thread.is_finished()) && Instant::now() < until {
+            thread::sleep(Duration::from_millis(1));
+        }
+    }
+}
+
+impl Lane {
+    fn start(sink: Box<dyn Sink>, dropped: &IntCounterVec) -> crate::Result<Self> {
+        let (queue, records) = sync_channel(QUEUE_LEN_MAX);
+        let dropped = dropped.with_label_values(&[sink.name()]);
+        let ending = Arc::new(AtomicBool::new(false));
+        let (lost, end) = (dropped.clone(), ending.clone());
+        let thread = thread::Builder::new().name(format!("access-{}", sink.name()));
+        let thread = thread.spawn(move || empty(sink, &records, &lost, &end));
+        Ok(Self { queue, dropped, ending, thread: thread.map_err(crate::Error::Thread)? })
+    }
+}
+
+/// A sink's thread.
+fn empty(
+    mut sink: Box<dyn Sink>,
+    records: &Receiver<Arc<Record>>,
+    dropped: &IntCounter,
+    ending: &AtomicBool,
+) {
+    let mut batch = Vec::with_capacity(BATCH_LEN_MAX);
+    loop {
+        let last = ending.load(Ordering::Acquire); // before the look: what came earlier is seen
+        batch.extend(records.try_iter().take(BATCH_LEN_MAX));
+        if !batch.is_empty() {
+            dropped.inc_by(sink.write(&batch));
+            batch.clear();
+        } else if last {
+            return sink.end();
+        } else {
+            thread::park_timeout(PAUSE);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::mpsc;
+
+    use super::*;
+
+    /// Writes only when it is let.
+    struct Stuck(mpsc::Receiver<()>, mpsc::Sender<usize>);
+
+    impl Sink for Stuck {
+        fn name(&self) -> &'static str {
+            "stuck"
+        }
+
+        fn write(&mut self, records: &[Arc<Record>]) -> u64 {
+            let _ = self.0.recv();
+            let _ = self.1.send(records.len());
+            0
+        }
+    }
+
+    #[test]
+    fn a_sink_that_is_stuck_costs_records_and_no_time() {
+        let ((open, door), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let log = AccessLog::start(vec![Box::new(Stuck(door, tell))]).unwrap();
+        let sent = QUEUE_LEN_MAX * 2;
+        for _ in 0..sent {
+            log.write(Record::test());
+        }
+        let dropped = log.dropped.as_ref().unwrap().with_label_values(&["stuck"]);
+        let lost = usize::try_from(dropped.get()).unwrap();
+        assert!(lost >= QUEUE_LEN_MAX - BATCH_LEN_MAX, "{lost} were dropped");
+        drop(open);
+        log.end(Duration::from_secs(20));
+        assert_eq!(told.try_iter().sum::<usize>() + lost, sent, "what was not dropped is written");
+    }
+}

@@ -1,0 +1,168 @@
+//! What is written down of one request. Names, counts and times only: never a key, a field's value or a path's text.
+
+use std::{
+    io::Write,
+    net::IpAddr,
+    sync::Arc,
+    time::{Duration, SystemTime},
+};
+
+use chrono::{DateTime, SecondsFormat, Utc};
+use http::{Method, Version};
+use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
+
+use crate::snapshot::served::{ApiKey, Stage, UsagePlan};
+
+/// One request, from the moment it ended.
+pub struct Record {
+    pub(crate) at: SystemTime,
+    /// `x-request-id`: a UUIDv7.
+    pub(crate) request_id: String,
+    pub(crate) trace: Option<(TraceId, SpanId, TraceFlags)>,
+    /// Of the connection, or what a trusted proxy's PROXY header says.
+    pub(crate) client: IpAddr,
+    pub(crate) version: Version,
+    /// None: no head could be read.
+    pub(crate) method: Option<Method>,
+    pub(crate) stage: Option<Arc<Stage>>,
+    pub(crate) route: Option<Arc<str>>,
+    pub(crate) caller: Option<(Arc<ApiKey>, Arc<UsagePlan>)>,
+    pub(crate) outline: Outline,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Default)]
+pub(crate) struct Outline {
+    /// 0: none was sent.
+    pub(crate) status: u16,
+    /// Why, where the answer is our own.
+    pub(crate) code: Option<&'static str>,
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    pub(crate) duration: Duration,
+    pub(crate) aborted: bool,
+    pub(crate) billed: bool,
+}
+
+/// A field's value.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    Text(&'a str),
+    Count(u64),
+    /// Such as milliseconds.
+    Measure(f64),
+    Flag(bool),
+}
+
+impl Record {
+    /// When the request ended.
+    pub fn at(&self) -> SystemTime {
+        self.at
+    }
+
+    /// The call's place in its trace.
+    pub fn trace(&self) -> Option<(TraceId, SpanId, TraceFlags)> {
+        self.trace
+    }
+
+    /// Every field that is known, in order, but for the time and the trace.
+    pub fn fields<'a>(&'a self, mut field: impl FnMut(&'static str, Value<'a>)) {
+        let stage = self.stage.as_deref();
+        let key = self.caller.as_ref().map(|(key, _)| key);
+        let plan = self.caller.as_ref().map(|(_, plan)| plan);
+        let deployment = stage.and_then(|stage| stage.deployment.as_deref());
+        let texts = [
+            ("request.id", Some(&*self.request_id)),
+            ("tenant.id", stage.map(|stage| &*stage.tenant_id)),
+            ("api.id", stage.map(|stage| &*stage.api_id)),
+            ("stage", stage.map(|stage| &*stage.name)),
+            ("deployment.id", deployment.map(|deployment| &*deployment.id)),
+            ("route", Some(self.route.as_deref().unwrap_or("-"))),
+            ("method", Some(self.method.as_ref().map_or("-", Method::as_str))),
+            (
+                "protocol",
+                Some(if self.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" }),
+            ),
+            ("api_key.id", key.map(|key| &*key.id)),
+            ("usage_plan.id", plan.map(|plan| &*plan.id)),
+            ("consumer.id", key.map(|key| &*key.consumer_id)),
+            ("code", self.outline.code),
+        ];
+        for (name, text) in texts {
+            if let Some(text) = text {
+                field(name, Value::Text(text));
+            }
+        }
+        let ended = &self.outline;
+        field("status", Value::Count(ended.status.into()));
+        field("bytes_in", Value::Count(ended.bytes_in));
+        field("bytes_out", Value::Count(ended.bytes_out));
+        field("duration_ms", Value::Measure(ended.duration.as_secs_f64() * 1000.0));
+        field("aborted", Value::Flag(ended.aborted));
+        field("billed", Value::Flag(ended.billed));
+    }
+
+    /// One JSON object and a line's end. The fields that every log line has come first.
+    pub fn line(&self, out: &mut Vec<u8>) {
+        let at = DateTime::<Utc>::from(self.at).to_rfc3339_opts(SecondsFormat::Micros, true);
+        // Writing to memory cannot fail.
+        let _ = write!(
+            out,
+            r#"{{"timestamp":"{at}","level":"INFO","message":"request","client.address":"{}""#,
+            self.client
+        );
+        if let Some((trace, span, _)) = self.trace {
+            let _ = write!(out, r#","trace.id":"{trace}","span.id":"{span}""#);
+        }
+        self.fields(|name, value| {
+            let _ = write!(out, r#","{name}":"#);
+            let _ = match value {
+                Value::Text(text) => serde_json::to_writer(&mut *out, text).map_err(Into::into),
+                Value::Count(count) => write!(out, "{count}"),
+                Value::Measure(measure) => write!(out, "{measure:.3}"),
+                Value::Flag(flag) => write!(out, "{flag}"),
+            };
+        });
+        out.extend_from_slice(b",\"target\":\"access\"}\n");
+    }
+
+    #[cfg(test)]
+    pub(crate) fn test() -> Self {
+        Self {
+            at: SystemTime::UNIX_EPOCH,
+            request_id: "018f0000-0000-7000-8000-00000000000a".to_owned(),
+            trace: None,
+            client: IpAddr::from([192, 0, 2, 7]),
+            version: Version::HTTP_11,
+            method: None,
+            stage: None,
+            route: None,
+            caller: None,
+            outline: Outline { status: 400, code: Some("MALFORMED_REQUEST"), ..Outline::default() },
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_record_is_one_line_of_json_whatever_a_caller_put_into_it() {
+        let mut record = Record::test();
+        record.method = Some(Method::from_bytes(b"GET'`|").unwrap());
+        record.route = Some("GET /\"quoted\"\n{id}".into());
+        record.trace = Some((TraceId::from(10), SpanId::from(11), TraceFlags::SAMPLED));
+        let mut text = Vec::new();
+        record.line(&mut text);
+        let text = String::from_utf8(text).unwrap();
+        assert_eq!(text.find('\n'), Some(text.len() - 1), "one line");
+        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
+        assert_eq!(line["timestamp"], "1970-01-01T00:00:00.000000Z");
+        assert_eq!(line["route"], "GET /\"quoted\"\n{id}");
+        assert_eq!(line["trace.id"], "0000000000000000000000000000000a");
+        assert_eq!((&line["status"], &line["billed"]), (&400.into(), &false.into()));
+        assert_eq!(line["target"], "access");
+        assert!(line.get("tenant.id").is_none(), "what is not known is left out");
+    }
+}

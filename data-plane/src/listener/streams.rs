@@ -1,0 +1,180 @@
+//! Follows the frames of an HTTP/2 connection (RFC 9113 §4.1) and counts its requests: hyper refuses a malformed
+//! one by itself and never tells.
+
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const CONTINUATION: u8 = 9;
+const END_HEADERS: u8 = 4;
+const FRAME_HEAD_BYTES: usize = 9;
+
+/// The requests of one connection.
+pub(super) struct Streams {
+    inbound: Frames,
+    outbound: Frames,
+    /// The highest stream that the caller opened.
+    newest: u32,
+    /// The highest of those that are all accounted for.
+    settled: u32,
+    /// A head whose end has not come.
+    in_head: bool,
+    opened: u64,
+    accounted: u64,
+    /// What went out on streams above `settled`: heads of answers, and resets.
+    answered: u64,
+    reset: u64,
+}
+
+/// Requests that ended before they were any.
+#[derive(Debug, Default, PartialEq)]
+pub(super) struct Missed {
+    /// Answered 431.
+    pub(super) answered: u64,
+    pub(super) reset: u64,
+}
+
+impl Streams {
+    /// `preface`: the bytes that come before the caller's first frame.
+    pub(super) fn new(preface: usize) -> Self {
+        Self {
+            inbound: Frames { skip: preface, ..Frames::default() },
+            outbound: Frames::default(),
+            newest: 0,
+            settled: 0,
+            in_head: false,
+            opened: 0,
+            accounted: 0,
+            answered: 0,
+            reset: 0,
+        }
+    }
+
+    /// The caller sent these.
+    pub(super) fn came(&mut self, bytes: &[u8]) {
+        let Self { inbound, newest, in_head, opened, .. } = self;
+        inbound.follow(bytes, |kind, flags, stream| {
+            // A head on a stream that is known is a trailer; even numbers are not a caller's.
+            if kind == HEADERS && stream > *newest && stream % 2 == 1 {
+                *newest = stream;
+                *in_head = true;
+            }
+            if *in_head && matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
+                *in_head = false;
+                *opened += 1;
+            }
+        });
+    }
+
+    /// We sent these.
+    pub(super) fn went(&mut self, bytes: &[u8]) {
+        let Self { outbound, settled, answered, reset, .. } = self;
+        outbound.follow(bytes, |kind, _, stream| {
+            if stream > *settled {
+                *answered += u64::from(kind == HEADERS);
+                *reset += u64::from(kind == RST_STREAM);
+            }
+        });
+    }
+
+    /// One reached the service.
+    pub(super) fn served(&mut self) {
+        self.accounted += 1;
+    }
+
+    /// Whoever is here and was not served will not be: what came was all looked at.
+    pub(super) fn settle(&mut self) -> Missed {
+        let missing = self.opened.saturating_sub(self.accounted);
+        let answered = self.answered.min(missing);
+        let reset = self.reset.min(missing - answered);
+        self.accounted += answered + reset;
+        if self.opened == self.accounted {
+            (self.settled, self.answered, self.reset) = (self.newest, 0, 0);
+        }
+        Missed { answered, reset }
+    }
+
+    /// The connection is over: what is left was never answered.
+    pub(super) fn end(&mut self) -> Missed {
+        let mut missed = self.settle();
+        missed.reset += self.opened.saturating_sub(self.accounted) + u64::from(self.in_head);
+        missed
+    }
+}
+
+/// One direction.
+#[derive(Default)]
+struct Frames {
+    head: [u8; FRAME_HEAD_BYTES],
+    /// Bytes of `head` that are here.
+    have: usize,
+    /// Bytes until the next frame.
+    skip: usize,
+}
+
+impl Frames {
+    fn follow(&mut self, mut bytes: &[u8], mut frame: impl FnMut(u8, u8, u32)) {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = &bytes[skipped..];
+            let more = (FRAME_HEAD_BYTES - self.have).min(bytes.len());
+            self.head[self.have..self.have + more].copy_from_slice(&bytes[..more]);
+            self.have += more;
+            bytes = &bytes[more..];
+            if self.have == FRAME_HEAD_BYTES {
+                let [a, b, c, kind, flags, stream @ ..] = self.head;
+                self.have = 0;
+                self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
+                frame(kind, flags, u32::from_be_bytes(stream) & 0x7fff_ffff);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(kind: u8, flags: u8, stream: u32, payload: usize) -> Vec<u8> {
+        let length = u32::try_from(payload).unwrap().to_be_bytes();
+        let head = [&length[1..], &[kind, flags], &stream.to_be_bytes()].concat();
+        [head, vec![HEADERS; payload]].concat()
+    }
+
+    #[test]
+    fn a_stream_that_was_refused_is_missed_once_however_its_bytes_came() {
+        let wire = [
+            b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n".to_vec(),
+            frame(4, 0, 0, 18),
+            frame(HEADERS, END_HEADERS, 1, 30),
+            frame(HEADERS, 0, 3, 300), // goes on in the next
+            frame(CONTINUATION, END_HEADERS, 3, 9),
+            frame(0, 0, 1, 70_000),
+            frame(HEADERS, END_HEADERS, 1, 4), // trailers
+            frame(HEADERS, END_HEADERS, 5, 30),
+        ]
+        .concat();
+        for step in [1, 7, 9, 24, wire.len()] {
+            let mut streams = Streams::new(24);
+            for bytes in wire.chunks(step) {
+                streams.came(bytes);
+            }
+            streams.served();
+            streams.served();
+            streams.went(&frame(HEADERS, 5, 3, 10));
+            assert_eq!(streams.settle(), Missed { answered: 1, reset: 0 }, "{step}");
+            streams.went(&frame(HEADERS, 4, 1, 10));
+            streams.went(&frame(RST_STREAM, 0, 1, 4));
+            assert_eq!(streams.settle(), Missed::default());
+            assert_eq!(streams.end(), Missed::default());
+        }
+    }
+
+    #[test]
+    fn what_nobody_answered_is_known_when_the_connection_ends() {
+        let mut streams = Streams::new(0);
+        streams.came(&frame(HEADERS, END_HEADERS, 1, 8));
+        streams.came(&frame(HEADERS, 0, 3, 8));
+        assert_eq!(streams.settle(), Missed::default(), "it may still be looked at");
+        assert_eq!(streams.end(), Missed { answered: 0, reset: 2 });
+    }
+}

@@ -1,0 +1,93 @@
+//! Requests that end before they are any: their head never came whole, or could not be read. Each is counted and
+//! has its record in the access log, as every other.
+
+use std::time::SystemTime;
+
+use http::Version;
+
+use super::{client_io::HeadClock, connection::Peer, streams::Missed};
+use crate::{
+    access_log::{Outline, Record},
+    gateway_response::Kind,
+    node::Node,
+};
+
+/// Why there is no request.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub(super) enum Unserved {
+    Malformed,
+    /// Path and all: it does not fit into what is read of a head.
+    HeadersTooLarge,
+    /// The head's time was over.
+    Late,
+    /// The caller left in the middle of a head.
+    Incomplete,
+    /// A stream that HTTP/2 forbids.
+    Reset,
+    HttpOnHttpsPort,
+    /// A trusted proxy's connection did not begin as it should.
+    NoProxyHeader,
+}
+
+impl Unserved {
+    /// What hyper's end of an HTTP/1.1 connection tells, if it was in the middle of a head.
+    pub(super) fn of(error: &hyper::Error, clock: &HeadClock) -> Option<Self> {
+        if clock.is_late() {
+            Some(Self::Late)
+        } else if error.is_parse_too_large() {
+            Some(Self::HeadersTooLarge)
+        } else if error.is_parse() {
+            Some(Self::Malformed)
+        } else {
+            // While one is served its own record tells how it ended.
+            let left = !clock.is_serving() && (error.is_incomplete_message() || clock.is_broken());
+            left.then_some(Self::Incomplete)
+        }
+    }
+
+    /// The answer's status, 0 for none, and the reason's stable name.
+    fn told(self) -> (u16, &'static str) {
+        match self {
+            Self::Malformed => (400, "MALFORMED_REQUEST"),
+            Self::HeadersTooLarge => (431, Kind::HeadersTooLarge.code()),
+            Self::Late => (408, Kind::RequestTimeout.code()),
+            Self::Incomplete => (0, "INCOMPLETE_REQUEST"),
+            Self::Reset => (0, "HTTP2_PROTOCOL_ERROR"),
+            Self::HttpOnHttpsPort => (400, "HTTP_ON_HTTPS_PORT"),
+            Self::NoProxyHeader => (0, "PROXY_HEADER_INVALID"),
+        }
+    }
+
+    pub(super) fn record(self, node: &Node, peer: Peer, version: Version) {
+        let (status, code) = self.told();
+        node.metrics.unserved(status);
+        node.shared.config.access_log.write(Record {
+            at: SystemTime::now(),
+            request_id: uuid::Uuid::now_v7().to_string(),
+            trace: None,
+            client: peer.address,
+            version,
+            method: None,
+            stage: None,
+            route: None,
+            caller: None,
+            outline: Outline {
+                status,
+                code: Some(code),
+                aborted: self == Self::Incomplete,
+                ..Outline::default()
+            },
+        });
+    }
+}
+
+impl Missed {
+    pub(super) fn record(self, node: &Node, peer: Peer) {
+        for _ in 0..self.answered {
+            Unserved::HeadersTooLarge.record(node, peer, Version::HTTP_2);
+        }
+        for _ in 0..self.reset {
+            Unserved::Reset.record(node, peer, Version::HTTP_2);
+        }
+    }
+}
