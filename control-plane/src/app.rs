@@ -15,6 +15,7 @@ use sqlx::{Executor, PgConnection, Postgres, Transaction};
 use tokio::sync::watch;
 
 use crate::access::actor::Actor;
+use crate::access::attempt::Attempt;
 use crate::access::sealed::WrappingKey;
 use crate::access::token::TokenSigner;
 use crate::access::wall::Wall;
@@ -46,6 +47,7 @@ pub enum Job {
     SignUp,
     LogIn,
     Sessions,
+    IdempotencyKeys,
     Operator,
     Nodes,
     Publisher,
@@ -193,7 +195,15 @@ impl Tx {
 
     /// Commits. Where there are changes for nodes, the last step takes the cell's next version from its row, so
     /// that versions commit in order, and writes the whole message to the outbox. Answers that version.
+    ///
+    /// Under an `Idempotency-Key` it also says that the change was made, and is refused if the try was given up.
     pub async fn commit(mut self) -> Result<Option<u64>> {
+        let attempt = Attempt::current().filter(|attempt| !attempt.took_effect());
+        if let Some(attempt) = &attempt
+            && !store::idempotency_key::take_effect(&mut self, attempt).await?
+        {
+            return Err(Error::IdempotencyKeyInUse { retry_after_seconds: 1 });
+        }
         let mut published = None;
         if self.delta != Delta::default() {
             let cell = match self.cell.take() {
@@ -222,6 +232,9 @@ impl Tx {
             published = Some(version);
         }
         self.inner.commit().await?;
+        if let Some(attempt) = attempt {
+            attempt.takes_effect();
+        }
         Ok(published)
     }
 }

@@ -27,6 +27,22 @@ pub enum Error {
     /// Too many tries; the caller may come back after this many seconds.
     #[error("too many requests; try again in {retry_after_seconds} s")]
     TooManyRequests { retry_after_seconds: u32 },
+    /// The key was first sent with another request.
+    #[error(
+        "this Idempotency-Key was sent with another request within the last 24 hours; draw a new one for each change"
+    )]
+    IdempotencyKeyReuse,
+    /// Another try under the same key has not ended.
+    #[error(
+        "another request with this Idempotency-Key is in progress; try again in {retry_after_seconds} s"
+    )]
+    IdempotencyKeyInUse { retry_after_seconds: u32 },
+    /// The change was made, and its answer died with the process that made it.
+    #[error(
+        "the request {request_id} with this Idempotency-Key made its change, but its answer was lost; \
+         nothing was done again. The audit log shows under that request id what was changed"
+    )]
+    IdempotencyAnswerLost { request_id: String },
     #[error("the body is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: usize },
     #[error("the Content-Type must be {0}")]
@@ -73,11 +89,23 @@ impl Error {
             Self::Conflict { .. } => "conflict",
             Self::LimitExceeded { .. } => "limit_exceeded",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::IdempotencyKeyReuse => "idempotency_key_reuse",
+            Self::IdempotencyKeyInUse { .. } => "idempotency_key_in_use",
+            Self::IdempotencyAnswerLost { .. } => "idempotency_answer_lost",
             Self::TooLarge { .. } => "too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::MethodNotAllowed => "method_not_allowed",
             Self::Timeout => "timeout",
             Self::Internal(_) => "internal",
+        }
+    }
+
+    /// After how many seconds the caller may come back, where that is known.
+    pub fn retry_after_seconds(&self) -> Option<u32> {
+        match self {
+            Self::TooManyRequests { retry_after_seconds }
+            | Self::IdempotencyKeyInUse { retry_after_seconds } => Some(*retry_after_seconds),
+            _ => None,
         }
     }
 

@@ -7,6 +7,7 @@ mod behind_proxy;
 mod cold_start;
 mod console;
 mod drain;
+mod idempotency;
 mod keys;
 mod migrations;
 mod replicas;

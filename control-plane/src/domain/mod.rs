@@ -10,6 +10,7 @@ pub mod consumer;
 pub mod convergence;
 pub mod deployment;
 pub mod download;
+pub mod idempotency_key;
 pub mod integration;
 pub mod login_failure;
 pub mod member;

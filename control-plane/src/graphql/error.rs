@@ -76,8 +76,8 @@ pub fn complete(answer: &mut Response) {
                 if let Some(param) = ours.param() {
                     extensions.set("param", param);
                 }
-                if let Error::TooManyRequests { retry_after_seconds } = ours {
-                    extensions.set("retryAfterSeconds", *retry_after_seconds);
+                if let Some(seconds) = ours.retry_after_seconds() {
+                    extensions.set("retryAfterSeconds", seconds);
                 }
             }
             (None, Some(_)) => {

@@ -4,7 +4,7 @@
 //! the schema) has the status that REST would give it, and no `data`. Once something ran, the status is 200
 //! and each failed field is in `errors`; only who has to log in first, or to wait, is told so by the status.
 
-use async_graphql::parser::types::Selection;
+use async_graphql::parser::types::{OperationType, Selection};
 use axum::Extension;
 use axum::extract::State;
 use axum::http::request::Parts;
@@ -19,7 +19,7 @@ use crate::error::{Error, Result};
 use crate::graphql::limits::Shape;
 use crate::graphql::{GatewaySchema, Identity, error, loader};
 use crate::rest::extract::{self, Json, origin};
-use crate::rest::problem;
+use crate::rest::{idempotency, problem};
 
 /// What the door to GraphQL needs beside the application.
 #[derive(Clone)]
@@ -50,17 +50,50 @@ pub async fn answer(
         Some(accept) if accept.contains(GRAPHQL_JSON) => GRAPHQL_JSON,
         _ => "application/json",
     };
-    let answer = match read(&app, &door, &parts, body).await {
-        Ok(mut request) => {
-            let name = operation(&mut request);
-            let span = tracing::info_span!("graphql", otel.name = name);
-            door.schema.execute(request).instrument(span).await
-        }
-        Err(refusal) => error::refused(refusal),
+    let answered = match read(&app, &door, &parts, body).await {
+        Ok(request) => Box::pin(execute(&app, &door, &parts, request)).await,
+        Err(refusal) => Err(refusal),
     };
-    let mut response = render(answer);
+    let mut response = answered.unwrap_or_else(|refusal| render(error::refused(refusal)));
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// Runs the request; a mutation with an `Idempotency-Key` once.
+async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<Response> {
+    let Asked { mut request, caller, fingerprint } = asked;
+    let chosen = operation(&mut request);
+    let span = tracing::info_span!("graphql", otel.name = chosen.name);
+    let schema = door.schema.clone();
+    let run = Box::pin(async move { schema.execute(request).await }.instrument(span));
+    let (Some(caller), true) = (caller, chosen.mutates) else { return Ok(render(run.await)) };
+    let Some(key) = idempotency::key(&parts.headers)? else { return Ok(render(run.await)) };
+    let Some(field) = chosen.only_field else {
+        let rule = "is for a request with one mutation, written without a fragment";
+        return Err(Error::bad_request("Idempotency-Key", rule));
+    };
+    let work = async move {
+        let answer = run.await;
+        let refused = refused(&answer, &field);
+        (render(answer), refused)
+    };
+    Box::pin(idempotency::once(app, &caller, &key, &fingerprint, work)).await
+}
+
+/// Whether this mutation changed nothing, and says why.
+fn refused(answer: &async_graphql::Response, field: &str) -> bool {
+    use async_graphql::Value::{List, Object};
+    let Object(data) = &answer.data else { return true };
+    let Some(Object(payload)) = data.get(field) else { return true };
+    matches!(payload.get("userErrors"), Some(List(errors)) if !errors.is_empty())
+}
+
+/// A request that we will run.
+struct Asked {
+    request: async_graphql::Request,
+    caller: Option<Caller>,
+    /// Tells it from others under the same `Idempotency-Key`.
+    fingerprint: [u8; 32],
 }
 
 /// The request, if it is one that we will run.
@@ -69,7 +102,7 @@ async fn read(
     door: &Door,
     parts: &Parts,
     body: Result<Json<Map<String, Value>>>,
-) -> Result<async_graphql::Request> {
+) -> Result<Asked> {
     let identity = match extract::caller(app, parts).await {
         Ok(caller) => Identity::Known(caller),
         Err(Error::Unauthenticated(reason))
@@ -80,6 +113,8 @@ async fn read(
         Err(error) => return Err(error),
     };
     let Body { query, operation_name, variables } = Body::try_from(body?.0)?;
+    let named = json!([query, operation_name, variables]).to_string();
+    let fingerprint = idempotency::fingerprint(&["GraphQL"], named.as_bytes());
     let variables = async_graphql::Variables::from_json(Value::Object(variables));
     let measured = door.shape.measure(&query, &variables)?;
     if let (true, Identity::Nobody(reason)) = (measured.introspects, &identity) {
@@ -91,24 +126,40 @@ async fn read(
     if let Identity::Known(Caller::Member(actor)) = &identity {
         request = request.data(loader::batches(app, actor));
     }
-    Ok(request.data(identity).data(origin(parts)))
+    let caller = match &identity {
+        Identity::Known(caller) => Some(caller.clone()),
+        Identity::Nobody(_) => None,
+    };
+    Ok(Asked { request: request.data(identity).data(origin(parts)), caller, fingerprint })
 }
 
-/// What a trace calls it: its kind and the field of it that stands first, in the schema's words.
-fn operation(request: &mut async_graphql::Request) -> String {
+/// The operation of a document that will be run.
+struct Chosen {
+    /// What a trace calls it: its kind and the field of it that stands first, in the schema's words.
+    name: String,
+    mutates: bool,
+    /// What the answer calls its field, where it has but one.
+    only_field: Option<String>,
+}
+
+fn operation(request: &mut async_graphql::Request) -> Chosen {
+    let none = || Chosen { name: "graphql".to_owned(), mutates: false, only_field: None };
     let chosen = request.operation_name.clone();
-    let Ok(document) = request.parsed_query() else { return "graphql".to_owned() };
+    let Ok(document) = request.parsed_query() else { return none() };
     let mut operations = document.operations.iter();
     let operation = operations.find(|(name, _)| {
         chosen.is_none() || name.map(async_graphql::Name::as_str) == chosen.as_deref()
     });
-    let Some((_, operation)) = operation else { return "graphql".to_owned() };
-    let first = operation.node.selection_set.node.items.first();
-    match first.map(|selection| &selection.node) {
-        Some(Selection::Field(field)) => {
-            format!("{} {}", operation.node.ty, field.node.name.node)
-        }
-        _ => operation.node.ty.to_string(),
+    let Some((_, operation)) = operation else { return none() };
+    let mutates = operation.node.ty == OperationType::Mutation;
+    let selected = &operation.node.selection_set.node.items;
+    match selected.first().map(|selection| &selection.node) {
+        Some(Selection::Field(field)) => Chosen {
+            name: format!("{} {}", operation.node.ty, field.node.name.node),
+            mutates,
+            only_field: (selected.len() == 1).then(|| field.node.response_key().node.to_string()),
+        },
+        _ => Chosen { name: operation.node.ty.to_string(), mutates, only_field: None },
     }
 }
 

@@ -115,7 +115,10 @@ impl From<Error> for Status {
             Error::Unauthenticated(_) => Self::unauthenticated(message),
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::NotFound(_) => Self::not_found(message),
-            Error::Conflict { .. } => Self::already_exists(message),
+            Error::Conflict { .. }
+            | Error::IdempotencyKeyReuse
+            | Error::IdempotencyKeyInUse { .. }
+            | Error::IdempotencyAnswerLost { .. } => Self::already_exists(message),
             Error::LimitExceeded { .. } | Error::TooManyRequests { .. } => {
                 Self::resource_exhausted(message)
             }

@@ -1,5 +1,6 @@
 //! What time starts. Every replica runs every job; the database sees to it that none does harm twice.
 
+mod idempotency_keys;
 mod sessions;
 
 use std::time::Duration;
@@ -25,6 +26,7 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
                 .await
                 .map(drop)),
             every(HOUR, "forget old sessions", || sessions::forget_old(&app)),
+            every(HOUR, "forget idempotency keys", || idempotency_keys::forget_old(&app)),
         )
     };
     shutdown.run_until_cancelled(Box::pin(all)).await;

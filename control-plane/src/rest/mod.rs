@@ -1,7 +1,7 @@
 //! The door for programs: `/v1`, RFC 9457 problems, OpenAPI 3.1. The same names as in `domain`.
 
-use axum::Router;
 use axum::routing::post;
+use axum::{Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
@@ -16,6 +16,7 @@ pub mod consumer;
 pub mod deployment;
 pub mod download;
 pub mod extract;
+pub mod idempotency;
 pub mod integration;
 pub mod member;
 pub mod openapi;
@@ -65,6 +66,7 @@ pub fn api() -> OpenApiRouter<App> {
 /// The two doors for programs, `/v1` and `/graphql`; `http` puts them on the listener.
 pub fn router(app: &App) -> Router {
     let (rest, _openapi) = api().split_for_parts();
+    let rest = rest.layer(middleware::from_fn_with_state(app.clone(), idempotency::layer));
     Router::new()
         .nest("/v1", rest)
         .route("/graphql", post(graphql::http::answer))

@@ -61,7 +61,9 @@ fn document() -> Value {
         "description": "The management API of a multi-tenant API gateway. JSON is camelCase, times are RFC 3339 \
             in UTC. Lists take `limit` (1 to 100, 20 by default) and `cursor`, and give `{items, nextCursor}`. \
             Errors are RFC 9457 problems with `code`, `param` and `requestId`; unknown fields are refused. A body \
-            has at most 1 MiB.",
+            has at most 1 MiB. A POST with an `Idempotency-Key` takes effect once in 24 hours, whichever replicas \
+            get its tries; it is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
+            tokens.",
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
     document["servers"] = json!([{ "url": "/v1" }]);
@@ -81,7 +83,11 @@ fn document() -> Value {
     });
     let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
     document["tags"] = json!(tags);
-    for operation in operations_mut(&mut document) {
+    for (method, operation) in operations_mut(&mut document) {
+        let post = method == "post";
+        if post && operation["security"][0]["accessToken"].is_array() {
+            add_parameter(operation, idempotency_key());
+        }
         // OpenAPI wants a description of each response.
         let responses = operation["responses"].as_object_mut();
         for (status, response) in responses.into_iter().flat_map(Map::iter_mut) {
@@ -100,12 +106,30 @@ fn document() -> Value {
     document
 }
 
-fn operations_mut(document: &mut Value) -> impl Iterator<Item = &mut Value> {
+fn add_parameter(operation: &mut Value, parameter: Value) {
+    match &mut operation["parameters"] {
+        Value::Array(parameters) => parameters.push(parameter),
+        none => *none = json!([parameter]),
+    }
+}
+
+fn idempotency_key() -> Value {
+    json!({
+        "name": "Idempotency-Key",
+        "in": "header",
+        "description": "Drawn by the caller for this one change. The same key and request again give the first \
+            answer again, with `Idempotent-Replayed: true`; another request gives 422 `idempotency_key_reuse`, a \
+            try while one is in progress 409 `idempotency_key_in_use`. What failed is not kept.",
+        "schema": { "type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$" },
+    })
+}
+
+fn operations_mut(document: &mut Value) -> impl Iterator<Item = (String, &mut Value)> {
     let paths = document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut);
     paths
         .filter_map(Value::as_object_mut)
         .flat_map(Map::iter_mut)
-        .filter_map(|(key, value)| METHODS.contains(&key.as_str()).then_some(value))
+        .filter_map(|(key, value)| METHODS.contains(&key.as_str()).then(|| (key.clone(), value)))
 }
 
 /// The methods that an OpenAPI path may have.

@@ -15,6 +15,11 @@ pub fn current() -> Option<String> {
     CURRENT.try_with(Clone::clone).ok()
 }
 
+/// Runs `work`, in a task of its own, as part of the request that this task serves.
+pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(current().unwrap_or_default(), work)
+}
+
 /// The outermost layer: draws the id, and puts it into the answer.
 pub async fn layer(request: Request, next: Next) -> Response {
     let id = Uuid::now_v7().to_string();

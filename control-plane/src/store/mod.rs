@@ -10,6 +10,7 @@ pub mod convergence;
 pub mod deployment;
 pub mod download;
 pub mod draft;
+pub mod idempotency_key;
 pub mod installation_key;
 pub mod integration;
 pub mod login_failure;

@@ -1,0 +1,481 @@
+//! `Idempotency-Key` on every POST of a member or the operator: the same key and request again give the first
+//! answer again. It serves both faces.
+
+use std::error::Error as _;
+use std::panic::{AssertUnwindSafe, resume_unwind};
+
+use axum::body::{Body, to_bytes};
+use axum::extract::{Request, State};
+use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
+use base64::Engine;
+use base64::prelude::BASE64_STANDARD;
+use futures_util::FutureExt;
+use http_body_util::LengthLimitError;
+use serde::{Deserialize, Serialize};
+use sha2::{Digest, Sha256};
+use tracing::Instrument;
+
+use crate::access::actor::Caller;
+use crate::access::attempt::Attempt;
+use crate::app::App;
+use crate::domain::idempotency_key::{self, ANSWER_BYTES_MAX, Claim, TRY_WITHIN};
+use crate::error::{BoxError, Error, Result};
+use crate::rest::{BODY_BYTES_MAX, extract, request_id};
+
+pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
+const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
+
+/// The longest key, in characters.
+const KEY_LENGTH_MAX: usize = 255;
+
+/// What has no caller yet, or gives tokens and cookies, which must not be given twice.
+pub const EXCEPTED: [&str; 4] = ["/signup", "/login", "/session", "/operator/session"];
+
+/// The key that a request carries, if it does.
+pub fn key(headers: &HeaderMap) -> Result<Option<String>> {
+    let mut given = headers.get_all(HEADER).iter();
+    let Some(key) = given.next() else { return Ok(None) };
+    let fits = |key: &&str| {
+        (1..=KEY_LENGTH_MAX).contains(&key.len()) && key.bytes().all(|byte| byte.is_ascii_graphic())
+    };
+    let key = key.to_str().ok().filter(fits).filter(|_| given.next().is_none());
+    key.map(|key| Some(key.to_owned())).ok_or_else(|| {
+        let rule = format!("is one header of 1 to {KEY_LENGTH_MAX} visible ASCII characters");
+        Error::bad_request("Idempotency-Key", rule)
+    })
+}
+
+/// The layer around REST.
+pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Result<Response> {
+    if request.method() != Method::POST || EXCEPTED.contains(&request.uri().path()) {
+        return Ok(next.run(request).await);
+    }
+    let Some(key) = key(request.headers())? else { return Ok(next.run(request).await) };
+    let (parts, body) = request.into_parts();
+    let Ok(caller) = extract::caller(&app, &parts).await else {
+        // The handler says why, or is open to everybody.
+        return Ok(next.run(Request::from_parts(parts, body)).await);
+    };
+    let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|cause| {
+        match cause.source().and_then(|cause| cause.downcast_ref::<LengthLimitError>()) {
+            Some(_) => Error::TooLarge { bytes_max: BODY_BYTES_MAX },
+            None => Error::bad_request("", "the body did not come whole"),
+        }
+    })?;
+    let target = parts.uri.path_and_query().map_or("/", |target| target.as_str());
+    let fingerprint = fingerprint(&["POST", target], &body);
+    let request = Request::from_parts(parts, Body::from(body));
+    let work = async move {
+        let response = next.run(request).await;
+        let refused = response.status().is_client_error();
+        (response, refused)
+    };
+    once(&app, &caller, &key, &fingerprint, work).await
+}
+
+/// Tells requests apart. What is in front of the body holds no NUL.
+pub fn fingerprint(names: &[&str], body: &[u8]) -> [u8; 32] {
+    let mut digest = Sha256::new();
+    for name in names {
+        digest.update(name);
+        digest.update([0]);
+    }
+    digest.update(body);
+    digest.finalize().into()
+}
+
+/// Runs `work` once for this key, or answers what it answered then. `work` also tells whether it refused, and so
+/// changed nothing: such an answer is not kept, nor is a failure. It runs to its end even if the client goes away:
+/// mostly in order to try again.
+pub async fn once<F>(
+    app: &App,
+    caller: &Caller,
+    key: &str,
+    fingerprint: &[u8],
+    work: F,
+) -> Result<Response>
+where
+    F: Future<Output = (Response, bool)> + Send + 'static,
+{
+    let attempt = match idempotency_key::claim(app, caller, key, fingerprint).await? {
+        Claim::Ours(attempt) => attempt,
+        Claim::Answered(answer) => return replay(&answer),
+    };
+    let (app, caller) = (app.clone(), caller.clone());
+    let all = async move {
+        let work = tokio::time::timeout(TRY_WITHIN, attempt.clone().scope(work));
+        let done = AssertUnwindSafe(work).catch_unwind().await;
+        let (response, refused) = match done {
+            Ok(Ok(done)) => done,
+            Ok(Err(_)) => (Error::Timeout.into_response(), false),
+            Err(panic) => {
+                settle(&app, &caller, &attempt, None, false).await;
+                resume_unwind(panic)
+            }
+        };
+        let (parts, body) = response.into_parts();
+        // Ours are made in memory.
+        let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
+        let answer = (parts.status.is_success() && body.len() <= ANSWER_BYTES_MAX)
+            .then(|| Answer::of(parts.status, &parts.headers, &body));
+        settle(&app, &caller, &attempt, answer, refused).await;
+        Response::from_parts(parts, Body::from(body))
+    };
+    let task = tokio::spawn(request_id::carry(all).in_current_span());
+    task.await.map_err(|ended| match ended.try_into_panic() {
+        Ok(panic) => resume_unwind(panic),
+        Err(ended) => Error::internal(ended),
+    })
+}
+
+/// Keeps the answer of a change, or gives the key back. Where neither succeeds, the next tries are told to wait, or
+/// that the answer was lost.
+async fn settle(
+    app: &App,
+    caller: &Caller,
+    attempt: &Attempt,
+    answer: Option<Answer>,
+    refused: bool,
+) {
+    let settled = if refused || !attempt.took_effect() {
+        idempotency_key::release(app, caller, attempt, refused).await
+    } else if let Some(answer) = answer {
+        match serde_json::to_vec(&answer) {
+            Ok(answer) => idempotency_key::keep(app, caller, attempt, &answer).await,
+            Err(cause) => Err(Error::internal(cause)),
+        }
+    } else {
+        Ok(())
+    };
+    if let Err(error) = settled {
+        tracing::warn!(?error, "what became of an idempotency key could not be written down");
+    }
+}
+
+/// An answer as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Answer {
+    status: u16,
+    headers: Vec<(String, String)>,
+    body: String,
+}
+
+impl Answer {
+    /// Cookies are for one browser once.
+    fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
+        let text = |(name, value): (&HeaderName, &HeaderValue)| {
+            Some((name.to_string(), value.to_str().ok()?.to_owned()))
+        };
+        let headers = headers.iter().filter(|(name, _)| **name != header::SET_COOKIE);
+        Self {
+            status: status.as_u16(),
+            headers: headers.filter_map(text).collect(),
+            body: BASE64_STANDARD.encode(body),
+        }
+    }
+}
+
+fn replay(answer: &[u8]) -> Result<Response> {
+    let corrupt = |cause: BoxError| Error::corrupt("kept answer", cause);
+    let answer: Answer = serde_json::from_slice(answer).map_err(|cause| corrupt(cause.into()))?;
+    let body = BASE64_STANDARD.decode(answer.body).map_err(|cause| corrupt(cause.into()))?;
+    let mut response = Response::builder().status(answer.status).header(REPLAYED, "true");
+    for (name, value) in answer.headers {
+        response = response.header(name, value);
+    }
+    response.body(Body::from(body)).map_err(|cause| corrupt(cause.into()))
+}
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use chrono::TimeDelta;
+    use serde_json::{Value, json};
+    use sqlx::PgPool;
+    use tokio::sync::oneshot;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::access::actor::Actor;
+    use crate::domain::idempotency_key::{ABANDONED_AFTER, KEPT_FOR};
+    use crate::domain::usage_plan::{self, NewUsagePlan};
+    use crate::testing;
+
+    #[derive(Debug)]
+    struct Got {
+        status: u16,
+        replayed: bool,
+        retry_after: bool,
+        body: String,
+    }
+
+    impl Got {
+        fn json(&self) -> Value {
+            serde_json::from_str(&self.body).unwrap()
+        }
+
+        #[track_caller]
+        fn refused(&self, status: u16, code: &str) {
+            assert_eq!((self.status, &self.json()["code"]), (status, &json!(code)), "{self:?}");
+        }
+    }
+
+    async fn post(router: &Router, token: &str, key: &str, path: &str, body: &Value) -> Got {
+        let request = Request::post(path)
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .header(HEADER, key)
+            .body(Body::from(body.to_string()))
+            .unwrap();
+        let response = router.clone().oneshot(request).await.unwrap();
+        let status = response.status().as_u16();
+        let replayed = response.headers().get("idempotent-replayed").is_some_and(|it| it == "true");
+        let retry_after = response.headers().contains_key("retry-after");
+        let bytes = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        Got { status, replayed, retry_after, body: String::from_utf8(bytes.to_vec()).unwrap() }
+    }
+
+    async fn count(db: &PgPool, of: &'static str) -> i64 {
+        let sql = sqlx::AssertSqlSafe(format!("select count(*) from {of}"));
+        sqlx::query_scalar(sql).fetch_one(db).await.unwrap()
+    }
+
+    async fn open(db: &PgPool) -> (App, Router, Actor, String) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        let token = testing::token(&app, &alice);
+        (app.clone(), crate::http::router(&app), alice, token)
+    }
+
+    /// A try of making a plan that ends where its process would die.
+    async fn dies(app: &App, actor: &Actor, key: &str, after_its_change: bool) {
+        let caller = Caller::Member(actor.clone());
+        let body = json!({ "name": "gold" }).to_string();
+        let request = fingerprint(&["POST", "/usage-plans"], body.as_bytes());
+        let claimed = idempotency_key::claim(app, &caller, key, &request).await.unwrap();
+        let Claim::Ours(attempt) = claimed else { panic!("the key was not free") };
+        if after_its_change {
+            let new = NewUsagePlan { name: "gold".to_owned(), ..NewUsagePlan::default() };
+            attempt.scope(usage_plan::create(app, actor, new)).await.unwrap();
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn the_first_answer_is_given_again_byte_for_byte_and_kept_unreadable(db: PgPool) {
+        let (_, router, _, token) = open(&db).await;
+        let body = json!({ "name": "k" });
+
+        let first = post(&router, &token, "one", "/v1/api-keys", &body).await;
+        let second = post(&router, &token, "one", "/v1/api-keys", &body).await;
+        let other = post(&router, &token, "two", "/v1/api-keys", &body).await;
+
+        assert_eq!((first.status, first.replayed), (201, false), "{first:?}");
+        assert_eq!((second.status, second.replayed), (201, true));
+        assert_eq!(second.body, first.body);
+        assert_ne!(other.body, first.body);
+        assert_eq!(count(&db, "api_key").await, 2);
+        let value = first.json()["value"].as_str().unwrap().to_owned();
+        let kept: Vec<Vec<u8>> =
+            sqlx::query_scalar("select answer from idempotency_key").fetch_all(&db).await.unwrap();
+        for kept in kept {
+            assert!(!String::from_utf8_lossy(&kept).contains(&value));
+            assert!(!kept.windows(8).any(|part| part == BASE64_STANDARD.encode(&value).as_bytes()));
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_key_means_one_request_of_one_user_in_one_tenant(db: PgPool) {
+        let (app, router, alice, token) = open(&db).await;
+        let body = json!({ "name": "gold" });
+        let first = post(&router, &token, "k", "/v1/usage-plans", &body).await;
+        assert_eq!(first.status, 201, "{first:?}");
+
+        let silver = json!({ "name": "silver" });
+        let reused = post(&router, &token, "k", "/v1/usage-plans", &silver).await;
+        reused.refused(422, "idempotency_key_reuse");
+        let reused = post(&router, &token, "k", "/v1/consumers", &body).await;
+        reused.refused(422, "idempotency_key_reuse");
+
+        let colleague = testing::join(&app, alice.tenant, alice.role).await;
+        let colleague = testing::token(&app, &colleague);
+        let own = post(&router, &colleague, "k", "/v1/usage-plans", &silver).await;
+        assert_eq!((own.status, own.replayed), (201, false), "{own:?}");
+        let stranger = testing::token(&app, &testing::owner(&app).await);
+        let own = post(&router, &stranger, "k", "/v1/usage-plans", &body).await;
+        assert_eq!((own.status, own.replayed), (201, false), "{own:?}");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn what_was_refused_is_not_kept(db: PgPool) {
+        let (_, router, _, token) = open(&db).await;
+
+        let wrong = post(&router, &token, "k", "/v1/usage-plans", &json!({ "name": "" })).await;
+        wrong.refused(400, "bad_request");
+        let right = post(&router, &token, "k", "/v1/usage-plans", &json!({ "name": "gold" })).await;
+        assert_eq!((right.status, right.replayed), (201, false), "{right:?}");
+
+        let twice = json!({ "name": "gold" });
+        post(&router, &token, "l", "/v1/usage-plans", &twice).await.refused(409, "conflict");
+        assert_eq!(count(&db, "idempotency_key").await, 1);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_key_is_1_to_255_visible_characters(db: PgPool) {
+        let (_, router, _, token) = open(&db).await;
+        let body = json!({ "name": "gold" });
+        for wrong in ["", "a b", "\u{e9}", &"x".repeat(256)] {
+            let got = post(&router, &token, wrong, "/v1/usage-plans", &body).await;
+            got.refused(400, "bad_request");
+            assert_eq!(got.json()["param"], "Idempotency-Key");
+        }
+        let longest = "~".repeat(255);
+        assert_eq!(post(&router, &token, &longest, "/v1/usage-plans", &body).await.status, 201);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn of_many_tries_at_once_on_two_replicas_one_takes_effect(db: PgPool) {
+        let (here, router, _, token) = open(&db).await;
+        let there = testing::app(db.clone()).await;
+        let routers = [router, crate::http::router(&there)];
+        drop(here);
+        let tries = (0..60).map(|index| {
+            let (router, token) = (routers[index % 2].clone(), token.clone());
+            tokio::spawn(async move {
+                post(
+                    &router,
+                    &token,
+                    "k",
+                    "/v1/apis",
+                    &json!({ "name": "pets", "protocol": "HTTP" }),
+                )
+                .await
+            })
+        });
+        let tries: Vec<_> = tries.collect();
+        let (mut made, mut answers) = (0, std::collections::BTreeSet::new());
+        for got in tries {
+            let got = got.await.unwrap();
+            if got.status == 201 {
+                made += usize::from(!got.replayed);
+                answers.insert(got.body);
+            } else {
+                got.refused(409, "idempotency_key_in_use");
+                assert!(got.retry_after);
+            }
+        }
+        assert_eq!((made, answers.len(), count(&db, "api").await), (1, 1, 1));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn who_died_before_the_change_is_followed_by_the_next_try(db: PgPool) {
+        let (app, router, alice, token) = open(&db).await;
+        let body = json!({ "name": "gold" });
+        dies(&app, &alice, "k", false).await;
+
+        let early = post(&router, &token, "k", "/v1/usage-plans", &body).await;
+        early.refused(409, "idempotency_key_in_use");
+        app.clock.advance(ABANDONED_AFTER);
+        let late = post(&router, &token, "k", "/v1/usage-plans", &body).await;
+        assert_eq!((late.status, late.replayed), (201, false), "{late:?}");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn who_died_after_the_change_is_said_to_have_made_it(db: PgPool) {
+        let (app, router, alice, token) = open(&db).await;
+        let body = json!({ "name": "gold" });
+        dies(&app, &alice, "k", true).await;
+
+        let early = post(&router, &token, "k", "/v1/usage-plans", &body).await;
+        early.refused(409, "idempotency_key_in_use");
+        app.clock.advance(ABANDONED_AFTER);
+        let late = post(&router, &token, "k", "/v1/usage-plans", &body).await;
+        late.refused(409, "idempotency_answer_lost");
+        assert_eq!(count(&db, "usage_plan").await, 1);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_try_that_was_given_up_changes_nothing_any_more(db: PgPool) {
+        let (app, router, alice, token) = open(&db).await;
+        let caller = Caller::Member(alice.clone());
+        let claimed = idempotency_key::claim(&app, &caller, "k", &[1; 32]).await.unwrap();
+        let Claim::Ours(slow) = claimed else { panic!("the key was not free") };
+        app.clock.advance(ABANDONED_AFTER);
+        let gold = json!({ "name": "gold" });
+        assert_eq!(post(&router, &token, "k", "/v1/usage-plans", &gold).await.status, 201);
+
+        let new = NewUsagePlan { name: "late".to_owned(), ..NewUsagePlan::default() };
+        let late = slow.scope(usage_plan::create(&app, &alice, new)).await;
+
+        assert_eq!(late.unwrap_err().code(), "idempotency_key_in_use");
+        assert_eq!(count(&db, "usage_plan").await, 1);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_try_goes_on_when_its_client_goes_away(db: PgPool) {
+        let (app, _, alice, _) = open(&db).await;
+        let caller = Caller::Member(alice);
+        let (begin, begun) = oneshot::channel();
+        let (end, ended) = oneshot::channel::<()>();
+        let (done, finished) = oneshot::channel();
+        let work = async move {
+            begin.send(()).unwrap();
+            ended.await.unwrap();
+            done.send(()).unwrap();
+            (StatusCode::CREATED.into_response(), false)
+        };
+        tokio::select! {
+            _ = once(&app, &caller, "k", &[1; 32], work) => panic!("it waits"),
+            begun = begun => begun.unwrap(),
+        }
+        end.send(()).unwrap();
+        finished.await.unwrap();
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_key_is_known_for_a_day(db: PgPool) {
+        let (app, router, alice, _) = open(&db).await;
+        let again = async |name: &str| {
+            let token = testing::token(&app, &alice);
+            post(&router, &token, "k", "/v1/usage-plans", &json!({ "name": name })).await
+        };
+        assert_eq!(again("gold").await.status, 201);
+        app.clock.advance(KEPT_FOR - TimeDelta::seconds(1));
+        assert!(again("gold").await.replayed);
+        app.clock.advance(TimeDelta::seconds(1));
+        let silver = again("silver").await;
+        assert_eq!((silver.status, silver.replayed), (201, false), "{silver:?}");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_mutation_has_a_key_too_and_then_stands_alone(db: PgPool) {
+        let (_, router, _, token) = open(&db).await;
+        let ask = async |key: &str, query: &str| {
+            post(&router, &token, key, "/graphql", &json!({ "query": query })).await
+        };
+        let plan = |alias: &str, name: &str| {
+            format!(
+                "{alias}: createUsagePlan(input: {{ name: \"{name}\" }}) {{
+                    usagePlan {{ id name createdAt }} userErrors {{ code }} }}"
+            )
+        };
+        let gold = format!("mutation {{ {} }}", plan("a", "gold"));
+        let first = ask("k", &gold).await;
+        let second = ask("k", &gold).await;
+        assert_eq!(first.json()["data"]["a"]["usagePlan"]["name"], "gold", "{first:?}");
+        assert_eq!((first.replayed, second.replayed, &second.body), (false, true, &first.body));
+
+        let code = |got: &Got| got.json()["errors"][0]["extensions"]["code"].clone();
+        let reused = ask("k", &format!("mutation {{ {} }}", plan("a", "silver"))).await;
+        assert_eq!((reused.status, code(&reused)), (422, json!("idempotency_key_reuse")));
+        let taken = ask("l", &gold).await;
+        assert_eq!(taken.json()["data"]["a"]["userErrors"][0]["code"], "CONFLICT", "{taken:?}");
+        assert!(!ask("l", &gold).await.replayed, "what was refused is not kept");
+        let two = format!("mutation {{ {} {} }}", plan("a", "x"), plan("b", "y"));
+        let two = ask("m", &two).await;
+        assert_eq!((two.status, code(&two)), (400, json!("bad_request")), "{two:?}");
+        assert!(!ask("k", "{ viewer { operator } }").await.replayed, "a question has no effect");
+        assert_eq!(count(&db, "usage_plan").await, 1);
+    }
+}
