@@ -10,7 +10,7 @@ pub mod load;
 pub mod origin;
 mod ports;
 mod process;
-mod stores;
+pub mod stores;
 pub mod tenant;
 pub mod world;
 

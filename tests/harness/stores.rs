@@ -7,6 +7,9 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+/// In the URL under which the processes log in. A server that trusts everyone does not ask for it.
+pub const DATABASE_PASSWORD: &str = "twelve-brass-lanterns-in-a-row";
+
 const START_MAX: Duration = Duration::from_mins(1);
 
 /// One database, in a shared server (by an administrator's URL) or in one that lives as long as this.
@@ -72,6 +75,9 @@ impl Database {
         let mut url = self.admin_url.clone();
         url.set_path(&self.name);
         url.set_username("tollgate").expect("this kind of URL takes a user");
+        if url.password().is_none() {
+            url.set_password(Some(DATABASE_PASSWORD)).expect("this kind of URL takes a password");
+        }
         url.into()
     }
 
@@ -175,6 +181,20 @@ pub(crate) async fn redis(directory: &Path) -> Process {
     })
     .await;
     process
+}
+
+/// Has it write everything to a file, uncompressed, and reads that.
+pub(crate) async fn redis_dump(directory: &Path) -> Vec<u8> {
+    let url = format!("redis+unix://{}", redis_socket(directory).display());
+    let client = redis::Client::open(url).expect("a Redis URL");
+    let mut redis =
+        client.get_multiplexed_async_connection().await.expect("the world's Redis answers");
+    let mut plain = redis::cmd("CONFIG");
+    plain.arg("SET").arg("rdbcompression").arg("no");
+    for command in [plain, redis::cmd("SAVE")] {
+        let () = command.query_async(&mut redis).await.expect("Redis can save");
+    }
+    std::fs::read(directory.join("dump.rdb")).expect("what Redis saved can be read")
 }
 
 pub(crate) fn redis_socket(directory: &Path) -> PathBuf {

@@ -76,6 +76,11 @@ impl World {
         Self::started(Self::with_stores(&[], None, (1, 1)).await).await
     }
 
+    /// [`World::start_alone`] with settings of the story's own.
+    pub async fn start_alone_with(settings: &[(&str, &str)]) -> Self {
+        Self::started(Self::with_stores(settings, None, (1, 1)).await).await
+    }
+
     /// So many replicas and so many nodes, and a PostgreSQL of their own, which the story may kill.
     pub async fn start_many(replicas: usize, nodes: usize) -> Self {
         Self::started(Self::with_stores(&[], None, (replicas, nodes)).await).await
@@ -323,6 +328,11 @@ impl World {
         self.redis.take().expect("a Redis runs").kill();
     }
 
+    /// Everything that Redis holds, as it would stand in a file.
+    pub async fn redis_dump(&self) -> Vec<u8> {
+        stores::redis_dump(&self.directory).await
+    }
+
     pub async fn start_redis(&mut self) {
         self.redis = Some(stores::redis(&self.directory).await);
     }
@@ -434,7 +444,8 @@ impl World {
         .await;
     }
 
-    fn logs(&self) -> PathBuf {
+    /// Where every process writes what it has to say.
+    pub fn logs(&self) -> PathBuf {
         self.directory.join("log")
     }
 }

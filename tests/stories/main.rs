@@ -4,6 +4,7 @@
 
 mod bad_input;
 mod behind_proxy;
+mod canaries;
 mod cold_start;
 mod console;
 mod drain;

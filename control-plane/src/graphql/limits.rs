@@ -83,7 +83,7 @@ impl Shape {
             return Err(too_much(format!("has more than {DOCUMENT_BYTES_MAX} bytes")));
         }
         let document = parse_query(query).map_err(|cause| {
-            Error::bad_request("query", format!("is no GraphQL document: {cause}"))
+            Error::bad_request("query", format!("is no GraphQL document: {}", reason(&cause)))
         })?;
         if document.fragments.len() > FRAGMENTS_MAX {
             return Err(too_much(format!("defines more than {FRAGMENTS_MAX} fragments")));
@@ -310,6 +310,20 @@ impl<'a> Walk<'a> {
     }
 }
 
+/// What is wrong with a document, without its text: the parser quotes the line, which may hold a password.
+fn reason(cause: &async_graphql::parser::Error) -> String {
+    let async_graphql::parser::Error::Syntax { message, start, .. } = cause else {
+        return cause.to_string();
+    };
+    let expected = message.lines().find_map(|line| line.trim_start().strip_prefix("= "));
+    format!(
+        "line {}, column {}: {}",
+        start.line,
+        start.column,
+        expected.unwrap_or("is not expected")
+    )
+}
+
 fn too_much(what: String) -> Error {
     Error::limit_exceeded("query", what)
 }
@@ -335,6 +349,13 @@ mod tests {
         let error = measure(query).unwrap_err();
         assert_eq!(error.param(), Some("query"));
         assert!(error.to_string().contains(why), "{error}");
+    }
+
+    #[test]
+    fn what_is_wrong_with_a_document_is_told_without_its_text() {
+        let query = "mutation { logIn(input: { password: \"a secret\" }) { a } } }";
+        let error = shape().measure(query, &Variables::default()).err().unwrap().to_string();
+        assert!(error.contains("line 1, column 58") && !error.contains("a secret"), "{error}");
     }
 
     #[test]
