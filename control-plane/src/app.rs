@@ -49,6 +49,7 @@ pub enum Job {
     Sessions,
     IdempotencyKeys,
     Operator,
+    Audit,
     Nodes,
     Publisher,
     Intake,

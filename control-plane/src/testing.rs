@@ -8,7 +8,7 @@ use proto::config::v1::{Delta, Update, update};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
-use crate::access::actor::{Actor, Operator, Origin};
+use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
 use crate::access::token::Bearer;
@@ -16,8 +16,10 @@ use crate::app::{App, outbox_context};
 use crate::clock::Clock;
 use crate::config::{Config, Signup};
 use crate::domain::api::{self, Dialect, NewApi, Protocol};
+use crate::domain::audit::{self, AuditEntry, AuditFilter};
 use crate::domain::deployment::{self, Deployment, NewDeployment};
 use crate::domain::integration::{IntegrationType, MockResponse, Settings};
+use crate::domain::page::Page;
 use crate::domain::route::{self, NewRoute, Route, RouteIntegration};
 use crate::error::Result;
 use crate::ids::{ApiId, Rng, StageId, TenantId};
@@ -116,6 +118,12 @@ pub(crate) async fn join(app: &App, tenant: TenantId, role: Role) -> Actor {
         .unwrap();
     tx.commit().await.unwrap();
     actor
+}
+
+/// The newest entries of the actor's audit log, the newest first.
+pub(crate) async fn audited(app: &App, actor: &Actor) -> Vec<AuditEntry> {
+    let (caller, filter) = (Caller::Member(actor.clone()), AuditFilter::default());
+    audit::list(app, &caller, &filter, &Page::default()).await.unwrap().items
 }
 
 /// A stage of a new Api, written straight into the database: nothing is deployed on it.

@@ -119,7 +119,7 @@ const TABLE: &[(Who, &[&str])] = &[
         ],
     ),
     (PAYERS, &["bill", "getBill"]),
-    (AUDITORS, &["auditEntries", "listAuditEntries"]),
+    (AUDITORS, &["auditEntries", "createAuditDownload", "listAuditEntries", "verifyAuditLog"]),
     (Who::Operator, &["getPrice", "setPrice"]),
 ];
 

@@ -189,7 +189,7 @@ mod tests {
         assert_eq!(opened.as_slice(), secret.as_bytes());
         assert!(data_key.unwrap(&secret_context(alice.tenant, &app.rng.id()), &stored).is_err());
         assert!(app.master.unwrap(&context, &stored).is_err());
-        let told = audit::list(&app, &alice, &Page::default()).await.unwrap().items;
+        let told = testing::audited(&app, &alice).await;
         assert_eq!(told[0].action, "access_key.create");
         assert_eq!(told[0].noun_id, key.id.as_str());
         assert!(!format!("{told:?}").contains(secret));
@@ -284,7 +284,7 @@ mod tests {
         update(&app, &alice, key.id.clone(), disabled()).await.unwrap();
 
         assert_eq!(refused.param(), Some("name"));
-        let told = audit::list(&app, &alice, &Page::default()).await.unwrap().items;
+        let told = testing::audited(&app, &alice).await;
         let enabled = |side: &Option<serde_json::Value>| side.as_ref().unwrap()["enabled"].clone();
         assert_eq!(told.len(), 2, "what was refused is no change");
         let (before, after) = (enabled(&told[0].before), enabled(&told[0].after));

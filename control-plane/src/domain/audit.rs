@@ -1,16 +1,16 @@
 //! Who changed what. An entry is written in the transaction of its change, so there is never one without the
-//! other.
+//! other; the database links it to the one before ([`crate::domain::audit_chain`]).
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
-use crate::access::actor::{Actor, Operator, Origin};
+use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::access::role::Action;
-use crate::app::{App, Tx};
+use crate::app::{App, Job, Tx};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::error::{Error, Result};
-use crate::ids::AuditEntryId;
+use crate::ids::{AuditEntryId, TenantId, UserId};
 use crate::store;
 
 /// One change, as it is read back.
@@ -21,12 +21,26 @@ pub struct AuditEntry {
     pub action: String,
     pub noun: String,
     pub noun_id: String,
-    /// None where whoever did it is no longer a member.
+    pub user: Option<UserId>,
+    /// None where whoever did it is no longer a member, or is the operator.
     pub user_email: Option<String>,
     pub before: Option<Value>,
     pub after: Option<Value>,
     pub request_id: String,
+    /// From where the call came.
+    pub address: String,
     pub created_at: DateTime<Utc>,
+    /// Its link of the chain; None where it was put in behind the chain's back.
+    pub link: Option<Link>,
+}
+
+/// Where an entry stands in its chain.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Link {
+    /// From 1, without gaps.
+    pub sequence: i64,
+    /// SHA-256 of the entry and the link before.
+    pub hash: Vec<u8>,
 }
 
 impl Keyed for AuditEntry {
@@ -47,6 +61,41 @@ impl Change<'_> {
     /// `usage_plan` of `usage_plan.create`.
     pub fn noun(&self) -> &str {
         self.action.split_once('.').map_or(self.action, |(noun, _)| noun)
+    }
+}
+
+/// Which entries; each left out matches every one.
+#[derive(Clone, Debug, Default)]
+pub struct AuditFilter {
+    /// Who did it.
+    pub user: Option<UserId>,
+    /// `usage_plan.create`.
+    pub action: Option<String>,
+    /// `usage_plan`.
+    pub noun: Option<String>,
+    pub noun_id: Option<String>,
+    /// Inclusive.
+    pub since: Option<DateTime<Utc>>,
+    /// Exclusive.
+    pub until: Option<DateTime<Utc>>,
+}
+
+impl AuditFilter {
+    /// The filter, where it can match anything.
+    pub fn checked(self) -> Result<Self> {
+        if let (Some(since), Some(until)) = (self.since, self.until)
+            && since >= until
+        {
+            return Err(Error::bad_request("until", "until is later than since"));
+        }
+        for (param, text) in
+            [("action", &self.action), ("noun", &self.noun), ("nounId", &self.noun_id)]
+        {
+            if text.as_ref().is_some_and(|text| text.contains('\0')) {
+                return Err(Error::bad_request(param, "holds no NUL"));
+            }
+        }
+        Ok(self)
     }
 }
 
@@ -81,11 +130,48 @@ pub async fn record_operator<T: Serialize>(
     store::audit::insert(tx, app.rng.id(), None, operator.user, &change, before, after).await
 }
 
-/// Newest first.
-pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<AuditEntry>> {
-    actor.may(Action::ReadAudit)?;
-    let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::audit::list(&mut tx, actor.tenant, page).await?))
+/// Records what the operator did to a tenant: in the tenant's log, then in the installation's. Always in this
+/// order, since the chains are locked in it when the transaction commits.
+pub async fn record_operator_on<T: Serialize>(
+    app: &App,
+    tx: &mut Tx,
+    operator: &Operator,
+    tenant: TenantId,
+    action: &str,
+    before: Option<&T>,
+    after: Option<&T>,
+) -> Result<()> {
+    let noun_id = tenant.to_string();
+    let change = Change { action, noun_id: &noun_id, origin: &operator.origin };
+    let (before, after) = (json(before)?, json(after)?);
+    for log in [Some(tenant), None] {
+        let (before, after) = (before.clone(), after.clone());
+        store::audit::insert(tx, app.rng.id(), log, operator.user, &change, before, after).await?;
+    }
+    Ok(())
+}
+
+/// Whose log the caller may read: a member their tenant's, the operator the installation's own.
+pub(crate) fn readable(caller: &Caller) -> Result<Option<TenantId>> {
+    if let Caller::Member(actor) = caller {
+        actor.may(Action::ReadAudit)?;
+    }
+    Ok(caller.tenant())
+}
+
+/// Newest first. A member sees the tenant's log, the operator the installation's.
+pub async fn list(
+    app: &App,
+    caller: &Caller,
+    filter: &AuditFilter,
+    page: &Page,
+) -> Result<Paged<AuditEntry>> {
+    let tenant = readable(caller)?;
+    let mut tx = match tenant {
+        Some(tenant) => app.begin_in(tenant).await?,
+        None => app.system(Job::Operator).await?,
+    };
+    Ok(page.cut(store::audit::list(&mut tx, tenant, filter, page).await?))
 }
 
 /// Those of `ids` that are the tenant's, in no order.

@@ -4,12 +4,14 @@ use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
 use chrono::TimeDelta;
-use futures_util::stream::{self, Stream, TryStreamExt};
+use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
+use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
 
-use crate::access::actor::Actor;
-use crate::app::{App, Job};
+use crate::access::actor::{Actor, Caller};
+use crate::app::{App, Job, Tx};
 use crate::domain::bill::Month;
+use crate::domain::{audit, audit_chain};
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
 use crate::ledger::export::csv;
@@ -28,20 +30,48 @@ pub struct Link {
     pub expires_in_seconds: i32,
 }
 
-/// A link that was opened: a month of usage.
-#[derive(Clone, Copy, Debug)]
+/// What a link leads to.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(tag = "document", rename_all = "snake_case")]
+pub enum Document {
+    /// A month's usage by hour.
+    UsageCsv { month: String },
+    /// An audit log, with what it takes to verify it.
+    AuditNdjson {},
+}
+
+/// A link that was opened. Without a tenant it is a document of the installation.
+#[derive(Clone, Debug)]
 pub struct Download {
-    tenant: TenantId,
-    pub month: Month,
+    tenant: Option<TenantId>,
+    document: Document,
 }
 
 /// Makes a link to the month's usage as CSV. Every member may read what the tenant used.
 pub async fn create(app: &App, actor: &Actor, month: Month) -> Result<Link> {
+    let document = Document::UsageCsv { month: month.to_string() };
+    make(app, app.begin(actor).await?, Some(actor.tenant), &document).await
+}
+
+/// Makes a link to the caller's audit log: a member's tenant's, or the installation's own.
+pub async fn create_audit(app: &App, caller: &Caller) -> Result<Link> {
+    let tenant = audit::readable(caller)?;
+    let tx = match tenant {
+        Some(tenant) => app.begin_in(tenant).await?,
+        None => app.system(Job::Downloads).await?,
+    };
+    make(app, tx, tenant, &Document::AuditNdjson {}).await
+}
+
+async fn make(
+    app: &App,
+    mut tx: Tx,
+    tenant: Option<TenantId>,
+    document: &Document,
+) -> Result<Link> {
     let token = BASE64_URL_SAFE_NO_PAD.encode(app.rng.bytes::<32>());
     let expires_at = app.clock.now() + LINK_LIFE;
-    let month = month.to_string();
-    let mut tx = app.begin(actor).await?;
-    store::download::insert(&mut tx, actor.tenant, &hash(&token), &month, expires_at).await?;
+    store::download::insert(&mut tx, tenant, &hash(&token), document, expires_at).await?;
     tx.commit().await?;
     Ok(Link {
         url: format!("{}/v1/downloads/{token}", app.config.public_url.trim_end_matches('/')),
@@ -53,50 +83,91 @@ pub async fn create(app: &App, actor: &Actor, month: Month) -> Result<Link> {
 pub async fn open(app: &App, token: &str) -> Result<Download> {
     let now = app.clock.now();
     let mut tx = app.system(Job::Downloads).await?;
-    let (tenant, month) = store::download::spend(&mut tx, &hash(token), now)
+    let (tenant, document) = store::download::spend(&mut tx, &hash(token), now)
         .await?
         .ok_or(Error::NotFound("download"))?;
     tx.commit().await?;
-    Ok(Download { tenant, month: Month::new(app, Some(&month))? })
+    Ok(Download { tenant, document })
 }
 
 impl Download {
-    /// The file in pieces. No transaction stays open while a slow reader takes its time.
-    pub fn content(self, app: App) -> impl Stream<Item = Result<Bytes>> {
-        enum Next {
-            Header,
-            After(Option<Box<LedgerRow>>),
-            End,
+    pub fn content_type(&self) -> &'static str {
+        match self.document {
+            Document::UsageCsv { .. } => "text/csv; charset=utf-8; header=present",
+            Document::AuditNdjson {} => "application/x-ndjson",
         }
-        stream::try_unfold((app, Next::Header), move |(app, next)| async move {
-            let last = match next {
-                Next::Header => return Ok(Some((csv::header()?, (app, Next::After(None))))),
-                Next::After(last) => last,
-                Next::End => return Ok(None),
-            };
-            let (from, until) = (self.month.start(), self.month.end());
-            let mut tx = app.begin_in(self.tenant).await?;
-            let rows = store::usage_hour::export(
-                &mut tx,
-                self.tenant,
-                from,
-                until,
-                last.as_deref(),
-                ROWS_MAX,
-            )
-            .await?;
-            drop(tx);
-            let piece = csv::rows(self.tenant, &rows)?;
-            let full = i64::try_from(rows.len()) == Ok(ROWS_MAX);
-            let next = if full {
-                Next::After(rows.into_iter().next_back().map(Box::new))
-            } else {
-                Next::End
-            };
-            Ok(Some((piece, (app, next))))
-        })
-        .map_ok(Bytes::from)
     }
+
+    pub fn file_name(&self) -> String {
+        let whose = self.tenant.map_or_else(|| "installation".to_owned(), |id| id.to_string());
+        match &self.document {
+            Document::UsageCsv { month } => format!("tollgate-usage-{month}.csv"),
+            Document::AuditNdjson {} => format!("tollgate-audit-{whose}.ndjson"),
+        }
+    }
+
+    /// The file in pieces. No transaction stays open while a slow reader takes its time.
+    pub fn content(self, app: App) -> Result<BoxStream<'static, Result<Bytes>>> {
+        Ok(match self.document {
+            Document::UsageCsv { month } => {
+                let tenant = self.tenant.ok_or(Error::NotFound("download"))?;
+                usage_csv(app.clone(), tenant, Month::new(&app, Some(&month))?).boxed()
+            }
+            Document::AuditNdjson {} => audit_ndjson(app, self.tenant).boxed(),
+        })
+    }
+}
+
+fn usage_csv(app: App, tenant: TenantId, month: Month) -> impl Stream<Item = Result<Bytes>> {
+    enum Next {
+        Header,
+        After(Option<Box<LedgerRow>>),
+        End,
+    }
+    stream::try_unfold((app, Next::Header), move |(app, next)| async move {
+        let last = match next {
+            Next::Header => return Ok(Some((csv::header()?, (app, Next::After(None))))),
+            Next::After(last) => last,
+            Next::End => return Ok(None),
+        };
+        let (from, until) = (month.start(), month.end());
+        let mut tx = app.begin_in(tenant).await?;
+        let rows =
+            store::usage_hour::export(&mut tx, tenant, from, until, last.as_deref(), ROWS_MAX)
+                .await?;
+        drop(tx);
+        let piece = csv::rows(tenant, &rows)?;
+        let full = i64::try_from(rows.len()) == Ok(ROWS_MAX);
+        let next =
+            if full { Next::After(rows.into_iter().next_back().map(Box::new)) } else { Next::End };
+        Ok(Some((piece, (app, next))))
+    })
+    .map_ok(Bytes::from)
+}
+
+/// The log up to the head that it has when the first piece is asked for: what is written meanwhile is not in it.
+fn audit_ndjson(app: App, tenant: Option<TenantId>) -> impl Stream<Item = Result<Bytes>> {
+    enum Next {
+        Start,
+        After(Box<audit_chain::Chain>, u64),
+        End,
+    }
+    stream::try_unfold((app, Next::Start), move |(app, next)| async move {
+        let mut tx = app.system(Job::Downloads).await?;
+        let (chain, after) = match next {
+            Next::Start => (Box::new(audit_chain::current(&mut tx, tenant).await?), 0),
+            Next::After(chain, after) => (chain, after),
+            Next::End => return Ok(None),
+        };
+        let part = audit_chain::export(&mut tx, tenant, after, chain.head.sequence).await?;
+        drop(tx);
+        let (piece, next) = match part {
+            Some((lines, last)) => (lines, Next::After(chain, last)),
+            None => (audit_chain::export_head(&app, tenant, &chain)?, Next::End),
+        };
+        Ok(Some((piece, (app, next))))
+    })
+    .map_ok(Bytes::from)
 }
 
 fn hash(token: &str) -> [u8; 32] {
@@ -117,7 +188,8 @@ mod tests {
     }
 
     async fn read(app: &App, download: Download) -> String {
-        let pieces: Vec<Bytes> = download.content(app.clone()).try_collect().await.unwrap();
+        let content = download.content(app.clone()).unwrap();
+        let pieces: Vec<Bytes> = content.try_collect().await.unwrap();
         String::from_utf8(pieces.concat()).unwrap()
     }
 

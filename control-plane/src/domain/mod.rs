@@ -5,6 +5,7 @@ pub mod api;
 pub mod api_key;
 pub mod api_key_value;
 pub mod audit;
+pub mod audit_chain;
 pub mod bill;
 pub mod consumer;
 pub mod convergence;

@@ -126,6 +126,12 @@ pub async fn find(app: &App, actor: &Actor, id: TenantId) -> Result<Option<Tenan
     store::tenant::get(&mut tx, id).await.map(Some)
 }
 
+/// The tenant that the administrator of the machine names, by name or id.
+pub async fn named(app: &App, name_or_id: &str) -> Result<TenantId> {
+    let mut tx = app.system(Job::Operator).await?;
+    store::tenant::named(&mut tx, name_or_id).await?.ok_or(Error::NotFound("tenant"))
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::PgPool;
@@ -166,9 +172,8 @@ mod tests {
             (made.tenant.id, made.user.id, Role::Owner)
         );
         assert_eq!(rows(&app, "outbox").await, 1);
-        let entries =
-            audit::list(&app, &actor, &crate::domain::page::Page::default()).await.unwrap();
-        assert_eq!(entries.items[0].action, "tenant.create");
+        let entries = testing::audited(&app, &actor).await;
+        assert_eq!(entries[0].action, "tenant.create");
         let mut tx = app.begin(&actor).await.unwrap();
         app.data_key(&mut tx, actor.tenant).await.unwrap();
     }

@@ -23,6 +23,16 @@ pub struct CreateDownloadPayload {
     user_errors: Vec<UserError>,
 }
 
+impl CreateDownloadPayload {
+    pub fn of(link: Option<domain::download::Link>, user_errors: Vec<UserError>) -> Self {
+        Self {
+            expires_in_seconds: link.as_ref().map(|link| link.expires_in_seconds),
+            url: link.map(|link| link.url),
+            user_errors,
+        }
+    }
+}
+
 #[Object]
 impl DownloadMutation {
     /// A link to the month's usage as CSV; it works once, for 60 seconds.
@@ -36,10 +46,6 @@ impl DownloadMutation {
             domain::download::create(app, actor, Month::new(app, Some(&input.month))?).await
         };
         let (link, user_errors) = user_errors(made.await)?;
-        Ok(CreateDownloadPayload {
-            expires_in_seconds: link.as_ref().map(|link| link.expires_in_seconds),
-            url: link.map(|link| link.url),
-            user_errors,
-        })
+        Ok(CreateDownloadPayload::of(link, user_errors))
     }
 }

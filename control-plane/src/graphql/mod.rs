@@ -70,6 +70,7 @@ pub struct Mutation(
     deployment::DeploymentMutation,
     stage::StageMutation,
     download::DownloadMutation,
+    audit::AuditMutation,
     price::PriceMutation,
 );
 

@@ -22,6 +22,18 @@ pub struct PriceMutation;
 /// A whole number that may pass 2^31, as a JSON number up to 2^53.
 pub struct Count(i64);
 
+impl From<i64> for Count {
+    fn from(count: i64) -> Self {
+        Self(count)
+    }
+}
+
+impl From<u64> for Count {
+    fn from(count: u64) -> Self {
+        Self(i64::try_from(count).unwrap_or(i64::MAX))
+    }
+}
+
 #[Scalar]
 impl ScalarType for Count {
     fn parse(value: Value) -> InputValueResult<Self> {

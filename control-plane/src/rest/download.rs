@@ -31,9 +31,15 @@ struct CreateDownload {
 /// A link that works once.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
-struct Download {
+pub(crate) struct Download {
     url: String,
     expires_in_seconds: i32,
+}
+
+impl From<domain::download::Link> for Download {
+    fn from(link: domain::download::Link) -> Self {
+        Self { url: link.url, expires_in_seconds: link.expires_in_seconds }
+    }
 }
 
 /// Makes a link to the month's usage as CSV; it works once, for 60 seconds.
@@ -48,16 +54,15 @@ async fn create(
 ) -> Result<(StatusCode, axum::Json<Download>)> {
     let month = Month::new(&app, Some(&body.month))?;
     let link = domain::download::create(&app, &actor, month).await?;
-    let download = Download { url: link.url, expires_in_seconds: link.expires_in_seconds };
-    Ok((StatusCode::CREATED, axum::Json(download)))
+    Ok((StatusCode::CREATED, axum::Json(link.into())))
 }
 
-/// A month's usage by hour, one line for each row of the ledger. The first line names the columns: `ledger_row`,
+/// What the link was made for. Usage is a month by hour, one line for each row of the ledger. The first line names the columns: `ledger_row`,
 /// `hour`, `cell`, `api_id`, `stage`, `route`, `api_key_id`, `usage_plan_id`, `consumer_id`, `status_class`,
 /// `cache`, `requests`, `billed_requests`, `bytes_in`, `bytes_out`, `billed_bytes_out`, `duration_ms`.
 #[utoipa::path(get, path = "/downloads/{token}", tag = "usage", operation_id = "getDownload", security(()), params(("token" = String, Path)),
 responses(
-    (status = 200, body = String, content_type = "text/csv"),
+    (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn open(
@@ -71,15 +76,12 @@ async fn open(
     }
     let download = domain::download::open(&app, &token).await?;
     let headers = [
-        (header::CONTENT_TYPE, "text/csv; charset=utf-8; header=present".to_owned()),
-        (
-            header::CONTENT_DISPOSITION,
-            format!("attachment; filename=\"tollgate-usage-{}.csv\"", download.month),
-        ),
+        (header::CONTENT_TYPE, download.content_type().to_owned()),
+        (header::CONTENT_DISPOSITION, format!("attachment; filename=\"{}\"", download.file_name())),
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    Ok((headers, Body::from_stream(download.content(app))).into_response())
+    Ok((headers, Body::from_stream(download.content(app)?)).into_response())
 }
 
 #[cfg(test)]

@@ -1,32 +1,30 @@
 //! Links to downloads, by the hash of their token.
 
 use chrono::{DateTime, Utc};
-use serde::{Deserialize, Serialize};
-use sqlx::types::Json;
+use serde_json::Value;
 
 use crate::app::Tx;
-use crate::error::Result;
+use crate::domain::download::Document;
+use crate::error::{Error, Result};
 use crate::ids::TenantId;
-
-/// As `download_token.parameters` holds them.
-#[derive(Debug, Serialize, Deserialize)]
-struct Parameters {
-    month: String,
-}
 
 pub async fn insert(
     tx: &mut Tx,
-    tenant: TenantId,
+    tenant: Option<TenantId>,
     token_hash: &[u8],
-    month: &str,
+    document: &Document,
     expires_at: DateTime<Utc>,
 ) -> Result<()> {
+    // The column `document` has the tag, `parameters` the rest.
+    let mut parameters = serde_json::to_value(document).map_err(Error::internal)?;
+    let tag = parameters.as_object_mut().and_then(|fields| fields.remove(TAG));
     sqlx::query!(
         "insert into download_token (tenant_id, token_hash, document, parameters, expires_at)
-         values ($1, $2, 'usage_csv', $3, $4)",
-        tenant.0,
+         values ($1, $2, $3, $4, $5)",
+        tenant.map(|tenant| tenant.0),
         token_hash,
-        Json(Parameters { month: month.to_owned() }) as _,
+        tag.as_ref().and_then(Value::as_str).unwrap_or_default(),
+        parameters,
         expires_at,
     )
     .execute(&mut **tx)
@@ -34,22 +32,32 @@ pub async fn insert(
     Ok(())
 }
 
-/// Whose it is and which month, to the first who asks in time.
+/// Whose it is and what, to the first who asks in time.
 pub async fn spend(
     tx: &mut Tx,
     token_hash: &[u8],
     now: DateTime<Utc>,
-) -> Result<Option<(TenantId, String)>> {
+) -> Result<Option<(Option<TenantId>, Document)>> {
     let spent = sqlx::query!(
-        r#"update download_token set used_at = $2
+        "update download_token set used_at = $2
          where token_hash = $1 and used_at is null and expires_at > $2
-         returning tenant_id, parameters as "parameters: Json<Parameters>""#,
+         returning tenant_id, document, parameters",
         token_hash,
         now,
     )
     .fetch_optional(&mut **tx)
     .await?;
-    Ok(spent.map(|row| (TenantId(row.tenant_id), row.parameters.0.month)))
+    spent
+        .map(|row| {
+            let mut document = row.parameters;
+            if let Some(fields) = document.as_object_mut() {
+                fields.insert(TAG.to_owned(), row.document.into());
+            }
+            let document = serde_json::from_value(document)
+                .map_err(|cause| Error::corrupt("download", cause))?;
+            Ok((row.tenant_id.map(TenantId), document))
+        })
+        .transpose()
 }
 
 /// Forgets links that can no longer be used.
@@ -59,3 +67,6 @@ pub async fn prune(tx: &mut Tx, now: DateTime<Utc>) -> Result<()> {
         .await?;
     Ok(())
 }
+
+/// What [`Document`] names its variant by.
+const TAG: &str = "document";

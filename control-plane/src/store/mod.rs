@@ -4,6 +4,7 @@ pub mod access_key;
 pub mod api;
 pub mod api_key;
 pub mod audit;
+pub mod audit_chain;
 pub mod cell;
 pub mod consumer;
 pub mod convergence;

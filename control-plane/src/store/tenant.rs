@@ -34,6 +34,18 @@ pub async fn get(tx: &mut Tx, id: TenantId) -> Result<Tenant> {
     row.map(Tenant::from).ok_or(Error::NotFound("tenant"))
 }
 
+/// The tenant with this name, or this id in plain form.
+pub async fn named(tx: &mut Tx, name_or_id: &str) -> Result<Option<TenantId>> {
+    let id = sqlx::query_scalar!(
+        "select id from tenant where name = $1 or id = $2",
+        name_or_id,
+        name_or_id.parse::<Uuid>().ok(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id.map(TenantId))
+}
+
 /// The tenant's data key, wrapped by the master key.
 pub async fn data_key(tx: &mut Tx, tenant: TenantId) -> Result<Vec<u8>> {
     sqlx::query_scalar!("select data_key from tenant where id = $1", tenant.0)

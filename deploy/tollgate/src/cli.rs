@@ -1,7 +1,7 @@
 //! The commands.
 
 use crate::settings::{self, Common, ControlPlane, DataPlane, Database};
-use crate::{database, http, planes, roles, up};
+use crate::{audit, database, http, planes, roles, up};
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -29,6 +29,9 @@ pub(crate) enum Command {
     JoinToken(JoinTokenArgs),
     /// Print a link that makes its first visitor the operator, within a day
     OperatorLink(ControlPlaneArgs),
+    /// Check the audit logs
+    #[command(subcommand)]
+    Audit(audit::Command),
     /// Print the GraphQL schema
     PrintSchema,
     /// Print the OpenAPI document of the REST paths
@@ -156,6 +159,7 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::ControlPlane(args) => planes::control_plane(&args),
         Command::DataPlane(args) => planes::data_plane(&args),
         Command::JoinToken(args) => block_on(planes::join_token(&args)),
+        Command::Audit(command) => block_on(audit::run(command)),
         Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
         Command::PrintOpenapi => {
             println!("{}", control_plane::rest::openapi::openapi_document());
@@ -171,7 +175,10 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
 /// `--config` or `TOLLGATE_CONFIG`, found before the rest is understood: the rest may need the file.
 fn config_file(command: &clap::Command, arguments: &[OsString]) -> Option<std::path::PathBuf> {
     let matches = command.clone().ignore_errors(true).try_get_matches_from(arguments).ok()?;
-    let (_, given) = matches.subcommand()?;
+    let (_, mut given) = matches.subcommand()?;
+    while let Some((_, deeper)) = given.subcommand() {
+        given = deeper;
+    }
     given.try_get_one("config").ok()?.cloned()
 }
 

@@ -3,6 +3,7 @@
 //!
 //! Read `cli.rs` for the commands, `settings.rs` for what can be set, `up/mod.rs` for the order of a start.
 
+mod audit;
 mod cli;
 mod database;
 mod http;

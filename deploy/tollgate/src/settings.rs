@@ -326,13 +326,18 @@ pub(crate) fn with_file(command: Command, path: &Path) -> Result<Command> {
             path.display()
         );
     }
-    Ok(command.mut_subcommands(|subcommand| {
-        subcommand.mut_args(|argument| match values.get(argument.get_id().as_str()) {
+    Ok(command.mut_subcommands(|subcommand| with_values(subcommand, &values)))
+}
+
+/// The command and those below it, with these defaults.
+fn with_values(command: Command, values: &BTreeMap<String, String>) -> Command {
+    command
+        .mut_args(|argument| match values.get(argument.get_id().as_str()) {
             // Lives as long as the process, as clap wants its defaults to.
             Some(value) => argument.default_value(&*value.clone().leak()),
             None => argument,
         })
-    }))
+        .mut_subcommands(|subcommand| with_values(subcommand, values))
 }
 
 /// Refuses variables named `TOLLGATE_…` that no command reads.
