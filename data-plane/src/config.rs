@@ -18,6 +18,7 @@ pub struct Config {
     pub admin_listen: SocketAddr,
     /// The node's own directory: identity, last good config, journal. Made 0700 when missing.
     pub dir: PathBuf,
+    pub start: Start,
     /// gRPC addresses of every control-plane replica, such as `https://127.0.0.1:8081`.
     pub control_planes: Vec<String>,
     /// `{secret}.{SHA-256 of the CA certificate}`; needed only until the node has a certificate.
@@ -49,6 +50,16 @@ pub struct Config {
     pub tracer: Option<SdkTracer>,
     /// Where a record of each request goes.
     pub access_log: AccessLog,
+}
+
+/// What a new process does about one that runs in the same directory.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Start {
+    /// It is an error.
+    #[default]
+    Alone,
+    /// It takes that one's place: its sockets, then its callers. Where none runs, it starts alone.
+    TakeOver,
 }
 
 /// What becomes of throttles and quotas while Redis is away or slow.
@@ -94,6 +105,7 @@ impl Config {
             tls: None,
             admin_listen: SocketAddr::from(([127, 0, 0, 1], 9901)),
             dir,
+            start: Start::default(),
             control_planes: vec!["https://127.0.0.1:8081".to_owned()],
             join_token: None,
             cells: vec!["default".to_owned()],

@@ -19,6 +19,7 @@ mod dialect;
 mod disk;
 mod exchange;
 mod gateway_response;
+mod handover;
 mod integration;
 pub mod listener;
 pub mod node;
@@ -27,31 +28,37 @@ mod response;
 mod router;
 mod serve;
 pub mod snapshot;
+mod supervisor;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;
 mod threads;
 pub mod tls;
 mod trace;
+mod uplink;
 
 use std::{
+    fs::File,
+    future::pending,
+    io,
     net::{IpAddr, Ipv4Addr, SocketAddr, ToSocketAddrs},
     pin::pin,
     sync::Arc,
     time::Duration,
 };
 
-use proto::config::v1::Heartbeat;
-use tokio::{net::TcpListener, sync::watch, time::Instant};
-use tokio_util::sync::CancellationToken;
-use tonic::transport::Channel;
+use tokio::{net::TcpListener, time::Instant};
 
 pub use self::config::Config;
 use self::{
+    config::Start,
     counter::{Journal, Shipper},
+    handover::{Door, Predecessor, Successor},
+    listener::sockets::{Given, Sockets},
     node::Shared,
-    snapshot::stream::{self, ConfigStream},
+    snapshot::stream,
     threads::Threads,
+    uplink::Uplink,
 };
 
 /// How long a stopping node waits for the ledger to acknowledge what it counted. What is left stays on the disk
@@ -59,70 +66,90 @@ use self::{
 const SHIP_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a stopping node waits for the sinks of its access log.
 const ACCESS_LOG_TIMEOUT: Duration = Duration::from_secs(5);
+/// How long a process that takes a node's place may wait for its configuration. The node serves meanwhile.
+const CONFIG_TIMEOUT: Duration = Duration::from_secs(30);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why a node could not start, or had to stop.
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     #[error("cannot listen on {address}")]
-    Listen { address: SocketAddr, source: std::io::Error },
+    Listen { address: SocketAddr, source: io::Error },
     #[error("{0}")]
     Setting(String),
     #[error("cannot prepare outbound connections")]
     Egress(#[source] Box<dyn std::error::Error + Send + Sync>),
     #[error("cannot start a thread")]
-    Thread(#[source] std::io::Error),
+    Thread(#[source] io::Error),
     #[error("cannot open the usage journal")]
-    Journal(#[source] std::io::Error),
+    Journal(#[source] io::Error),
     #[error("cannot register metrics")]
     Metrics(#[from] prometheus::Error),
     #[error("cannot get a configuration")]
     Config(#[source] Box<dyn std::error::Error + Send + Sync>),
+    #[error("cannot take the running node's place")]
+    Handover(#[source] io::Error),
+    #[error("cannot use the sockets that were opened for this process")]
+    Supervisor(#[source] io::Error),
     #[error("a data thread ended unasked")]
     ThreadEnded,
 }
 
 pub type Result<T> = std::result::Result<T, Error>;
 
-/// Serves until `shutdown`, then lets what is in progress finish and its usage reach the ledger.
+/// Serves until `shutdown`, or until another process has taken this one's place; then lets what is in progress finish
+/// and its usage reach the ledger.
 pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<()> {
     let shared = Shared::new(config)?;
     let config = &shared.config;
-    let admin_address = config.admin_listen;
+    let (given, lock, mut predecessor) = before_us(config).await?;
+    let sockets = Sockets::open(config, given)?;
+    let admin_address = sockets.admin.address;
     let listen = |source| Error::Listen { address: admin_address, source };
-    let admin_listener = TcpListener::bind(admin_address).await.map_err(listen)?;
 
     let settings = counter::Settings::new(config.dir.join("usage"), count(config.threads));
-    let (journal, counters) = Journal::open(settings, node::now_ms()).map_err(Error::Journal)?;
+    let (journal, counters) = match lock {
+        Some(lock) => Journal::open_beside(settings, lock),
+        None => Journal::open(settings, node::now_ms()),
+    }
+    .map_err(Error::Journal)?;
     journal.metrics().register(&shared.metrics.registry)?;
     let shipper = Arc::new(journal.shipper());
 
-    let stream = config_stream(&shared).await?;
-    let channels = stream.channels();
-    let mut threads = Threads::start(&shared, counters, &own_addresses(config, &admin_listener))?;
+    let metrics = stream::Metrics::default();
+    metrics.register(&shared.metrics.registry)?;
+    let mut uplink = Uplink::start(&shared, &shipper, metrics.clone()).await?;
+    if predecessor.is_some() {
+        // It serves until we can.
+        tokio::time::timeout(CONFIG_TIMEOUT, loaded(&shared, &mut uplink))
+            .await
+            .unwrap_or_else(|late| Err(Error::Config(Box::new(late))))?;
+    }
+    let own = own_addresses(config, admin_address);
+    let mut threads = Threads::start(&shared, counters, &own, &sockets)?;
+    let admin_socket = sockets.admin.one().and_then(TcpListener::from_std).map_err(listen)?;
+    let mut admin = tokio::spawn(admin::serve(admin_socket, shared.clone()));
+    let door = Door::open(&config.dir)
+        .inspect_err(|error| tracing::warn!(%error, "no other process can take this node's place"))
+        .ok();
+    if let Some(predecessor) = &mut predecessor {
+        predecessor.release().await;
+    }
+    supervisor::tell(&format!("READY=1\nMAINPID={}", std::process::id()));
     tracing::info!(
-        listen = %threads.address,
-        tls = threads.tls_address.map(tracing::field::display),
+        listen = %sockets.http.address,
+        tls = sockets.https.as_ref().map(|port| tracing::field::display(port.address)),
         admin = %admin_address,
         threads = config.threads,
         "the node is serving"
     );
 
-    let stop = CancellationToken::new();
-    let mut admin = tokio::spawn(admin::serve(admin_listener, shared.clone()));
-    let mut stream = tokio::spawn(stream.run(health(&shared, &shipper), stop.clone()));
-    let shipping = tokio::spawn(ship(shipper.clone(), channels));
-
     let mut shutdown = pin!(shutdown);
-    let mut streaming = true;
     let outcome = loop {
         tokio::select! {
             () = shutdown.as_mut() => break Ok(()),
             () = threads.failed() => break Err(Error::ThreadEnded),
-            ended = &mut stream, if streaming => {
-                streaming = false;
-                let Some(error) = ended.map_or_else(|error| Some(error.into()), |ended| ended.err().map(Into::into)) else {
-                    continue;
-                };
+            error = uplink.broken() => {
                 // What is served already goes on being served, whatever becomes of the stream.
                 if !shared.snapshot.load().loaded {
                     break Err(Error::Config(error));
@@ -135,10 +162,48 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
                 Ok(Err(source)) => Err(listen(source)),
                 Err(error) => Err(Error::Config(Box::new(error))),
             },
+            () = gone(&mut predecessor) => {
+                predecessor = None;
+                adopt(&journal);
+            }
+            // Not while another drains that uses the same directory.
+            mut successor = knock(door.as_ref()), if predecessor.is_none() => {
+                tracing::info!("another process takes this node's place");
+                uplink.stop_stream().await;
+                shared.set_handed_over(true);
+                let lock = journal.lock().map_err(Error::Journal)?;
+                let installed = tokio::select! {
+                    installed = successor.install(&sockets, lock) => installed,
+                    () = shutdown.as_mut() => break Ok(()),
+                };
+                let Err(error) = installed else {
+                    admin.abort();
+                    successor.keep_until_the_end();
+                    break Ok(());
+                };
+                tracing::error!(%error, "it did not come to serve; this process serves on");
+                shared.set_handed_over(false);
+                drop(successor);
+                uplink.end().await;
+                uplink = Uplink::start(&shared, &shipper, metrics.clone()).await?;
+                adopt(&journal);
+            }
         }
     };
 
+    drop((sockets, door)); // or the ports would stay open
+    drain(&shared, threads, &shipper).await;
+    uplink.end().await;
+    admin.abort();
+    outcome
+}
+
+/// Lets what is in progress finish, and what was counted reach the ledger.
+async fn drain(shared: &Shared, threads: Threads, shipper: &Shipper) {
     tracing::info!("the node is draining");
+    if !shared.is_handed_over() {
+        supervisor::tell("STOPPING=1");
+    }
     shared.start_draining();
     threads.drain().await;
     let access_log = shared.config.access_log.clone();
@@ -147,57 +212,62 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         let segments = shipper.unacknowledged();
         tracing::warn!(segments, "usage is left on the disk; it is shipped at the next start");
     }
-    shipping.abort();
-    stop.cancel();
-    if !stream.is_finished() {
-        let _ = tokio::time::timeout(SHIP_TIMEOUT, &mut stream).await;
-    }
-    admin.abort();
-    outcome
 }
 
-async fn config_stream(shared: &Arc<Shared>) -> Result<ConfigStream> {
-    let metrics = stream::Metrics::default();
-    metrics.register(&shared.metrics.registry)?;
-    let settings =
-        stream::Settings::of(&shared.config).map_err(|error| Error::Config(Box::new(error)))?;
-    let publish = stream::publish_to(shared.clone());
-    // It reads and compiles what the disk holds.
-    let opened =
-        tokio::task::spawn_blocking(move || ConfigStream::open(settings, publish, metrics));
-    match opened.await {
-        Ok(opened) => opened.map_err(|error| Error::Config(Box::new(error))),
-        Err(error) => Err(Error::Config(Box::new(error))),
-    }
-}
-
-fn health(shared: &Arc<Shared>, shipper: &Arc<Shipper>) -> stream::Health {
-    let (shared, shipper) = (shared.clone(), shipper.clone());
-    Arc::new(move || Heartbeat {
-        unshipped_segments: shipper.unacknowledged(),
-        requests_in_flight: u64::try_from(shared.metrics.in_flight.get()).unwrap_or(0),
-    })
-}
-
-/// Ships over whatever channels there are; a node that has not joined yet has none.
-async fn ship(shipper: Arc<Shipper>, mut channels: watch::Receiver<Arc<[Channel]>>) {
-    loop {
-        let now = channels.borrow_and_update().clone();
-        tokio::select! {
-            () = shipper.run(&now), if !now.is_empty() => {}
-            changed = channels.changed() => if changed.is_err() {
-                // No new channels will come; these still lead to the ledger.
-                return shipper.run(&now).await;
-            },
+/// What this process gets from the one whose place it takes, or from its supervisor.
+async fn before_us(config: &Config) -> Result<(Given, Option<File>, Option<Predecessor>)> {
+    if config.start == Start::TakeOver {
+        let dir = config.dir.clone();
+        let asked = tokio::task::spawn_blocking(move || Predecessor::ask(&dir)).await;
+        let asked = asked.map_err(io::Error::other).flatten().map_err(Error::Handover)?;
+        if let Some((predecessor, given, lock)) = asked {
+            return Ok((given, Some(lock), Some(predecessor)));
         }
+        tracing::info!("no node runs here; there is nothing to take over");
+    }
+    let sockets = supervisor::sockets().map_err(Error::Supervisor)?;
+    let stay = !sockets.is_empty();
+    Ok((Given::new(sockets, stay).map_err(Error::Supervisor)?, None, None))
+}
+
+/// Until there is a configuration.
+async fn loaded(shared: &Shared, uplink: &mut Uplink) -> Result<()> {
+    let mut look = tokio::time::interval(LOOK_EVERY);
+    while !shared.snapshot.load().loaded {
+        tokio::select! {
+            error = uplink.broken() => return Err(Error::Config(error)),
+            _ = look.tick() => {}
+        }
+    }
+    Ok(())
+}
+
+async fn gone(predecessor: &mut Option<Predecessor>) {
+    match predecessor {
+        Some(predecessor) => predecessor.gone().await,
+        None => pending().await,
+    }
+}
+
+async fn knock(door: Option<&Door>) -> Successor {
+    match door {
+        Some(door) => door.knock().await,
+        None => pending().await,
+    }
+}
+
+/// What a process that shared the journal left in it is ours to ship.
+fn adopt(journal: &Journal) {
+    if let Err(error) = journal.adopt(node::now_ms()) {
+        tracing::error!(%error, "usage of the process before is left on the disk; it is shipped at the next start");
     }
 }
 
 /// What no tenant may reach through this node: its own ports, its control planes, its Redis, and what the
 /// settings name beside them.
-fn own_addresses(config: &Config, admin: &TcpListener) -> Vec<SocketAddr> {
+fn own_addresses(config: &Config, admin: SocketAddr) -> Vec<SocketAddr> {
     let mut own = config.own.clone();
-    own.extend(admin.local_addr());
+    own.push(admin);
     let redis = config.redis_url.as_deref().into_iter();
     for uri in config.control_planes.iter().map(String::as_str).chain(redis) {
         own.extend(addresses(uri));

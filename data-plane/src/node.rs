@@ -32,6 +32,8 @@ pub struct Shared {
     /// This node's share of limits, for when Redis is away.
     pub(crate) local_limits: Arc<Local>,
     draining: AtomicBool,
+    /// Another process listens on the same sockets.
+    handed_over: AtomicBool,
 }
 
 /// One data thread's node. What accumulates (pools, counters, the connection to Redis) lives here and
@@ -77,6 +79,7 @@ impl Shared {
             metrics,
             local_limits: Arc::default(),
             draining: AtomicBool::new(false),
+            handed_over: AtomicBool::new(false),
         }))
     }
 
@@ -87,6 +90,14 @@ impl Shared {
 
     pub fn is_draining(&self) -> bool {
         self.draining.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn is_handed_over(&self) -> bool {
+        self.handed_over.load(Ordering::Relaxed)
+    }
+
+    pub(crate) fn set_handed_over(&self, handed_over: bool) {
+        self.handed_over.store(handed_over, Ordering::Relaxed);
     }
 
     pub(crate) fn start_draining(&self) {

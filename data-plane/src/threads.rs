@@ -1,18 +1,18 @@
 //! The data threads: each serves its share of the port with a runtime of its own.
 
-use std::{
-    net::{SocketAddr, TcpListener},
-    sync::Arc,
-    thread::JoinHandle,
-};
+use std::{net::SocketAddr, sync::Arc, thread::JoinHandle};
 
 use egress::{Connector, Own};
 use tokio::{sync::watch, task::LocalSet};
+use tokio_rustls::TlsAcceptor;
 
 use crate::{
     Error, Result,
     counter::Counter,
-    listener::{self, Door},
+    listener::{
+        self, Door,
+        sockets::{Port, Sockets},
+    },
     node::{Node, Shared},
     policies::limiter::Limiter,
     tls,
@@ -20,10 +20,6 @@ use crate::{
 
 /// The running data threads.
 pub(crate) struct Threads {
-    /// Where callers connect; the port is known even where 0 was asked for.
-    pub(crate) address: SocketAddr,
-    /// The same over TLS.
-    pub(crate) tls_address: Option<SocketAddr>,
     drain: watch::Sender<bool>,
     /// Each sends once, when it ends.
     ended: tokio::sync::mpsc::UnboundedReceiver<()>,
@@ -31,27 +27,34 @@ pub(crate) struct Threads {
 }
 
 impl Threads {
-    /// Binds the ports and starts one thread for each counter. `own` is what no tenant may reach; the ports
-    /// themselves are added.
+    /// Starts one thread for each counter on the ports. `own` is what no tenant may reach; the ports themselves are
+    /// added.
     pub(crate) fn start(
         shared: &Arc<Shared>,
         counters: Vec<Counter>,
         own: &[SocketAddr],
+        sockets: &Sockets,
     ) -> Result<Self> {
         let config = &shared.config;
-        let (address, plain) = bind(config.listen, counters.len())?;
-        let mut doors: Vec<Vec<Door>> =
-            plain.into_iter().map(|listener| vec![Door { listener, tls: None }]).collect();
-        let mut tls_address = None;
-        if let Some(settings) = &config.tls {
-            let acceptor = tls::acceptor(config, settings)?;
-            let (address, listeners) = bind(settings.listen, counters.len())?;
-            tls_address = Some(address);
-            for (doors, listener) in doors.iter_mut().zip(listeners) {
-                doors.push(Door { listener, tls: Some(acceptor.clone()) });
+        let mut doors: Vec<Vec<Door>> = counters.iter().map(|_| Vec::new()).collect();
+        let mut add = |port: &Port, tls: Option<&TlsAcceptor>| {
+            let sockets_by_thread = port.shares(doors.len()).map_err(Error::Thread)?;
+            for (doors, share) in doors.iter_mut().zip(sockets_by_thread) {
+                doors.extend(share.into_iter().map(|listener| Door {
+                    listener,
+                    tls: tls.cloned(),
+                    stays: sockets.stay,
+                }));
             }
+            Ok::<_, Error>(())
+        };
+        add(&sockets.http, None)?;
+        if let Some((settings, port)) = config.tls.as_ref().zip(sockets.https.as_ref()) {
+            add(port, Some(&tls::acceptor(config, settings)?))?;
         }
-        let own = Own::new(own.iter().copied().chain([address]).chain(tls_address));
+        let ports = [Some(&sockets.http), sockets.https.as_ref()];
+        let ports = ports.into_iter().flatten().map(|port| port.address);
+        let own = Own::new(own.iter().copied().chain(ports));
         let (drain, draining) = watch::channel(false);
         let (end, ended) = tokio::sync::mpsc::unbounded_channel();
         let mut handles = Vec::with_capacity(doors.len());
@@ -68,7 +71,7 @@ impl Threads {
             let builder = std::thread::Builder::new().name(format!("data-{index}"));
             handles.push(builder.spawn(serve).map_err(Error::Thread)?);
         }
-        Ok(Self { address, tls_address, drain, ended, handles })
+        Ok(Self { drain, ended, handles })
     }
 
     /// Resolves when a thread ended although nobody asked it to.
@@ -87,14 +90,6 @@ impl Threads {
         });
         let _ = joined.await;
     }
-}
-
-/// One listening socket for each thread, and their address.
-fn bind(wanted: SocketAddr, threads: usize) -> Result<(SocketAddr, Vec<TcpListener>)> {
-    let failed = |source| Error::Listen { address: wanted, source };
-    let listeners = listener::bind(wanted, threads).map_err(failed)?;
-    let address = listeners.first().map_or(Ok(wanted), TcpListener::local_addr).map_err(failed)?;
-    Ok((address, listeners))
 }
 
 struct OnEnd(tokio::sync::mpsc::UnboundedSender<()>);

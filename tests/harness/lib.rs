@@ -6,10 +6,11 @@
 
 pub mod client;
 pub mod collector;
+pub mod kept;
 pub mod load;
 pub mod origin;
 mod ports;
-mod process;
+pub mod process;
 pub mod stores;
 pub mod tenant;
 pub mod world;

@@ -257,6 +257,23 @@ impl World {
         ready(node.process.insert(process), node.admin.address()).await;
     }
 
+    /// Starts another process that takes the node's place, and waits until the one before has ended by itself.
+    pub async fn replace_node(&mut self) {
+        let before = self.take_node();
+        let mut command = self.node_command(0);
+        command.arg("--take-over");
+        self.nodes[0].process = Some(Process::start("node0", command, &self.logs()));
+        before.ended().await;
+        let node = &mut self.nodes[0];
+        let admin = node.admin.address();
+        ready(node.process.as_mut().expect("it was started"), admin).await;
+    }
+
+    /// Starts a process of the binary with a log of its own, and does not wait for it.
+    pub fn spawn(&self, name: &str, command: Command) -> Process {
+        Process::start(name, command, &self.logs())
+    }
+
     /// The first node's process while it runs.
     pub fn node(&mut self) -> Option<&mut Process> {
         self.nodes[0].process.as_mut()

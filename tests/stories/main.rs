@@ -17,4 +17,5 @@ mod rest_way;
 mod row_security;
 mod strangers;
 mod traces;
+mod upgrade;
 mod whole_way;

@@ -11,7 +11,7 @@
 #![expect(unsafe_code, reason = "maps the files that data threads write to")]
 
 use std::{
-    collections::VecDeque,
+    collections::{HashSet, VecDeque},
     fs::{self, DirBuilder, File, OpenOptions},
     io::{self, Write},
     ops::{Deref, DerefMut},
@@ -28,7 +28,6 @@ use std::{
 
 use arc_swap::ArcSwap;
 use memmap2::MmapMut;
-use prometheus::{IntCounter, IntGauge};
 use rand::TryRng;
 use rustix::{
     fs::{FallocateFlags, FlockOperation},
@@ -36,7 +35,7 @@ use rustix::{
 };
 use tokio::sync::Notify;
 
-use super::{Counter, recovery::recover, segment::Finished};
+use super::{Counter, metrics::Metrics, recovery::recover, segment::Finished};
 
 /// 16,383 blocks beside the header.
 const REGION_BYTES: usize = 1024 * 1024;
@@ -72,67 +71,6 @@ impl Settings {
     }
 }
 
-/// What operators watch. Nothing here is touched for each request.
-#[derive(Clone)]
-pub struct Metrics {
-    pub sealed: IntCounter,
-    pub records: IntCounter,
-    pub acknowledged: IntCounter,
-    pub quarantined: IntCounter,
-    /// Segments that could not be written to the disk, and are only in memory.
-    pub in_memory: IntCounter,
-    pub redrawn: IntCounter,
-    pub unacknowledged: IntGauge,
-}
-
-impl Metrics {
-    fn new() -> Self {
-        let counter = |name, help| IntCounter::new(name, help).expect("a valid name");
-        Self {
-            sealed: counter("tollgate_journal_segments_sealed_total", "Journal segments sealed"),
-            records: counter(
-                "tollgate_journal_records_total",
-                "Requests in sealed journal segments",
-            ),
-            acknowledged: counter(
-                "tollgate_journal_segments_acknowledged_total",
-                "Journal segments that the ledger has",
-            ),
-            quarantined: counter(
-                "tollgate_journal_segments_quarantined_total",
-                "Journal segments set aside: damaged, or refused by the ledger",
-            ),
-            in_memory: counter(
-                "tollgate_journal_segments_in_memory_total",
-                "Journal segments that the disk had no room for; lost if the process dies",
-            ),
-            redrawn: counter(
-                "tollgate_journal_epochs_redrawn_total",
-                "Epochs that another live node had",
-            ),
-            unacknowledged: IntGauge::new(
-                "tollgate_journal_segments_unacknowledged",
-                "Journal segments sealed and not acknowledged",
-            )
-            .expect("a valid name"),
-        }
-    }
-
-    pub fn register(&self, registry: &prometheus::Registry) -> prometheus::Result<()> {
-        for counter in [
-            &self.sealed,
-            &self.records,
-            &self.acknowledged,
-            &self.quarantined,
-            &self.in_memory,
-            &self.redrawn,
-        ] {
-            registry.register(Box::new(counter.clone()))?;
-        }
-        registry.register(Box::new(self.unacknowledged.clone()))
-    }
-}
-
 /// The node's journal: open it once, before the data threads start.
 pub struct Journal {
     shared: Arc<Shared>,
@@ -152,11 +90,17 @@ pub(super) struct Shared {
     /// Sealed and not acknowledged, on disk or not yet.
     pub(super) unacknowledged: AtomicU64,
     memory_bytes: Arc<AtomicUsize>,
+    /// What the names of our files in `open/` begin with.
+    prefix: String,
+    /// Every epoch that we drew.
+    drawn: Mutex<Vec<[u8; 16]>>,
+    /// Segments of other epochs that are ours to ship.
+    adopted: Mutex<HashSet<Id>>,
     /// Held for as long as anything writes here.
-    _lock: File,
+    lock: File,
 }
 
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub(super) struct Id {
     pub(super) epoch: [u8; 16],
     pub(super) thread: u32,
@@ -183,6 +127,24 @@ impl Journal {
         Ok((Self { shared }, counters))
     }
 
+    /// The same beside a process that still writes here and gave us its `lock`: the directory stays shut to everyone
+    /// else while either lives. What that process leaves is [adopted](Journal::adopt) when it has ended.
+    pub fn open_beside(settings: Settings, lock: File) -> io::Result<(Self, Vec<Counter>)> {
+        let shared = Arc::new(Shared::with_lock(settings, lock)?);
+        let counters = shared.start()?;
+        Ok((Self { shared }, counters))
+    }
+
+    /// Seals and queues what a process left that shared the directory with this one. Call it when it has ended.
+    pub fn adopt(&self, now_ms: u64) -> io::Result<()> {
+        self.shared.adopt(now_ms)
+    }
+
+    /// The lock of the directory, for a process that will go on here.
+    pub fn lock(&self) -> io::Result<File> {
+        self.shared.lock.try_clone()
+    }
+
     /// Brings sealed segments to the ledger.
     pub fn shipper(&self) -> super::Shipper {
         super::Shipper::new(Arc::clone(&self.shared))
@@ -195,9 +157,7 @@ impl Journal {
 
 impl Shared {
     fn open(settings: Settings, now_ms: u64) -> io::Result<Self> {
-        for name in ["", "open", "sealed", "kept", "quarantine"] {
-            DirBuilder::new().recursive(true).mode(0o700).create(settings.dir.join(name))?;
-        }
+        make_directories(&settings.dir)?;
         let lock = OpenOptions::new()
             .create(true)
             .truncate(false)
@@ -207,21 +167,44 @@ impl Shared {
         rustix::fs::flock(&lock, FlockOperation::NonBlockingLockExclusive).map_err(|_| {
             io::Error::new(io::ErrorKind::ResourceBusy, "another process uses this usage journal")
         })?;
+        let shared = Self::with_lock(settings, lock)?;
+        shared.adopt(now_ms)?;
+        Ok(shared)
+    }
 
-        let metrics = Metrics::new();
-        recover(&settings.dir, &metrics, now_ms)?;
-        let queue = sealed(&settings.dir.join("sealed"))?;
+    fn with_lock(settings: Settings, lock: File) -> io::Result<Self> {
+        make_directories(&settings.dir)?;
+        let epoch = draw()?;
         Ok(Self {
-            epoch: ArcSwap::from_pointee(draw()?),
-            unacknowledged: AtomicU64::new(queue.len() as u64),
-            queue: Mutex::new(queue),
+            prefix: hex::encode(&draw()?[..8]),
+            drawn: Mutex::new(vec![epoch]),
+            adopted: Mutex::default(),
+            epoch: ArcSwap::from_pointee(epoch),
+            unacknowledged: AtomicU64::new(0),
+            queue: Mutex::default(),
             queued: Notify::new(),
             settled: Notify::new(),
             memory_bytes: Arc::new(AtomicUsize::new(0)),
             settings,
-            metrics,
-            _lock: lock,
+            metrics: Metrics::new(),
+            lock,
         })
+    }
+
+    fn adopt(&self, now_ms: u64) -> io::Result<()> {
+        recover(&self.settings.dir, &self.metrics, now_ms, &self.prefix)?;
+        let found = sealed(&self.settings.dir.join("sealed"))?;
+        let drawn = lock(&self.drawn).clone();
+        self.queue_files(found.into_iter().filter(|it| !drawn.contains(&it.id.epoch)));
+        Ok(())
+    }
+
+    /// Queues segments that lie on the disk, each once.
+    pub(super) fn queue_files(&self, found: impl IntoIterator<Item = Sealed>) {
+        let mut adopted = lock(&self.adopted);
+        let new: Vec<_> = found.into_iter().filter(|it| adopted.insert(it.id)).collect();
+        self.unacknowledged.fetch_add(new.len() as u64, Ordering::AcqRel);
+        self.push(new);
     }
 
     /// Starts the journal's two threads. They end when the last counter has gone.
@@ -241,8 +224,7 @@ impl Shared {
                 finished.clone(),
             ));
         }
-        let mut nursery =
-            Nursery { dir: self.settings.dir.join("open"), made: 0, full: false, suppliers };
+        let mut nursery = Nursery::new(self, suppliers);
         let owed = (0..self.settings.threads).flat_map(|thread| [thread; SPARES]).collect();
         // The first requests find their regions ready; with a full disk they start in memory.
         let owed = nursery.pay(owed);
@@ -262,7 +244,9 @@ impl Shared {
 
     /// Another live node has our epoch: what is started from now on gets a new one.
     pub(super) fn redraw(&self) -> io::Result<()> {
-        self.epoch.store(Arc::new(draw()?));
+        let epoch = draw()?;
+        lock(&self.drawn).push(epoch);
+        self.epoch.store(Arc::new(epoch));
         self.metrics.redrawn.inc();
         Ok(())
     }
@@ -294,11 +278,12 @@ impl Shared {
     }
 
     fn lock_queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Sealed>> {
-        self.queue.lock().unwrap_or_else(PoisonError::into_inner)
+        lock(&self.queue)
     }
 
     /// The ledger has it, or it was set aside.
-    pub(super) fn settle(&self) {
+    pub(super) fn settle(&self, id: Id) {
+        lock(&self.adopted).remove(&id);
         let before = self.unacknowledged.fetch_sub(1, Ordering::AcqRel);
         self.metrics.unacknowledged.set(i64::try_from(before - 1).unwrap_or(i64::MAX));
         self.settled.notify_waiters();
@@ -462,6 +447,7 @@ impl Drop for Memory {
 /// Makes regions ahead.
 struct Nursery {
     dir: PathBuf,
+    prefix: String,
     made: u64,
     full: bool,
     /// By thread.
@@ -469,6 +455,11 @@ struct Nursery {
 }
 
 impl Nursery {
+    fn new(shared: &Shared, suppliers: Vec<Sender<Region>>) -> Self {
+        let (dir, prefix) = (shared.settings.dir.join("open"), shared.prefix.clone());
+        Self { dir, prefix, made: 0, full: false, suppliers }
+    }
+
     /// Replaces each region that a thread took. While the disk is full, tries again each second.
     fn run(mut self, wanted: &Receiver<u32>, mut owed: Vec<u32>) {
         loop {
@@ -491,7 +482,8 @@ impl Nursery {
         let mut left = Vec::new();
         for thread in owed {
             self.made += 1;
-            match Region::map(self.dir.join(format!("{:020}.segment", self.made))) {
+            let name = format!("{}-{:020}.segment", self.prefix, self.made);
+            match Region::map(self.dir.join(name)) {
                 Ok(region) => {
                     self.full = false;
                     let _ = self.suppliers[thread as usize].send(region); // its counter may have gone
@@ -561,6 +553,17 @@ pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
 
+fn make_directories(dir: &Path) -> io::Result<()> {
+    for name in ["", "open", "sealed", "kept", "quarantine"] {
+        DirBuilder::new().recursive(true).mode(0o700).create(dir.join(name))?;
+    }
+    Ok(())
+}
+
+fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 fn draw() -> io::Result<[u8; 16]> {
     let mut epoch = [0; 16];
     rand::rngs::SysRng.try_fill_bytes(&mut epoch).map_err(io::Error::other)?;
@@ -608,13 +611,16 @@ pub(super) mod tests {
 
     impl Bench {
         pub(in crate::counter) fn new(settings: Settings) -> Self {
-            let shared = Arc::new(Shared::open(settings, 0).unwrap());
+            Self::over(Shared::open(settings, 0).unwrap())
+        }
+
+        fn over(shared: Shared) -> Self {
+            let shared = Arc::new(shared);
             let (taken, wanted) = mpsc::channel();
             let (to_persist, finished) = mpsc::channel();
             let (supplier, spares) = mpsc::channel();
             let counter = Counter::new(Arc::clone(&shared), 0, spares, taken, to_persist);
-            let dir = shared.settings.dir.join("open");
-            let mut nursery = Nursery { dir, made: 0, full: false, suppliers: vec![supplier] };
+            let mut nursery = Nursery::new(&shared, vec![supplier]);
             assert!(nursery.pay(vec![0, 0]).is_empty());
             Self { shared, counter, finished, taken: wanted, nursery }
         }
@@ -869,6 +875,52 @@ pub(super) mod tests {
         let _first = Shared::open(Settings::new(dir.0.clone(), 1), 0).unwrap();
         let second = Shared::open(Settings::new(dir.0.clone(), 1), 0);
         assert_eq!(second.err().map(|error| error.kind()), Some(io::ErrorKind::ResourceBusy));
+    }
+
+    #[test]
+    fn a_process_that_goes_on_beside_another_takes_over_what_that_one_leaves_and_nobody_else_does()
+    {
+        let dir = Dir::new();
+        let settings = || Settings::new(dir.0.clone(), 1);
+        let count = |bench: &mut Bench, requests: std::ops::RangeInclusive<u64>| {
+            for request in requests {
+                let slot = bench.counter.begin(&names("GET /"), 0).unwrap();
+                bench.counter.finish(slot, &outcome(request, 5));
+            }
+        };
+        let mut before = Bench::new(settings());
+        count(&mut before, 1..=2);
+        before.counter.tick(6); // sealed, and not shipped by it
+        before.settle();
+        count(&mut before, 3..=4); // in an open segment
+
+        let lock = before.shared.lock.try_clone().unwrap();
+        let mut after = Bench::over(Shared::with_lock(settings(), lock).unwrap());
+        assert_eq!(after.shared.unacknowledged.load(Ordering::Relaxed), 0);
+        count(&mut after, 5..=6);
+        after.counter.tick(6);
+        after.settle();
+        count(&mut after, 7..=7);
+        let refused = Shared::open(settings(), 0).err().map(|error| error.kind());
+        assert_eq!(refused, Some(io::ErrorKind::ResourceBusy));
+
+        // As by kill -9: its files stay as they are.
+        let Bench { shared, counter, .. } = before;
+        std::mem::forget(counter);
+        drop(shared);
+        for _ in 0..2 {
+            after.shared.adopt(1000).unwrap(); // again changes nothing
+            assert_eq!(after.shared.unacknowledged.load(Ordering::Relaxed), 3);
+            assert_eq!(after.shared.lock_queue().len(), 3);
+        }
+        count(&mut after, 8..=8);
+        after.counter.tick(7);
+        after.settle();
+        let counted = counted(&dir.0);
+        assert_eq!(counted.keys().copied().collect::<Vec<_>>(), (1..=8).collect::<Vec<_>>());
+        assert!(counted.values().all(|records| records.len() == 1));
+        let refused = Shared::open(settings(), 0).err().map(|error| error.kind());
+        assert_eq!(refused, Some(io::ErrorKind::ResourceBusy));
     }
 
     #[test]

@@ -10,6 +10,7 @@
 //! kernel: then killing the process loses no answered request.
 
 mod journal;
+mod metrics;
 mod record;
 mod recovery;
 mod segment;
@@ -24,7 +25,8 @@ use std::sync::{
 use proto::segment::{Header, Record, State};
 
 pub use self::{
-    journal::{Journal, Metrics, Settings},
+    journal::{Journal, Settings},
+    metrics::Metrics,
     record::{Cache, Names, Outcome},
     ship::Shipper,
 };

@@ -10,13 +10,21 @@ use std::{
 
 use proto::segment::{self, BLOCK_BYTES, CONTENT_BYTES_MAX, Footer};
 
-use super::journal::{Id, Metrics, sync_dir};
+use super::{
+    journal::{Id, sync_dir},
+    metrics::Metrics,
+};
 
 /// Seals what an earlier process left open, sets aside what cannot be read, removes what was never used.
-pub(super) fn recover(dir: &Path, metrics: &Metrics, now_ms: u64) -> io::Result<()> {
+/// Files whose names begin with `ours` are this process's own and left alone.
+pub(super) fn recover(dir: &Path, metrics: &Metrics, now_ms: u64, ours: &str) -> io::Result<()> {
     let mut sealed = 0;
     for entry in fs::read_dir(dir.join("open"))? {
-        let path = entry?.path();
+        let entry = entry?;
+        if entry.file_name().to_string_lossy().starts_with(ours) {
+            continue;
+        }
+        let path = entry.path();
         match recover_one(dir, &path, metrics, now_ms) {
             Ok(kept) => sealed += u32::from(kept),
             Err(error) => {

@@ -170,7 +170,7 @@ impl Shipper {
                 tracing::error!(%error, "a segment of the usage journal cannot be read and is set aside");
                 self.shared.metrics.quarantined.inc();
                 self.store(sealed, "quarantine");
-                self.shared.settle();
+                self.shared.settle(sealed.id);
                 None
             }
         }
@@ -200,8 +200,9 @@ impl Shipper {
             }
             Outcome::Retry | Outcome::Unspecified => return Err(Ended::Busy(ack.reason.clone())),
         }
-        flying.pop_front();
-        self.shared.settle();
+        if let Some(settled) = flying.pop_front() {
+            self.shared.settle(settled.id);
+        }
         Ok(())
     }
 
@@ -236,8 +237,7 @@ impl Shipper {
                     segments = again.len(),
                     "the ledger lacks usage that it had; sending it again"
                 );
-                shared.unacknowledged.fetch_add(again.len() as u64, Ordering::AcqRel);
-                shared.push(again);
+                shared.queue_files(again);
             }
             Ok(())
         })
@@ -302,7 +302,11 @@ fn prune(
         if !old && total <= bytes_max {
             break;
         }
-        fs::remove_file(&file.path)?;
+        match fs::remove_file(&file.path) {
+            // A process that shares the directory was faster.
+            Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
+            _ => {}
+        }
         total -= on_disk(file.bytes);
         removed.push(file.path);
     }

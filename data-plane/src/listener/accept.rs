@@ -36,7 +36,7 @@ const HANDSHAKE_GRACE: Duration = Duration::from_millis(10);
 const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Opens one listening socket for each thread on the same port; the kernel spreads callers over them.
-pub(crate) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<StdListener>> {
+pub(super) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<StdListener>> {
     let mut address = address;
     let mut listeners = Vec::with_capacity(threads);
     for _ in 0..threads.max(1) {
@@ -69,6 +69,8 @@ pub(crate) struct Door {
     pub(crate) listener: StdListener,
     /// Whether what comes in is TLS.
     pub(crate) tls: Option<TlsAcceptor>,
+    /// Whether it is open for others when this process has ended.
+    pub(crate) stays: bool,
 }
 
 /// Accepts and serves until `drain` is true; then finishes what is in progress, for at most the drain timeout.
@@ -98,7 +100,7 @@ pub(crate) async fn run(
 /// Lets callers in until the drain begins.
 async fn keep_open(
     node: &Rc<Node>,
-    Door { listener, tls }: Door,
+    Door { listener, tls, stays }: Door,
     room: &Arc<Semaphore>,
     mut drain: watch::Receiver<bool>,
 ) -> io::Result<()> {
@@ -116,6 +118,9 @@ async fn keep_open(
                 }
             },
         }
+    }
+    if stays || node.shared.is_handed_over() {
+        return Ok(()); // who still knocks is let in by another process
     }
     // From here on the kernel ignores whoever still knocks: they knock again a second later, and are refused once
     // the port is closed. Without it, who is let in between the last look and the close is reset.

@@ -11,7 +11,7 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{Request, Response, Version};
+use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{
     body::Incoming,
     rt::Executor,
@@ -53,6 +53,8 @@ const PING_TIMEOUT: Duration = Duration::from_secs(10);
 
 /// A connection that says nothing for so long while the node drains is closed.
 const DRAIN_GRACE: Duration = Duration::from_millis(250);
+/// One that has been served is closed after so long without a request.
+const DRAIN_IDLE: Duration = Duration::from_secs(3);
 
 /// The answer to http where https is spoken.
 const PLAIN_ON_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
@@ -229,7 +231,7 @@ async fn http1(
         // What was read of a request must be known to hyper before the drain: it closes a connection that said nothing.
         biased;
         ended = connection.as_mut() => ended,
-        _ = drain.wait_for(|draining| *draining) => {
+        () = drained(&mut drain) => {
             connection.as_mut().graceful_shutdown();
             connection.as_mut().await
         }
@@ -241,6 +243,13 @@ async fn http1(
         unserved.record(&node, peer, Version::HTTP_11);
     }
     ended
+}
+
+/// Until a connection that has been served may be closed. Whoever asks once more before that learns from the answer
+/// that the connection ends; a close might cross their request.
+async fn drained(drain: &mut watch::Receiver<bool>) {
+    let _ = drain.wait_for(|draining| *draining).await;
+    tokio::time::sleep(DRAIN_IDLE).await;
 }
 
 async fn http2(
@@ -296,7 +305,12 @@ async fn one(
     clock: Rc<HeadClock>,
     request: Request<Incoming>,
 ) -> Result<Response<Followed>, std::convert::Infallible> {
-    Ok(serve::serve(node, peer, Serving::begin(clock), request).await)
+    let is_http1 = request.version() < Version::HTTP_2;
+    let mut response = serve::serve(node.clone(), peer, Serving::begin(clock), request).await;
+    if is_http1 && node.shared.is_draining() {
+        response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
+    }
+    Ok(response)
 }
 
 /// Runs HTTP/2's streams on this thread.

@@ -5,10 +5,11 @@ pub(crate) mod client_io;
 mod connection;
 pub(crate) mod limits;
 pub mod proxy_protocol;
+pub(crate) mod sockets;
 mod streams;
 mod unserved;
 
 pub(crate) use self::{
-    accept::{Door, bind, run},
+    accept::{Door, run},
     connection::Peer,
 };

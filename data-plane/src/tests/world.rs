@@ -31,6 +31,7 @@ use crate::{
     Config,
     config::Limits,
     counter::{Journal, Settings},
+    listener::sockets::{Given, Sockets},
     node::{Shared, now_ms},
     snapshot::{
         compile,
@@ -66,6 +67,7 @@ impl TestNode {
         let dir = std::env::temp_dir().join(format!("tollgate-node-{}", uuid::Uuid::now_v7()));
         let mut config = Config::new(dir.clone());
         config.listen = SocketAddr::from(([127, 0, 0, 1], 0));
+        config.admin_listen = config.listen;
         config.threads = 1;
         config.path_addressing = true;
         config.egress_allow = vec!["127.0.0.0/8".parse().expect("a range")];
@@ -75,8 +77,11 @@ impl TestNode {
         let threads = u32::try_from(shared.config.threads).expect("few threads");
         let settings = Settings::new(dir.join("usage"), threads);
         let (journal, counters) = Journal::open(settings, now_ms()).expect("a journal");
-        let threads = Threads::start(&shared, counters, &shared.config.own).expect("threads");
-        let (address, tls_address) = (threads.address, threads.tls_address);
+        let sockets = Sockets::open(&shared.config, Given::default()).expect("ports");
+        let own = &shared.config.own;
+        let threads = Threads::start(&shared, counters, own, &sockets).expect("threads");
+        let (address, tls_address) =
+            (sockets.http.address, sockets.https.as_ref().map(|port| port.address));
         let mut node = Self {
             address,
             tls_address,

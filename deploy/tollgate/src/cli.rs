@@ -78,6 +78,9 @@ pub(crate) struct DataPlaneArgs {
     pub(crate) common: Common,
     #[command(flatten)]
     pub(crate) data_plane: DataPlane,
+    /// Take the place of the node that runs in the same directory, without turning a caller away
+    #[arg(long)]
+    pub(crate) take_over: bool,
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,

@@ -8,7 +8,7 @@ use control_plane::app::App;
 use control_plane::config::Signup;
 use control_plane::domain;
 use data_plane::access_log::{self, AccessLog};
-use data_plane::config::LimiterOutage;
+use data_plane::config::{LimiterOutage, Start};
 use data_plane::tls;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -17,6 +17,7 @@ use std::time::Duration;
 use tokio::signal::unix::{SignalKind, signal};
 
 const JOIN_TOKEN_LIFE: chrono::TimeDelta = chrono::TimeDelta::hours(1);
+const TAKE_OVER: &str = "--take-over";
 /// Threads beside a node's data threads.
 const NODE_WORKERS: usize = 2;
 const POSTGRES_PORT: u16 = 5432;
@@ -38,6 +39,9 @@ pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
 pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
     end_with_parent(args.with_parent)?;
     let mut config = data_plane_config(&args.common, &args.data_plane)?;
+    if args.take_over {
+        config.start = Start::TakeOver;
+    }
     // Admin, configuration and shipping run here; the data threads are the node's own.
     let runtime = tokio::runtime::Builder::new_multi_thread()
         .worker_threads(NODE_WORKERS)
@@ -49,7 +53,9 @@ pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
         config.tracer = telemetry.tracer();
         config.access_log = access_log(&args.data_plane)?;
         let stop = stop_signal()?;
-        let ended = data_plane::run(config, stop).await;
+        let renewing = tokio::spawn(renewals()?);
+        let ended = Box::pin(data_plane::run(config, stop)).await;
+        renewing.abort();
         telemetry.end().await;
         ended.context("the node ended")
     })?;
@@ -180,6 +186,28 @@ fn stop_signal() -> Result<impl Future<Output = ()> + Send + 'static> {
         tokio::select! {
             _ = terminate.recv() => {}
             _ = interrupt.recv() => {}
+        }
+    })
+}
+
+/// At each SIGUSR2: starts the program that now lies where this one was started from, to take this process's place.
+fn renewals() -> Result<impl Future<Output = ()> + Send + 'static> {
+    let mut asked = signal(SignalKind::user_defined2())?;
+    let program = std::env::current_exe().context("cannot find this program's file")?;
+    let mut arguments: Vec<_> = std::env::args_os().skip(1).collect();
+    if !arguments.iter().any(|argument| argument == TAKE_OVER) {
+        arguments.push(TAKE_OVER.into());
+    }
+    Ok(async move {
+        while asked.recv().await.is_some() {
+            match tokio::process::Command::new(&program).args(&arguments).status().await {
+                Ok(status) => {
+                    tracing::error!(%status, "the process that was to take over has ended");
+                }
+                Err(error) => {
+                    tracing::error!(%error, "no process that would take over was started");
+                }
+            }
         }
     })
 }

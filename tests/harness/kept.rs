@@ -1,0 +1,218 @@
+//! Callers who keep their connections: HTTP/1.1 and HTTP/2, plain and over TLS. They do what any client does: a request
+//! that was not sent because its connection had ended goes over a new one. A request that was sent is not repeated.
+
+use std::net::SocketAddr;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Error, ensure};
+use bytes::Bytes;
+use http_body_util::{BodyExt, Full};
+use hyper::client::conn::{http1, http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use rustls::{ClientConfig, RootCertStore, crypto::aws_lc_rs};
+use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::TcpStream;
+use tokio::task::JoinSet;
+use tokio_rustls::TlsConnector;
+
+const TIMEOUT: Duration = Duration::from_secs(30);
+
+/// Where and how a caller connects.
+#[derive(Clone)]
+pub struct Way {
+    pub address: SocketAddr,
+    pub http2: bool,
+    pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// Callers who call in turn, over and over, until they are [ended](KeptLoad::end).
+pub struct KeptLoad {
+    stop: Arc<AtomicBool>,
+    callers: JoinSet<KeptSeen>,
+}
+
+/// What one of them, or all, saw.
+#[derive(Debug, Default)]
+pub struct KeptSeen {
+    pub answered: usize,
+    /// Connections that were opened.
+    pub connections: usize,
+    pub failed: Vec<String>,
+    /// The bodies of all answers, each once, in the order of their first coming.
+    pub bodies: Vec<String>,
+    pub latencies: Vec<Duration>,
+}
+
+/// What trusts the certificate that a node made for itself.
+///
+/// # Panics
+/// Where it made none.
+pub fn trusting(node_directory: &Path, http2: bool) -> Arc<ClientConfig> {
+    let pem = node_directory.join("tls/development.pem");
+    let certificate = CertificateDer::from_pem_file(pem).expect("the node made a certificate");
+    let mut roots = RootCertStore::empty();
+    roots.add(certificate).expect("a certificate");
+    let mut config = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .expect("versions")
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let alpn: &[u8] = if http2 { b"h2" } else { b"http/1.1" };
+    config.alpn_protocols = vec![alpn.to_vec()];
+    Arc::new(config)
+}
+
+enum Sender {
+    Http1(http1::SendRequest<Full<Bytes>>),
+    Http2(http2::SendRequest<Full<Bytes>>),
+}
+
+impl Sender {
+    async fn ready(&mut self) -> hyper::Result<()> {
+        match self {
+            Self::Http1(sender) => sender.ready().await,
+            Self::Http2(sender) => sender.ready().await,
+        }
+    }
+}
+
+trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
+impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
+
+impl KeptLoad {
+    /// One caller for each way; each calls `GET {path}` of `host` once in `pace`.
+    pub fn start(ways: &[Way], host: &str, path: &str, pace: Duration) -> Self {
+        let stop = Arc::<AtomicBool>::default();
+        let mut callers = JoinSet::new();
+        for way in ways {
+            let (way, stop) = (way.clone(), stop.clone());
+            let (host, path) = (host.to_owned(), path.to_owned());
+            callers.spawn(async move {
+                let (mut seen, mut sender) = (KeptSeen::default(), None);
+                let mut pace = tokio::time::interval(pace);
+                while !stop.load(Ordering::Relaxed) {
+                    pace.tick().await;
+                    let began = Instant::now();
+                    let called = call(&way, &host, &path, &mut sender, &mut seen.connections);
+                    let outcome = tokio::time::timeout(TIMEOUT, called).await;
+                    match outcome.map_err(Error::from).flatten() {
+                        Ok(body) => {
+                            seen.answered += 1;
+                            seen.latencies.push(began.elapsed());
+                            if !seen.bodies.contains(&body) {
+                                seen.bodies.push(body);
+                            }
+                        }
+                        Err(error) => {
+                            sender = None;
+                            let (http2, tls) = (way.http2, way.tls.is_some());
+                            seen.failed.push(format!("http2: {http2}, tls: {tls}: {error:#}"));
+                        }
+                    }
+                }
+                seen
+            });
+        }
+        Self { stop, callers }
+    }
+
+    /// Lets every call in progress end, and tells what was seen.
+    ///
+    /// # Panics
+    /// Where a caller did.
+    pub async fn end(mut self) -> KeptSeen {
+        self.stop.store(true, Ordering::Relaxed);
+        let mut all = KeptSeen::default();
+        while let Some(seen) = self.callers.join_next().await {
+            let seen = seen.expect("a caller ends well");
+            all.answered += seen.answered;
+            all.connections += seen.connections;
+            all.failed.extend(seen.failed);
+            all.bodies.extend(seen.bodies);
+            all.latencies.extend(seen.latencies);
+        }
+        all.latencies.sort_unstable();
+        all
+    }
+}
+
+impl KeptSeen {
+    /// The latency that so many of a thousand answered calls did not exceed.
+    pub fn per_mille(&self, share: usize) -> Duration {
+        let at = self.latencies.len() * share / 1000;
+        self.latencies.get(at).copied().unwrap_or_default()
+    }
+}
+
+async fn call(
+    way: &Way,
+    host: &str,
+    path: &str,
+    kept: &mut Option<Sender>,
+    connections: &mut usize,
+) -> Result<String, Error> {
+    let scheme = if way.tls.is_some() { "https" } else { "http" };
+    let uri = if way.http2 { format!("{scheme}://{host}{path}") } else { path.to_owned() };
+    let mut request = http::Request::get(uri);
+    if !way.http2 {
+        request = request.header("host", host);
+    }
+    let mut request = request.body(Full::default())?;
+    loop {
+        if kept.is_none() {
+            *connections += 1;
+            *kept = Some(connect(way, host).await.context("connecting")?);
+        }
+        let Some(sender) = kept.as_mut() else { continue };
+        if sender.ready().await.is_err() {
+            *kept = None;
+            continue;
+        }
+        let sent = match sender {
+            Sender::Http1(sender) => sender.try_send_request(request).await,
+            Sender::Http2(sender) => sender.try_send_request(request).await,
+        };
+        let response = match sent {
+            Ok(response) => response,
+            Err(mut failed) => {
+                *kept = None;
+                let Some(unsent) = failed.take_message() else {
+                    return Err(failed.into_error().into());
+                };
+                request = unsent;
+                continue;
+            }
+        };
+        let status = response.status();
+        let body = response.into_body().collect().await?.to_bytes();
+        let body = String::from_utf8_lossy(&body).into_owned();
+        ensure!(status == 200, "{status}: {body}");
+        return Ok(body);
+    }
+}
+
+async fn connect(way: &Way, host: &str) -> Result<Sender, Error> {
+    let stream = TcpStream::connect(way.address).await?;
+    stream.set_nodelay(true)?;
+    let name = host.split(':').next().unwrap_or(host).to_owned();
+    let stream: Box<dyn Io> = match &way.tls {
+        Some(config) => {
+            let connector = TlsConnector::from(config.clone());
+            Box::new(connector.connect(ServerName::try_from(name)?, stream).await?)
+        }
+        None => Box::new(stream),
+    };
+    if way.http2 {
+        let (sender, connection) =
+            http2::handshake(TokioExecutor::new(), TokioIo::new(stream)).await?;
+        tokio::spawn(connection);
+        return Ok(Sender::Http2(sender));
+    }
+    let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
+    tokio::spawn(connection);
+    Ok(Sender::Http1(sender))
+}
