@@ -45,7 +45,8 @@ pub(super) async fn party<'w>(
                 && matches!(operation.door, super::catalog::Door::Graphql { .. })
         });
         if let (false, Some(operation)) = (ids.global.contains_key(noun), operation) {
-            let request = Fill::with(catalog, &ids).planted(&planted).request(operation);
+            let request =
+                Fill::with(catalog, &ids).planted(&planted).everywhere().request(operation);
             let answer = request.send(world, Some(&tenant.token)).await;
             assert_eq!(request.outcome(&answer), "done", "{request:?}: {}", answer.text());
         }

@@ -7,7 +7,7 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Fields that may be left out, but not if the call shall succeed.
 const FILLED: [&str; 3] = ["method", "path", "uri"];
@@ -66,8 +66,10 @@ pub(super) struct Fill<'a> {
     foreign: Option<(usize, &'a Ids)>,
     /// One field that could be left out, and is not.
     extra: Option<&'a str>,
-    /// A text for every field that takes any; all fields are filled then.
+    /// A text for every field that takes any.
     planted: Option<&'a str>,
+    /// Every field that takes any text is filled, whether or not it could be left out.
+    everywhere: bool,
     places: Cell<usize>,
     operation: RefCell<String>,
 }
@@ -75,7 +77,16 @@ pub(super) struct Fill<'a> {
 impl<'a> Fill<'a> {
     pub(super) fn with(catalog: &'a Catalog, own: &'a Ids) -> Self {
         let (places, operation) = (Cell::new(0), RefCell::default());
-        Self { catalog, own, foreign: None, extra: None, planted: None, places, operation }
+        Self {
+            catalog,
+            own,
+            foreign: None,
+            extra: None,
+            planted: None,
+            everywhere: false,
+            places,
+            operation,
+        }
     }
 
     #[must_use]
@@ -93,6 +104,12 @@ impl<'a> Fill<'a> {
     #[must_use]
     pub(super) fn planted(mut self, text: &'a str) -> Self {
         self.planted = Some(text);
+        self
+    }
+
+    #[must_use]
+    pub(super) fn everywhere(mut self) -> Self {
+        self.everywhere = true;
         self
     }
 
@@ -193,6 +210,45 @@ impl<'a> Fill<'a> {
         found
     }
 
+    /// Fields of an operation, at any depth, that take any text.
+    pub(super) fn texts(&self, operation: &Operation) -> BTreeSet<String> {
+        let mut found = BTreeSet::new();
+        match &operation.door {
+            Door::Rest { body, .. } => {
+                body.iter().for_each(|schema| self.texts_of(schema, &mut found));
+            }
+            Door::Graphql { field, .. } => {
+                for argument in &field.arguments {
+                    self.texts_of_input(named(&argument.node.ty.node), &mut found);
+                }
+            }
+        }
+        found
+    }
+
+    fn texts_of(&self, schema: &Value, found: &mut BTreeSet<String>) {
+        let schema = self.resolved(schema);
+        if let Some(items) = schema.get("items") {
+            self.texts_of(items, found);
+        }
+        for (name, of) in schema["properties"].as_object().into_iter().flatten() {
+            if self.takes_text(of) && !is_id(name, false) {
+                found.insert(name.clone());
+            }
+            self.texts_of(of, found);
+        }
+    }
+
+    fn texts_of_input(&self, name: &str, found: &mut BTreeSet<String>) {
+        for field in self.catalog.inputs.get(name).into_iter().flatten() {
+            let of = named(&field.ty.node);
+            if of == "String" {
+                found.insert(field.name.node.to_string());
+            }
+            self.texts_of_input(of, found);
+        }
+    }
+
     fn holds_ids(&self, schema: &Value, name: &str) -> bool {
         let schema = self.resolved(schema);
         if let Some(items) = schema.get("items") {
@@ -268,8 +324,8 @@ impl<'a> Fill<'a> {
         if INSTEAD.iter().any(|(with, without)| self.extra == Some(*with) && *without == name) {
             return false;
         }
-        let planted = self.planted.is_some() && !is_id(name, false) && takes_text();
-        FILLED.contains(&name) || self.extra == Some(name) || planted
+        let everywhere = self.everywhere && !is_id(name, false) && takes_text();
+        FILLED.contains(&name) || self.extra == Some(name) || everywhere
     }
 
     fn takes_text(&self, schema: &Value) -> bool {
@@ -343,7 +399,9 @@ impl<'a> Fill<'a> {
             "role" => "viewer".to_owned(),
             "password" | "newPassword" => harness::tenant::PASSWORD.to_owned(),
             "perMillionRequests" | "perGbOut" => "1.5".to_owned(),
-            _ => self.planted.map_or_else(some, str::to_owned),
+            _ => self.planted.map_or_else(some, |planted| {
+                format!("{planted}{}", hex::encode(rand::random::<[u8; 3]>()))
+            }),
         };
         let length = usize::try_from(length_min).unwrap_or_default();
         format!("{text:x<length$}")

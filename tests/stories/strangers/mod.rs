@@ -5,6 +5,7 @@ mod access;
 mod cast;
 mod catalog;
 mod fill;
+mod planted;
 
 use cast::{CANARY, Party};
 use catalog::{Catalog, Operation, Request};
