@@ -60,7 +60,7 @@ export class Visit {
   }
 
   async click(name: string | RegExp) {
-    await this.page.getByRole("button", { name }).click();
+    await this.page.getByRole("button", { name, exact: typeof name === "string" }).click();
   }
 
   async follow(name: string | RegExp) {
@@ -82,7 +82,7 @@ export class Visit {
       await this.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       if (!(await this.page.evaluate("'axe' in window"))) await this.page.evaluate(axeSource);
       // The themes differ in their colours only.
-      const rules = colorScheme === "light" ? "" : "{ runOnly: ['cat.color'] }";
+      const rules = colorScheme === "light" ? "" : "{ runOnly: ['color-contrast', 'link-in-text-block'] }";
       const { violations } = await this.page.evaluate<AxeResults>(`axe.run(${rules})`);
       const found = violations.map(({ id, nodes }) => `${id}: ${nodes.map(({ html }) => html).join(" | ")}`);
       expect(found, `axe on ${this.page.url()} in the ${colorScheme} theme`).toEqual([]);
@@ -186,11 +186,16 @@ export async function workingApi(visit: Visit, { accessToken }: Account, name = 
     apiKeyRequired: true,
     integration: { type: "MOCK", mockResponse: { status: 200, body: "hello" } },
   });
-  const { stage } = await run<{ stage: Made }>("createDeployment", "CreateDeploymentInput", "stage { id }", {
-    apiId: api.id,
-    stage: "prod",
-    description: "First",
-  });
+  const { stage } = await run<{ stage: Made & { pathInvokeUrl: string } }>(
+    "createDeployment",
+    "CreateDeploymentInput",
+    "stage { id pathInvokeUrl }",
+    {
+      apiId: api.id,
+      stage: "prod",
+      description: "First",
+    },
+  );
   const { usagePlan } = await run<{ usagePlan: Made }>(
     "createUsagePlan",
     "CreateUsagePlanInput",
@@ -202,7 +207,7 @@ export async function workingApi(visit: Visit, { accessToken }: Account, name = 
       stageIds: [stage.id],
     },
   );
-  const { apiKey } = await run<{ apiKey: Made; value: string }>(
+  const { apiKey, value } = await run<{ apiKey: Made; value: string }>(
     "createApiKey",
     "CreateApiKeyInput",
     "apiKey { id } value",
@@ -211,5 +216,5 @@ export async function workingApi(visit: Visit, { accessToken }: Account, name = 
       usagePlanIds: [usagePlan.id],
     },
   );
-  return { api, stage, usagePlan, apiKey };
+  return { api, stage, usagePlan, apiKey, value };
 }

@@ -25,3 +25,36 @@ test("every filter is a part of the URL", async ({ visit }) => {
   await visit.click("Reset");
   await expect.poll(search).toEqual({});
 });
+
+test("requests are drawn by hour, and listed in a table beside it", async ({ visit }) => {
+  const account = await visit.account();
+  const { stage, value } = await workingApi(visit, account);
+  const call = (key: string) =>
+    fetch(`${stage.pathInvokeUrl}/hello`, { headers: { "x-api-key": key } }).then(({ status }) => status);
+  // The node hears of the key within moments.
+  await expect.poll(() => call(value)).toBe(200);
+  expect(await call("wrong")).toBe(403);
+
+  const filter = { interval: "HOUR", since: new Date(Date.now() - 3_600_000).toISOString() };
+  const counted = () =>
+    visit.graphql<{ usageSeries: unknown[] }>(
+      "query ($filter: UsageFilter!) { usageSeries(filter: $filter) { statusClass } }",
+      { filter },
+      account.accessToken,
+    );
+  await expect.poll(async () => (await counted()).usageSeries.length, { timeout: 20_000 }).toBe(2);
+
+  await visit.go("/usage?view=table");
+  await visit.page.getByRole("table", { name: /^Requests by hour/ }).waitFor();
+  await visit.isAccessible();
+  await visit.page.getByRole("navigation", { name: "View" }).getByRole("link", { name: "Chart" }).click();
+  await visit.page.getByRole("img", { name: /^Bars of requests by hour: .*2xx/ }).waitFor();
+  await visit.page.locator("canvas").waitFor();
+  await visit.isAccessible();
+
+  await visit.go("/?range=7d");
+  await visit.page.getByRole("img", { name: /^Bars of requests by hour/ }).waitFor();
+  await visit.follow("30 days");
+  await expect.poll(() => new URL(visit.page.url()).search).toBe("?range=30d");
+  await visit.isAccessible();
+});

@@ -1,7 +1,7 @@
 import { createRootRoute, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
 import { session } from "./api/client";
 import { SignedOut } from "./api/session";
-import { paths, safeNext, texts, usageSearch } from "./lib/paths";
+import { overviewSearch, paths, safeNext, texts, usageSearch } from "./lib/paths";
 
 const root = createRootRoute();
 
@@ -72,6 +72,7 @@ const tenant = createRoute({
 const overview = createRoute({
   getParentRoute: () => tenant,
   path: "/",
+  validateSearch: overviewSearch,
   component: lazyRouteComponent(() => import("./pages/overview"), "OverviewPage"),
 });
 
@@ -102,6 +103,11 @@ const routes = createRoute({
   getParentRoute: () => api,
   path: "/",
   component: lazyRouteComponent(() => import("./pages/apis/routes"), "RoutesPage"),
+});
+const resources = createRoute({
+  getParentRoute: () => api,
+  path: "/resources",
+  component: lazyRouteComponent(() => import("./pages/apis/resources"), "ResourcesPage"),
 });
 const stages = createRoute({
   getParentRoute: () => api,
@@ -215,7 +221,7 @@ export const routeTree = root.addChildren([
     firstRequest,
     apis,
     newApi,
-    api.addChildren([routes, stages, stage, deployments, apiSettings]),
+    api.addChildren([routes, resources, stages, stage, deployments, apiSettings]),
     usagePlans,
     newUsagePlan,
     usagePlan,

@@ -53,6 +53,7 @@ const TABLE: &[(Who, &[&str])] = &[
             "createUsageDownload",
             "listUsage",
             "usage",
+            "usageSeries",
             "accessKeys",
             "apiKeys",
             "apis",

@@ -15,6 +15,9 @@ pub const MINUTES_SPAN_MAX: TimeDelta = TimeDelta::days(31);
 /// The longest time that one question by hour may span.
 pub const HOURS_SPAN_MAX: TimeDelta = TimeDelta::days(400);
 
+/// How many intervals one series may have: 62 days by hour, a day by minute.
+pub const SERIES_INTERVALS_MAX: i64 = 1_500;
+
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum Interval {
     /// Seconds fresh.
@@ -163,6 +166,31 @@ pub async fn list(
     Ok(page.cut(rows))
 }
 
+/// Calls of one status class in one interval, over all that the filter matches.
+#[derive(Clone, Debug, PartialEq, Eq, sqlx::FromRow)]
+pub struct UsagePoint {
+    pub start: DateTime<Utc>,
+    /// 2 for 2xx; 0 where calls were cut off before a status.
+    pub status_class: i16,
+    pub requests: i64,
+    pub billed_requests: i64,
+    pub bytes_in: i64,
+    pub bytes_out: i64,
+}
+
+/// What a chart draws, oldest first. Intervals without calls are left out.
+pub async fn series(app: &App, actor: &Actor, filter: &UsageFilter) -> Result<Vec<UsagePoint>> {
+    let length = filter.interval.length();
+    let intervals = (filter.until - filter.since).num_seconds() / length.num_seconds();
+    if intervals > SERIES_INTERVALS_MAX {
+        let reason =
+            format!("a series has at most {SERIES_INTERVALS_MAX} intervals; this has {intervals}");
+        return Err(Error::bad_request("since", reason));
+    }
+    let mut tx = app.begin(actor).await?;
+    store::usage::series(&mut tx, actor.tenant, filter).await
+}
+
 #[cfg(test)]
 mod tests {
     use sqlx::PgPool;
@@ -264,6 +292,36 @@ mod tests {
         rollup::run(&app).await.unwrap();
         let hours = list(&app, &alice, &by_hour, &Page::default()).await.unwrap().items;
         assert_eq!(hours.len(), 6, "11:59 and 12:00 lie in two hours");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_series_adds_routes_up_by_interval_and_status_class(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        six_rows(&app, &alice).await;
+        let filter = since(&app, 3600);
+
+        let points = series(&app, &alice, &filter).await.unwrap();
+        let drawn: Vec<_> = points.iter().map(|it| (it.status_class, it.requests)).collect();
+        assert_eq!(drawn, [(2, 3), (2, 3)], "three routes in each of two minutes");
+        assert!(points.is_sorted_by_key(|point| point.start));
+        assert_eq!(points[0].bytes_out, 3000);
+        assert_eq!(series(&app, &mallory, &filter).await.unwrap(), []);
+        let beta = UsageFilter {
+            wanted: Wanted { stage: Some("beta".to_owned()), ..Wanted::default() },
+            ..filter
+        };
+        assert_eq!(series(&app, &alice, &beta).await.unwrap(), []);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_series_has_a_bounded_number_of_intervals(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let minutes = since(&app, 60 * SERIES_INTERVALS_MAX);
+        assert_eq!(series(&app, &alice, &minutes).await.unwrap(), []);
+        let more = since(&app, 60 * (SERIES_INTERVALS_MAX + 1));
+        assert_eq!(series(&app, &alice, &more).await.unwrap_err().param(), Some("since"));
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -5,7 +5,7 @@ use sqlx::FromRow;
 
 use crate::app::Tx;
 use crate::domain::page::{Key, Page};
-use crate::domain::usage::{Interval, Place, UsageFilter, UsageRow};
+use crate::domain::usage::{Interval, Place, UsageFilter, UsagePoint, UsageRow};
 use crate::error::Result;
 use crate::ids::TenantId;
 
@@ -68,6 +68,49 @@ pub async fn list(
     }
     let rows = query.bind(page.rows_max()).fetch_all(&mut **tx).await?;
     Ok(rows.into_iter().map(UsageRow::from).collect())
+}
+
+/// Adds up the rows of a table by time and status class. Bounded by the filter's span, not by a page.
+macro_rules! series {
+    ($table:literal, $time:literal) => {
+        concat!(
+            "select ", $time, " as start, status_class, sum(requests)::bigint as requests,
+                 sum(billed_requests)::bigint as billed_requests, sum(bytes_in)::bigint as bytes_in,
+                 sum(bytes_out)::bigint as bytes_out
+             from ", $table, "
+             where tenant_id = $1 and ", $time, " >= $2 and ", $time, " < $3
+                 and ($4::text is null or api_id = $4) and ($5::text is null or stage = $5)
+                 and ($6::text is null or api_key_id = $6) and ($7::text is null or usage_plan_id = $7)
+                 and ($8::text is null or consumer_id = $8)
+             group by 1, 2
+             order by 1, 2"
+        )
+    };
+}
+
+/// Oldest first.
+pub async fn series(
+    tx: &mut Tx,
+    tenant: TenantId,
+    filter: &UsageFilter,
+) -> Result<Vec<UsagePoint>> {
+    let sql = match filter.interval {
+        Interval::Minute => series!("usage_minute", "minute"),
+        Interval::Hour => series!("usage_hour", "hour"),
+    };
+    let wanted = &filter.wanted;
+    let points = sqlx::query_as::<_, UsagePoint>(sql)
+        .bind(tenant.0)
+        .bind(filter.since)
+        .bind(filter.until)
+        .bind(wanted.api.map(|id| id.to_string()))
+        .bind(wanted.stage.as_deref())
+        .bind(wanted.api_key.map(|id| id.to_string()))
+        .bind(wanted.usage_plan.map(|id| id.to_string()))
+        .bind(wanted.consumer.map(|id| id.to_string()))
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(points)
 }
 
 #[derive(FromRow)]

@@ -27,6 +27,22 @@ export function query<R, V>(
   });
 }
 
+type ListPage<T> = { nodes: readonly T[]; pageInfo: { hasNextPage: boolean; endCursor?: string | null } };
+
+/** Every page of a list, one after the other: for lists that are short by their nature, and drawn whole. */
+export async function everyPage<T>(
+  page: (after: string | undefined) => Promise<ListPage<T> | undefined>,
+): Promise<T[]> {
+  const all: T[] = [];
+  let found = await page(undefined);
+  while (found) {
+    all.push(...found.nodes);
+    const { hasNextPage, endCursor } = found.pageInfo;
+    found = hasNextPage && endCursor ? await page(endCursor) : undefined;
+  }
+  return all;
+}
+
 /** After a write: what is on screen is asked again, the rest when it is next shown. */
 export function refreshAll() {
   return queryClient.invalidateQueries();

@@ -58,11 +58,14 @@ type Values = z.output<typeof schema>;
 export function RouteForm({
   api,
   route,
+  at,
   onDone,
   onCancel,
 }: {
   api: string;
   route: Route | undefined;
+  /** The place in the tree that a new route is made at; else its path is typed. */
+  at?: { path: string; resource: string | undefined };
   onDone: () => void;
   onCancel: () => void;
 }) {
@@ -70,7 +73,7 @@ export function RouteForm({
   const mock = integration?.mockResponse;
   const form = useSchemaForm(schema, {
     method: route?.method || "GET",
-    path: route?.path || (route ? "$default" : "/"),
+    path: route?.path || (route ? "$default" : (at?.path ?? "/")),
     apiKeyRequired: route?.apiKeyRequired ?? true,
     integration: {
       type: integration?.type ?? "HTTP_PROXY",
@@ -94,7 +97,7 @@ export function RouteForm({
       submit={route ? "Save route" : "Add route"}
       onCancel={onCancel}
       send={async (values) => {
-        const errors = route ? await update(route, values) : await create(api, values);
+        const errors = route ? await update(route, values) : await create(api, values, at?.resource);
         if (errors.length === 0) {
           await refreshAll();
           onDone();
@@ -115,7 +118,7 @@ export function RouteForm({
         </SelectField>
         <TextField
           label="Path"
-          readOnly={!!route}
+          readOnly={!!route || !!at}
           className="font-mono text-xs"
           error={errors.path?.message}
           {...form.register("path")}
@@ -192,9 +195,14 @@ function integrationOf({ integration }: Values): IntegrationInput {
   return { type, uri, ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}) };
 }
 
-async function create(apiId: string, values: Values): Promise<readonly UserError[]> {
+async function create(
+  apiId: string,
+  values: Values,
+  resourceId: string | undefined,
+): Promise<readonly UserError[]> {
   const { method, path, apiKeyRequired } = values;
-  const input = { apiId, method, path, apiKeyRequired, integration: integrationOf(values) };
+  const place = resourceId ? { resourceId } : { path };
+  const input = { apiId, method, ...place, apiKeyRequired, integration: integrationOf(values) };
   return (await request(CreateRouteDocument, { input })).createRoute.userErrors;
 }
 

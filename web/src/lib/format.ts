@@ -41,6 +41,11 @@ export function minute(instant: string): string {
   return `${minuteFormat.format(new Date(instant))} UTC`;
 }
 
+/** `23:05 UTC` */
+export function time(instant: string): string {
+  return `${new Date(instant).toISOString().slice(11, 16)} UTC`;
+}
+
 /** `20 Nov 2026` */
 export function day(instant: string): string {
   return dayFormat.format(new Date(instant));
@@ -106,6 +111,11 @@ export function throttle(value: { rateLimit: number; burstLimit: number } | null
 export function quota(value: { limit: number; period: string } | null | undefined): string {
   if (!value) return "No quota";
   return `${count(value.limit)} per ${value.period.toLowerCase()}`;
+}
+
+/** The instant, cut to the hour. */
+export function floorToHour(instant: number): string {
+  return new Date(Math.floor(instant / 3_600_000) * 3_600_000).toISOString();
 }
 
 /** The instant, cut to the minute that the ledger counts it in. */

@@ -1,6 +1,6 @@
 /** Every address of the console; the only place that writes one. What each returns is spread into a Link or navigate. */
 export const paths = {
-  overview: () => ({ to: "/" }) as const,
+  overview: (search: OverviewSearch = {}) => ({ to: "/", search }) as const,
   signUp: () => ({ to: "/sign-up" }) as const,
   logIn: (next?: string) => ({ to: "/log-in", search: { next } }) as const,
   logOut: () => ({ to: "/log-out" }) as const,
@@ -9,6 +9,7 @@ export const paths = {
   apis: (after?: string) => ({ to: "/apis", search: { after } }) as const,
   newApi: () => ({ to: "/apis/new" }) as const,
   api: (api: string) => ({ to: "/apis/$api", params: { api } }) as const,
+  resources: (api: string) => ({ to: "/apis/$api/resources", params: { api } }) as const,
   stages: (api: string) => ({ to: "/apis/$api/stages", params: { api } }) as const,
   stage: (api: string, stage: string) =>
     ({ to: "/apis/$api/stages/$stage", params: { api, stage } }) as const,
@@ -35,6 +36,16 @@ export const paths = {
   operator: () => ({ to: "/operator", search: {} }) as const,
 };
 
+/** What the overview's chart shows: the last day where nothing is said. */
+export type OverviewSearch = { range?: "7d" | "30d"; view?: "table" };
+
+export function overviewSearch({ range, view }: Record<string, unknown>): OverviewSearch {
+  return {
+    ...(range === "7d" || range === "30d" ? { range } : {}),
+    ...(view === "table" ? { view } : {}),
+  };
+}
+
 /** The filters of the usage table, as they stand in its URL. Instants are RFC 3339, UTC. */
 export type UsageSearch = {
   api?: string;
@@ -44,6 +55,8 @@ export type UsageSearch = {
   since?: string;
   until?: string;
   after?: string;
+  /** Of the chart above the rows. */
+  view?: "table";
 };
 
 /** The named search parameters that are non-empty text; everything else in the URL is dropped. */
@@ -62,13 +75,14 @@ export function texts<const K extends string>(...names: K[]) {
 
 /** The usage table's filters, from what the URL holds; what does not parse is dropped. */
 export function usageSearch(search: Record<string, unknown>): UsageSearch {
-  const found = texts("api", "stage", "apiKey", "interval", "since", "until", "after")(search);
-  const { interval, since, until, ...rest } = found;
+  const found = texts("api", "stage", "apiKey", "interval", "since", "until", "after", "view")(search);
+  const { interval, since, until, view, ...rest } = found;
   return {
     ...rest,
     ...(interval === "MINUTE" || interval === "HOUR" ? { interval } : {}),
     ...(since && isInstant(since) ? { since } : {}),
     ...(until && isInstant(until) ? { until } : {}),
+    ...(view === "table" ? { view } : {}),
   };
 }
 

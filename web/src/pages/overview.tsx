@@ -1,5 +1,5 @@
 import { useMutation, useQuery } from "@tanstack/react-query";
-import { Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { ArrowRight, Check } from "lucide-react";
 import { useState } from "react";
 import { requestIdOf, sentence } from "../api/errors";
@@ -11,11 +11,13 @@ import { DraftBadge } from "../components/deployment-status";
 import { Loaded } from "../components/loaded";
 import { Page } from "../components/page";
 import { StatusClass } from "../components/status-class";
+import { UsageChart } from "../components/usage-chart";
 import { useMay } from "../components/viewer";
-import { count, floorToMinute, minute, money, month } from "../lib/format";
+import { count, floorToHour, floorToMinute, minute, money, month, time } from "../lib/format";
 import { paths } from "../lib/paths";
 import { Button, ButtonLink } from "../ui/button";
 import { Empty, Panel } from "../ui/panel";
+import { Segments } from "../ui/segments";
 import { DataTable } from "../ui/table";
 import { toast } from "../ui/toast";
 
@@ -54,6 +56,7 @@ export function OverviewPage() {
         {(data) => (
           <>
             {may("manageApis") && <Checklist data={data} />}
+            {data.usage.nodes.length > 0 && <Requests />}
             <div className="grid grid-cols-1 items-start gap-5 lg:grid-cols-[minmax(0,1fr)_20rem]">
               <RecentCalls data={data} />
               <div className="flex flex-col gap-5">
@@ -65,6 +68,39 @@ export function OverviewPage() {
         )}
       </Loaded>
     </Page>
+  );
+}
+
+const route = getRouteApi("/tenant/");
+
+const RANGES = [
+  { label: "24 hours", range: undefined, ms: RECENT_MS },
+  { label: "7 days", range: "7d", ms: 7 * RECENT_MS },
+  { label: "30 days", range: "30d", ms: 30 * RECENT_MS },
+] as const;
+
+function Requests() {
+  const search = route.useSearch();
+  const { ms } = RANGES.find(({ range }) => range === search.range) ?? RANGES[0];
+  const [opened] = useState(() => Date.now());
+  return (
+    <UsageChart
+      filter={{ interval: "HOUR", since: floorToHour(opened - ms) }}
+      view={search.view ?? "chart"}
+      links={{
+        chart: paths.overview({ ...search, view: undefined }),
+        table: paths.overview({ ...search, view: "table" }),
+      }}
+      ranges={
+        <Segments
+          label="Stretch of time"
+          items={RANGES.map(({ label, range }) => ({
+            label,
+            to: paths.overview({ ...search, range }),
+          }))}
+        />
+      }
+    />
   );
 }
 
@@ -175,7 +211,7 @@ function RecentCalls({ data }: { data: OverviewQuery }) {
             {
               header: "Minute",
               numeric: true,
-              cell: (row) => <span className="whitespace-nowrap">{minute(row.start)}</span>,
+              cell: (row) => <span title={minute(row.start)}>{time(row.start)}</span>,
             },
           ]}
         />

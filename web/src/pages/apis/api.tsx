@@ -61,6 +61,7 @@ export function ApiFrame() {
           label="Pages of this API"
           items={[
             { label: "Routes", to: paths.api(id) },
+            { label: "Resources", to: paths.resources(id) },
             { label: "Stages", to: paths.stages(id), within: true },
             { label: "Deployments", to: paths.deployments(id) },
             { label: "Settings", to: paths.apiSettings(id) },

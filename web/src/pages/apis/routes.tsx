@@ -18,7 +18,7 @@ import { Empty, Panel } from "../../ui/panel";
 import { DataTable } from "../../ui/table";
 import { toast } from "../../ui/toast";
 
-const RoutesDocument = graphql(`
+export const RoutesDocument = graphql(`
   query Routes($id: ID!, $after: String) {
     node(id: $id) {
       __typename

@@ -7,6 +7,7 @@ import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { Pager } from "../../components/pager";
 import { StatusClass } from "../../components/status-class";
+import { UsageChart } from "../../components/usage-chart";
 import { bytes, count, minute } from "../../lib/format";
 import { paths, type UsageSearch } from "../../lib/paths";
 import { Button } from "../../ui/button";
@@ -63,76 +64,82 @@ export function UsagePage() {
       title="Usage"
       note="Every counted call, newest first. The bill is made of these rows. Times are UTC."
     >
-      <Panel flush>
+      <Panel>
         <Filters search={search} since={since} names={names} />
-        <div className="border-t border-line">
-          <Loaded query={usage} lines={10}>
-            {({ usage: { nodes, pageInfo } }) =>
-              nodes.length === 0 ? (
-                <Empty title="No calls in this stretch of time">
-                  Widen the dates or drop a filter. A new call shows here within seconds.
-                </Empty>
-              ) : (
-                <>
-                  <DataTable
-                    caption="Usage"
-                    rows={nodes}
-                    rowKey={(row) =>
-                      [
-                        row.start,
-                        row.apiId,
-                        row.stage,
-                        row.route,
-                        row.apiKeyId,
-                        row.usagePlanId,
-                        row.statusClass,
-                      ].join(" ")
-                    }
-                    columns={[
-                      {
-                        header: interval === "HOUR" ? "Hour" : "Minute",
-                        cell: (row) => (
-                          <span className="whitespace-nowrap tabular-nums">{minute(row.start)}</span>
+      </Panel>
+      <UsageChart
+        filter={{ interval, since, until, api, stage, apiKey }}
+        view={search.view ?? "chart"}
+        links={{
+          chart: paths.usage({ ...search, view: undefined }),
+          table: paths.usage({ ...search, view: "table" }),
+        }}
+      />
+      <Panel title="Rows" note="By route, key and status class." flush>
+        <Loaded query={usage} lines={10}>
+          {({ usage: { nodes, pageInfo } }) =>
+            nodes.length === 0 ? (
+              <Empty title="No calls in this stretch of time">
+                Widen the dates or drop a filter. A new call shows here within seconds.
+              </Empty>
+            ) : (
+              <>
+                <DataTable
+                  caption="Usage"
+                  rows={nodes}
+                  rowKey={(row) =>
+                    [
+                      row.start,
+                      row.apiId,
+                      row.stage,
+                      row.route,
+                      row.apiKeyId,
+                      row.usagePlanId,
+                      row.statusClass,
+                    ].join(" ")
+                  }
+                  columns={[
+                    {
+                      header: interval === "HOUR" ? "Hour" : "Minute",
+                      cell: (row) => (
+                        <span className="whitespace-nowrap tabular-nums">{minute(row.start)}</span>
+                      ),
+                    },
+                    { header: "API", cell: (row) => apiNames.get(row.apiId) ?? row.apiId },
+                    {
+                      header: "Stage",
+                      cell: (row) => <code className="font-mono text-xs">{row.stage}</code>,
+                    },
+                    {
+                      header: "Route",
+                      cell: (row) => <code className="font-mono text-xs whitespace-nowrap">{row.route}</code>,
+                    },
+                    {
+                      header: "Key",
+                      cell: (row) =>
+                        row.apiKeyId ? (
+                          (keyNames.get(row.apiKeyId) ?? row.apiKeyId)
+                        ) : (
+                          <span className="text-muted">none</span>
                         ),
-                      },
-                      { header: "API", cell: (row) => apiNames.get(row.apiId) ?? row.apiId },
-                      {
-                        header: "Stage",
-                        cell: (row) => <code className="font-mono text-xs">{row.stage}</code>,
-                      },
-                      {
-                        header: "Route",
-                        cell: (row) => (
-                          <code className="font-mono text-xs whitespace-nowrap">{row.route}</code>
-                        ),
-                      },
-                      {
-                        header: "Key",
-                        cell: (row) =>
-                          row.apiKeyId ? (
-                            (keyNames.get(row.apiKeyId) ?? row.apiKeyId)
-                          ) : (
-                            <span className="text-muted">none</span>
-                          ),
-                      },
-                      { header: "Status", cell: (row) => <StatusClass value={row.statusClass} /> },
-                      { header: "Requests", numeric: true, cell: (row) => count(row.requests) },
-                      { header: "Billed", numeric: true, cell: (row) => count(row.billedRequests) },
-                      { header: "In", numeric: true, cell: (row) => bytes(row.bytesIn) },
-                      { header: "Out", numeric: true, cell: (row) => bytes(row.bytesOut) },
-                    ]}
-                  />
-                  <Pager
-                    pageInfo={pageInfo}
-                    after={after}
-                    first={paths.usage({ ...search, after: undefined })}
-                    next={(after) => paths.usage({ ...search, since, after })}
-                  />
-                </>
-              )
-            }
-          </Loaded>
-        </div>
+                    },
+                    { header: "Status", cell: (row) => <StatusClass value={row.statusClass} /> },
+                    { header: "Requests", numeric: true, cell: (row) => count(row.requests) },
+                    { header: "Billed", numeric: true, cell: (row) => count(row.billedRequests) },
+                    { header: "In", numeric: true, cell: (row) => bytes(row.bytesIn) },
+                    { header: "Out", numeric: true, cell: (row) => bytes(row.bytesOut) },
+                  ]}
+                />
+                <Pager
+                  pageInfo={pageInfo}
+                  after={after}
+                  first={paths.usage({ ...search, after: undefined })}
+                  next={(after) => paths.usage({ ...search, since, after })}
+                />
+              </>
+            )
+          }
+        </Loaded>
       </Panel>
     </Page>
   );
@@ -155,7 +162,7 @@ function Filters({ search, since, names }: { search: UsageSearch; since: string;
       .flatMap((api) => api.stages.nodes.map(({ name }) => name)),
   );
   return (
-    <search className="flex flex-col gap-3 p-4">
+    <search className="flex flex-col gap-3">
       <div className="grid grid-cols-2 gap-3 md:grid-cols-4">
         <SelectField
           label="API"
