@@ -179,6 +179,7 @@ uuid_id! {
     /// A log-in: the `sid` of access tokens.
     SessionId
     ConsumerId
+    InvitationId
     NodeId
     AuditEntryId
     PriceId

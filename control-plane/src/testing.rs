@@ -21,6 +21,7 @@ use crate::domain::deployment::{self, Deployment, NewDeployment};
 use crate::domain::integration::{IntegrationType, MockResponse, Settings};
 use crate::domain::page::Page;
 use crate::domain::route::{self, NewRoute, Route, RouteIntegration};
+use crate::domain::session::{self, Grant};
 use crate::error::Result;
 use crate::ids::{ApiId, Rng, StageId, TenantId};
 
@@ -173,6 +174,15 @@ pub(crate) async fn published(app: &App) -> Vec<Delta> {
 pub(crate) fn token(app: &App, actor: &Actor) -> String {
     let bearer = Bearer { user: actor.user, session: actor.session, tenant: Some(actor.tenant) };
     app.tokens.sign(&app.clock, bearer).unwrap()
+}
+
+/// A session of the member's, as a log-in begins it.
+pub(crate) async fn log_in(app: &App, actor: &Actor) -> Grant {
+    let mut tx = app.system(crate::app::Job::LogIn).await.unwrap();
+    let (user, tenant) = (actor.user, Some(actor.tenant));
+    let grant = session::begin(app, &mut tx, user, tenant, &Origin::default()).await.unwrap();
+    tx.commit().await.unwrap();
+    grant
 }
 
 pub(crate) fn new_api_form(dialect: Dialect) -> NewApi {

@@ -21,6 +21,7 @@ use Role::{Admin, Billing, Developer, Owner, Viewer};
 
 const EVERYBODY: Who = Who::Members(&[Owner, Admin, Developer, Billing, Viewer]);
 const BUILDERS: Who = Who::Members(&[Owner, Admin, Developer]);
+const MANAGERS: Who = Who::Members(&[Owner, Admin]);
 const PAYERS: Who = Who::Members(&[Owner, Admin, Billing, Viewer]);
 const AUDITORS: Who = Who::Members(&[Owner, Admin, Developer, Viewer]);
 
@@ -29,11 +30,15 @@ const TABLE: &[(Who, &[&str])] = &[
     (
         Who::Anybody,
         &[
+            "acceptInvitation",
             "endSession",
             "getDownload",
             "getOpenApi",
+            "installation",
+            "invitationPreview",
             "logIn",
             "openOperatorSession",
+            "previewInvitation",
             "refreshSession",
             "signUp",
         ],
@@ -64,11 +69,11 @@ const TABLE: &[(Who, &[&str])] = &[
             "getConsumer",
             "getDeployment",
             "getIntegration",
+            "getMember",
             "getResource",
             "getRoute",
             "getStage",
             "getUsagePlan",
-            "installation",
             "listAccessKeys",
             "listApiKeys",
             "listApis",
@@ -117,6 +122,20 @@ const TABLE: &[(Who, &[&str])] = &[
             "updateRoute",
             "updateStage",
             "updateUsagePlan",
+        ],
+    ),
+    (
+        MANAGERS,
+        &[
+            "createInvitation",
+            "deleteInvitation",
+            // Oneself too: that is to leave, which every member may.
+            "deleteMember",
+            "getInvitation",
+            "invitations",
+            "listInvitations",
+            "resendInvitation",
+            "updateMember",
         ],
     ),
     (PAYERS, &["bill", "getBill"]),

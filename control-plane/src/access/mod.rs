@@ -3,6 +3,7 @@
 pub mod actor;
 pub mod attempt;
 pub mod authority;
+pub mod link_token;
 pub mod matrix;
 pub mod password;
 pub mod refresh;

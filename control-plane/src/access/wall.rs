@@ -1,4 +1,4 @@
-//! The first wall: how often one address may sign up or try to log in at this replica. It saves the work of
+//! The first wall: how often one address may sign up or try to log in, and a tenant invite, at this replica. It saves the work of
 //! hashing; what bounds guessing is the count in PostgreSQL (`domain::login_failure`).
 
 use std::net::{IpAddr, Ipv6Addr};
@@ -9,35 +9,49 @@ use governor::clock::{Clock as _, DefaultClock};
 use governor::{DefaultKeyedRateLimiter, Quota};
 
 use crate::error::{Error, Result};
+use crate::ids::TenantId;
 
 /// Sign-ups: this many at once, then one in each ten seconds.
 const SIGN_UPS: (u32, Duration) = (60, Duration::from_secs(10));
 /// Log-ins and refreshes: this many at once, then two a second.
 const LOG_INS: (u32, Duration) = (240, Duration::from_millis(500));
 
+/// Invitations of a tenant, each of which may be a letter to a stranger: this many at once, then one a minute.
+const INVITATIONS: (u32, Duration) = (100, Duration::from_mins(1));
+
 pub struct Wall {
     sign_ups: DefaultKeyedRateLimiter<String>,
+    invitations: DefaultKeyedRateLimiter<String>,
     log_ins: DefaultKeyedRateLimiter<String>,
 }
 
 impl Default for Wall {
     fn default() -> Self {
-        Self { sign_ups: limiter(SIGN_UPS), log_ins: limiter(LOG_INS) }
+        Self {
+            sign_ups: limiter(SIGN_UPS),
+            invitations: limiter(INVITATIONS),
+            log_ins: limiter(LOG_INS),
+        }
     }
 }
 
 impl Wall {
     pub fn sign_up(&self, address: &str) -> Result<()> {
-        pass(&self.sign_ups, address)
+        pass(&self.sign_ups, &neighbourhood(address))
+    }
+
+    pub fn invitation(&self, tenant: TenantId) -> Result<()> {
+        pass(&self.invitations, &tenant.to_string())
     }
 
     pub fn log_in(&self, address: &str) -> Result<()> {
-        pass(&self.log_ins, address)
+        pass(&self.log_ins, &neighbourhood(address))
     }
 
     /// Forgets addresses that have been quiet for long enough to be at their full allowance.
     pub fn forget_quiet(&self) {
         self.sign_ups.retain_recent();
+        self.invitations.retain_recent();
         self.log_ins.retain_recent();
     }
 }
@@ -60,8 +74,8 @@ fn limiter((burst, period): (u32, Duration)) -> DefaultKeyedRateLimiter<String> 
     DefaultKeyedRateLimiter::keyed(quota.allow_burst(burst))
 }
 
-fn pass(limiter: &DefaultKeyedRateLimiter<String>, address: &str) -> Result<()> {
-    limiter.check_key(&neighbourhood(address)).map_err(|refused| {
+fn pass(limiter: &DefaultKeyedRateLimiter<String>, who: &String) -> Result<()> {
+    limiter.check_key(who).map_err(|refused| {
         let wait = refused.wait_time_from(DefaultClock::default().now());
         let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
         Error::TooManyRequests { retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX) }

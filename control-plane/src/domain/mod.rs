@@ -13,6 +13,7 @@ pub mod deployment;
 pub mod download;
 pub mod idempotency_key;
 pub mod integration;
+pub mod invitation;
 pub mod login_failure;
 pub mod member;
 pub mod node;

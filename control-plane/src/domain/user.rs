@@ -49,6 +49,11 @@ impl Email {
         &self.0
     }
 
+    /// Whether both are one address.
+    pub fn is(&self, other: &Self) -> bool {
+        self.folded() == other.folded()
+    }
+
     /// The form by which two spellings of one address are equal.
     pub fn folded(&self) -> String {
         self.0.to_lowercase()

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_graphql::connection::Connection;
 use async_graphql::dataloader::Loader;
-use async_graphql::{Context, Enum, ID, Object};
+use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use crate::access::role;
@@ -14,6 +14,8 @@ use crate::domain::page::Key;
 use crate::error::Error;
 use crate::graphql::caller;
 use crate::graphql::connection::{connection, page};
+use crate::graphql::delete::{DeleteInput, DeletePayload};
+use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
 use crate::graphql::tenant::User;
@@ -21,6 +23,22 @@ use crate::ids::UserId;
 
 #[derive(Default)]
 pub struct MemberQuery;
+
+#[derive(Default)]
+pub struct MemberMutation;
+
+#[derive(InputObject)]
+pub struct UpdateMemberInput {
+    id: ID,
+    /// Only an owner makes owners, or changes one; the last one stays.
+    role: Role,
+}
+
+#[derive(SimpleObject)]
+pub struct MemberPayload {
+    member: Option<Member>,
+    user_errors: Vec<UserError>,
+}
 
 /// What a member may do.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -56,6 +74,39 @@ impl MemberQuery {
         let (app, actor) = caller(ctx)?;
         let page = page(first, after, last, before)?;
         Ok(connection(domain::member::list(app, actor, &page).await?))
+    }
+}
+
+#[Object]
+impl MemberMutation {
+    /// Gives a member another role, from their next call on.
+    async fn update_member(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateMemberInput,
+    ) -> async_graphql::Result<MemberPayload> {
+        let (app, actor) = caller(ctx)?;
+        let updated = async {
+            let user = Kind::Member.parse(&input.id, "id")?;
+            domain::member::update(app, actor, user, input.role.into()).await
+        };
+        let (updated, user_errors) = user_errors(updated.await)?;
+        Ok(MemberPayload { member: updated.map(Into::into), user_errors })
+    }
+
+    /// Removes a member, or leaves the tenant where that is the caller. Their sessions and access keys in it end.
+    async fn delete_member(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteInput,
+    ) -> async_graphql::Result<DeletePayload> {
+        let (app, actor) = caller(ctx)?;
+        let deleted = async {
+            let user = Kind::Member.parse(&input.id, "id")?;
+            domain::member::delete(app, actor, user).await
+        };
+        let deleted = deleted.await;
+        DeletePayload::of(input.id, deleted)
     }
 }
 

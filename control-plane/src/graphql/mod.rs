@@ -21,6 +21,7 @@ pub mod error;
 pub mod http;
 pub mod installation;
 pub mod integration;
+pub mod invitation;
 pub mod limits;
 pub mod loader;
 pub mod member;
@@ -43,6 +44,7 @@ pub struct Query(
     session::SessionQuery,
     node::NodeQuery,
     member::MemberQuery,
+    invitation::InvitationQuery,
     audit::AuditQuery,
     installation::InstallationQuery,
     usage_plan::UsagePlanQuery,
@@ -59,6 +61,8 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     session::SessionMutation,
+    member::MemberMutation,
+    invitation::InvitationMutation,
     usage_plan::UsagePlanMutation,
     api_key::ApiKeyMutation,
     access_key::AccessKeyMutation,

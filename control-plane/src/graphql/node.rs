@@ -17,6 +17,7 @@ use crate::graphql::audit::AuditEntry;
 use crate::graphql::consumer::Consumer;
 use crate::graphql::deployment::Deployment;
 use crate::graphql::integration::Integration;
+use crate::graphql::invitation::Invitation;
 use crate::graphql::loader;
 use crate::graphql::member::Member;
 use crate::graphql::resource::Resource;
@@ -27,7 +28,7 @@ use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
 use crate::ids::{
     AccessKeyId, ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId,
-    ResourceId, RouteId, SessionId, StageId, UsagePlanId, UserId,
+    InvitationId, ResourceId, RouteId, SessionId, StageId, UsagePlanId, UserId,
 };
 
 /// How many ids `nodes` takes at once.
@@ -44,6 +45,7 @@ pub enum Node {
     Consumer(Consumer),
     Deployment(Deployment),
     Integration(Integration),
+    Invitation(Invitation),
     Member(Member),
     Resource(Resource),
     Route(Route),
@@ -64,6 +66,7 @@ pub enum Kind {
     Consumer,
     Deployment,
     Integration,
+    Invitation,
     /// Its plain id is its user's.
     Member,
     Resource,
@@ -76,7 +79,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 15] = [
+    const ALL: [Self; 16] = [
         Self::AccessKey,
         Self::Api,
         Self::ApiKey,
@@ -84,6 +87,7 @@ impl Kind {
         Self::Consumer,
         Self::Deployment,
         Self::Integration,
+        Self::Invitation,
         Self::Member,
         Self::Resource,
         Self::Route,
@@ -125,6 +129,7 @@ impl Kind {
             Self::Consumer => "consumer",
             Self::Deployment => "deployment",
             Self::Integration => "integration",
+            Self::Invitation => "invitation",
             Self::Member => "member",
             Self::Resource => "resource",
             Self::Route => "route",
@@ -146,6 +151,7 @@ impl Kind {
             Self::Consumer => "Consumer",
             Self::Deployment => "Deployment",
             Self::Integration => "Integration",
+            Self::Invitation => "Invitation",
             Self::Member => "Member",
             Self::Resource => "Resource",
             Self::Route => "Route",
@@ -216,6 +222,10 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
         Kind::Integration => {
             let id: IntegrationId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Integration(noun.into()))
+        }
+        Kind::Invitation => {
+            let id: InvitationId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Invitation(noun.into()))
         }
         Kind::Resource => {
             let id: ResourceId = kind.parse(id, param)?;

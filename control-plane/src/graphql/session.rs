@@ -240,13 +240,13 @@ impl SessionMutation {
 }
 
 /// Sets the refresh cookie on the answer.
-fn keep(ctx: &Context<'_>, app: &App, grant: &Grant) {
+pub(crate) fn keep(ctx: &Context<'_>, app: &App, grant: &Grant) {
     if let Some(cookie) = cookie(app, grant) {
         ctx.append_http_header("set-cookie", cookie);
     }
 }
 
 /// From where the request came; the HTTP handler sets it.
-fn origin<'a>(ctx: &Context<'a>) -> &'a Origin {
+pub(crate) fn origin<'a>(ctx: &Context<'a>) -> &'a Origin {
     ctx.data_unchecked::<Origin>()
 }

@@ -18,6 +18,7 @@ pub mod download;
 pub mod extract;
 pub mod idempotency;
 pub mod integration;
+pub mod invitation;
 pub mod member;
 pub mod openapi;
 pub mod operator;
@@ -46,6 +47,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(session::routes())
         .merge(operator::routes())
         .merge(member::routes())
+        .merge(invitation::routes())
         .merge(api::routes())
         .merge(deployment::routes())
         .merge(integration::routes())

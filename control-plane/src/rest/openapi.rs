@@ -27,7 +27,7 @@ const TAGS: [(&str, &str); 15] = [
         "access keys",
         "Access keys: what programs sign management calls with, by AWS Signature Version 4.",
     ),
-    ("members", "The members of the tenant."),
+    ("members", "The members of the tenant, and who is invited to become one."),
     ("audit", "Who changed what."),
     ("operator", "For the operator of the installation."),
 ];
@@ -151,11 +151,13 @@ mod tests {
     use crate::testing;
 
     /// What may be called without an access token. Anything else that nobody may call is a mistake.
-    const PUBLIC: [(&str, &str); 7] = [
+    const PUBLIC: [(&str, &str); 9] = [
         ("delete", "/session"), // by the refresh cookie
         ("post", "/session"),   // by the refresh cookie
         ("get", "/openapi.json"),
-        ("get", "/downloads/{token}"), // by the link's own token
+        ("get", "/downloads/{token}"),    // by the link's own token
+        ("post", "/invitations/accept"),  // by the invitation's token
+        ("post", "/invitations/preview"), // by the invitation's token
         ("post", "/login"),
         ("post", "/operator/session"), // by the one-time link's token
         ("post", "/signup"),
@@ -176,7 +178,9 @@ mod tests {
     /// A path with ids that could be some.
     fn filled(path: &str) -> String {
         let parts = path.split('/').map(|part| match part {
-            "{consumerId}" => "0198f2a0-0000-7000-8000-000000000000",
+            "{consumerId}" | "{invitationId}" | "{userId}" => {
+                "0198f2a0-0000-7000-8000-000000000000"
+            }
             "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",
             part if part.ends_with("Id}") => "abc123xyz0",
             part if part.starts_with('{') => "prod",

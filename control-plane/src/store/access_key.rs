@@ -63,6 +63,20 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: &AccessKeyId) -> Result<(
     Ok(())
 }
 
+/// Deletes the user's keys in the tenant; answers which.
+pub async fn delete_of(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Vec<AccessKey>> {
+    let rows = sqlx::query_as!(
+        Row,
+        r#"delete from access_key where tenant_id = $1 and user_id = $2
+           returning id, user_id, null::text as "user_email?", name, enabled, created_at, last_used_at"#,
+        tenant.0,
+        user.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter().map(AccessKey::try_from).collect()
+}
+
 /// Locks the key, if it is the tenant's, until the transaction ends.
 pub async fn lock(tx: &mut Tx, tenant: TenantId, id: &AccessKeyId) -> Result<()> {
     sqlx::query_scalar!(

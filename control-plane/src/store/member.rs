@@ -7,8 +7,8 @@ use crate::access::role::Role;
 use crate::app::Tx;
 use crate::domain::member::Member;
 use crate::domain::page::Page;
-use crate::domain::user::User;
-use crate::error::{Error, Result};
+use crate::domain::user::{Email, User};
+use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{TenantId, UserId};
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, user: UserId, role: Role) -> Result<()> {
@@ -19,8 +19,54 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, user: UserId, role: Role) -> 
         role.as_str(),
     )
     .execute(&mut **tx)
+    .await
+    .on_constraint("member_pkey", || Error::conflict("", "this user is a member already"))?;
+    Ok(())
+}
+
+pub async fn set_role(tx: &mut Tx, tenant: TenantId, user: UserId, role: Role) -> Result<()> {
+    sqlx::query!(
+        "update member set role = $3 where tenant_id = $1 and user_id = $2",
+        tenant.0,
+        user.0,
+        role.as_str(),
+    )
+    .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+pub async fn delete(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<()> {
+    sqlx::query!("delete from member where tenant_id = $1 and user_id = $2", tenant.0, user.0)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// How many owners the tenant has.
+pub async fn owners(tx: &mut Tx, tenant: TenantId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select count(*) as "count!" from member where tenant_id = $1 and role = 'owner'"#,
+        tenant.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
+/// Whether this address is a member's.
+pub async fn has_email(tx: &mut Tx, tenant: TenantId, email: &Email) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (
+               select 1 from member join user_account on user_account.id = member.user_id
+               where member.tenant_id = $1 and lower(user_account.email) = lower($2)
+           ) as "found!""#,
+        tenant.0,
+        email.as_str(),
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(found)
 }
 
 /// The user's role in the tenant, if a member of it.

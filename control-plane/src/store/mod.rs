@@ -14,6 +14,7 @@ pub mod draft;
 pub mod idempotency_key;
 pub mod installation_key;
 pub mod integration;
+pub mod invitation;
 pub mod login_failure;
 pub mod member;
 pub mod node;

@@ -95,6 +95,25 @@ pub async fn revoke_all(tx: &mut Tx, user: UserId, now: DateTime<Utc>) -> Result
     Ok(ids.into_iter().map(SessionId).collect())
 }
 
+/// Revokes the user's sessions that are in the tenant; answers which.
+pub async fn revoke_in(
+    tx: &mut Tx,
+    tenant: TenantId,
+    user: UserId,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>> {
+    let ids = sqlx::query_scalar!(
+        "update session set revoked_at = $3
+         where tenant_id = $1 and user_id = $2 and revoked_at is null returning id",
+        tenant.0,
+        user.0,
+        now,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().map(SessionId).collect())
+}
+
 /// Revokes the user's sessions but one; answers which.
 pub async fn revoke_others(
     tx: &mut Tx,

@@ -62,6 +62,15 @@ pub async fn key_pepper(tx: &mut Tx, tenant: TenantId) -> Result<Vec<u8>> {
         .ok_or(Error::NotFound("tenant"))
 }
 
+/// Locks the tenant against others that lock it, until the transaction ends.
+pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<()> {
+    sqlx::query_scalar!("select id from tenant where id = $1 for no key update", tenant.0)
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(Error::NotFound("tenant"))?;
+    Ok(())
+}
+
 /// The tenant's own limit of this name, where it has one. Locks the tenant, so that two operations do not both
 /// take the last place.
 pub async fn limit(tx: &mut Tx, tenant: TenantId, name: &str) -> Result<Option<u32>> {
