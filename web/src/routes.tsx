@@ -1,7 +1,7 @@
 import { createRootRoute, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
 import { session } from "./api/client";
 import { SignedOut } from "./api/session";
-import { overviewSearch, paths, safeNext, texts, usageSearch } from "./lib/paths";
+import { auditSearch, overviewSearch, paths, safeNext, texts, usageSearch } from "./lib/paths";
 
 const root = createRootRoute();
 
@@ -209,8 +209,14 @@ const accessKeys = createRoute({
 const audit = createRoute({
   getParentRoute: () => settings,
   path: "/audit",
-  validateSearch: texts("after"),
+  validateSearch: auditSearch,
   component: lazyRouteComponent(() => import("./pages/settings/audit"), "AuditPage"),
+});
+
+const auditEntry = createRoute({
+  getParentRoute: () => settings,
+  path: "/audit/$entry",
+  component: lazyRouteComponent(() => import("./pages/settings/audit-entry"), "AuditEntryPage"),
 });
 
 /** Every URL of the console. */
@@ -230,6 +236,6 @@ export const routeTree = root.addChildren([
     apiKey,
     usage,
     billing,
-    settings.addChildren([tenantSettings, members, sessions, accessKeys, audit]),
+    settings.addChildren([tenantSettings, members, sessions, accessKeys, audit, auditEntry]),
   ]),
 ]);

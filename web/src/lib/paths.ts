@@ -31,7 +31,8 @@ export const paths = {
   members: (after?: string) => ({ to: "/settings/members", search: { after } }) as const,
   sessions: (after?: string) => ({ to: "/settings/sessions", search: { after } }) as const,
   accessKeys: (after?: string) => ({ to: "/settings/access-keys", search: { after } }) as const,
-  audit: (after?: string) => ({ to: "/settings/audit", search: { after } }) as const,
+  audit: (filter: AuditSearch = {}) => ({ to: "/settings/audit", search: filter }) as const,
+  auditEntry: (entry: string) => ({ to: "/settings/audit/$entry", params: { entry } }) as const,
 
   operator: () => ({ to: "/operator", search: {} }) as const,
 };
@@ -58,6 +59,34 @@ export type UsageSearch = {
   /** Of the chart above the rows. */
   view?: "table";
 };
+
+/** The filters of the audit log, as they stand in its URL. Instants are RFC 3339, UTC. */
+export type AuditSearch = {
+  actor?: string;
+  noun?: string;
+  action?: string;
+  nounId?: string;
+  since?: string;
+  until?: string;
+  after?: string;
+};
+
+export function auditSearch(search: Record<string, unknown>): AuditSearch {
+  const { since, until, ...rest } = texts(
+    "actor",
+    "noun",
+    "action",
+    "nounId",
+    "since",
+    "until",
+    "after",
+  )(search);
+  return {
+    ...rest,
+    ...(since && isInstant(since) ? { since } : {}),
+    ...(until && isInstant(until) ? { until } : {}),
+  };
+}
 
 /** The named search parameters that are non-empty text; everything else in the URL is dropped. */
 export function texts<const K extends string>(...names: K[]) {

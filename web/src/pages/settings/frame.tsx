@@ -16,7 +16,7 @@ export function SettingsFrame() {
             { label: "Members", to: paths.members() },
             { label: "Sessions", to: paths.sessions() },
             { label: "Access keys", to: paths.accessKeys() },
-            ...(may("readAudit") ? [{ label: "Audit log", to: paths.audit() }] : []),
+            ...(may("readAudit") ? [{ label: "Audit log", to: paths.audit(), within: true }] : []),
           ]}
         />
       }
