@@ -369,7 +369,7 @@ mod tests {
         let again = accepted(&app, &token(&link), Some(PASSWORD)).await.err().unwrap();
         assert_eq!(again.param(), Some("token"));
         assert!(list(&app, &alice, &Page::default()).await.unwrap().items.is_empty());
-        let told = audit::list(&app, &alice, &Page::default()).await.unwrap().items;
+        let told = testing::audited(&app, &alice).await;
         let actions: Vec<&str> = told.iter().map(|entry| entry.action.as_str()).collect();
         assert_eq!(actions, ["member.create", "invitation.create"]);
         assert!(!format!("{told:?}").contains(&token(&link)));

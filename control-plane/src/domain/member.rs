@@ -192,7 +192,7 @@ mod tests {
         let ended = authenticate(&app, &grant.access_token, Origin::default()).await;
         assert!(matches!(ended, Err(Error::Unauthenticated("the session was ended"))));
         assert!(access_key::list(&app, &alice, &Page::default()).await.unwrap().items.is_empty());
-        let told = audit::list(&app, &alice, &Page::default()).await.unwrap().items;
+        let told = testing::audited(&app, &alice).await;
         let actions: Vec<&str> = told.iter().map(|entry| entry.action.as_str()).collect();
         assert_eq!(actions, ["member.delete", "access_key.delete", "access_key.create"]);
         assert_eq!(told[0].before.as_ref().unwrap()["role"], "developer");
