@@ -23,6 +23,7 @@ use crate::clock::Clock;
 use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{DeploymentId, Rng, SessionId, TenantId};
+use crate::live::Live;
 use crate::store;
 
 /// Cheap to clone; one for the whole process.
@@ -37,6 +38,7 @@ pub struct App {
     pub revoked: watch::Receiver<Arc<HashSet<SessionId>>>,
     pub(crate) revoked_sender: Arc<watch::Sender<Arc<HashSet<SessionId>>>>,
     pub wall: Arc<Wall>,
+    pub live: Arc<Live>,
     tenants: PgPool,
     system: PgPool,
 }
@@ -55,6 +57,7 @@ pub enum Job {
     Intake,
     RollUp,
     Downloads,
+    Live,
     Startup,
     Health,
 }
@@ -98,6 +101,7 @@ impl App {
             revoked,
             revoked_sender: Arc::new(revoked_sender),
             wall: Arc::default(),
+            live: Arc::default(),
             tenants,
             system,
         })

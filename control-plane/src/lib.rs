@@ -20,6 +20,7 @@ pub mod http;
 pub mod ids;
 pub mod jobs;
 pub mod ledger;
+pub mod live;
 pub mod rest;
 pub mod snapshot;
 pub mod store;
@@ -58,7 +59,12 @@ pub async fn run(
             Ok(())
         };
         let jobs = jobs::run(app.clone(), stop.clone());
-        let served = tokio::try_join!(people, nodes.serve(stop.clone()), jobs).map(drop);
+        let sockets = async {
+            stop.cancelled().await;
+            app.live.sockets.close().await;
+            Ok(())
+        };
+        let served = tokio::try_join!(people, sockets, nodes.serve(stop.clone()), jobs).map(drop);
         done.cancel();
         served
     };

@@ -59,6 +59,8 @@ const TABLE: &[(Who, &[&str])] = &[
             "listUsage",
             "usage",
             "usageSeries",
+            // As it happens.
+            "deploymentStatus",
             "accessKeys",
             "apiKeys",
             "apis",

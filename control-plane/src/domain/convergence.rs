@@ -6,12 +6,14 @@
 use std::collections::{BTreeSet, HashMap};
 
 use chrono::{DateTime, TimeDelta, Utc};
+use futures_util::{Stream, StreamExt, stream};
 
 use crate::access::actor::Actor;
 use crate::app::{App, Job};
+use crate::domain::deployment;
 use crate::domain::node::LIVE;
 use crate::error::Result;
-use crate::ids::{DeploymentId, NodeId};
+use crate::ids::{DeploymentId, NodeId, TenantId};
 use crate::snapshot::compile;
 use crate::store;
 use crate::store::convergence::{Published, Reached, Refusal};
@@ -111,9 +113,56 @@ pub async fn of_deployments(
     actor: &Actor,
     ids: &[DeploymentId],
 ) -> Result<HashMap<DeploymentId, Convergence>> {
-    let mut tx = app.begin(actor).await?;
+    of_tenant(app, actor.tenant, ids).await
+}
+
+/// A deployment's convergence at once, then whenever it changed, until every node that is there has answered.
+pub async fn follow(
+    app: &App,
+    actor: &Actor,
+    id: DeploymentId,
+) -> Result<impl Stream<Item = Convergence> + Send + use<>> {
+    deployment::get(app, actor, id).await?;
+    let ask = {
+        let app = app.clone();
+        move |wanted: Vec<(TenantId, DeploymentId)>| {
+            let app = app.clone();
+            async move { of_tenants(&app, &wanted).await }
+        }
+    };
+    let changes = app.live.convergence.follow((actor.tenant, id), ask);
+    Ok(stream::unfold(Some(changes), async |changes| {
+        let mut changes = changes?;
+        let now = changes.next().await?;
+        let more = (!now.settled()).then_some(changes);
+        Some((now, more))
+    }))
+}
+
+async fn of_tenants(
+    app: &App,
+    wanted: &[(TenantId, DeploymentId)],
+) -> Result<HashMap<(TenantId, DeploymentId), Convergence>> {
+    let mut by_tenant: HashMap<TenantId, Vec<DeploymentId>> = HashMap::new();
+    for (tenant, id) in wanted {
+        by_tenant.entry(*tenant).or_default().push(*id);
+    }
+    let mut found = HashMap::new();
+    for (tenant, ids) in by_tenant {
+        let converged = of_tenant(app, tenant, &ids).await?;
+        found.extend(converged.into_iter().map(|(id, converged)| ((tenant, id), converged)));
+    }
+    Ok(found)
+}
+
+async fn of_tenant(
+    app: &App,
+    tenant: TenantId,
+    ids: &[DeploymentId],
+) -> Result<HashMap<DeploymentId, Convergence>> {
+    let mut tx = app.begin_in(tenant).await?;
     let cell = store::cell::of_current_tenant(&mut tx).await?;
-    let published = store::convergence::published(&mut tx, actor.tenant, ids).await?;
+    let published = store::convergence::published(&mut tx, tenant, ids).await?;
     drop(tx);
     let (ids, wanted): (Vec<DeploymentId>, Vec<Wanted>) = published
         .into_iter()

@@ -30,4 +30,5 @@ pub mod text;
 pub mod throttle;
 pub mod usage;
 pub mod usage_plan;
+pub mod usage_tick;
 pub mod user;

@@ -24,7 +24,7 @@ use crate::rest::{idempotency, problem};
 /// What the door to GraphQL needs beside the application.
 #[derive(Clone)]
 pub struct Door {
-    schema: GatewaySchema,
+    pub(super) schema: GatewaySchema,
     shape: std::sync::Arc<Shape>,
 }
 
@@ -163,10 +163,28 @@ fn operation(request: &mut async_graphql::Request) -> Chosen {
     }
 }
 
-struct Body {
+/// What a client sends, whichever way.
+pub(super) struct Body {
     query: String,
     operation_name: Option<String>,
     variables: Map<String, Value>,
+}
+
+impl Body {
+    /// The request, if it is one subscription and nothing else.
+    pub(super) fn subscription(self, door: &Door) -> Result<async_graphql::Request> {
+        let variables = async_graphql::Variables::from_json(Value::Object(self.variables));
+        let measured = door.shape.measure(&self.query, &variables)?;
+        let mut operations = measured.document.operations.iter();
+        if !operations.all(|(_, operation)| operation.node.ty == OperationType::Subscription) {
+            let rule = "a socket is for subscriptions; queries and mutations go by POST";
+            return Err(Error::bad_request("query", rule));
+        }
+        let mut request = async_graphql::Request::new(self.query).variables(variables);
+        request.operation_name = self.operation_name;
+        request.set_parsed_query(measured.document);
+        Ok(request)
+    }
 }
 
 impl TryFrom<Map<String, Value>> for Body {

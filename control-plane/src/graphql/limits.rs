@@ -269,7 +269,9 @@ impl<'a> Walk<'a> {
         self.root_fields += 1;
         let most = match self.operation.ty {
             OperationType::Mutation => MUTATION_FIELDS_MAX,
-            OperationType::Query | OperationType::Subscription => QUERY_FIELDS_MAX,
+            OperationType::Query => QUERY_FIELDS_MAX,
+            // GraphQL's own rule (October 2021, 5.2.3.1).
+            OperationType::Subscription => 1,
         };
         if self.root_fields > most {
             return Err(too_much(format!("begins with more than {most} fields")));

@@ -1,10 +1,11 @@
 //! The console's door: Relay connections, opaque ids, `userErrors`. The same names as in `domain`.
 
-use async_graphql::{Context, EmptySubscription, MergedObject, SDLExportOptions, Schema};
+use async_graphql::{Context, MergedObject, SDLExportOptions, Schema};
 
 use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::graphql::subscription::LiveSubscription;
 
 pub mod access_key;
 pub mod api;
@@ -30,7 +31,9 @@ pub mod price;
 pub mod resource;
 pub mod route;
 pub mod session;
+pub mod socket;
 pub mod stage;
+pub mod subscription;
 pub mod tenant;
 pub mod throttle;
 pub mod usage;
@@ -78,11 +81,11 @@ pub struct Mutation(
     price::PriceMutation,
 );
 
-pub type GatewaySchema = Schema<Query, Mutation, EmptySubscription>;
+pub type GatewaySchema = Schema<Query, Mutation, LiveSubscription>;
 
 /// The schema, without an application: enough to print it.
-pub fn schema() -> async_graphql::SchemaBuilder<Query, Mutation, EmptySubscription> {
-    Schema::build(Query::default(), Mutation::default(), EmptySubscription)
+pub fn schema() -> async_graphql::SchemaBuilder<Query, Mutation, LiveSubscription> {
+    Schema::build(Query::default(), Mutation::default(), LiveSubscription)
 }
 
 /// The schema as SDL: what `tollgate print-schema` prints and `web/schema.graphql` holds.

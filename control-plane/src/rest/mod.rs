@@ -71,7 +71,7 @@ pub fn router(app: &App) -> Router {
     let rest = rest.layer(middleware::from_fn_with_state(app.clone(), idempotency::layer));
     Router::new()
         .nest("/v1", rest)
-        .route("/graphql", post(graphql::http::answer))
+        .route("/graphql", post(graphql::http::answer).get(graphql::socket::open))
         .with_state(app.clone())
         .layer(axum::Extension(graphql::http::Door::new(app)))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -17,7 +17,12 @@ pub fn current() -> Option<String> {
 
 /// Runs `work`, in a task of its own, as part of the request that this task serves.
 pub fn carry<F: Future>(work: F) -> impl Future<Output = F::Output> {
-    CURRENT.scope(current().unwrap_or_default(), work)
+    within(current().unwrap_or_default(), work)
+}
+
+/// Runs `work` as part of the request with this id, after its answer has left.
+pub fn within<F: Future>(id: String, work: F) -> impl Future<Output = F::Output> {
+    CURRENT.scope(id, work)
 }
 
 /// The outermost layer: draws the id, and puts it into the answer.

@@ -280,7 +280,7 @@ fn same_origin(app: &App, headers: &HeaderMap) -> Result<()> {
 }
 
 /// Whether `origin` is the console's. While that is on loopback, loopback's other names are too.
-fn is_own(public_url: &str, origin: &HeaderValue) -> bool {
+pub(crate) fn is_own(public_url: &str, origin: &HeaderValue) -> bool {
     let parse = |text: &str| text.parse::<Url>().ok();
     let (Some(own), Some(origin)) = (parse(public_url), origin.to_str().ok().and_then(parse))
     else {

@@ -6,6 +6,7 @@ use sqlx::FromRow;
 use crate::app::Tx;
 use crate::domain::page::{Key, Page};
 use crate::domain::usage::{Interval, Place, UsageFilter, UsagePoint, UsageRow};
+use crate::domain::usage_tick::{Minute, Sums};
 use crate::error::Result;
 use crate::ids::TenantId;
 
@@ -111,6 +112,45 @@ pub async fn series(
         .fetch_all(&mut **tx)
         .await?;
     Ok(points)
+}
+
+/// No more rows than these, of all tenants together, are read for those who watch.
+const FRESH_ROWS_MAX: i64 = 50_000;
+
+/// The minutes since `since` of each of these tenants, newest first.
+pub async fn since(
+    tx: &mut Tx,
+    tenants: &[TenantId],
+    since: DateTime<Utc>,
+) -> Result<Vec<(TenantId, Minute, Sums)>> {
+    let tenants: Vec<_> = tenants.iter().map(|tenant| tenant.0).collect();
+    let rows = sqlx::query!(
+        r#"select tenant_id, minute, api_id, stage, sum(requests)::bigint as "requests!",
+             sum(billed_requests)::bigint as "billed_requests!",
+             coalesce(sum(requests) filter (where status_class = 4), 0)::bigint as "client_errors!",
+             coalesce(sum(requests) filter (where status_class = 5), 0)::bigint as "server_errors!",
+             sum(bytes_in)::bigint as "bytes_in!", sum(bytes_out)::bigint as "bytes_out!"
+         from usage_minute where tenant_id = any($1) and minute >= $2
+         group by 1, 2, 3, 4 order by 2 desc limit $3"#,
+        &tenants,
+        since,
+        FRESH_ROWS_MAX,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    let read = rows.into_iter().map(|row| {
+        let minute = Minute { start: row.minute, api: row.api_id, stage: row.stage };
+        let sums = Sums {
+            requests: row.requests,
+            billed_requests: row.billed_requests,
+            client_errors: row.client_errors,
+            server_errors: row.server_errors,
+            bytes_in: row.bytes_in,
+            bytes_out: row.bytes_out,
+        };
+        (TenantId(row.tenant_id), minute, sums)
+    });
+    Ok(read.collect())
 }
 
 #[derive(FromRow)]

@@ -1,0 +1,712 @@
+//! GraphQL subscriptions over WebSocket, by the protocol `graphql-transport-ws`
+//! (github.com/enisdenjo/graphql-ws, PROTOCOL.md).
+//!
+//! The access token comes in `connection_init`, as `{"accessToken": "…"}` or `{"authorization": "Bearer …"}`, and
+//! is asked again and again: when it has expired, or its session was ended, so is the socket. No cookie counts.
+
+use std::num::NonZeroU32;
+use std::time::Duration;
+
+use axum::Extension;
+use axum::extract::State;
+use axum::extract::ws::rejection::WebSocketUpgradeRejection;
+use axum::extract::ws::{CloseFrame, Message, Utf8Bytes, WebSocketUpgrade};
+use axum::http::request::Parts;
+use axum::http::{HeaderMap, header};
+use axum::response::{IntoResponse, Response};
+use futures_util::future::{Either, select};
+use futures_util::stream::BoxStream;
+use futures_util::{Sink, SinkExt, Stream, StreamExt, stream};
+use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
+use tokio_stream::StreamMap;
+
+use crate::access::actor::{Actor, Caller, Origin};
+use crate::app::App;
+use crate::domain;
+use crate::error::{Error, Result};
+use crate::graphql::http::{Body, Door};
+use crate::graphql::{Identity, error, loader};
+use crate::live::Place;
+use crate::rest::{extract, request_id, session};
+
+const PROTOCOL: &str = "graphql-transport-ws";
+/// A document and its variables.
+const MESSAGE_BYTES_MAX: usize = 128 * 1024;
+/// From the upgrade to `connection_init`.
+const INIT_WITHIN: Duration = Duration::from_secs(10);
+/// A peer that does not take a message by then is cut off. Others' events wait in no queue of ours meanwhile.
+const SEND_WITHIN: Duration = Duration::from_secs(2);
+/// How often it is asked whether the token still opens anything.
+const CHECK_EVERY: Duration = Duration::from_secs(2);
+const PING_EVERY: Duration = Duration::from_secs(15);
+/// Who says nothing for so long, not even that it heard the ping, is gone.
+const SILENCE_MAX: Duration = Duration::from_secs(45);
+const SUBSCRIPTIONS_MAX: usize = 20;
+const ID_BYTES_MAX: usize = 128;
+/// Messages of a peer.
+const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
+const MESSAGES_AT_ONCE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
+
+/// The handler of `GET /graphql`.
+pub async fn open(
+    State(app): State<App>,
+    Extension(door): Extension<Door>,
+    parts: Parts,
+    upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
+) -> Response {
+    let Ok(upgrade) = upgrade else { return Error::MethodNotAllowed.into_response() };
+    match admit(&app, &parts.headers, upgrade) {
+        Ok((upgrade, place)) => {
+            let origin = extract::origin(&parts);
+            let id = origin.request_id.clone();
+            upgrade.on_upgrade(move |socket| {
+                let tracked = app.clone();
+                tracked.live.sockets.track(request_id::within(id, async move {
+                    let (out, heard) = socket.split();
+                    serve(app, door, origin, heard, out).await;
+                    drop(place);
+                }))
+            })
+        }
+        Err(refusal) => refusal.into_response(),
+    }
+}
+
+fn admit(
+    app: &App,
+    headers: &HeaderMap,
+    upgrade: WebSocketUpgrade,
+) -> Result<(WebSocketUpgrade, impl Send + use<>)> {
+    // The token is what counts; another site's page is told at once that it has none.
+    if headers
+        .get(header::ORIGIN)
+        .is_some_and(|from| !session::is_own(&app.config.public_url, from))
+    {
+        return Err(Error::Forbidden("this comes from another origin"));
+    }
+    if !upgrade.requested_protocols().any(|asked| asked == PROTOCOL) {
+        let rule = "a socket speaks graphql-transport-ws, which this one does not ask for";
+        return Err(Error::bad_request("sec-websocket-protocol", rule));
+    }
+    let place =
+        app.live.sockets.admit().ok_or(Error::TooManyRequests { retry_after_seconds: 5 })?;
+    let upgrade = upgrade
+        .protocols([PROTOCOL])
+        .max_message_size(MESSAGE_BYTES_MAX)
+        .max_frame_size(MESSAGE_BYTES_MAX)
+        .max_write_buffer_size(1 << 20);
+    Ok((upgrade, place))
+}
+
+/// Why we end a socket, as the protocol numbers it: 4400 to 4499 its own, 1000 to 1999 WebSocket's.
+#[derive(Debug, PartialEq, Eq)]
+struct Close {
+    code: u16,
+    reason: String,
+}
+
+impl Close {
+    fn because(code: u16, reason: impl Into<String>) -> Self {
+        Self { code, reason: reason.into() }
+    }
+
+    fn unauthenticated(reason: &str) -> Self {
+        Self::because(4401, format!("Unauthorized: {reason}"))
+    }
+}
+
+/// Err: we end it. Ok(None), where there is one: the peer has.
+type Step<T = ()> = std::result::Result<T, Close>;
+
+/// What a peer says.
+#[derive(Deserialize)]
+#[serde(tag = "type", rename_all = "snake_case")]
+enum Said {
+    ConnectionInit { payload: Option<Map<String, Value>> },
+    Ping { payload: Option<Value> },
+    Pong {},
+    Subscribe { id: String, payload: Map<String, Value> },
+    Complete { id: String },
+}
+
+/// What a subscription brings.
+enum Event {
+    Next(Box<async_graphql::Response>),
+    End,
+}
+
+/// Until one of both ends it.
+async fn serve<In, Out, E>(app: App, door: Door, origin: Origin, mut heard: In, mut out: Out)
+where
+    In: Stream<Item = std::result::Result<Message, E>> + Unpin,
+    Out: Sink<Message> + Unpin,
+{
+    let ended = match begin(&app, &origin, &mut heard, &mut out).await {
+        Ok(Some(member)) => {
+            let socket = Socket {
+                app: &app,
+                door: &door,
+                messages: RateLimiter::direct(
+                    Quota::per_second(MESSAGES_PER_SECOND).allow_burst(MESSAGES_AT_ONCE),
+                ),
+                member,
+                origin,
+                streams: StreamMap::new(),
+                out: &mut out,
+            };
+            Box::pin(socket.run(&mut heard)).await
+        }
+        Ok(None) => Ok(()),
+        Err(close) => Err(close),
+    };
+    if let Err(Close { code, reason }) = ended {
+        tracing::debug!(code, reason, "a socket was ended");
+        let frame = CloseFrame { code, reason: reason.into() };
+        let _ = timeout(SEND_WITHIN, out.send(Message::Close(Some(frame)))).await;
+    }
+}
+
+/// A member, by the token that says so.
+struct Member {
+    token: String,
+    actor: Actor,
+    _place: Place,
+}
+
+/// From the upgrade to `connection_ack`.
+async fn begin<In, Out, E>(
+    app: &App,
+    origin: &Origin,
+    heard: &mut In,
+    out: &mut Out,
+) -> Step<Option<Member>>
+where
+    In: Stream<Item = std::result::Result<Message, E>> + Unpin,
+    Out: Sink<Message> + Unpin,
+{
+    let first = async {
+        loop {
+            let Some(Ok(message)) = heard.next().await else { return Ok(None) };
+            match said(message)? {
+                Some(Said::Ping { .. } | Said::Pong {}) | None => {}
+                Some(said) => return Ok(Some(said)),
+            }
+        }
+    };
+    let stopping = std::pin::pin!(app.live.sockets.stopping());
+    let first = match select(std::pin::pin!(timeout(INIT_WITHIN, first)), stopping).await {
+        Either::Left((Ok(first), _)) => first?,
+        Either::Left((Err(_), _)) => {
+            return Err(Close::because(4408, "Connection initialisation timeout"));
+        }
+        Either::Right(_) => return Err(going_away()),
+    };
+    let payload = match first {
+        None => return Ok(None),
+        Some(Said::ConnectionInit { payload }) => payload.unwrap_or_default(),
+        Some(_) => return Err(Close::unauthenticated("connection_init comes first")),
+    };
+    let token = token(&payload)?;
+    let actor = member(app, &token, origin).await?;
+    let place = app.live.sockets.enter(actor.tenant);
+    let place = place.ok_or_else(|| {
+        Close::because(1013, "Try again later: this tenant has enough sockets open")
+    })?;
+    send(out, json!({ "type": "connection_ack" })).await?;
+    Ok(Some(Member { token, actor, _place: place }))
+}
+
+/// The access token of `connection_init`.
+fn token(payload: &Map<String, Value>) -> Step<String> {
+    let given = |name: &str| {
+        let mut fields = payload.iter();
+        fields
+            .find(|(field, _)| field.eq_ignore_ascii_case(name))
+            .and_then(|(_, value)| value.as_str())
+    };
+    let bearer = given("authorization").and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
+    });
+    let token = given("accessToken").or(bearer).map(str::to_owned);
+    token.ok_or_else(|| {
+        Close::unauthenticated(r#"connection_init needs {"accessToken": "…"} as its payload"#)
+    })
+}
+
+async fn member(app: &App, token: &str, origin: &Origin) -> Step<Actor> {
+    match domain::session::authenticate(app, token, origin.clone()).await {
+        Ok(Caller::Member(actor)) => Ok(actor),
+        Ok(Caller::Operator(_)) => {
+            Err(Close::because(4403, "Forbidden: the operator belongs to no tenant"))
+        }
+        Err(Error::Unauthenticated(reason)) => Err(Close::unauthenticated(reason)),
+        Err(Error::Forbidden(reason)) => Err(Close::because(4403, format!("Forbidden: {reason}"))),
+        Err(error) => {
+            tracing::error!(?error, "a socket's token could not be checked");
+            Err(Close::because(1011, "Internal error"))
+        }
+    }
+}
+
+fn going_away() -> Close {
+    Close::because(1012, "Service restart: another replica serves on")
+}
+
+/// What a message says; none where it is the protocol's of WebSocket itself.
+fn said(message: Message) -> Step<Option<Said>> {
+    let text = match message {
+        Message::Text(text) => text,
+        Message::Binary(_) => return Err(Close::because(4400, "Messages are text")),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(None),
+    };
+    let said = serde_json::from_str(&text);
+    said.map(Some).map_err(|_| Close::because(4400, "This is no message of graphql-transport-ws"))
+}
+
+async fn send<Out: Sink<Message> + Unpin>(out: &mut Out, message: Value) -> Step {
+    deliver(out, Message::Text(Utf8Bytes::from(message.to_string()))).await
+}
+
+async fn deliver<Out: Sink<Message> + Unpin>(out: &mut Out, message: Message) -> Step {
+    match timeout(SEND_WITHIN, out.send(message)).await {
+        Ok(Ok(())) => Ok(()),
+        Ok(Err(_)) | Err(_) => {
+            Err(Close::because(1008, "This peer does not take what it asked for"))
+        }
+    }
+}
+
+/// A member's socket.
+struct Socket<'a, Out> {
+    app: &'a App,
+    door: &'a Door,
+    messages: DefaultDirectRateLimiter,
+    member: Member,
+    origin: Origin,
+    streams: StreamMap<String, BoxStream<'static, Event>>,
+    out: &'a mut Out,
+}
+
+impl<Out: Sink<Message> + Unpin> Socket<'_, Out> {
+    async fn run<In, E>(mut self, heard: &mut In) -> Step
+    where
+        In: Stream<Item = std::result::Result<Message, E>> + Unpin,
+    {
+        let app = self.app;
+        let session = self.member.actor.session;
+        let mut revoked = app.revoked.clone();
+        let mut check = interval(CHECK_EVERY);
+        check.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut ping = interval(PING_EVERY);
+        ping.set_missed_tick_behavior(MissedTickBehavior::Delay);
+        let mut last_heard = Instant::now();
+        loop {
+            tokio::select! {
+                () = app.live.sockets.stopping() => return Err(going_away()),
+                true = async { revoked.wait_for(|ended| ended.contains(&session)).await.is_ok() } => {
+                    return Err(Close::unauthenticated("the session was ended"));
+                }
+                _ = check.tick() => self.check().await?,
+                _ = ping.tick() => {
+                    if last_heard.elapsed() > SILENCE_MAX {
+                        return Err(Close::because(3008, "Timeout: nothing was heard"));
+                    }
+                    deliver(self.out, Message::Ping(axum::body::Bytes::new())).await?;
+                }
+                message = heard.next() => {
+                    let Some(Ok(message)) = message else { return Ok(()) };
+                    last_heard = Instant::now();
+                    if let Message::Close(_) = message {
+                        return Ok(());
+                    }
+                    if let Some(said) = said(message)? {
+                        self.hear(said).await?;
+                    }
+                }
+                Some((id, event)) = self.streams.next(), if !self.streams.is_empty() => {
+                    self.bring(id, event).await?;
+                }
+            }
+        }
+    }
+
+    /// Whether the token still opens what it did.
+    async fn check(&mut self) -> Step {
+        let held = &self.member.actor;
+        match member(self.app, &self.member.token, &self.origin).await {
+            Ok(actor) if actor.role != held.role => {
+                Err(Close::because(4403, "Forbidden: your role is another now; connect again"))
+            }
+            // A database that is away says nothing of the token.
+            Ok(_) | Err(Close { code: 1011, .. }) => Ok(()),
+            Err(close) => Err(close),
+        }
+    }
+
+    async fn hear(&mut self, said: Said) -> Step {
+        if self.messages.check().is_err() {
+            return Err(Close::because(1008, "Too many messages"));
+        }
+        match said {
+            Said::ConnectionInit { .. } => {
+                Err(Close::because(4429, "Too many initialisation requests"))
+            }
+            Said::Ping { payload } => match payload {
+                Some(payload) => {
+                    send(self.out, json!({ "type": "pong", "payload": payload })).await
+                }
+                None => send(self.out, json!({ "type": "pong" })).await,
+            },
+            Said::Pong {} => Ok(()),
+            Said::Complete { id } => {
+                self.streams.remove(&id);
+                Ok(())
+            }
+            Said::Subscribe { id, payload } => self.subscribe(id, payload).await,
+        }
+    }
+
+    async fn subscribe(&mut self, id: String, payload: Map<String, Value>) -> Step {
+        if id.is_empty() || id.len() > ID_BYTES_MAX {
+            return Err(Close::because(4400, "An id has 1 to 128 bytes"));
+        }
+        if self.streams.contains_key(&id) {
+            return Err(Close::because(4409, format!("Subscriber for {id} already exists")));
+        }
+        match self.request(payload) {
+            Ok(request) => {
+                let events = self.door.schema.execute_stream(request);
+                let events = events.map(|response| Event::Next(Box::new(response)));
+                let end = stream::once(std::future::ready(Event::End));
+                self.streams.insert(id, events.chain(end).boxed());
+                Ok(())
+            }
+            Err(refusal) => {
+                let mut refused = error::refused(refusal);
+                error::complete(&mut refused);
+                send(self.out, json!({ "type": "error", "id": id, "payload": refused.errors }))
+                    .await
+            }
+        }
+    }
+
+    /// What is asked for, if we will run it.
+    fn request(&self, payload: Map<String, Value>) -> Result<async_graphql::Request> {
+        if self.streams.len() >= SUBSCRIPTIONS_MAX {
+            let rule =
+                format!("a socket carries at most {SUBSCRIPTIONS_MAX} subscriptions at once");
+            return Err(Error::limit_exceeded("", rule));
+        }
+        let request = Body::try_from(payload)?.subscription(self.door)?;
+        let actor = &self.member.actor;
+        Ok(request
+            .data(loader::batches(self.app, actor))
+            .data(Identity::Known(Caller::Member(actor.clone())))
+            .data(self.origin.clone()))
+    }
+
+    async fn bring(&mut self, id: String, event: Event) -> Step {
+        let Event::Next(mut response) = event else {
+            return send(self.out, json!({ "type": "complete", "id": id })).await;
+        };
+        error::complete(&mut response);
+        if response.data == async_graphql::Value::Null && !response.errors.is_empty() {
+            // An error is a subscription's end.
+            self.streams.remove(&id);
+            return send(
+                self.out,
+                json!({ "type": "error", "id": id, "payload": response.errors }),
+            )
+            .await;
+        }
+        send(self.out, json!({ "type": "next", "id": id, "payload": *response })).await
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::convert::Infallible;
+
+    use chrono::TimeDelta;
+    use sqlx::PgPool;
+    use tokio::sync::mpsc;
+    use tokio_stream::wrappers::ReceiverStream;
+    use tokio_util::sync::PollSender;
+
+    use super::*;
+    use crate::access::authority::Issued;
+    use crate::access::token;
+    use crate::domain::api::Dialect;
+    use crate::domain::node;
+    use crate::graphql::node::Kind;
+    use crate::ids::NodeId;
+    use crate::testing;
+
+    const PATIENCE: Duration = Duration::from_secs(20);
+
+    /// The other end of a socket.
+    struct Peer {
+        say: mpsc::Sender<std::result::Result<Message, Infallible>>,
+        heard: mpsc::Receiver<Message>,
+    }
+
+    impl Peer {
+        fn new(app: &App) -> Self {
+            let (say, said) = mpsc::channel(100);
+            let (out, heard) = mpsc::channel(100);
+            let (app, door) = (app.clone(), Door::new(app));
+            tokio::spawn(async move {
+                let (said, out) = (ReceiverStream::new(said), PollSender::new(out));
+                serve(app, door, Origin::default(), said, out).await;
+            });
+            Self { say, heard }
+        }
+
+        async fn of(app: &App, actor: &Actor) -> Self {
+            let mut peer = Self::new(app);
+            let payload = json!({ "accessToken": testing::token(app, actor) });
+            peer.say(json!({ "type": "connection_init", "payload": payload })).await;
+            assert_eq!(peer.hear().await, json!({ "type": "connection_ack" }));
+            peer
+        }
+
+        async fn say(&self, message: Value) {
+            self.say_text(&message.to_string()).await;
+        }
+
+        async fn say_text(&self, text: &str) {
+            self.say.send(Ok(Message::Text(text.into()))).await.unwrap();
+        }
+
+        async fn subscribe(&self, id: &str, query: &str) {
+            let payload = json!({ "query": query });
+            self.say(json!({ "type": "subscribe", "id": id, "payload": payload })).await;
+        }
+
+        async fn next(&mut self) -> Message {
+            loop {
+                match timeout(PATIENCE, self.heard.recv()).await.expect("a message").unwrap() {
+                    Message::Ping(_) => {}
+                    message => return message,
+                }
+            }
+        }
+
+        async fn hear(&mut self) -> Value {
+            match self.next().await {
+                Message::Text(text) => serde_json::from_str(&text).unwrap(),
+                other => panic!("not a message of the protocol: {other:?}"),
+            }
+        }
+
+        async fn closed(&mut self) -> u16 {
+            match self.next().await {
+                Message::Close(Some(frame)) => frame.code,
+                other => panic!("not the end: {other:?}"),
+            }
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn only_a_members_good_token_opens_a_socket(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let good = testing::token(&app, &alice);
+        for payload in [
+            json!({ "accessToken": good }),
+            json!({ "authorization": format!("Bearer {good}") }),
+            json!({ "Authorization": format!("bearer {good}") }),
+        ] {
+            let mut peer = Peer::new(&app);
+            peer.say(json!({ "type": "connection_init", "payload": payload })).await;
+            assert_eq!(peer.hear().await["type"], "connection_ack", "{payload}");
+        }
+        let operator = testing::operator(&app).await;
+        let operator = crate::access::token::Bearer {
+            user: operator.user,
+            session: operator.session,
+            tenant: None,
+        };
+        let operator = app.tokens.sign(&app.clock, operator).unwrap();
+        for (first, code) in [
+            (json!({ "type": "connection_init" }), 4401),
+            (json!({ "type": "connection_init", "payload": { "accessToken": "x" } }), 4401),
+            (json!({ "type": "connection_init", "payload": { "accessToken": operator } }), 4403),
+            (json!({ "type": "subscribe", "id": "a", "payload": { "query": "{ a }" } }), 4401),
+            (json!({ "type": "hello" }), 4400),
+            (json!([]), 4400),
+        ] {
+            let mut peer = Peer::new(&app);
+            peer.say(first.clone()).await;
+            assert_eq!(peer.closed().await, code, "{first}");
+        }
+        app.clock.advance(token::LIFE);
+        let mut late = Peer::new(&app);
+        late.say(json!({ "type": "connection_init", "payload": { "accessToken": good } })).await;
+        assert_eq!(late.closed().await, 4401);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn who_breaks_the_protocol_is_told_by_its_numbers(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let usage = json!({ "query": "subscription { usage { minutes { requests } } }" });
+        let usage = json!({ "type": "subscribe", "id": "a", "payload": usage }).to_string();
+        let long = json!({ "type": "subscribe", "id": "a".repeat(129), "payload": {} }).to_string();
+        for (said, code) in [
+            (vec!["{"], 4400),
+            (vec![r#"{"type": "connection_init"}"#], 4429),
+            (vec![&usage, &usage], 4409),
+            (vec![&long], 4400),
+            (vec![r#"{"type": "pong"}"#; 100], 1008),
+        ] {
+            let mut peer = Peer::of(&app, &alice).await;
+            for text in &said {
+                let _ = peer.say.send(Ok(Message::Text((*text).into()))).await; // it may be over
+            }
+            let closed = async {
+                loop {
+                    if let Message::Close(Some(frame)) = peer.next().await {
+                        return frame.code;
+                    }
+                }
+            };
+            assert_eq!(closed.await, code, "{}", said[0]);
+        }
+        let mut peer = Peer::of(&app, &alice).await;
+        peer.say(json!({ "type": "ping", "payload": { "n": 1 } })).await;
+        assert_eq!(peer.hear().await, json!({ "type": "pong", "payload": { "n": 1 } }));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn what_cannot_be_watched_is_an_error_and_the_socket_goes_on(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let mut peer = Peer::of(&app, &alice).await;
+        let foreign = Kind::Deployment.id("abc123xyz0");
+        let foreign =
+            format!("subscription {{ deploymentStatus(deploymentId: {:?}) {{ live }} }}", *foreign);
+        for (query, code) in [
+            ("{ viewer { operator } }", "bad_request"),
+            ("mutation { revokeOtherSessions { __typename } }", "bad_request"),
+            ("subscription { usage { minutes { nothing } } }", "bad_request"),
+            ("subscription { a: usage { __typename } b: usage { __typename } }", "limit_exceeded"),
+            ("subscription {", "bad_request"),
+            (foreign.as_str(), "not_found"),
+        ] {
+            peer.subscribe("a", query).await;
+            let told = peer.hear().await;
+            assert_eq!((&told["type"], &told["id"]), (&json!("error"), &json!("a")), "{told}");
+            assert_eq!(told["payload"][0]["extensions"]["code"], code, "{query}: {told}");
+        }
+        for id in 0..=SUBSCRIPTIONS_MAX {
+            peer.subscribe(&id.to_string(), "subscription { usage { minutes { start } } }").await;
+        }
+        let refused = loop {
+            let told = peer.hear().await;
+            if told["type"] == "error" {
+                break told;
+            }
+        };
+        assert_eq!(refused["id"], SUBSCRIPTIONS_MAX.to_string());
+    }
+
+    async fn node(app: &App) -> NodeId {
+        let cells = ["default".to_owned()];
+        let token = node::create_join_token(app, &cells, TimeDelta::hours(1)).await.unwrap();
+        let issued =
+            Issued { certificate: vec![], expires_at: app.clock.now() + TimeDelta::days(1) };
+        let secret = token.split('.').next().unwrap();
+        node::join(app, secret, "edge", |_| Ok(issued)).await.unwrap().0
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_deployment_is_watched_until_every_node_has_answered(db: PgPool) {
+        let (here, there) = (testing::app(db.clone()).await, testing::app(db).await);
+        let alice = testing::owner(&there).await;
+        let (a, b) = (node(&there).await, node(&there).await);
+        let api = testing::new_api(&there, &alice, Dialect::Native).await;
+        testing::new_route(&there, &alice, api, "GET /pets", testing::mock("pets")).await;
+        let made = testing::deploy(&there, &alice, api, "prod").await.unwrap();
+        let version = made.version.unwrap();
+        let mut peer = Peer::of(&here, &alice).await;
+
+        let id = Kind::Deployment.id(made.id);
+        let query = format!(
+            "subscription {{ deploymentStatus(deploymentId: {:?}) {{ nodes acknowledged live }} }}",
+            *id
+        );
+        peer.subscribe("d", &query).await;
+        let mut seen = async || peer.hear().await;
+        let status = |acknowledged, live| {
+            let status = json!({ "nodes": 2, "acknowledged": acknowledged, "live": live });
+            let payload = json!({ "data": { "deploymentStatus": status } });
+            json!({ "type": "next", "id": "d", "payload": payload })
+        };
+        assert_eq!(seen().await, status(0, false));
+        node::acknowledge(&there, a, "default", version).await.unwrap();
+        assert_eq!(seen().await, status(1, false));
+        node::acknowledge(&there, b, "default", version).await.unwrap();
+        assert_eq!(seen().await, status(2, true));
+        assert_eq!(seen().await, json!({ "type": "complete", "id": "d" }));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn usage_ticks_as_it_grows_and_for_its_tenant_alone(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let add = async |requests: i64| {
+            let sql = "insert into usage_minute values
+                ('default', $1, '', 'pets', 'prod', '-', '', '', 4, 0, $2, $3, 0, 5, 7, 0, 0)
+                on conflict (tenant_id, minute, api_id, stage, route, api_key_id, usage_plan_id,
+                    consumer_id, status_class, cache, cell_id) do update set requests = $3";
+            let minute = testing::noon();
+            let query = sqlx::query(sql).bind(alice.tenant.0).bind(minute).bind(requests);
+            query.execute(&db).await.unwrap();
+        };
+        let query =
+            "subscription { usage { minutes { apiId stage requests clientErrors bytesOut } } }";
+        let (mut mine, mut theirs) = (Peer::of(&app, &alice).await, Peer::of(&app, &mallory).await);
+        mine.subscribe("u", query).await;
+        theirs.subscribe("u", query).await;
+        let minutes =
+            async |peer: &mut Peer| peer.hear().await["payload"]["data"]["usage"]["minutes"].take();
+
+        assert_eq!(minutes(&mut mine).await, json!([]));
+        assert_eq!(minutes(&mut theirs).await, json!([]));
+        add(3).await;
+        let row = |requests| json!([{ "apiId": "pets", "stage": "prod", "requests": requests, "clientErrors": requests, "bytesOut": 7 }]);
+        assert_eq!(minutes(&mut mine).await, row(3));
+        add(5).await;
+        assert_eq!(minutes(&mut mine).await, row(5));
+        // What the stranger heard since is nothing: the next thing is the answer to a ping.
+        theirs.say(json!({ "type": "ping" })).await;
+        assert_eq!(theirs.hear().await, json!({ "type": "pong" }));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_socket_ends_with_its_token_its_session_its_role_and_its_replica(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (alice, bob, carol) =
+            (testing::owner(&app).await, testing::owner(&app).await, testing::owner(&app).await);
+        let (mut ended, mut demoted) = (Peer::of(&app, &alice).await, Peer::of(&app, &bob).await);
+        app.revoke_here(alice.session);
+        assert_eq!(ended.closed().await, 4401);
+
+        let sql = "update member set role = 'viewer' where user_id = $1";
+        sqlx::query(sql).bind(bob.user.0).execute(&db).await.unwrap();
+        assert_eq!(demoted.closed().await, 4403);
+
+        let mut expired = Peer::of(&app, &carol).await;
+        app.clock.advance(token::LIFE);
+        assert_eq!(expired.closed().await, 4401);
+
+        let mut last = Peer::of(&app, &carol).await;
+        app.live.sockets.close().await;
+        assert_eq!(last.closed().await, 1012);
+    }
+}

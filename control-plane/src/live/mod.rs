@@ -1,0 +1,38 @@
+//! What a replica keeps for those who watch: their sockets, and one question to PostgreSQL for all of them.
+//!
+//! Replicas do not talk to one another. What changes anywhere shows in PostgreSQL, and is asked for only while
+//! somebody watches.
+
+mod poller;
+mod sockets;
+
+pub use poller::Poller;
+pub use sockets::{Place, Sockets};
+
+use std::time::Duration;
+
+use crate::domain::convergence::Convergence;
+use crate::domain::usage_tick::Minutes;
+use crate::ids::{DeploymentId, TenantId};
+
+/// How often nodes' answers to a deployment are looked for, while somebody waits for them.
+const CONVERGENCE_EVERY: Duration = Duration::from_millis(250);
+/// How often fresh sums of usage are looked for, while somebody watches them. Nodes ship each second.
+const USAGE_EVERY: Duration = Duration::from_secs(1);
+
+/// One for the whole replica.
+pub struct Live {
+    pub sockets: Sockets,
+    pub(crate) convergence: Poller<(TenantId, DeploymentId), Convergence>,
+    pub(crate) usage: Poller<TenantId, Minutes>,
+}
+
+impl Default for Live {
+    fn default() -> Self {
+        Self {
+            sockets: Sockets::default(),
+            convergence: Poller::new("convergence", CONVERGENCE_EVERY),
+            usage: Poller::new("usage", USAGE_EVERY),
+        }
+    }
+}
