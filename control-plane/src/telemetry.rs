@@ -79,10 +79,15 @@ pub fn answered(method: &str, route: &str, status: u16, took: Duration) {
 
 /// All counts, in Prometheus's text format.
 pub fn render(app: &App) -> prometheus::Result<String> {
+    look_at(app);
+    TextEncoder::new().encode_to_string(&prometheus::gather())
+}
+
+/// Brings what is looked up, not counted, up to date. Whoever gathers without rendering sees it as it was a moment ago.
+pub(crate) fn look_at(app: &App) {
     for (role, pool) in app.pools() {
         let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
         CONNECTIONS.with_label_values(&[role, "idle"]).set(idle);
         CONNECTIONS.with_label_values(&[role, "busy"]).set(i64::from(pool.size()) - idle);
     }
-    TextEncoder::new().encode_to_string(&prometheus::gather())
 }

@@ -4,6 +4,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 
 use ipnet::IpNet;
 use opentelemetry_sdk::trace::SdkTracer;
+use prometheus::Registry;
 
 use crate::{access_log::AccessLog, tls};
 
@@ -48,6 +49,8 @@ pub struct Config {
     pub trace_context: bool,
     /// Makes the node's spans; without it there are none.
     pub tracer: Option<SdkTracer>,
+    /// Holds what this node counts; each node has its own.
+    pub registry: Registry,
     /// Where a record of each request goes.
     pub access_log: AccessLog,
 }
@@ -121,6 +124,7 @@ impl Config {
             limits: Limits::default(),
             trace_context: true,
             tracer: None,
+            registry: Registry::new(),
             access_log: AccessLog::default(),
         }
     }

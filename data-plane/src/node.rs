@@ -71,7 +71,7 @@ impl Deref for Served {
 impl Shared {
     pub fn new(config: Config) -> prometheus::Result<Arc<Self>> {
         let empty = Snapshot::empty(&config.egress_allow);
-        let metrics = Metrics::new()?;
+        let metrics = Metrics::new(config.registry.clone())?;
         config.access_log.register(&metrics.registry)?;
         Ok(Arc::new(Self {
             config,
@@ -145,6 +145,7 @@ impl Node {
         self.pools.sweep();
         self.metrics.flush();
         self.limiter.roll_call();
+        self.shared.metrics.config_loaded.set(self.shared.snapshot.load().loaded.into());
         let (now, told) = (self.in_flight.get(), self.told_in_flight.replace(self.in_flight.get()));
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);
         self.shared.metrics.in_flight.add(signed(now) - signed(told));

@@ -31,8 +31,7 @@ pub(crate) struct ThreadMetrics {
 }
 
 impl Metrics {
-    pub fn new() -> prometheus::Result<Self> {
-        let registry = Registry::new();
+    pub fn new(registry: Registry) -> prometheus::Result<Self> {
         let requests = IntCounterVec::new(
             Opts::new("tollgate_requests_total", "Requests answered, by dialect and status class"),
             &["dialect", "status_class"],

@@ -1,4 +1,4 @@
-//! What a collector gets to see of calls through both planes.
+//! What a collector gets to see of both planes: traces of calls, metrics, logs.
 
 use harness::collector::{Collector, Span};
 use harness::{World, eventually};
@@ -47,6 +47,68 @@ async fn a_call_with_a_traceparent_is_one_trace_from_caller_to_backend() {
 
     let told = format!("{spans:?}");
     assert!(!told.contains("canary") && !told.contains(&key), "a secret in a span");
+}
+
+#[tokio::test]
+async fn a_collector_gets_the_metrics_and_the_logs_of_both_planes() {
+    let collector = Collector::start().await;
+    let mut world = World::start_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+        ("OTEL_METRIC_EXPORT_INTERVAL", "100"),
+        ("OTEL_BLRP_SCHEDULE_DELAY", "100"),
+        ("OTEL_LOG_LEVEL", "debug"),
+        ("TOLLGATE_ACCESS_LOG", "stdout,otlp"),
+    ])
+    .await;
+    let origin = world.origin().await.replies(200, "hello");
+    let key = {
+        let acme = world.tenant("acme").await;
+        let api = acme.api("pets").await.get_route_with_key("/pets", &origin).await;
+        let api = api.deploy("prod").await;
+        let key = api.usage_plan("gold").key().await;
+        let parent = format!("00-{TRACE}-{CALLER}-01");
+        let call = api.get("/pets?token=canary").key(&key.value);
+        call.header("traceparent", &parent).await.expect(200);
+        api.get("/pets").await.expect(403);
+        key.value
+    };
+    let served = |status: &str| {
+        let points = collector.points().into_iter().rev();
+        let mut points = points.filter(|it| it.name == "tollgate_requests_total");
+        let is = |it: &harness::collector::Point| {
+            it.attributes.iter().any(|(name, value)| name == "status_class" && value == status)
+        };
+        points.find(is).map_or(0.0, |it| it.value)
+    };
+    eventually("the node's requests among its metrics", async || {
+        (served("2xx") >= 1.0 && served("4xx") >= 1.0).then_some(())
+    })
+    .await;
+    let services = ["tollgate-node", "tollgate-control-plane"];
+    let printed = world.node().expect("a node runs").log();
+    // What is left when a process is told to stop goes out before it ends.
+    world.stop_node().await;
+    world.stop_control_plane().await;
+
+    let (points, logs) = (collector.points(), collector.logs());
+    for service in services {
+        assert!(points.iter().any(|it| it.service == service), "metrics of {service}");
+        let unsupported = logs.iter().filter(|it| it.service == service);
+        let unsupported: Vec<_> = unsupported.filter_map(|it| it.attribute("variable")).collect();
+        assert_eq!(unsupported, ["OTEL_LOG_LEVEL"], "{service} says what has no effect");
+    }
+    assert!(points.iter().any(|it| it.name == "tollgate_database_connections"));
+    let calls: Vec<_> = logs.iter().filter(|it| it.body == "request").collect();
+    let calls: Vec<_> = calls.into_iter().filter(|it| it.service == services[0]).collect();
+    let [good, refused] = calls[..] else { panic!("{calls:?}") };
+    assert_eq!((&*good.trace, good.attribute("status")), (TRACE, Some("200")));
+    assert_eq!(good.attribute("route"), Some("GET /pets"));
+    assert_eq!(refused.attribute("code"), Some("INVALID_API_KEY"));
+    let lines = printed.lines().filter(|line| line.contains(r#""target":"access""#));
+    assert_eq!(lines.count(), 2, "the other sink has them too: {printed}");
+
+    let told = format!("{points:?}{logs:?}");
+    assert!(!told.contains("canary") && !told.contains(&key), "a secret among metrics or logs");
 }
 
 #[tokio::test]

@@ -10,13 +10,15 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::error::Result;
-use crate::{domain, ledger};
+use crate::{domain, ledger, telemetry};
 
 const SECOND: Duration = Duration::from_secs(1);
 /// Usage is seen by hour, and in the bill, so long after it was seen by minute.
 const ROLL_UP_EVERY: Duration = Duration::from_secs(2);
 /// What was written to an audit log is sealed so long after.
 const SEAL_EVERY: Duration = Duration::from_secs(5);
+/// What is exported of the database's connections is at most so old.
+const LOOK_EVERY: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Runs the jobs until `shutdown`. One in progress is given up: what it did not commit, it did not do.
@@ -30,6 +32,10 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
             every(SEAL_EVERY, "seal audit logs", || domain::audit_chain::seal(&app)),
             every(HOUR, "forget old sessions", || sessions::forget_old(&app)),
             every(HOUR, "forget idempotency keys", || idempotency_keys::forget_old(&app)),
+            every(LOOK_EVERY, "look at the connections to the database", async || {
+                telemetry::look_at(&app);
+                Ok(())
+            }),
         )
     };
     shutdown.run_until_cancelled(Box::pin(all)).await;

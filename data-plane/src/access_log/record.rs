@@ -60,12 +60,17 @@ impl Record {
         self.at
     }
 
+    /// Who called: the connection's address, or what a trusted proxy's PROXY header says.
+    pub fn client(&self) -> IpAddr {
+        self.client
+    }
+
     /// The call's place in its trace.
     pub fn trace(&self) -> Option<(TraceId, SpanId, TraceFlags)> {
         self.trace
     }
 
-    /// Every field that is known, in order, but for the time and the trace.
+    /// Every other field that is known, in order.
     pub fn fields<'a>(&'a self, mut field: impl FnMut(&'static str, Value<'a>)) {
         let stage = self.stage.as_deref();
         let key = self.caller.as_ref().map(|(key, _)| key);

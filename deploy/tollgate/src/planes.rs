@@ -27,7 +27,8 @@ pub(crate) fn control_plane(args: &ControlPlaneArgs) -> Result<ExitCode> {
     let config = control_plane_config(&args.common, &args.control_plane)?;
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build()?;
     runtime.block_on(async {
-        let telemetry = Telemetry::start(&args.common, "tollgate-control-plane")?;
+        let mut telemetry = Telemetry::start(&args.common, "tollgate-control-plane")?;
+        telemetry.export_metrics(prometheus::gather)?;
         let stop = stop_signal()?;
         let ended = Box::pin(control_plane::run(config, stop)).await;
         telemetry.end().await;
@@ -48,10 +49,12 @@ pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
         .enable_all()
         .build()?;
     runtime.block_on(async {
-        let telemetry = Telemetry::start(&args.common, "tollgate-node")?;
+        let mut telemetry = Telemetry::start(&args.common, "tollgate-node")?;
         config.trace_context = telemetry.trace_context;
         config.tracer = telemetry.tracer();
-        config.access_log = access_log(&args.data_plane)?;
+        config.access_log = access_log(&args.data_plane, &telemetry)?;
+        let registry = config.registry.clone();
+        telemetry.export_metrics(move || registry.gather())?;
         let stop = stop_signal()?;
         let renewing = tokio::spawn(renewals()?);
         let ended = Box::pin(data_plane::run(config, stop)).await;
@@ -94,7 +97,7 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
     Ok(config)
 }
 
-fn access_log(settings: &DataPlane) -> Result<AccessLog> {
+fn access_log(settings: &DataPlane, telemetry: &Telemetry) -> Result<AccessLog> {
     let mut sinks: Vec<Box<dyn access_log::Sink>> = Vec::new();
     for sink in &settings.access_log {
         match sink {
@@ -107,6 +110,7 @@ fn access_log(settings: &DataPlane) -> Result<AccessLog> {
                 })?;
                 sinks.push(Box::new(file));
             }
+            AccessLogSink::Otlp => sinks.push(telemetry.access_log()?),
         }
     }
     Ok(AccessLog::start(sinks)?)

@@ -197,7 +197,7 @@ pub(crate) struct DataPlane {
         default_value = "off"
     )]
     pub(crate) proxy_protocol: String,
-    /// Where a record of each request goes, with commas between: `stdout`, `file:` and a path; or `off`
+    /// Where a record of each request goes, with commas between: `stdout`, `file:` and a path, `otlp`; or `off`
     #[arg(
         long,
         env = "TOLLGATE_ACCESS_LOG",
@@ -267,6 +267,7 @@ pub(crate) enum AccessLogSink {
     Off,
     Stdout,
     File(PathBuf),
+    Otlp,
 }
 
 impl FromStr for AccessLogSink {
@@ -276,8 +277,9 @@ impl FromStr for AccessLogSink {
         match (text, text.strip_prefix("file:")) {
             ("off", _) => Ok(Self::Off),
             ("stdout", _) => Ok(Self::Stdout),
+            ("otlp", _) => Ok(Self::Otlp),
             (_, Some(path)) if !path.is_empty() => Ok(Self::File(path.into())),
-            _ => Err("give stdout, file: and a path, several with commas, or off".into()),
+            _ => Err("give stdout, otlp, file: and a path, several with commas, or off".into()),
         }
     }
 }

@@ -1,71 +1,88 @@
-//! What this process tells about itself: log lines on standard output and, where a collector is named, spans by
-//! OTLP. The `OTEL_…` variables are OpenTelemetry's; those that its SDK leaves to the program are read here.
+//! What this process tells about itself: log lines on standard output and, where a collector is named, spans,
+//! metrics and logs by OTLP.
 
 mod collector;
+mod lines;
+mod metrics;
+mod records;
+mod sampling;
+mod settings;
 mod sql;
 
 use crate::settings::Common;
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result};
+use collector::{Client, grpc_tls};
+use data_plane::access_log::Sink;
+use lines::{Lines, Writer};
+use metrics::Export;
 use opentelemetry::trace::TracerProvider;
-use opentelemetry_otlp::{SpanExporter, WithHttpConfig};
+use opentelemetry_appender_tracing::layer::OpenTelemetryTracingBridge;
+use opentelemetry_otlp::{SpanExporter, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{Sampler, SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use prometheus::proto::MetricFamily;
+use settings::{Protocol, Settings, Way};
 use std::time::Duration;
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, filter};
 
-/// The share of traces begun here that are kept, unless the environment says another.
-const SAMPLED: f64 = 0.01;
-/// How long a stopping process waits for its last spans to be taken.
+/// How long a stopping process waits for its last spans, metrics and logs to be taken, each.
 const FLUSH_WITHIN: Duration = Duration::from_secs(5);
-/// Every collector gets one of these, unless the variables say another.
-const PROTOCOL: &str = "http/protobuf";
 
 /// Logging has begun. [`Telemetry::end`] sends what is left.
 pub(crate) struct Telemetry {
-    provider: Option<SdkTracerProvider>,
+    settings: Settings,
+    resource: Resource,
+    spans: Option<SdkTracerProvider>,
+    logs: Option<SdkLoggerProvider>,
+    metrics: Option<Export>,
+    lines: Writer,
     /// Whether traces of callers go on.
     pub(crate) trace_context: bool,
 }
 
-/// The `OTEL_…` variables that the SDK does not read by itself.
-#[derive(Debug, PartialEq)]
-struct Settings {
-    /// Where spans are exported.
-    protocol: Option<Protocol>,
-    trace_context: bool,
-    /// None: the environment names a sampler, which the SDK reads.
-    sampled: Option<f64>,
-    named: bool,
-    timeout: Duration,
-    /// Signals that were asked for by OTLP and are not sent so.
-    not_sent: Vec<&'static str>,
-}
-
-#[derive(Debug, PartialEq)]
-enum Protocol {
-    Grpc,
-    Http,
-}
-
 impl Telemetry {
-    /// Inside a runtime, which does the exporting. `service` is the name of this process in traces unless the
-    /// environment has one.
+    /// Inside a runtime, which does the exporting. `service` is the name of this process for the collector unless
+    /// the environment has one.
     pub(crate) fn start(common: &Common, service: &'static str) -> Result<Self> {
-        let logged = EnvFilter::try_new(&common.log)
-            .with_context(|| format!("TOLLGATE_LOG cannot be `{}`", common.log))?;
-        let settings = Settings::read(|name| std::env::var(name).ok())?;
-        let provider = settings.provider(service)?;
+        let filter = || {
+            EnvFilter::try_new(&common.log)
+                .with_context(|| format!("TOLLGATE_LOG cannot be `{}`", common.log))
+        };
+        let names = std::env::vars_os().filter_map(|(name, _)| name.into_string().ok());
+        let mut settings = Settings::read(names, |name| std::env::var(name).ok())?;
+        let mut resource = Resource::builder();
+        if !settings.named {
+            resource = resource.with_service_name(service);
+        }
+        let resource = resource.build();
+        let spans = settings.traces.as_ref().map(|way| provider(way, &settings, &resource));
+        let spans = spans.transpose()?;
+        let logs = settings.logs.as_ref().map(|way| records::provider(way, &resource));
+        let logs = logs.transpose()?;
 
         // Spans are for the collector alone: a line names its request by itself.
-        let lines = tracing_subscriber::fmt::layer()
+        let (out, lines) = Lines::start()?;
+        let printed = tracing_subscriber::fmt::layer()
             .json()
             .flatten_event(true)
             .with_current_span(false)
-            .with_span_list(false);
-        let spans = provider.as_ref().map(|provider| {
+            .with_span_list(false)
+            .with_writer(out)
+            .with_filter(filter()?);
+        let exported = match &logs {
+            // What exporting says of itself would be exported in turn.
+            Some(logs) => Some(
+                OpenTelemetryTracingBridge::new(logs)
+                    .with_filter(filter::filter_fn(|it| !is_of_exporting(it.target())))
+                    .with_filter(filter()?),
+            ),
+            None => None,
+        };
+        let traced = spans.as_ref().map(|provider| {
             let tracer = provider.tracer("tollgate");
             let ours =
                 filter::filter_fn(|it| it.is_span() && it.target().starts_with("control_plane"));
@@ -79,171 +96,92 @@ impl Telemetry {
                 .with_filter(ours);
             spans.and_then(sql::Queries(tracer).with_filter(filter::filter_fn(sql::is_query)))
         });
-        tracing_subscriber::registry().with(spans).with(lines.with_filter(logged)).init();
+        tracing_subscriber::registry().with(traced).with(exported).with(printed).init();
 
         if settings.trace_context {
             opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         }
-        for signal in settings.not_sent {
-            tracing::warn!("{signal} are not sent by OTLP: /metrics and the log lines have them");
+        for variable in std::mem::take(&mut settings.unsupported) {
+            tracing::warn!(variable, "this variable is not supported: it has no effect");
         }
-        Ok(Self { provider, trace_context: settings.trace_context })
+        let trace_context = settings.trace_context;
+        Ok(Self { settings, resource, spans, logs, metrics: None, lines, trace_context })
     }
 
     pub(crate) fn tracer(&self) -> Option<SdkTracer> {
-        self.provider.as_ref().map(|provider| provider.tracer("tollgate"))
+        self.spans.as_ref().map(|provider| provider.tracer("tollgate"))
+    }
+
+    /// Sends what `gather` gives, from now on.
+    pub(crate) fn export_metrics(
+        &mut self,
+        gather: impl Fn() -> Vec<MetricFamily> + Send + 'static,
+    ) -> Result<()> {
+        let Some(way) = &self.settings.metrics else { return Ok(()) };
+        let export = Export::start(way, self.settings.interval, &self.resource, gather);
+        self.metrics = Some(export.context("metrics cannot be exported")?);
+        Ok(())
+    }
+
+    /// The access log's way to the collector.
+    pub(crate) fn access_log(&self) -> Result<Box<dyn Sink>> {
+        let way = self.settings.logs.as_ref().context(
+            "TOLLGATE_ACCESS_LOG names otlp, and no collector takes logs: set \
+             OTEL_EXPORTER_OTLP_ENDPOINT, or leave otlp out",
+        )?;
+        let room = self.settings.logs_queue_len_max;
+        Ok(Box::new(records::Records::new(way, &self.resource, room)?))
     }
 
     /// Sends what is left, within a bound of time.
     pub(crate) async fn end(self) {
-        let Some(provider) = self.provider else { return };
-        let ended =
-            tokio::task::spawn_blocking(move || provider.shutdown_with_timeout(FLUSH_WITHIN));
-        if let Ok(Err(error)) = ended.await {
-            tracing::warn!(%error, "the last spans were not taken");
+        let Self { spans, logs, metrics, lines, .. } = self;
+        if let Some(metrics) = metrics {
+            metrics.end(FLUSH_WITHIN).await;
         }
+        let ended = tokio::task::spawn_blocking(move || {
+            if let Some(Err(error)) = spans.map(|it| it.shutdown_with_timeout(FLUSH_WITHIN)) {
+                tracing::warn!(%error, "the last spans were not taken");
+            }
+            if let Some(Err(error)) = logs.map(|it| it.shutdown_with_timeout(FLUSH_WITHIN)) {
+                tracing::warn!(%error, "the last log lines were not taken");
+            }
+            lines.end(FLUSH_WITHIN);
+        });
+        let _ = ended.await;
     }
 }
 
-impl Settings {
-    fn read(variable: impl Fn(&str) -> Option<String>) -> Result<Self> {
-        // Set and empty counts as unset.
-        let get = |name: &str| variable(name).filter(|value| !value.is_empty());
-        let either = |signal: &str, all: &str| get(signal).or_else(|| get(all));
-
-        let disabled = get("OTEL_SDK_DISABLED").is_some_and(|it| it.eq_ignore_ascii_case("true"));
-        let collector =
-            either("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", "OTEL_EXPORTER_OTLP_ENDPOINT").is_some();
-        let wanted = match get("OTEL_TRACES_EXPORTER").as_deref() {
-            None | Some("otlp") => true,
-            Some("none") => false,
-            Some(other) => bail!("OTEL_TRACES_EXPORTER can be otlp or none, not `{other}`"),
-        };
-        let protocol = either("OTEL_EXPORTER_OTLP_TRACES_PROTOCOL", "OTEL_EXPORTER_OTLP_PROTOCOL");
-        let protocol = match protocol.as_deref().unwrap_or(PROTOCOL) {
-            "grpc" => Protocol::Grpc,
-            "http/protobuf" => Protocol::Http,
-            other => {
-                bail!("OTEL_EXPORTER_OTLP_PROTOCOL can be grpc or http/protobuf, not `{other}`")
-            }
-        };
-        let mut trace_context = true;
-        if let Some(propagators) = get("OTEL_PROPAGATORS") {
-            trace_context = false;
-            for propagator in propagators.split(',').map(str::trim) {
-                match propagator {
-                    "tracecontext" => trace_context = true,
-                    // Baggage passes through a node as any field does.
-                    "baggage" | "none" => {}
-                    other => bail!(
-                        "OTEL_PROPAGATORS can hold tracecontext, baggage and none, not `{other}`"
-                    ),
-                }
-            }
-        }
-        let sampled = match (get("OTEL_TRACES_SAMPLER"), get("OTEL_TRACES_SAMPLER_ARG")) {
-            (Some(_), _) => None,
-            (None, None) => Some(SAMPLED),
-            (None, Some(ratio)) => {
-                let ratio = ratio.parse().ok().filter(|ratio| (0.0..=1.0).contains(ratio));
-                Some(ratio.context("OTEL_TRACES_SAMPLER_ARG is not a number from 0 to 1")?)
-            }
-        };
-        let timeout = either("OTEL_EXPORTER_OTLP_TRACES_TIMEOUT", "OTEL_EXPORTER_OTLP_TIMEOUT");
-        let timeout = timeout.as_deref().unwrap_or("10000").parse();
-        let timeout =
-            timeout.context("OTEL_EXPORTER_OTLP_TIMEOUT is not a number of milliseconds")?;
-        let named = get("OTEL_SERVICE_NAME").is_some()
-            || get("OTEL_RESOURCE_ATTRIBUTES").is_some_and(|it| it.contains("service.name="));
-        let signals = [("OTEL_METRICS_EXPORTER", "metrics"), ("OTEL_LOGS_EXPORTER", "logs")];
-        let not_sent = signals.into_iter().filter(|(name, _)| get(name).as_deref() == Some("otlp"));
-        Ok(Self {
-            protocol: (collector && wanted && !disabled).then_some(protocol),
-            trace_context,
-            sampled,
-            named,
-            timeout: Duration::from_millis(timeout),
-            not_sent: not_sent.map(|(_, signal)| signal).collect(),
-        })
-    }
-
-    fn provider(&self, service: &'static str) -> Result<Option<SdkTracerProvider>> {
-        let exporter = match self.protocol {
-            None => return Ok(None),
-            Some(Protocol::Grpc) => SpanExporter::builder().with_tonic().build(),
-            Some(Protocol::Http) => SpanExporter::builder()
-                .with_http()
-                .with_http_client(collector::Client::new(self.timeout))
-                .build(),
-        };
-        let exporter = exporter.context("spans cannot be exported as OTEL_EXPORTER_OTLP_… says")?;
-        let mut resource = Resource::builder();
-        if !self.named {
-            resource = resource.with_service_name(service);
-        }
-        let mut provider = SdkTracerProvider::builder()
-            .with_resource(resource.build())
-            .with_batch_exporter(exporter);
-        if let Some(sampled) = self.sampled {
-            let sampler = Sampler::ParentBased(Box::new(Sampler::TraceIdRatioBased(sampled)));
-            provider = provider.with_sampler(sampler);
-        }
-        Ok(Some(provider.build()))
-    }
+fn is_of_exporting(target: &str) -> bool {
+    ["opentelemetry", "hyper", "h2", "tonic", "tower", "rustls"]
+        .iter()
+        .any(|library| target.starts_with(library))
 }
 
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn read(variables: &[(&str, &str)]) -> Result<Settings> {
-        Settings::read(|name| {
-            let known = variables.iter().find(|(known, _)| *known == name);
-            known.map(|(_, value)| (*value).to_owned())
-        })
-    }
-
-    const COLLECTOR: (&str, &str) = ("OTEL_EXPORTER_OTLP_ENDPOINT", "http://127.0.0.1:4318");
-
-    #[test]
-    fn nothing_is_exported_unless_a_collector_is_named_and_nobody_says_no() {
-        let exports = |variables: &[_]| read(variables).unwrap().protocol.is_some();
-        assert!(!exports(&[]));
-        assert!(!exports(&[(COLLECTOR.0, "")]));
-        assert!(exports(&[COLLECTOR]));
-        assert!(exports(&[("OTEL_EXPORTER_OTLP_TRACES_ENDPOINT", COLLECTOR.1)]));
-        assert!(exports(&[COLLECTOR, ("OTEL_SDK_DISABLED", "false")]));
-        assert!(!exports(&[COLLECTOR, ("OTEL_SDK_DISABLED", "True")]));
-        assert!(!exports(&[COLLECTOR, ("OTEL_TRACES_EXPORTER", "none")]));
-    }
-
-    #[test]
-    fn a_variable_that_cannot_be_honoured_is_an_error() {
-        for refused in [
-            ("OTEL_TRACES_EXPORTER", "zipkin"),
-            ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
-            ("OTEL_PROPAGATORS", "tracecontext,b3"),
-            ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
-            ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
-        ] {
-            assert!(read(&[COLLECTOR, refused]).is_err(), "{refused:?}");
+fn provider(way: &Way, settings: &Settings, resource: &Resource) -> Result<SdkTracerProvider> {
+    let exporter = match way.protocol {
+        Protocol::Grpc if way.endpoint.starts_with("https:") => {
+            SpanExporter::builder().with_tonic().with_tls_config(grpc_tls(way)?).build()
         }
-        let asked = [("OTEL_METRICS_EXPORTER", "otlp"), ("OTEL_LOGS_EXPORTER", "none")];
-        assert_eq!(read(&asked).unwrap().not_sent, ["metrics"]);
+        Protocol::Grpc => SpanExporter::builder().with_tonic().build(),
+        Protocol::Http => {
+            SpanExporter::builder().with_http().with_http_client(Client::new(way)?).build()
+        }
+    };
+    let exporter = exporter.context("spans cannot be exported as OTEL_EXPORTER_OTLP_… says")?;
+    let mut provider = SdkTracerProvider::builder()
+        .with_resource(resource.clone())
+        .with_sampler(settings.sampling.sampler())
+        .with_batch_exporter(exporter);
+    let limits = &settings.limits;
+    if let Some(count) = limits.attributes {
+        provider = provider.with_max_attributes_per_span(count);
     }
-
-    #[test]
-    fn one_trace_in_a_hundred_is_kept_unless_another_share_is_asked_for() {
-        let sampled = |variables: &[_]| read(variables).unwrap().sampled;
-        assert_eq!(sampled(&[]), Some(0.01));
-        assert_eq!(sampled(&[("OTEL_TRACES_SAMPLER_ARG", "0.5")]), Some(0.5));
-        assert_eq!(sampled(&[("OTEL_TRACES_SAMPLER", "always_on")]), None);
+    if let Some(count) = limits.event_attributes {
+        provider = provider.with_max_attributes_per_event(count);
     }
-
-    #[test]
-    fn traces_of_callers_go_on_unless_the_propagators_leave_them_out() {
-        let goes_on = |value| read(&[("OTEL_PROPAGATORS", value)]).unwrap().trace_context;
-        assert!(read(&[]).unwrap().trace_context && goes_on("baggage, tracecontext"));
-        assert!(!goes_on("none") && !goes_on("baggage"));
+    if let Some(count) = limits.link_attributes {
+        provider = provider.with_max_attributes_per_link(count);
     }
+    Ok(provider.build())
 }

@@ -1,8 +1,10 @@
 import { RequestError } from "./errors";
 import type { TypedDocumentString } from "./generated/graphql";
 import { browserSession, SignedOut } from "./session";
+import { beginTracesAt, traceHeaders } from "./trace";
 
 export const session = browserSession();
+beginTracesAt(window);
 
 type Variables<V> = V extends Record<string, never> ? [] : [variables: V];
 
@@ -40,7 +42,7 @@ async function send<R, V>(
   const response = await fetch("/graphql", {
     method: "POST",
     credentials: "same-origin",
-    headers: { "content-type": "application/json", ...headers },
+    headers: { "content-type": "application/json", ...traceHeaders(), ...headers },
     body: JSON.stringify({ query: document.toString(), variables }),
   }).catch(() => {
     throw new RequestError("The server cannot be reached. Is it running?", "unreachable", undefined);

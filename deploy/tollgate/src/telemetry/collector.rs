@@ -1,5 +1,6 @@
 //! The way to a collector by HTTP: one connection a batch, on the runtime that was there at the start.
 
+use super::settings::Way;
 use anyhow::{Context, Result};
 use async_trait::async_trait;
 use bytes::Bytes;
@@ -7,11 +8,14 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::{Request, Response};
 use hyper_util::rt::TokioIo;
 use opentelemetry_http::{HttpClient, HttpError};
-use rustls_pki_types::ServerName;
+use rustls_pki_types::pem::PemObject;
+use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
+use std::sync::Arc;
 use std::time::Duration;
 use tokio::io::{AsyncRead, AsyncWrite};
 use tokio::net::TcpStream;
 use tokio::runtime::Handle;
+use tonic::transport::{Certificate, ClientTlsConfig, Identity};
 
 const ANSWER_BYTES_MAX: usize = 256 * 1024;
 
@@ -20,26 +24,65 @@ const ANSWER_BYTES_MAX: usize = 256 * 1024;
 pub(super) struct Client {
     runtime: Handle,
     timeout: Duration,
+    tls: Arc<rustls::ClientConfig>,
 }
 
 impl Client {
     /// Inside a runtime.
-    pub(super) fn new(timeout: Duration) -> Self {
-        Self { runtime: Handle::current(), timeout }
+    pub(super) fn new(way: &Way) -> Result<Self> {
+        let tls = Arc::new(tls(way)?);
+        Ok(Self { runtime: Handle::current(), timeout: way.timeout, tls })
     }
+}
+
+/// Public authorities, or those that the variables name.
+fn tls(way: &Way) -> Result<rustls::ClientConfig> {
+    let mut roots = rustls::RootCertStore::empty();
+    match &way.authorities {
+        None => roots.extend(webpki_roots::TLS_SERVER_ROOTS.iter().cloned()),
+        Some(file) => {
+            let cannot = || format!("OTEL_EXPORTER_OTLP_CERTIFICATE: {}", file.display());
+            for authority in CertificateDer::pem_file_iter(file).with_context(cannot)? {
+                roots.add(authority.with_context(cannot)?).with_context(cannot)?;
+            }
+        }
+    }
+    let config = rustls::ClientConfig::builder().with_root_certificates(roots);
+    let Some((chain, key)) = &way.identity else { return Ok(config.with_no_client_auth()) };
+    let cannot = "OTEL_EXPORTER_OTLP_CLIENT_CERTIFICATE or its key cannot be used";
+    let chain = CertificateDer::pem_file_iter(chain).context(cannot)?;
+    let chain = chain.collect::<Result<Vec<_>, _>>().context(cannot)?;
+    let key = PrivateKeyDer::from_pem_file(key).context(cannot)?;
+    config.with_client_auth_cert(chain, key).context(cannot)
+}
+
+/// The same for gRPC.
+pub(super) fn grpc_tls(way: &Way) -> Result<ClientTlsConfig> {
+    let read = |file: &std::path::Path| {
+        std::fs::read(file).with_context(|| format!("cannot read {}", file.display()))
+    };
+    let mut tls = ClientTlsConfig::new();
+    tls = match &way.authorities {
+        None => tls.with_webpki_roots(),
+        Some(file) => tls.ca_certificate(Certificate::from_pem(read(file)?)),
+    };
+    if let Some((chain, key)) = &way.identity {
+        tls = tls.identity(Identity::from_pem(read(chain)?, read(key)?));
+    }
+    Ok(tls)
 }
 
 #[async_trait]
 impl HttpClient for Client {
     async fn send_bytes(&self, request: Request<Bytes>) -> Result<Response<Bytes>, HttpError> {
-        let timeout = self.timeout;
-        let sent = async move { tokio::time::timeout(timeout, send(request)).await };
+        let (timeout, tls) = (self.timeout, self.tls.clone());
+        let sent = async move { tokio::time::timeout(timeout, send(request, tls)).await };
         let answer = self.runtime.spawn(sent).await??;
         Ok(answer.map_err(|error| format!("{error:#}"))?)
     }
 }
 
-async fn send(request: Request<Bytes>) -> Result<Response<Bytes>> {
+async fn send(request: Request<Bytes>, tls: Arc<rustls::ClientConfig>) -> Result<Response<Bytes>> {
     let uri = request.uri();
     let host = uri.host().context("the collector's endpoint has no host")?;
     let host = host.trim_matches(['[', ']']).to_owned();
@@ -49,10 +92,7 @@ async fn send(request: Request<Bytes>) -> Result<Response<Bytes>> {
     if !secure {
         return exchange(stream, request).await;
     }
-    let roots = rustls::RootCertStore { roots: webpki_roots::TLS_SERVER_ROOTS.to_vec() };
-    let config =
-        rustls::ClientConfig::builder().with_root_certificates(roots).with_no_client_auth();
-    let connector = tokio_rustls::TlsConnector::from(std::sync::Arc::new(config));
+    let connector = tokio_rustls::TlsConnector::from(tls);
     exchange(connector.connect(ServerName::try_from(host)?, stream).await?, request).await
 }
 
