@@ -94,6 +94,8 @@ pub struct Limits {
     pub header_timeout: Duration,
     /// How long a client connection may wait between two requests.
     pub keep_alive_timeout: Duration,
+    /// How long a caller may take nothing of its answer.
+    pub write_timeout: Duration,
     /// How long a call waits for Redis to answer about one of its limits; then it counts as away.
     pub redis_timeout: Duration,
     /// How long a drain waits for requests in progress.
@@ -140,6 +142,7 @@ impl Default for Limits {
             body_bytes_max: 1024 * 1024 * 1024,
             header_timeout: Duration::from_secs(10),
             keep_alive_timeout: Duration::from_secs(350),
+            write_timeout: Duration::from_mins(1),
             redis_timeout: Duration::from_millis(5),
             drain_timeout: Duration::from_secs(30),
         }

@@ -180,6 +180,7 @@ impl Exchange {
             return;
         }
         self.node.in_flight.set(self.node.in_flight.get() - 1);
+        self.serving.pace().end();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
         let _ = self.begin();
         let outcome = self.outcome(aborted);

@@ -17,6 +17,7 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     pub connections: IntGauge,
     pub tls_handshakes_failed: IntCounter,
+    pub callers_cut: IntCounter,
     pub panics: IntCounter,
     pub redis_errors: IntCounter,
     pub upstream_connects: IntCounter,
@@ -63,6 +64,10 @@ impl Metrics {
             connections: gauge("tollgate_connections", "Open connections of callers")?,
             config_loaded: gauge("tollgate_config_loaded", "1 once a configuration is served")?,
             panics: counter("tollgate_panics_total", "Requests that ended in a panic of ours")?,
+            callers_cut: counter(
+                "tollgate_slow_callers_cut_total",
+                "HTTP/1.1 connections and HTTP/2 streams or connections ended because their caller took its answer too slowly",
+            )?,
             tls_handshakes_failed: counter(
                 "tollgate_tls_handshakes_failed_total",
                 "TLS handshakes of callers that came to nothing",

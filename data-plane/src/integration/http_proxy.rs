@@ -48,6 +48,7 @@ pub(super) async fn call(
     headers::remove_hop_by_hop(&mut head.headers);
     head.version = Version::default();
     head.extensions.clear();
+    exchange.serving.pace().whole_by(deadline);
     let node = exchange.node.clone();
     let download = Download::new(body, connection, place, node, proxy.timeouts, deadline);
     Ok(Response::from_parts(head, AnswerBody::Download(Box::new(download))))

@@ -32,8 +32,6 @@ const NO_SYN: [SockFilter; 5] = [
 ];
 /// In a drain, how long connections whose first packet was answered have to be complete.
 const HANDSHAKE_GRACE: Duration = Duration::from_millis(10);
-/// A caller that takes no bytes for so long is gone.
-const WRITE_TIMEOUT: Duration = Duration::from_mins(1);
 
 /// Opens one listening socket for each thread on the same port; the kernel spreads callers over them.
 pub(super) fn bind(address: SocketAddr, threads: usize) -> io::Result<Vec<StdListener>> {
@@ -162,7 +160,8 @@ fn start(
     permit: Option<OwnedSemaphorePermit>,
 ) {
     let _ = stream.set_nodelay(true);
-    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(WRITE_TIMEOUT));
+    let write_timeout = node.shared.config.limits.write_timeout;
+    let _ = SockRef::from(&stream).set_tcp_user_timeout(Some(write_timeout));
     let node = node.clone();
     tokio::task::spawn_local(async move {
         node.shared.metrics.connections.inc();

@@ -19,7 +19,8 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::streams::Streams;
+use super::{pace::Pace, streams::Streams};
+use crate::config::Limits;
 
 /// Whether a request's head is on its way. Between two requests a connection may be silent; once a head has
 /// begun, it must end within the header timeout, or slow callers could hold connections for nothing.
@@ -31,6 +32,8 @@ pub(crate) struct HeadClock {
     late: Cell<bool>,
     /// The connection broke in the middle of a head.
     broken: Cell<bool>,
+    /// How fast the answer is taken.
+    pub(super) pace: Pace,
 }
 
 /// The answer to a head that took too long.
@@ -49,6 +52,11 @@ pub(crate) struct ClientIo {
     clock: Rc<HeadClock>,
     header_timeout: Duration,
     alarm: Option<Pin<Box<Sleep>>>,
+    /// How long the caller may take no byte that is on its way out.
+    write_timeout: Duration,
+    write_alarm: Option<Pin<Box<Sleep>>>,
+    /// Since when it takes none.
+    stuck_since: Option<Instant>,
     /// Of an HTTP/2 connection.
     streams: Option<Rc<RefCell<Streams>>>,
 }
@@ -62,6 +70,10 @@ impl Serving {
         clock.deadline.set(None);
         clock.serving.set(clock.serving.get() + 1);
         Rc::new(Self(clock))
+    }
+
+    pub(crate) fn pace(&self) -> &Pace {
+        &self.0.pace
     }
 }
 
@@ -77,18 +89,47 @@ impl ClientIo {
         stream: ClientStream,
         prefix: Bytes,
         clock: Rc<HeadClock>,
-        header_timeout: Duration,
+        limits: &Limits,
     ) -> Self {
         if !prefix.is_empty() {
-            clock.deadline.set(Some(Instant::now() + header_timeout));
+            clock.deadline.set(Some(Instant::now() + limits.header_timeout));
         }
-        Self { stream, prefix, clock, header_timeout, alarm: None, streams: None }
+        Self {
+            stream,
+            prefix,
+            clock,
+            header_timeout: limits.header_timeout,
+            alarm: None,
+            write_timeout: limits.write_timeout,
+            write_alarm: None,
+            stuck_since: None,
+            streams: None,
+        }
     }
 
     /// Counts the requests of an HTTP/2 connection.
     pub(super) fn following(mut self, streams: Rc<RefCell<Streams>>) -> Self {
         self.streams = Some(streams);
         self
+    }
+
+    /// Ends the wait for a caller who takes nothing.
+    fn clocked<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        written: Poll<io::Result<T>>,
+    ) -> Poll<io::Result<T>> {
+        if written.is_ready() {
+            self.stuck_since = None;
+            return written;
+        }
+        let due = *self.stuck_since.get_or_insert_with(Instant::now) + self.write_timeout;
+        let alarm = self.write_alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due)));
+        if alarm.deadline() != due {
+            alarm.as_mut().reset(due);
+        }
+        std::task::ready!(alarm.as_mut().poll(cx));
+        Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the caller takes nothing")))
     }
 
     fn went(&self, bytes: &[u8]) {
@@ -163,7 +204,8 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
-        let written = std::task::ready!(Pin::new(&mut self.stream).poll_write(cx, buf))?;
+        let written = Pin::new(&mut self.stream).poll_write(cx, buf);
+        let written = std::task::ready!(self.clocked(cx, written))?;
         self.went(&buf[..written]);
         Poll::Ready(Ok(written))
     }
@@ -174,7 +216,7 @@ impl AsyncWrite for ClientIo {
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
-        let written = std::task::ready!(written)?;
+        let written = std::task::ready!(self.clocked(cx, written))?;
         let mut left = written;
         for buf in bufs {
             let bytes = left.min(buf.len());
@@ -189,10 +231,12 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_flush(cx)
+        let flushed = Pin::new(&mut self.stream).poll_flush(cx);
+        self.clocked(cx, flushed)
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        Pin::new(&mut self.stream).poll_shutdown(cx)
+        let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
+        self.clocked(cx, shut)
     }
 }

@@ -14,7 +14,6 @@ use bytes::{Bytes, BytesMut};
 use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{
     body::Incoming,
-    rt::Executor,
     server::conn::{http1, http2},
     service::service_fn,
 };
@@ -30,6 +29,7 @@ use tokio_util::either::Either;
 
 use super::{
     client_io::{ClientIo, ClientStream, HeadClock, Serving},
+    pace::{Streamer, Watch},
     proxy_protocol,
     streams::Streams,
     unserved::Unserved,
@@ -109,8 +109,7 @@ pub(super) async fn serve(
         Err(error) => return tracing::debug!(%error, "a caller's connection did not begin"),
     };
     let clock = Rc::new(HeadClock::default());
-    let header_timeout = node.shared.config.limits.header_timeout;
-    let io = ClientIo::new(stream, prefix, clock.clone(), header_timeout);
+    let io = ClientIo::new(stream, prefix, clock.clone(), &node.shared.config.limits);
     let ended = if is_http2 {
         http2(node, io, peer, clock, drain).await
     } else {
@@ -227,13 +226,24 @@ async fn http1(
         .max_buf_size(head_max.max(64 * 1024));
     let service = service_fn(|request| one(node.clone(), peer, clock.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
+    let mut watch = Watch::new(clock.clone());
+    let mut late = poll_fn(|cx| watch.poll_late(cx));
+    let too_slow = || {
+        node.shared.metrics.callers_cut.inc();
+        Ok(())
+    };
     let ended = tokio::select! {
         // What was read of a request must be known to hyper before the drain: it closes a connection that said nothing.
         biased;
         ended = connection.as_mut() => ended,
+        () = &mut late => too_slow(),
         () = drained(&mut drain) => {
             connection.as_mut().graceful_shutdown();
-            connection.as_mut().await
+            tokio::select! {
+                biased;
+                ended = connection.as_mut() => ended,
+                () = &mut late => too_slow(),
+            }
         }
     };
     // Before the connection is dropped: whether a request was served then is still known.
@@ -260,7 +270,8 @@ async fn http2(
     mut drain: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let limits = &node.shared.config.limits;
-    let mut builder = http2::Builder::new(LocalExecutor);
+    let streamer = Streamer::new(&node.shared.metrics.callers_cut);
+    let mut builder = http2::Builder::new(streamer.clone());
     builder
         .timer(TokioTimer::new())
         .max_concurrent_streams(STREAMS_MAX)
@@ -276,7 +287,7 @@ async fn http2(
     let streams = Rc::new(RefCell::new(Streams::new(PREFACE.len())));
     let service = service_fn(|request| {
         streams.borrow_mut().served();
-        one(node.clone(), peer, Rc::default(), request)
+        one(node.clone(), peer, streamer.begin(), request)
     });
     let io = TokioIo::new(io.following(streams.clone()));
     let mut connection = pin!(builder.serve_connection(io, service));
@@ -285,8 +296,25 @@ async fn http2(
         streams.borrow_mut().settle().record(&node, peer);
         polled
     });
+    // What the service handed over whole and no window lets out.
+    let stuck = async {
+        let mut look = tokio::time::interval(limits.write_timeout / 4);
+        let mut before = false;
+        loop {
+            look.tick().await;
+            let now = streams.borrow().stuck(limits.write_timeout) > streamer.working();
+            if now && before {
+                return;
+            }
+            before = now; // once may be an answer that is just on its way out
+        }
+    };
     let ended = tokio::select! {
         ended = &mut settled => Some(ended),
+        () = stuck => {
+            node.shared.metrics.callers_cut.inc();
+            Some(Ok(()))
+        }
         _ = drain.wait_for(|draining| *draining) => None,
     };
     let ended = if let Some(ended) = ended {
@@ -311,14 +339,4 @@ async fn one(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
-}
-
-/// Runs HTTP/2's streams on this thread.
-#[derive(Clone, Copy)]
-struct LocalExecutor;
-
-impl<F: Future<Output = ()> + 'static> Executor<F> for LocalExecutor {
-    fn execute(&self, stream: F) {
-        tokio::task::spawn_local(stream);
-    }
 }

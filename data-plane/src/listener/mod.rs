@@ -4,6 +4,7 @@ mod accept;
 pub(crate) mod client_io;
 mod connection;
 pub(crate) mod limits;
+mod pace;
 pub mod proxy_protocol;
 pub(crate) mod sockets;
 mod streams;

@@ -1,9 +1,13 @@
 //! Follows the frames of an HTTP/2 connection (RFC 9113 §4.1) and counts its requests: hyper refuses a malformed
 //! one by itself and never tells.
 
+use std::time::{Duration, Instant};
+
+const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const FRAME_HEAD_BYTES: usize = 9;
 
@@ -22,6 +26,8 @@ pub(super) struct Streams {
     /// What went out on streams above `settled`: heads of answers, and resets.
     answered: u64,
     reset: u64,
+    /// Streams whose answers have not left whole, and when something last did.
+    unfinished: Vec<(u32, Instant)>,
 }
 
 /// Requests that ended before they were any.
@@ -45,17 +51,22 @@ impl Streams {
             accounted: 0,
             answered: 0,
             reset: 0,
+            unfinished: Vec::new(),
         }
     }
 
     /// The caller sent these.
     pub(super) fn came(&mut self, bytes: &[u8]) {
-        let Self { inbound, newest, in_head, opened, .. } = self;
+        let Self { inbound, newest, in_head, opened, unfinished, .. } = self;
         inbound.follow(bytes, |kind, flags, stream| {
             // A head on a stream that is known is a trailer; even numbers are not a caller's.
             if kind == HEADERS && stream > *newest && stream % 2 == 1 {
                 *newest = stream;
                 *in_head = true;
+                unfinished.push((stream, Instant::now()));
+            }
+            if kind == RST_STREAM {
+                unfinished.retain(|it| it.0 != stream);
             }
             if *in_head && matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
                 *in_head = false;
@@ -66,13 +77,25 @@ impl Streams {
 
     /// We sent these.
     pub(super) fn went(&mut self, bytes: &[u8]) {
-        let Self { outbound, settled, answered, reset, .. } = self;
-        outbound.follow(bytes, |kind, _, stream| {
+        let Self { outbound, settled, answered, reset, unfinished, .. } = self;
+        outbound.follow(bytes, |kind, flags, stream| {
+            if kind == RST_STREAM || matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {
+                unfinished.retain(|it| it.0 != stream);
+            } else if kind == DATA
+                && let Some(it) = unfinished.iter_mut().find(|it| it.0 == stream)
+            {
+                it.1 = Instant::now();
+            }
             if stream > *settled {
                 *answered += u64::from(kind == HEADERS);
                 *reset += u64::from(kind == RST_STREAM);
             }
         });
+    }
+
+    /// How many have sent nothing for so long.
+    pub(super) fn stuck(&self, timeout: Duration) -> usize {
+        self.unfinished.iter().filter(|it| it.1.elapsed() > timeout).count()
     }
 
     /// One reached the service.
@@ -167,6 +190,26 @@ mod tests {
             assert_eq!(streams.settle(), Missed::default());
             assert_eq!(streams.end(), Missed::default());
         }
+    }
+
+    #[test]
+    fn an_answer_is_stuck_until_its_end_has_left() {
+        let mut streams = Streams::new(0);
+        for stream in [1, 3, 5, 7] {
+            streams.came(&frame(HEADERS, END_HEADERS | END_STREAM, stream, 8));
+        }
+        let stuck = |streams: &Streams| streams.stuck(Duration::ZERO);
+        assert_eq!(stuck(&streams), 4);
+        streams.went(&frame(HEADERS, END_HEADERS, 1, 8));
+        streams.went(&frame(DATA, 0, 1, 100));
+        assert_eq!(stuck(&streams), 4);
+        assert_eq!(streams.stuck(Duration::from_mins(1)), 0);
+        streams.went(&frame(DATA, END_STREAM, 1, 0));
+        assert_eq!(stuck(&streams), 3);
+        streams.went(&frame(RST_STREAM, 0, 3, 4));
+        streams.came(&frame(RST_STREAM, 0, 5, 4));
+        streams.went(&frame(HEADERS, END_HEADERS | END_STREAM, 7, 8));
+        assert_eq!(stuck(&streams), 0);
     }
 
     #[test]

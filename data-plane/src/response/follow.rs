@@ -2,11 +2,11 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode};
+use http::{Method, Response, StatusCode, Version};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
@@ -14,9 +14,14 @@ use crate::{
     integration::{AnswerBody, BoxError},
 };
 
+/// What HTTP/2 sends at once, unless a caller asks for more (RFC 9113 §6.5.2).
+const PIECE_BYTES_MAX: usize = 16 * 1024;
+
 /// The body that the server sends. Dropped before its end, the request counts as cut off.
 pub(crate) struct Followed {
     body: AnswerBody,
+    /// Of a piece that was too long.
+    rest: Bytes,
     /// Gone once it ended.
     exchange: Option<Box<Exchange>>,
 }
@@ -29,10 +34,31 @@ pub(crate) fn follow(mut exchange: Exchange, response: Response<AnswerBody>) -> 
     response.map(|body| {
         if bodiless || body.is_end_stream() {
             exchange.end(false); // no byte of a body will leave
-            return Followed { body, exchange: None };
+            return Followed { body, rest: Bytes::new(), exchange: None };
         }
-        Followed { body, exchange: Some(Box::new(exchange)) }
+        exchange.serving.pace().offered(exchange.node.shared.config.limits.write_timeout);
+        Followed { body, rest: Bytes::new(), exchange: Some(Box::new(exchange)) }
     })
+}
+
+impl Followed {
+    /// The body's next piece: over HTTP/2 no longer than a frame, for what does not fit into the caller's window is
+    /// buffered, and its pace is measured by the piece.
+    fn poll_piece(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let is_http2 = self.exchange.as_ref().is_some_and(|it| it.head.version == Version::HTTP_2);
+        let mut data = if self.rest.is_empty() {
+            match ready!(Pin::new(&mut self.body).poll_frame(cx)) {
+                Some(Ok(frame)) if is_http2 && frame.is_data() => {
+                    frame.into_data().unwrap_or_default()
+                }
+                other => return Poll::Ready(other),
+            }
+        } else {
+            std::mem::take(&mut self.rest)
+        };
+        self.rest = data.split_off(data.len().min(PIECE_BYTES_MAX));
+        Poll::Ready(Some(Ok(Frame::data(data))))
+    }
 }
 
 impl Body for Followed {
@@ -43,13 +69,24 @@ impl Body for Followed {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = std::task::ready!(Pin::new(&mut self.body).poll_frame(cx));
-        let ended = self.body.is_end_stream();
+        let Poll::Ready(polled) = self.poll_piece(cx) else {
+            if let Some(exchange) = &self.exchange {
+                exchange.serving.pace().taken();
+            }
+            return Poll::Pending;
+        };
+        let ended = self.is_end_stream();
         if let Some(exchange) = &mut self.exchange {
             match &polled {
                 Some(Ok(frame)) => {
                     exchange.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
-                    if ended { exchange.end(false) } else { exchange.progress() }
+                    if ended {
+                        exchange.end(false);
+                    } else {
+                        exchange.progress();
+                        let timeout = exchange.node.shared.config.limits.write_timeout;
+                        exchange.serving.pace().offered(timeout);
+                    }
                 }
                 Some(Err(_)) => exchange.end(true),
                 None => exchange.end(false),
@@ -59,10 +96,10 @@ impl Body for Followed {
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        self.rest.is_empty() && self.body.is_end_stream()
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        if self.rest.is_empty() { self.body.size_hint() } else { SizeHint::default() }
     }
 }

@@ -8,5 +8,6 @@ mod metering;
 mod protocol;
 mod proxy;
 mod refusals;
+mod slow;
 mod tls;
 mod world;
