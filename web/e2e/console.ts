@@ -35,6 +35,7 @@ export type Account = { email: string; password: string; tenant: string; accessT
 /** A tab of a person, and the tools to look over their shoulder. */
 export class Visit {
   readonly faults: string[] = [];
+  private readonly others: Visit[] = [];
 
   constructor(
     readonly page: Page,
@@ -49,6 +50,33 @@ export class Visit {
       if (protocol.startsWith("http") && origin !== url)
         this.faults.push(`left the origin: ${request.url()}`);
     });
+  }
+
+  static async in(browser: Browser): Promise<Visit> {
+    const context = await browser.newContext({
+      viewport: DESKTOP,
+      colorScheme: "light",
+      reducedMotion: "reduce",
+    });
+    // Playwright says what it waited for; the runner could only say that time is up.
+    context.setDefaultTimeout(15_000);
+    return new Visit(await context.newPage(), context);
+  }
+
+  /** Somebody else, at a browser of their own, as closely watched. */
+  async another(): Promise<Visit> {
+    const browser = this.context.browser();
+    if (!browser) throw new Error("the browser has ended");
+    const other = await Visit.in(browser);
+    this.others.push(other);
+    return other;
+  }
+
+  /** Leaves; nothing forbidden may have happened. */
+  async end() {
+    for (const other of this.others) await other.end();
+    await this.context.close();
+    expect(this.faults).toEqual([]);
   }
 
   async go(path: string) {
@@ -147,17 +175,9 @@ export const test = base.extend<{ visit: Visit }>({
         "--disable-sync",
       ],
     });
-    const context = await (await browser).newContext({
-      viewport: DESKTOP,
-      colorScheme: "light",
-      reducedMotion: "reduce",
-    });
-    // Playwright says what it waited for; the runner could only say that time is up.
-    context.setDefaultTimeout(15_000);
-    const visit = new Visit(await context.newPage(), context);
+    const visit = await Visit.in(await browser);
     await use(visit);
-    await context.close();
-    expect(visit.faults).toEqual([]);
+    await visit.end();
   },
 });
 

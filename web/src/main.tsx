@@ -14,7 +14,13 @@ function askToLogIn() {
   queryClient.clear();
   shownOnce.clear();
   const { pathname, href } = router.state.location;
-  const outside: string[] = [paths.logIn().to, paths.logOut().to, paths.signUp().to, paths.operator().to];
+  const outside: string[] = [
+    paths.logIn().to,
+    paths.logOut().to,
+    paths.signUp().to,
+    paths.invitation().to,
+    paths.operator().to,
+  ];
   if (!outside.includes(pathname)) void router.navigate({ ...paths.logIn(href), replace: true });
 }
 

@@ -45,6 +45,13 @@ const logOut = createRoute({
   component: lazyRouteComponent(() => import("./pages/log-out"), "LogOutPage"),
 });
 
+const invitation = createRoute({
+  getParentRoute: () => visitor,
+  path: "/invitation",
+  validateSearch: texts("token"),
+  component: lazyRouteComponent(() => import("./pages/invitation"), "InvitationPage"),
+});
+
 const operator = createRoute({
   getParentRoute: () => visitor,
   path: "/operator",
@@ -221,7 +228,7 @@ const auditEntry = createRoute({
 
 /** Every URL of the console. */
 export const routeTree = root.addChildren([
-  visitor.addChildren([signUp, logIn, logOut, operator]),
+  visitor.addChildren([signUp, logIn, logOut, invitation, operator]),
   tenant.addChildren([
     overview,
     firstRequest,

@@ -1,18 +1,24 @@
-import { type FormEvent, useState } from "react";
+import { type FormEvent, type ReactNode, useState } from "react";
 import { requestIdOf, sentence } from "../api/errors";
 import { Button } from "../ui/button";
 import { Dialog } from "../ui/dialog";
 import { TextField } from "../ui/field";
 import { toast } from "../ui/toast";
 
-/** Deletes a thing once its name has been typed: what cannot be undone is hard to do by accident. */
+/** Deletes a thing, or does as bad to it, once its name has been typed: what is hard to undo is hard to do by accident. */
 export function DeleteDialog({
+  verb = "Delete",
+  done,
   noun,
   name,
   consequence,
   onDelete,
   onClose,
+  children,
 }: {
+  verb?: string;
+  /** What is said afterwards. */
+  done?: string;
   /** `API`, `usage plan`, … */
   noun: string;
   name: string;
@@ -20,6 +26,8 @@ export function DeleteDialog({
   consequence: string;
   onDelete: () => Promise<unknown>;
   onClose: () => void;
+  /** What else is asked, before the name. */
+  children?: ReactNode;
 }) {
   const [typed, setTyped] = useState("");
   const [busy, setBusy] = useState(false);
@@ -31,7 +39,7 @@ export function DeleteDialog({
     setError(undefined);
     try {
       await onDelete();
-      toast(`Deleted ${name}`);
+      toast(done ?? `Deleted ${name}`);
       onClose();
     } catch (cause) {
       const id = requestIdOf(cause);
@@ -41,9 +49,10 @@ export function DeleteDialog({
     }
   };
   return (
-    <Dialog title={`Delete ${noun}`} onClose={onClose}>
+    <Dialog title={`${verb} ${noun}`} onClose={onClose}>
       <form onSubmit={submit} className="flex flex-col gap-4">
         <p>{consequence}</p>
+        {children}
         <TextField
           label={`Type ${name} to confirm`}
           value={typed}
@@ -53,7 +62,7 @@ export function DeleteDialog({
         <div className="flex justify-end gap-2">
           <Button onClick={onClose}>Cancel</Button>
           <Button type="submit" look="danger" busy={busy} disabled={typed !== name}>
-            {`Delete ${noun}`}
+            {`${verb} ${noun}`}
           </Button>
         </div>
       </form>

@@ -4,6 +4,7 @@ export const paths = {
   signUp: () => ({ to: "/sign-up" }) as const,
   logIn: (next?: string) => ({ to: "/log-in", search: { next } }) as const,
   logOut: () => ({ to: "/log-out" }) as const,
+  invitation: (token?: string) => ({ to: "/invitation", search: { token } }) as const,
   firstRequest: (apiKey: string) => ({ to: "/first-request", search: { apiKey } }) as const,
 
   apis: (after?: string) => ({ to: "/apis", search: { after } }) as const,
