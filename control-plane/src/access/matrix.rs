@@ -13,17 +13,21 @@ pub enum Who {
     Anybody,
     /// Members with one of these roles.
     Members(&'static [Role]),
+    /// Members with one of these roles, and the operator of what is the installation's own.
+    MembersAndOperator(&'static [Role]),
     /// The operator of the installation, and no member.
     Operator,
 }
 
 use Role::{Admin, Billing, Developer, Owner, Viewer};
 
+/// Every logged-in user, the operator too.
+const USERS: Who = Who::MembersAndOperator(&[Owner, Admin, Developer, Billing, Viewer]);
 const EVERYBODY: Who = Who::Members(&[Owner, Admin, Developer, Billing, Viewer]);
 const BUILDERS: Who = Who::Members(&[Owner, Admin, Developer]);
 const MANAGERS: Who = Who::Members(&[Owner, Admin]);
 const PAYERS: Who = Who::Members(&[Owner, Admin, Billing, Viewer]);
-const AUDITORS: Who = Who::Members(&[Owner, Admin, Developer, Viewer]);
+const AUDITORS: Who = Who::MembersAndOperator(&[Owner, Admin, Developer, Viewer]);
 
 /// GraphQL's fields and REST's operation ids; those that are named alike do the same.
 const TABLE: &[(Who, &[&str])] = &[
@@ -44,7 +48,7 @@ const TABLE: &[(Who, &[&str])] = &[
         ],
     ),
     (
-        EVERYBODY,
+        USERS,
         &[
             // One's own.
             "getSession",
@@ -53,6 +57,12 @@ const TABLE: &[(Who, &[&str])] = &[
             "revokeSession",
             "sessions",
             "viewer",
+            "price",
+        ],
+    ),
+    (
+        EVERYBODY,
+        &[
             // Whoever reads the usage may take it away.
             "createDownload",
             "createUsageDownload",
@@ -90,7 +100,6 @@ const TABLE: &[(Who, &[&str])] = &[
             "members",
             "node",
             "nodes",
-            "price",
             "usagePlans",
         ],
     ),
@@ -169,7 +178,7 @@ impl Who {
     pub fn lets(self, role: Role) -> bool {
         match self {
             Self::Anybody => true,
-            Self::Members(roles) => roles.contains(&role),
+            Self::Members(roles) | Self::MembersAndOperator(roles) => roles.contains(&role),
             Self::Operator => false,
         }
     }

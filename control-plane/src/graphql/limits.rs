@@ -357,7 +357,7 @@ mod tests {
     fn what_is_wrong_with_a_document_is_told_without_its_text() {
         let query = "mutation { logIn(input: { password: \"a secret\" }) { a } } }";
         let error = shape().measure(query, &Variables::default()).err().unwrap().to_string();
-        assert!(error.contains("line 1, column 58") && !error.contains("a secret"), "{error}");
+        assert!(error.contains("line 1, column 59") && !error.contains("a secret"), "{error}");
     }
 
     #[test]

@@ -57,7 +57,10 @@ pub async fn open(
     parts: Parts,
     upgrade: std::result::Result<WebSocketUpgrade, WebSocketUpgradeRejection>,
 ) -> Response {
-    let Ok(upgrade) = upgrade else { return Error::MethodNotAllowed.into_response() };
+    // Without an upgrade `GET` is no method of this resource.
+    let Ok(upgrade) = upgrade else {
+        return ([(header::ALLOW, "POST")], Error::MethodNotAllowed).into_response();
+    };
     match admit(&app, &parts.headers, upgrade) {
         Ok((upgrade, place)) => {
             let origin = extract::origin(&parts);

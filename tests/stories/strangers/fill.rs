@@ -20,7 +20,7 @@ const VERBS: [&str; 22] = [
     "end", "reopen",
 ];
 /// What ends like an id and is free text.
-const NO_IDS: [&str; 1] = ["externalId"];
+const NO_IDS: [&str; 2] = ["externalId", "nounId"];
 
 /// One id of every noun that somebody has.
 #[derive(Clone, Debug, Default)]

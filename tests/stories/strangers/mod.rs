@@ -196,7 +196,7 @@ async fn each_role_does_what_it_may_and_no_more() {
             if operators {
                 let owner = Some(victim.tenant.token.as_str());
                 findings.expect(&world, "owner", owner, &request, &["forbidden"]).await;
-            } else if !access::is_everybodys(operation) {
+            } else if !access::is_operators_too(operation) {
                 let operator = Some(operator.token.as_str());
                 findings.expect(&world, "operator", operator, &request, &["forbidden"]).await;
             }
