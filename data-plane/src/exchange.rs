@@ -2,6 +2,7 @@
 
 use std::{
     cell::Cell,
+    net::IpAddr,
     ops::Range,
     rc::Rc,
     sync::Arc,
@@ -32,6 +33,8 @@ pub(crate) struct Exchange {
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
     pub(crate) peer: Peer,
+    /// Who called, behind trusted proxies too.
+    client: IpAddr,
     /// Held until the answer has ended; the upload holds it too.
     pub(crate) serving: Rc<Serving>,
     pub(crate) head: Parts,
@@ -85,6 +88,7 @@ impl Exchange {
         node.in_flight.set(node.in_flight.get() + 1);
         let started = Instant::now();
         let config = &node.shared.config;
+        let client = peer.client(&head.headers, &config.trusted_proxies);
         let trace = if config.trace_context {
             Trace::begin(config.tracer.as_ref(), &mut head.headers)
         } else {
@@ -96,6 +100,7 @@ impl Exchange {
             started,
             started_ms: now_ms(),
             peer,
+            client,
             serving,
             head,
             trace,
@@ -218,7 +223,7 @@ impl Exchange {
             at: SystemTime::now(),
             request_id: self.id.clone(),
             trace: self.trace.as_ref().map(|trace| (trace.id, trace.span, trace.flags)),
-            client: self.peer.address,
+            client: self.client,
             version: self.head.version,
             method: Some(self.head.method.clone()),
             stage: self.stage.clone(),

@@ -11,13 +11,14 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use http::{HeaderValue, Request, Response, Version, header::CONNECTION};
+use http::{HeaderMap, HeaderValue, Request, Response, Version, header::CONNECTION};
 use hyper::{
     body::Incoming,
     server::conn::{http1, http2},
     service::service_fn,
 };
 use hyper_util::rt::{TokioIo, TokioTimer};
+use ipnet::IpNet;
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -34,7 +35,12 @@ use super::{
     streams::Streams,
     unserved::Unserved,
 };
-use crate::{node::Node, response::Followed, serve, tls::ALPN_HTTP2};
+use crate::{
+    node::Node,
+    response::{Followed, headers::FORWARDED_FOR},
+    serve,
+    tls::ALPN_HTTP2,
+};
 
 /// What every HTTP/2 connection starts with.
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
@@ -72,6 +78,27 @@ pub(crate) struct Peer {
 }
 
 impl Peer {
+    /// Who called through however many trusted proxies: of those that `X-Forwarded-For` lists, the last that is none of
+    /// them. What stands before that is anyone's word.
+    pub(crate) fn client(self, headers: &HeaderMap, proxies: &[IpNet]) -> IpAddr {
+        if !self.trusted {
+            return self.address;
+        }
+        let is_proxy = |address: IpAddr| proxies.iter().any(|range| range.contains(&address));
+        let fields: Vec<_> = headers.get_all(FORWARDED_FOR).iter().collect();
+        let mut client = self.address;
+        let listed = fields.into_iter().rev().flat_map(|field| {
+            field.to_str().unwrap_or_default().rsplit(',').map(|it| it.trim().parse::<IpAddr>())
+        });
+        for address in listed.map_while(Result::ok) {
+            if !is_proxy(client) {
+                break;
+            }
+            client = address.to_canonical();
+        }
+        client
+    }
+
     pub(crate) fn scheme(self) -> &'static str {
         if self.tls { "https" } else { "http" }
     }
@@ -339,4 +366,37 @@ async fn one(
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }
     Ok(response)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_client_is_the_last_address_that_is_no_trusted_proxys() {
+        let proxies: [IpNet; 2] = ["127.0.0.0/8".parse().unwrap(), "10.0.0.0/8".parse().unwrap()];
+        let client = |trusted, address: &str, fields: &[&str]| {
+            let mut headers = HeaderMap::new();
+            for field in fields {
+                headers.append(FORWARDED_FOR, field.parse().unwrap());
+            }
+            let address = address.parse().unwrap();
+            Peer { address, trusted, tls: false }.client(&headers, &proxies).to_string()
+        };
+        assert_eq!(client(false, "192.0.2.1", &["198.51.100.9"]), "192.0.2.1");
+        assert_eq!(client(true, "127.0.0.1", &[]), "127.0.0.1");
+        assert_eq!(client(true, "127.0.0.1", &["198.51.100.9"]), "198.51.100.9");
+        assert_eq!(
+            client(true, "127.0.0.1", &["203.0.113.5, 198.51.100.9,10.0.0.2"]),
+            "198.51.100.9"
+        );
+        assert_eq!(
+            client(true, "127.0.0.1", &["203.0.113.5", "198.51.100.9", "10.0.0.2"]),
+            "198.51.100.9"
+        );
+        assert_eq!(client(true, "127.0.0.1", &["198.51.100.9, anyone, 10.0.0.2"]), "10.0.0.2");
+        assert_eq!(client(true, "127.0.0.1", &["::ffff:198.51.100.9"]), "198.51.100.9");
+        // A trusted balancer's PROXY header named someone who is no proxy: their own field is not believed.
+        assert_eq!(client(true, "192.0.2.1", &["198.51.100.9"]), "192.0.2.1");
+    }
 }
