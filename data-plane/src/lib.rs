@@ -129,6 +129,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut threads = Threads::start(&shared, counters, &own, &sockets)?;
     let admin_socket = sockets.admin.one().and_then(TcpListener::from_std).map_err(listen)?;
     let mut admin = tokio::spawn(admin::serve(admin_socket, shared.clone()));
+    let certificate = threads.certificate.clone();
+    let following = shared.clone();
+    let renewals = tokio::spawn(async move {
+        if let Some(certificate) = certificate {
+            certificate.follow(&following.metrics).await;
+        }
+    });
     let door = Door::open(&config.dir)
         .inspect_err(|error| tracing::warn!(%error, "no other process can take this node's place"))
         .ok();
@@ -194,6 +201,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     drop((sockets, door)); // or the ports would stay open
     drain(&shared, threads, &shipper).await;
     uplink.end().await;
+    renewals.abort();
     admin.abort();
     outcome
 }

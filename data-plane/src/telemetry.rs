@@ -17,6 +17,8 @@ pub struct Metrics {
     pub in_flight: IntGauge,
     pub connections: IntGauge,
     pub tls_handshakes_failed: IntCounter,
+    pub tls_certificate_expires: IntGauge,
+    pub tls_certificates_refused: IntCounter,
     pub callers_cut: IntCounter,
     pub panics: IntCounter,
     pub redis_errors: IntCounter,
@@ -64,6 +66,14 @@ impl Metrics {
             connections: gauge("tollgate_connections", "Open connections of callers")?,
             config_loaded: gauge("tollgate_config_loaded", "1 once a configuration is served")?,
             panics: counter("tollgate_panics_total", "Requests that ended in a panic of ours")?,
+            tls_certificate_expires: gauge(
+                "tollgate_tls_certificate_expires_time_seconds",
+                "When the certificate that callers are shown ends, Unix time",
+            )?,
+            tls_certificates_refused: counter(
+                "tollgate_tls_certificates_refused_total",
+                "Changed certificate files that could not be used; the certificate before is shown on",
+            )?,
             callers_cut: counter(
                 "tollgate_slow_callers_cut_total",
                 "HTTP/1.1 connections and HTTP/2 streams or connections ended because their caller took its answer too slowly",

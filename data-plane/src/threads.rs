@@ -20,6 +20,8 @@ use crate::{
 
 /// The running data threads.
 pub(crate) struct Threads {
+    /// What callers over TLS are shown.
+    pub(crate) certificate: Option<Arc<tls::Shown>>,
     drain: watch::Sender<bool>,
     /// Each sends once, when it ends.
     ended: tokio::sync::mpsc::UnboundedReceiver<()>,
@@ -49,8 +51,11 @@ impl Threads {
             Ok::<_, Error>(())
         };
         add(&sockets.http, None)?;
+        let mut certificate = None;
         if let Some((settings, port)) = config.tls.as_ref().zip(sockets.https.as_ref()) {
-            add(port, Some(&tls::acceptor(config, settings)?))?;
+            let (acceptor, shown) = tls::acceptor(config, settings)?;
+            add(port, Some(&acceptor))?;
+            certificate = Some(shown);
         }
         let ports = [Some(&sockets.http), sockets.https.as_ref()];
         let ports = ports.into_iter().flatten().map(|port| port.address);
@@ -71,7 +76,7 @@ impl Threads {
             let builder = std::thread::Builder::new().name(format!("data-{index}"));
             handles.push(builder.spawn(serve).map_err(Error::Thread)?);
         }
-        Ok(Self { drain, ended, handles })
+        Ok(Self { certificate, drain, ended, handles })
     }
 
     /// Resolves when a thread ended although nobody asked it to.

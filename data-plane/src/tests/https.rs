@@ -102,6 +102,72 @@ async fn http2_is_chosen_by_alpn() {
     assert_eq!(answer.into_body().collect().await.unwrap().to_bytes(), "rex");
 }
 
+/// The certificate that a caller is shown.
+async fn shown(node: &TestNode, trusted: &[CertificateDer<'static>]) -> CertificateDer<'static> {
+    let mut roots = RootCertStore::empty();
+    for root in trusted {
+        roots.add(root.clone()).unwrap();
+    }
+    let client = ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_root_certificates(roots)
+        .with_no_client_auth();
+    let mut stream = connect(node, &Arc::new(client)).await;
+    assert!(get(&mut stream, "/prod/pets").await.ends_with("rex"));
+    stream.get_ref().1.peer_certificates().unwrap()[0].clone()
+}
+
+#[tokio::test]
+async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
+    let directory = std::env::temp_dir().join(format!("tollgate-tls-{}", uuid::Uuid::now_v7()));
+    std::fs::create_dir(&directory).unwrap();
+    let files = tls::Files { chain: directory.join("chain.pem"), key: directory.join("key.pem") };
+    let make = || rcgen::generate_simple_self_signed([format!("{API}.execute-api.localhost")]);
+    let write = |chain: &str, key: &str| {
+        std::fs::write(&files.chain, chain).unwrap();
+        std::fs::write(&files.key, key).unwrap();
+    };
+    let (first, second, third) = (make().unwrap(), make().unwrap(), make().unwrap());
+    let trusted = [&first, &second, &third].map(|it| it.cert.der().clone());
+    write(&first.cert.pem(), &first.signing_key.serialize_pem());
+    let node = TestNode::start_with(pets(), |config| {
+        with_tls(config);
+        config.tls.as_mut().unwrap().certificate = Some(files.clone());
+    });
+    assert_eq!(shown(&node, &trusted).await, trusted[0]);
+    let certificate = node.threads.as_ref().unwrap().certificate.clone().unwrap();
+    assert!(!certificate.load(&files).unwrap(), "nothing changed");
+
+    write(&second.cert.pem(), &second.signing_key.serialize_pem());
+    assert!(certificate.load(&files).unwrap());
+    assert_eq!(shown(&node, &trusted).await, trusted[1]);
+
+    let broken = "-----BEGIN CERTIFICATE-----";
+    for (chain, key) in [
+        (&*third.cert.pem(), &*first.signing_key.serialize_pem()), // half of a renewal
+        (&third.cert.pem(), ""),
+        ("", &third.signing_key.serialize_pem()),
+        (broken, &third.signing_key.serialize_pem()),
+    ] {
+        write(chain, key);
+        assert!(certificate.load(&files).is_err());
+        assert_eq!(shown(&node, &trusted).await, trusted[1]);
+    }
+
+    // By itself, as soon as the whole of it is there.
+    let following = tokio::spawn({
+        let shared = node.shared.clone();
+        async move { certificate.follow(&shared.metrics).await }
+    });
+    until(|| node.shared.metrics.tls_certificates_refused.get() == 1).await;
+    write(&third.cert.pem(), &third.signing_key.serialize_pem());
+    assert!(node.shared.metrics.tls_certificate_expires.get() > 0);
+    timeout(PATIENCE, async { while shown(&node, &trusted).await != trusted[2] {} }).await.unwrap();
+    following.abort();
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
 #[tokio::test]
 async fn a_backend_learns_that_its_caller_came_over_tls() {
     let origin = echo().await;

@@ -53,7 +53,7 @@ pub(super) struct TestNode {
     pub(super) shared: Arc<Shared>,
     resources: Resources,
     version: u64,
-    threads: Option<Threads>,
+    pub(super) threads: Option<Threads>,
     _journal: Journal,
     pub(super) dir: PathBuf,
 }

@@ -1,6 +1,7 @@
 //! How callers' connections are encrypted: which certificate is shown, which versions are spoken, what is resumed.
 
 mod certificate;
+mod shown;
 
 use std::{net::SocketAddr, path::PathBuf, sync::Arc};
 
@@ -35,21 +36,26 @@ pub struct Files {
     pub key: PathBuf,
 }
 
+pub(crate) use self::shown::Shown;
+
 /// TLS 1.3 and 1.2 with HTTP/2 and HTTP/1.1. One for all data threads, so that a session which one began is resumed
 /// by another: by tickets (RFC 5077, RFC 8446 §2.2) whose keys live as long as the process and change every six hours.
-pub(crate) fn acceptor(config: &crate::Config, settings: &Settings) -> Result<TlsAcceptor> {
-    let certified = match &settings.certificate {
-        Some(files) => certificate::load(files)?,
-        None => certificate::for_development(&config.dir.join("tls"), &config.zone)?,
-    };
+pub(crate) fn acceptor(
+    config: &crate::Config,
+    settings: &Settings,
+) -> Result<(TlsAcceptor, Arc<Shown>)> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let shown = Arc::new(match &settings.certificate {
+        Some(files) => Shown::from_files(files.clone(), provider.clone())?,
+        None => Shown::for_development(&config.dir.join("tls"), &config.zone, provider.clone())?,
+    });
     let unusable = |cause: rustls::Error| Error::Setting(format!("TLS cannot be set up: {cause}"));
-    let mut server = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let mut server = ServerConfig::builder_with_provider(provider)
         .with_protocol_versions(&[&TLS13, &TLS12])
         .map_err(unusable)?
         .with_no_client_auth()
-        .with_single_cert(certified.chain, certified.key)
-        .map_err(|cause| certified.source.unusable(&cause))?;
+        .with_cert_resolver(shown.clone());
     server.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
     server.ticketer = Ticketer::new().map_err(unusable)?;
-    Ok(TlsAcceptor::from(Arc::new(server)))
+    Ok((TlsAcceptor::from(Arc::new(server)), shown))
 }
