@@ -107,8 +107,8 @@ pub async fn create(app: &App, actor: &Actor, email: &str, role: Role) -> Result
     let limit = store::tenant::limit(&mut tx, actor.tenant, "invitations").await?;
     let limit = limit.unwrap_or(INVITATIONS_MAX);
     if store::invitation::count(&mut tx, actor.tenant).await? >= limit {
-        let rule = format!("at most {limit} invitations of a tenant may wait; revoke some");
-        return Err(Error::limit_exceeded("", rule));
+        let why = format!("at most {limit} invitations of a tenant may wait; revoke some");
+        return Err(Error::limit_exceeded("", why));
     }
     if store::member::has_email(&mut tx, actor.tenant, &email).await? {
         return Err(Error::conflict("email", "this address is a member's already"));

@@ -215,7 +215,9 @@ impl<'a> Fill<'a> {
         let mut found = BTreeSet::new();
         match &operation.door {
             Door::Rest { body, .. } => {
-                body.iter().for_each(|schema| self.texts_of(schema, &mut found));
+                if let Some(schema) = body {
+                    self.texts_of(schema, &mut found);
+                }
             }
             Door::Graphql { field, .. } => {
                 for argument in &field.arguments {
