@@ -131,6 +131,11 @@ const deployments = createRoute({
   path: "/deployments",
   component: lazyRouteComponent(() => import("./pages/apis/deployments"), "DeploymentsPage"),
 });
+const deployment = createRoute({
+  getParentRoute: () => api,
+  path: "/deployments/$deployment",
+  component: lazyRouteComponent(() => import("./pages/apis/deployment"), "DeploymentPage"),
+});
 const apiSettings = createRoute({
   getParentRoute: () => api,
   path: "/settings",
@@ -234,7 +239,7 @@ export const routeTree = root.addChildren([
     firstRequest,
     apis,
     newApi,
-    api.addChildren([routes, resources, stages, stage, deployments, apiSettings]),
+    api.addChildren([routes, resources, stages, stage, deployments, deployment, apiSettings]),
     usagePlans,
     newUsagePlan,
     usagePlan,

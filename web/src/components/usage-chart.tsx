@@ -13,7 +13,7 @@ import { Loaded } from "./loaded";
 
 const Bars = lazy(() => import("../ui/bars"));
 
-const UsageSeriesDocument = graphql(`
+export const UsageSeriesDocument = graphql(`
   query UsageSeries($filter: UsageFilter!) {
     usageSeries(filter: $filter) { start statusClass requests }
   }

@@ -15,6 +15,8 @@ export const paths = {
   stage: (api: string, stage: string) =>
     ({ to: "/apis/$api/stages/$stage", params: { api, stage } }) as const,
   deployments: (api: string) => ({ to: "/apis/$api/deployments", params: { api } }) as const,
+  deployment: (api: string, deployment: string) =>
+    ({ to: "/apis/$api/deployments/$deployment", params: { api, deployment } }) as const,
   apiSettings: (api: string) => ({ to: "/apis/$api/settings", params: { api } }) as const,
 
   usagePlans: (after?: string) => ({ to: "/usage-plans", search: { after } }) as const,

@@ -10,6 +10,7 @@ import { createSample } from "../components/create-sample";
 import { DraftBadge } from "../components/deployment-status";
 import { Loaded } from "../components/loaded";
 import { Page } from "../components/page";
+import { RightNow } from "../components/right-now";
 import { StatusClass } from "../components/status-class";
 import { UsageChart } from "../components/usage-chart";
 import { useMay } from "../components/viewer";
@@ -60,6 +61,7 @@ export function OverviewPage() {
             <div className="grid grid-cols-1 items-start gap-5 lg:grid-cols-[minmax(0,1fr)_20rem]">
               <RecentCalls data={data} />
               <div className="flex flex-col gap-5">
+                {data.usage.nodes.length > 0 && <RightNow />}
                 {data.bill && <BillSoFar bill={data.bill} />}
                 <Apis apis={data.apis.nodes} />
               </div>

@@ -63,7 +63,7 @@ export function ApiFrame() {
             { label: "Routes", to: paths.api(id) },
             { label: "Resources", to: paths.resources(id) },
             { label: "Stages", to: paths.stages(id), within: true },
-            { label: "Deployments", to: paths.deployments(id) },
+            { label: "Deployments", to: paths.deployments(id), within: true },
             { label: "Settings", to: paths.apiSettings(id) },
           ]}
         />

@@ -1,12 +1,12 @@
 import { useQuery } from "@tanstack/react-query";
-import { getRouteApi } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { graphql } from "../../api/generated";
 import { query } from "../../api/query";
 import { DeploymentStatus } from "../../components/deployment-status";
 import { Loaded } from "../../components/loaded";
 import { minute } from "../../lib/format";
+import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
-import { CopyText } from "../../ui/copy";
 import { Empty, Panel } from "../../ui/panel";
 import { DataTable } from "../../ui/table";
 
@@ -66,7 +66,14 @@ export function DeploymentsPage() {
               columns={[
                 {
                   header: "Id",
-                  cell: (deployment) => <CopyText text={deployment.deploymentId} what="deployment id" />,
+                  cell: (deployment) => (
+                    <Link
+                      {...paths.deployment(api, deployment.id)}
+                      className="font-mono text-xs font-semibold hover:text-accent hover:underline"
+                    >
+                      {deployment.deploymentId}
+                    </Link>
+                  ),
                 },
                 {
                   header: "Description",

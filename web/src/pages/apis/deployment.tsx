@@ -1,0 +1,177 @@
+import { useQuery } from "@tanstack/react-query";
+import { getRouteApi } from "@tanstack/react-router";
+import { graphql } from "../../api/generated";
+import type { DeploymentQuery, NodeState } from "../../api/generated/graphql";
+import { useLive } from "../../api/live";
+import { query, queryClient } from "../../api/query";
+import { DeploymentStatus } from "../../components/deployment-status";
+import { LiveBadge } from "../../components/live-badge";
+import { Loaded } from "../../components/loaded";
+import { minute } from "../../lib/format";
+import { paths } from "../../lib/paths";
+import { Badge, type Tone } from "../../ui/badge";
+import { ButtonLink } from "../../ui/button";
+import { CopyText } from "../../ui/copy";
+import { Empty, Fact, Facts, Panel } from "../../ui/panel";
+import { DataTable } from "../../ui/table";
+import { Missing } from "../not-found";
+
+const DeploymentDocument = graphql(`
+  query Deployment($id: ID!) {
+    node(id: $id) {
+      __typename
+      ... on Deployment {
+        id deploymentId description digest createdAt
+        status {
+          version nodes acknowledged live offline refused liveAfterMs publishedAt refusals
+          nodeStatuses { nodeId state acknowledgedAt acknowledgedVersion reason }
+        }
+      }
+    }
+  }
+`);
+
+const DeploymentLiveDocument = graphql(`
+  subscription DeploymentLive($id: ID!) {
+    deploymentStatus(deploymentId: $id) {
+      version nodes acknowledged live offline refused liveAfterMs publishedAt refusals
+      nodeStatuses { nodeId state acknowledgedAt acknowledgedVersion reason }
+    }
+  }
+`);
+
+const POLL_MS = 2000;
+
+const route = getRouteApi("/tenant/apis/$api/deployments/$deployment");
+
+/** One deployment, and how far each node is with it, as it happens. */
+export function DeploymentPage() {
+  const { api, deployment: id } = route.useParams();
+  const settled = (data: DeploymentQuery | undefined) => {
+    const node = data?.node;
+    return node?.__typename === "Deployment" && (node.status.live || node.status.version === 0);
+  };
+  const asked = query(DeploymentDocument, { id });
+  const cached = queryClient.getQueryData<DeploymentQuery>(asked.queryKey);
+  const live = useLive(
+    DeploymentLiveDocument,
+    { id },
+    ({ deploymentStatus: status }) =>
+      queryClient.setQueryData<DeploymentQuery>(asked.queryKey, (was) =>
+        was?.node?.__typename === "Deployment" ? { ...was, node: { ...was.node, status } } : was,
+      ),
+    !settled(cached),
+  );
+  const answer = useQuery({
+    ...asked,
+    refetchInterval: ({ state }) => (live === "live" || settled(state.data) ? false : POLL_MS),
+  });
+  return (
+    <Loaded query={answer} lines={8}>
+      {({ node: deployment }) => {
+        if (deployment?.__typename !== "Deployment") return <Missing noun="deployment" />;
+        const { status } = deployment;
+        return (
+          <>
+            <Panel
+              title={`Deployment ${deployment.deploymentId}`}
+              note={deployment.description}
+              actions={<ButtonLink {...paths.deployments(api)}>All deployments</ButtonLink>}
+            >
+              <Facts>
+                <Fact name="State">
+                  <span className="flex flex-wrap gap-1.5">
+                    {status.version === 0 ? (
+                      <Badge>On no stage</Badge>
+                    ) : (
+                      <>
+                        <DeploymentStatus status={status} />
+                        {!status.live && <LiveBadge live={live} everyMs={POLL_MS} />}
+                      </>
+                    )}
+                  </span>
+                </Fact>
+                <Fact name="Made">{minute(deployment.createdAt)}</Fact>
+                {status.publishedAt && <Fact name="Published">{minute(status.publishedAt)}</Fact>}
+                {status.liveAfterMs != null && <Fact name="Live after">{`${status.liveAfterMs} ms`}</Fact>}
+                <Fact name="Digest">
+                  <CopyText text={deployment.digest} what="digest" />
+                </Fact>
+              </Facts>
+            </Panel>
+            <Nodes nodes={status.nodeStatuses} />
+          </>
+        );
+      }}
+    </Loaded>
+  );
+}
+
+const STATES: Record<NodeState, { tone: Tone; label: string }> = {
+  LIVE: { tone: "ok", label: "Live" },
+  PENDING: { tone: "warn", label: "Pending" },
+  REFUSED: { tone: "bad", label: "Refused" },
+  OFFLINE: { tone: "neutral", label: "Offline" },
+};
+
+type Node = {
+  nodeId: string;
+  state: NodeState;
+  acknowledgedAt?: string | null;
+  acknowledgedVersion?: number | null;
+  reason?: string | null;
+};
+
+function Nodes({ nodes }: { nodes: readonly Node[] }) {
+  return (
+    <Panel
+      title="Nodes"
+      note="Each that was heard of within the hour. One that is offline serves what it holds."
+      flush
+    >
+      {nodes.length === 0 ? (
+        <Empty title="No node is there">Calls are answered once a node has joined.</Empty>
+      ) : (
+        <DataTable
+          caption="Nodes"
+          rows={nodes}
+          rowKey={({ nodeId }) => nodeId}
+          columns={[
+            {
+              header: "State",
+              cell: ({ state }) => (
+                <Badge tone={STATES[state].tone} dot>
+                  {STATES[state].label}
+                </Badge>
+              ),
+            },
+            { header: "Node", cell: ({ nodeId }) => <CopyText text={nodeId} what="node id" /> },
+            {
+              header: "Serves version",
+              numeric: true,
+              cell: ({ acknowledgedVersion }) =>
+                acknowledgedVersion ?? <span className="text-muted">none yet</span>,
+            },
+            {
+              header: "Since",
+              cell: ({ acknowledgedAt }) =>
+                acknowledgedAt ? (
+                  <span className="whitespace-nowrap">{minute(acknowledgedAt)}</span>
+                ) : (
+                  <span className="text-muted">not yet</span>
+                ),
+            },
+            ...(nodes.some(({ reason }) => reason)
+              ? [
+                  {
+                    header: "Why not",
+                    cell: ({ reason }: Node) => reason && <span className="text-bad">{reason}</span>,
+                  },
+                ]
+              : []),
+          ]}
+        />
+      )}
+    </Panel>
+  );
+}
