@@ -27,6 +27,11 @@ pub enum Error {
     /// Too many tries; the caller may come back after this many seconds.
     #[error("too many requests; try again in {retry_after_seconds} s")]
     TooManyRequests { retry_after_seconds: u32 },
+    /// `If-Match` or `expectedVersion` names another version than the present one.
+    #[error(
+        "this was changed since you read it and has the version {version} now; read it again and repeat your change"
+    )]
+    PreconditionFailed { version: String },
     /// The key was first sent with another request.
     #[error(
         "this Idempotency-Key was sent with another request within the last 24 hours; draw a new one for each change"
@@ -89,6 +94,7 @@ impl Error {
             Self::Conflict { .. } => "conflict",
             Self::LimitExceeded { .. } => "limit_exceeded",
             Self::TooManyRequests { .. } => "too_many_requests",
+            Self::PreconditionFailed { .. } => "precondition_failed",
             Self::IdempotencyKeyReuse => "idempotency_key_reuse",
             Self::IdempotencyKeyInUse { .. } => "idempotency_key_in_use",
             Self::IdempotencyAnswerLost { .. } => "idempotency_answer_lost",
@@ -105,6 +111,14 @@ impl Error {
         match self {
             Self::TooManyRequests { retry_after_seconds }
             | Self::IdempotencyKeyInUse { retry_after_seconds } => Some(*retry_after_seconds),
+            _ => None,
+        }
+    }
+
+    /// The version that the noun has, where another was expected.
+    pub fn present_version(&self) -> Option<&str> {
+        match self {
+            Self::PreconditionFailed { version } => Some(version),
             _ => None,
         }
     }

@@ -9,6 +9,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
+use crate::access::precondition::Precondition;
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
 use crate::access::token::Bearer;
@@ -101,8 +102,14 @@ pub(crate) async fn member(app: &App, role: Role) -> Actor {
 
 /// One more member of this tenant.
 pub(crate) async fn join(app: &App, tenant: TenantId, role: Role) -> Actor {
-    let actor =
-        Actor { tenant, user: Rng.id(), session: Rng.id(), role, origin: Origin::default() };
+    let actor = Actor {
+        tenant,
+        user: Rng.id(),
+        session: Rng.id(),
+        role,
+        precondition: Precondition::default(),
+        origin: Origin::default(),
+    };
     let mut tx = app.system(crate::app::Job::SignUp).await.unwrap();
     sqlx::query("insert into user_account (id, email, password_hash) values ($1, $2, '')")
         .bind(actor.user.0)

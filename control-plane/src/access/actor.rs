@@ -1,5 +1,6 @@
 //! Who calls: a member of a tenant, or the operator of the installation.
 
+use crate::access::precondition::{Precondition, Versioned};
 use crate::access::role::{Action, Role};
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, TenantId, UserId};
@@ -20,6 +21,8 @@ pub struct Actor {
     pub user: UserId,
     pub session: SessionId,
     pub role: Role,
+    /// Of the noun that the call changes.
+    pub precondition: Precondition,
     pub origin: Origin,
 }
 
@@ -30,6 +33,18 @@ impl Actor {
         } else {
             Err(Error::Forbidden("your role in this tenant does not allow this"))
         }
+    }
+
+    /// Refuses to change what is not in the state that the caller saw, where it says which.
+    pub fn expects(&self, noun: &impl Versioned) -> Result<()> {
+        self.precondition.check(noun)
+    }
+
+    /// The same member who wants to change this version only.
+    #[must_use]
+    pub fn expecting(&self, version: Option<String>) -> Self {
+        let precondition = version.map(|version| Precondition::one_of(vec![version]));
+        Self { precondition: precondition.unwrap_or_default(), ..self.clone() }
     }
 }
 

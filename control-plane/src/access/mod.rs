@@ -6,6 +6,7 @@ pub mod authority;
 pub mod link_token;
 pub mod matrix;
 pub mod password;
+pub mod precondition;
 pub mod refresh;
 pub mod role;
 pub mod sealed;

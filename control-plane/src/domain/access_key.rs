@@ -7,6 +7,7 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::{Action, Role};
 use crate::app::{App, Tx};
 use crate::domain::page::{Key, Keyed, Page, Paged};
@@ -40,6 +41,19 @@ pub struct AccessKey {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub last_used_at: Option<DateTime<Utc>>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
+}
+
+impl Versioned for AccessKey {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for AccessKey {
@@ -104,6 +118,7 @@ pub async fn update(
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, &id).await?;
+    actor.expects(&before)?;
     let mut key = before.clone();
     if let Some(name) = changes.name {
         key.name = text::name("name", &name)?;
@@ -112,6 +127,7 @@ pub async fn update(
         key.enabled = enabled;
     }
     store::access_key::update(&mut tx, actor.tenant, &key).await?;
+    let key = visible(&mut tx, actor, &id).await?;
     let (noun_id, action) = (id.as_str(), "access_key.update");
     audit::record(app, &mut tx, actor, action, noun_id, Some(&before), Some(&key)).await?;
     tx.commit().await?;
@@ -124,6 +140,7 @@ pub async fn delete(app: &App, actor: &Actor, id: AccessKeyId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, &id).await?;
+    actor.expects(&before)?;
     store::access_key::delete(&mut tx, actor.tenant, &id).await?;
     let (noun_id, action) = (id.as_str(), "access_key.delete");
     audit::record(app, &mut tx, actor, action, noun_id, Some(&before), None).await?;

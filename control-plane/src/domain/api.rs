@@ -7,6 +7,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
 use crate::domain::page::{Key, Keyed, Page, Paged};
@@ -33,6 +34,9 @@ pub struct Api {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
 }
 
 /// What an Api speaks with its callers.
@@ -90,6 +94,16 @@ impl TryFrom<&str> for Dialect {
             .into_iter()
             .find(|dialect| dialect.as_str() == text)
             .ok_or_else(|| Error::corrupt("dialect", text))
+    }
+}
+
+impl Versioned for Api {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
     }
 }
 
@@ -174,6 +188,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
 
     let mut tx = app.begin(actor).await?;
     let before = store::api::lock(&mut tx, actor.tenant, id).await?;
+    actor.expects(&before)?;
     let name = name.as_ref().unwrap_or(&before.name);
     let description = description.as_ref().unwrap_or(&before.description);
     let api = store::api::update(&mut tx, actor.tenant, id, name, description).await?;
@@ -189,6 +204,7 @@ pub async fn delete(app: &App, actor: &Actor, id: ApiId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = store::api::lock(&mut tx, actor.tenant, id).await?;
+    actor.expects(&before)?;
     for stage in store::stage::of_api(&mut tx, actor.tenant, id).await? {
         stage::refuse_while_planned(&mut tx, actor, &stage).await?;
         stage::unpublish(&mut tx, &stage);

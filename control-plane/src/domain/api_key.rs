@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api_key_value::KeyValue;
@@ -50,6 +51,19 @@ pub struct ApiKey {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
+}
+
+impl Versioned for ApiKey {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for ApiKey {
@@ -131,6 +145,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewApiKey) -> Result<(ApiKey,
         expires_at: checked_expiry(app, new.expires_at)?,
         created_at: DateTime::default(), // the database's to say, as the next
         updated_at: DateTime::default(),
+        revision: 0,
     };
 
     let mut tx = app.begin(actor).await?;
@@ -179,6 +194,7 @@ pub async fn update(
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     let mut key = before.clone();
     if let Some(name) = changes.name {
         key.name = checked_name(&name)?;
@@ -209,6 +225,7 @@ pub async fn delete(app: &App, actor: &Actor, id: ApiKeyId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     let plans = before.usage_plan_ids.iter().copied().collect();
     store::usage_plan::lock(&mut tx, actor.tenant, &plans).await?;
     store::api_key::delete(&mut tx, actor.tenant, id).await?;

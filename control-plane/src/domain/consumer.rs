@@ -4,6 +4,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
 use crate::domain::page::{Key, Keyed, Page, Paged};
@@ -30,6 +31,12 @@ pub struct Consumer {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+}
+
+impl Versioned for Consumer {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
 }
 
 impl Keyed for Consumer {
@@ -88,6 +95,7 @@ pub async fn delete(app: &App, actor: &Actor, id: ConsumerId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = store::consumer::delete(&mut tx, actor.tenant, id).await?;
+    actor.expects(&before)?;
     let noun_id = id.to_string();
     audit::record(app, &mut tx, actor, "consumer.delete", &noun_id, Some(&before), None).await?;
     tx.commit().await?;

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::page::{Key, Keyed, Page, Paged};
@@ -55,6 +56,9 @@ pub struct Integration {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
 }
 
 /// AWS's words for who answers.
@@ -119,6 +123,16 @@ pub struct MockResponse {
 pub struct Header {
     pub name: String,
     pub value: String,
+}
+
+impl Versioned for Integration {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for Integration {
@@ -391,6 +405,7 @@ pub async fn update(
     actor.may(Action::ManageApis)?;
 
     let mut tx = app.begin(actor).await?;
+    actor.expects(&lock(&mut tx, actor, id).await?)?;
     let integration = replace(app, &mut tx, actor, id, settings).await?;
     tx.commit().await?;
     Ok(integration)
@@ -422,6 +437,7 @@ pub async fn delete(app: &App, actor: &Actor, id: IntegrationId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     let routes = store::route::of_integration(&mut tx, actor.tenant, before.api, id).await?;
     if let Some(route) = routes.first() {
         let rule = format!("the route {} uses this integration", route.route_key());

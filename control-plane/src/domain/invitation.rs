@@ -7,6 +7,7 @@ use serde::Serialize;
 use crate::access::actor::{Actor, Caller, Origin};
 use crate::access::link_token::{self, LinkToken};
 use crate::access::password::Password;
+use crate::access::precondition::{Precondition, Versioned};
 use crate::access::role::{Action, Role};
 use crate::app::{App, Job, Tx};
 use crate::config::Signup;
@@ -41,6 +42,16 @@ pub struct Invitation {
     #[serde(skip)]
     pub sent_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+}
+
+impl Versioned for Invitation {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.sent_at.timestamp_micros()
+    }
 }
 
 impl Keyed for Invitation {
@@ -162,6 +173,7 @@ pub async fn delete(app: &App, actor: &Actor, id: InvitationId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     store::invitation::delete(&mut tx, actor.tenant, id).await?;
     record(app, &mut tx, actor, "invitation.delete", Some(&before), None).await?;
     tx.commit().await?;
@@ -270,7 +282,14 @@ fn spent() -> Error {
 }
 
 fn actor_of(invited: &Opened, user: UserId, session: SessionId, origin: &Origin) -> Actor {
-    Actor { tenant: invited.tenant.id, user, session, role: invited.role, origin: origin.clone() }
+    Actor {
+        tenant: invited.tenant.id,
+        user,
+        session,
+        role: invited.role,
+        precondition: Precondition::default(),
+        origin: origin.clone(),
+    }
 }
 
 fn fresh_link(app: &App) -> (LinkToken, NewLink) {

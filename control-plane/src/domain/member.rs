@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::{Action, Role};
 use crate::app::{App, Tx};
 use crate::domain::audit;
@@ -20,6 +21,18 @@ pub struct Member {
     pub user: User,
     pub role: Role,
     pub created_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    pub revision: i64,
+}
+
+impl Versioned for Member {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for Member {
@@ -63,6 +76,7 @@ pub async fn update(app: &App, actor: &Actor, user: UserId, role: Role) -> Resul
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, user).await?;
+    actor.expects(&before)?;
     if before.role == Role::Owner || role == Role::Owner {
         actor.may(Action::ManageOwners)?;
     }
@@ -70,7 +84,8 @@ pub async fn update(app: &App, actor: &Actor, user: UserId, role: Role) -> Resul
         not_the_last_owner(&mut tx, actor, &before).await?;
     }
     store::member::set_role(&mut tx, actor.tenant, user, role).await?;
-    let member = Member { role, ..before.clone() };
+    let found = store::member::find(&mut tx, actor.tenant, &[user]).await?.pop();
+    let member = found.ok_or(Error::NotFound("member"))?;
     let (noun_id, action) = (user.to_string(), "member.update");
     let (before, after) = (before.recorded(), member.recorded());
     audit::record(app, &mut tx, actor, action, &noun_id, Some(&before), Some(&after)).await?;
@@ -87,6 +102,7 @@ pub async fn delete(app: &App, actor: &Actor, user: UserId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, user).await?;
+    actor.expects(&before)?;
     if before.role == Role::Owner && !leaves {
         actor.may(Action::ManageOwners)?;
     }

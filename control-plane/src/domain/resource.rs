@@ -5,6 +5,7 @@ use plan::{RouteError, RoutePath, Segment};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::audit;
@@ -32,6 +33,12 @@ pub struct Resource {
     pub path: String,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
+}
+
+impl Versioned for Resource {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
 }
 
 impl Keyed for Resource {
@@ -132,6 +139,7 @@ pub async fn delete(app: &App, actor: &Actor, id: ResourceId) -> Result<()> {
     let api = seen.ok_or(Error::NotFound("resource"))?.api;
     store::api::lock(&mut tx, actor.tenant, api).await?;
     let resource = of_api(&mut tx, actor, api, id).await?;
+    actor.expects(&resource)?;
     if resource.parent.is_none() {
         return Err(Error::conflict("id", "the root of an API stays as long as the API"));
     }

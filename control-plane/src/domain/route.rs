@@ -5,6 +5,7 @@ use plan::{MethodMatch, RouteError, RouteKey};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
@@ -43,6 +44,19 @@ pub struct Route {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
+}
+
+impl Versioned for Route {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for Route {
@@ -296,6 +310,7 @@ pub async fn update(app: &App, actor: &Actor, id: RouteId, change: UpdateRoute) 
 
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     let integration = match change.integration {
         Patch::Keep => before.integration,
         Patch::Clear => None,
@@ -327,6 +342,7 @@ pub async fn delete(app: &App, actor: &Actor, id: RouteId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     store::route::delete(&mut tx, actor.tenant, id).await?;
     audit::record(app, &mut tx, actor, "route.delete", id.as_str(), Some(&before), None).await?;
     tx.commit().await?;

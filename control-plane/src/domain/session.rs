@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::access::password::Password;
+use crate::access::precondition::Precondition;
 use crate::access::refresh::RefreshToken;
 use crate::access::role::Role;
 use crate::access::token::{self, Bearer};
@@ -129,6 +130,7 @@ pub async fn authenticate(app: &App, token: &str, origin: Origin) -> Result<Call
                 user: bearer.user,
                 session: bearer.session,
                 role,
+                precondition: Precondition::default(),
                 origin,
             }))
         }
@@ -371,7 +373,14 @@ async fn record(
     let origin = origin.clone();
     if let Some(tenant) = tenant {
         // Only who and where is taken of the actor; a log-in asks no role's permission.
-        let actor = Actor { tenant, user, session, role: Role::Viewer, origin };
+        let actor = Actor {
+            tenant,
+            user,
+            session,
+            role: Role::Viewer,
+            precondition: Precondition::default(),
+            origin,
+        };
         audit::record(app, tx, &actor, action, &noun_id, None, Some(&after)).await
     } else {
         let operator = Operator { user, session, origin };

@@ -6,6 +6,7 @@ use chrono::{DateTime, Utc};
 use serde::Serialize;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
@@ -46,6 +47,9 @@ pub struct Stage {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
 }
 
 #[expect(clippy::ref_option, reason = "serde's signature")]
@@ -54,6 +58,16 @@ fn id_text<S: serde::Serializer>(
     out: S,
 ) -> std::result::Result<S::Ok, S::Error> {
     id.as_ref().map(DeploymentId::as_str).serialize(out)
+}
+
+impl Versioned for Stage {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for Stage {
@@ -308,6 +322,7 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
 
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     let after = Stage {
         deployment: change.deployment.apply(before.deployment),
         description: change.description.unwrap_or_else(|| before.description.clone()),
@@ -327,6 +342,7 @@ pub async fn delete(app: &App, actor: &Actor, id: &StageId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     refuse_while_planned(&mut tx, actor, &before).await?;
     store::stage::delete(&mut tx, actor.tenant, id.api, &id.name).await?;
     unpublish(&mut tx, &before);

@@ -5,6 +5,7 @@ use serde::Serialize;
 
 use crate::access::actor::{Actor, Origin};
 use crate::access::password::Password;
+use crate::access::precondition::Precondition;
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
 use crate::app::{App, Job};
@@ -106,6 +107,7 @@ pub async fn sign_up(app: &App, origin: &Origin, new: SignUp) -> Result<SignedUp
         user: user.id,
         session: grant.session,
         role: Role::Owner,
+        precondition: Precondition::default(),
         origin: origin.clone(),
     };
     let noun_id = tenant.id.to_string();

@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::page::{Key, Keyed, Page, Paged};
@@ -48,6 +49,19 @@ pub struct UsagePlan {
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
     pub updated_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
+}
+
+impl Versioned for UsagePlan {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for UsagePlan {
@@ -141,6 +155,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewUsagePlan) -> Result<Usage
         api_stages: checked_stages(new.stages, &[])?,
         created_at: DateTime::default(), // the database's to say, as the next
         updated_at: DateTime::default(),
+        revision: 0,
     };
 
     let mut tx = app.begin(actor).await?;
@@ -185,6 +200,7 @@ pub async fn update(
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     let mut plan = before.clone();
     if let Some(name) = changes.name {
         plan.name = text::name("name", &name)?;
@@ -211,6 +227,7 @@ pub async fn delete(app: &App, actor: &Actor, id: UsagePlanId) -> Result<()> {
 
     let mut tx = app.begin(actor).await?;
     let before = locked(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
     let keys = store::usage_plan::count_keys(&mut tx, actor.tenant, id).await?;
     if keys > 0 {
         let keys =

@@ -9,6 +9,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::access_key::AccessKeyChanges;
 use crate::domain::page::Key;
@@ -46,6 +47,8 @@ pub struct CreateAccessKeyInput {
 #[derive(InputObject)]
 pub struct UpdateAccessKeyInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     name: Option<String>,
     enabled: Option<bool>,
 }
@@ -107,6 +110,7 @@ impl AccessKeyMutation {
         input: UpdateAccessKeyInput,
     ) -> async_graphql::Result<AccessKeyPayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let updated = async {
             let id = Kind::AccessKey.parse(&input.id, "id")?;
             let changes = AccessKeyChanges { name: input.name, enabled: input.enabled };
@@ -123,6 +127,7 @@ impl AccessKeyMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let deleted = async {
             let id = Kind::AccessKey.parse(&input.id, "id")?;
             domain::access_key::delete(app, actor, id).await
@@ -155,6 +160,11 @@ impl AccessKey {
     /// A disabled key is refused like an unknown one.
     async fn enabled(&self) -> bool {
         self.0.enabled
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

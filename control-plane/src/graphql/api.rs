@@ -8,6 +8,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::api::{NewApi, UpdateApi};
 use crate::domain::page::Key;
@@ -71,6 +72,8 @@ struct CreateApiInput {
 #[derive(InputObject)]
 struct UpdateApiInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     name: Option<String>,
     description: Option<String>,
 }
@@ -131,6 +134,7 @@ impl ApiMutation {
         input: UpdateApiInput,
     ) -> async_graphql::Result<ApiPayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let update = async || {
             let id = Kind::Api.parse(&input.id, "id")?;
             let change = UpdateApi { name: input.name, description: input.description };
@@ -146,6 +150,7 @@ impl ApiMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let delete =
             async || domain::api::delete(app, actor, Kind::Api.parse(&input.id, "id")?).await;
         let done = delete().await;
@@ -183,6 +188,11 @@ impl Api {
     /// Whether the draft differs from what each stage serves.
     async fn pending_changes(&self, ctx: &Context<'_>) -> async_graphql::Result<bool> {
         Ok(loader::one(ctx, PendingChanges(self.0.id)).await?.unwrap_or(false))
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -9,6 +9,7 @@ use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, Simp
 use chrono::{DateTime, Utc};
 use secrecy::ExposeSecret;
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::api_key::{ApiKeyChanges, NewApiKey};
 use crate::domain::page::Key;
@@ -65,6 +66,8 @@ pub struct CreateApiKeyInput {
 #[derive(InputObject)]
 pub struct UpdateApiKeyInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     name: Option<String>,
     description: Option<String>,
     enabled: Option<bool>,
@@ -145,6 +148,7 @@ impl ApiKeyMutation {
         input: UpdateApiKeyInput,
     ) -> async_graphql::Result<ApiKeyPayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let updated = async {
             let id = Kind::ApiKey.parse(&input.id, "id")?;
             let plans = |ids: Vec<ID>| Kind::UsagePlan.parse_all(&ids, "usagePlanIds");
@@ -170,6 +174,7 @@ impl ApiKeyMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let deleted = async {
             let id = Kind::ApiKey.parse(&input.id, "id")?;
             domain::api_key::delete(app, actor, id).await
@@ -226,6 +231,11 @@ impl ApiKey {
     /// From then on the key is refused.
     async fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.0.expires_at
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -8,6 +8,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::page::Key;
 use crate::error::Error;
@@ -87,6 +88,7 @@ impl ConsumerMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let deleted = async {
             let id = Kind::Consumer.parse(&input.id, "id")?;
             domain::consumer::delete(app, actor, id).await
@@ -109,6 +111,11 @@ impl Consumer {
     /// What the tenant's own systems call it; may be empty.
     async fn external_id(&self) -> &str {
         &self.0.external_id
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -8,6 +8,8 @@ use crate::graphql::error::{UserError, user_errors};
 #[derive(InputObject)]
 pub struct DeleteInput {
     pub id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    pub expected_version: Option<String>,
 }
 
 #[derive(SimpleObject)]

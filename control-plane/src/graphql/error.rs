@@ -16,6 +16,8 @@ pub enum ErrorCode {
     Conflict,
     LimitExceeded,
     NotFound,
+    /// `expectedVersion` is not the present one.
+    VersionConflict,
 }
 
 /// What the caller can mend. `param` is the path of the input's field: `throttle.rateLimit`.
@@ -37,6 +39,7 @@ pub fn user_errors<T>(result: Result<T>) -> async_graphql::Result<(Option<T>, Ve
         Error::Conflict { .. } => ErrorCode::Conflict,
         Error::LimitExceeded { .. } => ErrorCode::LimitExceeded,
         Error::NotFound(_) => ErrorCode::NotFound,
+        Error::PreconditionFailed { .. } => ErrorCode::VersionConflict,
         _ => return Err(error.into()),
     };
     Ok((
@@ -44,7 +47,10 @@ pub fn user_errors<T>(result: Result<T>) -> async_graphql::Result<(Option<T>, Ve
         vec![UserError {
             code,
             message: error.to_string(),
-            param: error.param().map(str::to_owned),
+            param: match code {
+                ErrorCode::VersionConflict => Some("expectedVersion".to_owned()),
+                _ => error.param().map(str::to_owned),
+            },
         }],
     ))
 }

@@ -7,6 +7,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::integration::Settings;
 use crate::error::Error;
@@ -153,6 +154,8 @@ struct CreateIntegrationInput {
 #[derive(InputObject)]
 struct UpdateIntegrationInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     integration: IntegrationInput,
 }
 
@@ -194,6 +197,7 @@ impl IntegrationMutation {
         input: UpdateIntegrationInput,
     ) -> async_graphql::Result<IntegrationPayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let update = async || {
             let id = Kind::Integration.parse(&input.id, "id")?;
             let within = |error: Error| error.within("integration");
@@ -210,6 +214,7 @@ impl IntegrationMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let delete = async || {
             let id = Kind::Integration.parse(&input.id, "id")?;
             domain::integration::delete(app, actor, id).await
@@ -268,6 +273,11 @@ impl Integration {
 
     async fn description(&self) -> &str {
         &self.0.settings.description
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -9,6 +9,7 @@ use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use crate::access::password::Password;
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::invitation::Sent;
 use crate::domain::page::Key;
@@ -165,6 +166,7 @@ impl InvitationMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let deleted = async {
             let id = Kind::Invitation.parse(&input.id, "id")?;
             domain::invitation::delete(app, actor, id).await
@@ -219,6 +221,11 @@ impl Invitation {
     /// The email of whoever invited; null where they are no longer a member.
     async fn invited_by(&self) -> Option<&str> {
         self.0.invited_by.as_deref()
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

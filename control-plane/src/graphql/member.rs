@@ -8,6 +8,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::access::role;
 use crate::domain;
 use crate::domain::page::Key;
@@ -30,6 +31,8 @@ pub struct MemberMutation;
 #[derive(InputObject)]
 pub struct UpdateMemberInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     /// Only an owner makes owners, or changes one; the last one stays.
     role: Role,
 }
@@ -86,6 +89,7 @@ impl MemberMutation {
         input: UpdateMemberInput,
     ) -> async_graphql::Result<MemberPayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let updated = async {
             let user = Kind::Member.parse(&input.id, "id")?;
             domain::member::update(app, actor, user, input.role.into()).await
@@ -101,6 +105,7 @@ impl MemberMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let deleted = async {
             let user = Kind::Member.parse(&input.id, "id")?;
             domain::member::delete(app, actor, user).await
@@ -122,6 +127,11 @@ impl Member {
 
     async fn role(&self) -> Role {
         self.0.role.into()
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -7,6 +7,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::resource::NewResource;
 use crate::error::Error;
@@ -77,6 +78,7 @@ impl ResourceMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let delete = async || {
             domain::resource::delete(app, actor, Kind::Resource.parse(&input.id, "id")?).await
         };
@@ -105,6 +107,11 @@ impl Resource {
     async fn parent(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Resource>> {
         let Some(id) = self.0.parent else { return Ok(None) };
         Ok(loader::one(ctx, id).await?.map(Into::into))
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -7,6 +7,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::patch::Patch;
 use crate::domain::route::{NewRoute, RouteIntegration, RoutePlace, UpdateRoute};
@@ -52,6 +53,8 @@ struct CreateRouteInput {
 #[derive(InputObject)]
 struct UpdateRouteInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     api_key_required: Option<bool>,
     operation_name: Option<String>,
     integration_id: MaybeUndefined<ID>,
@@ -110,6 +113,7 @@ impl RouteMutation {
         input: UpdateRouteInput,
     ) -> async_graphql::Result<RoutePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let update = async || {
             let id = Kind::Route.parse(&input.id, "id")?;
             let existing = Patch::from(input.integration_id).try_map(|id| integration_id(&id))?;
@@ -132,6 +136,7 @@ impl RouteMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let delete =
             async || domain::route::delete(app, actor, Kind::Route.parse(&input.id, "id")?).await;
         let done = delete().await;
@@ -177,6 +182,11 @@ impl Route {
     async fn integration(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Integration>> {
         let Some(id) = self.0.integration else { return Ok(None) };
         Ok(loader::one(ctx, id).await?.map(Into::into))
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -10,7 +10,7 @@ use crate::app::App;
 use crate::domain;
 use crate::domain::page::Key;
 use crate::domain::session::Grant;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::graphql::connection::{connection_of, page};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
@@ -199,6 +199,9 @@ impl SessionMutation {
         let caller = identity(ctx)?;
         let revoked = async {
             let id = Kind::Session.parse(&input.id, "id")?;
+            if input.expected_version.is_some() {
+                return Err(Error::bad_request("expectedVersion", "a session has no versions"));
+            }
             domain::session::revoke(app(ctx), caller, id).await
         };
         let revoked = revoked.await;

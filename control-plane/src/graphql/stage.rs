@@ -7,6 +7,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::patch::Patch;
 use crate::domain::stage::{NewStage, UpdateStage};
@@ -63,6 +64,8 @@ struct CreateStageInput {
 #[derive(InputObject)]
 struct UpdateStageInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     /// An older one is a roll-back; null takes the stage off the air.
     deployment_id: MaybeUndefined<ID>,
     description: Option<String>,
@@ -129,6 +132,7 @@ impl StageMutation {
         input: UpdateStageInput,
     ) -> async_graphql::Result<StagePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let update = async || {
             let id: StageId = Kind::Stage.parse(&input.id, "id")?;
             let change = UpdateStage {
@@ -152,6 +156,7 @@ impl StageMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let delete = async || {
             let id: StageId = Kind::Stage.parse(&input.id, "id")?;
             domain::stage::delete(app, actor, &id).await
@@ -216,6 +221,11 @@ impl Stage {
     /// The same without *.localhost names; null where path addressing is off.
     async fn path_invoke_url(&self, ctx: &Context<'_>) -> Option<String> {
         self.0.path_invoke_url(app(ctx))
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

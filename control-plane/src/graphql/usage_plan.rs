@@ -8,6 +8,7 @@ use async_graphql::dataloader::Loader;
 use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::page::Key;
 use crate::domain::patch::Patch;
@@ -91,6 +92,8 @@ pub struct CreateUsagePlanInput {
 #[derive(InputObject)]
 pub struct UpdateUsagePlanInput {
     id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
     name: Option<String>,
     description: Option<String>,
     throttle: MaybeUndefined<ThrottleInput>,
@@ -158,6 +161,7 @@ impl UsagePlanMutation {
         input: UpdateUsagePlanInput,
     ) -> async_graphql::Result<UsagePlanPayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let updated = async {
             let id = Kind::UsagePlan.parse(&input.id, "id")?;
             let changes = UsagePlanChanges {
@@ -179,6 +183,7 @@ impl UsagePlanMutation {
         input: DeleteInput,
     ) -> async_graphql::Result<DeletePayload> {
         let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
         let deleted = async {
             let id = Kind::UsagePlan.parse(&input.id, "id")?;
             domain::usage_plan::delete(app, actor, id).await
@@ -235,6 +240,11 @@ impl UsagePlan {
         let (app, actor) = caller(ctx)?;
         let page = page(first, after, last, before)?;
         Ok(connection(domain::api_key::list(app, actor, Some(self.0.id), &page).await?))
+    }
+
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

@@ -116,6 +116,7 @@ impl From<Error> for Status {
             Error::Forbidden(_) => Self::permission_denied(message),
             Error::NotFound(_) => Self::not_found(message),
             Error::Conflict { .. }
+            | Error::PreconditionFailed { .. }
             | Error::IdempotencyKeyReuse
             | Error::IdempotencyKeyInUse { .. }
             | Error::IdempotencyAnswerLost { .. } => Self::already_exists(message),

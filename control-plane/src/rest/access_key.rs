@@ -11,11 +11,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::access_key::AccessKeyChanges;
 use crate::error::Result;
 use crate::ids::{AccessKeyId, UserId};
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -43,11 +45,16 @@ struct AccessKey {
     created_at: DateTime<Utc>,
     /// Null while it was never used.
     last_used_at: Option<DateTime<Utc>>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(AccessKey);
 
 impl From<domain::access_key::AccessKey> for AccessKey {
     fn from(key: domain::access_key::AccessKey) -> Self {
         Self {
+            version: key.version(),
             id: key.id,
             name: key.name,
             user_id: key.user,
@@ -125,8 +132,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path(id): Path<AccessKeyId>,
-) -> Result<Json<AccessKey>> {
-    Ok(Json(domain::access_key::get(&app, &actor, id).await?.into()))
+) -> Result<Tag<AccessKey>> {
+    Ok(Tag(domain::access_key::get(&app, &actor, id).await?.into()))
 }
 
 /// Renames, disables or enables an access key.
@@ -141,9 +148,9 @@ async fn update(
     actor: Actor,
     Path(id): Path<AccessKeyId>,
     extract::Json(body): extract::Json<UpdateAccessKey>,
-) -> Result<Json<AccessKey>> {
+) -> Result<Tag<AccessKey>> {
     let changes = AccessKeyChanges { name: body.name, enabled: body.enabled };
-    Ok(Json(domain::access_key::update(&app, &actor, id, changes).await?.into()))
+    Ok(Tag(domain::access_key::update(&app, &actor, id, changes).await?.into()))
 }
 
 /// Deletes an access key; from then on it is unknown.

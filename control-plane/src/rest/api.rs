@@ -10,11 +10,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::api::{Dialect, NewApi, Protocol, UpdateApi};
 use crate::error::Result;
 use crate::ids::ApiId;
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -37,11 +39,16 @@ struct Api {
     pending_changes: bool,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Api);
 
 impl Api {
     fn of(api: domain::api::Api, pending_changes: bool) -> Self {
         Self {
+            version: api.version(),
             id: api.id,
             name: api.name,
             description: api.description,
@@ -114,7 +121,7 @@ async fn create(
     State(app): State<App>,
     actor: Actor,
     extract::Json(body): extract::Json<CreateApi>,
-) -> Result<(StatusCode, Json<Api>)> {
+) -> Result<(StatusCode, Tag<Api>)> {
     let new = NewApi::new(
         &body.name,
         body.description,
@@ -122,7 +129,7 @@ async fn create(
         body.dialect.unwrap_or(Dialect::Native),
     )?;
     let api = domain::api::create(&app, &actor, new).await?;
-    Ok((StatusCode::CREATED, Json(Api::of(api, false))))
+    Ok((StatusCode::CREATED, Tag(Api::of(api, false))))
 }
 
 /// One Api.
@@ -131,9 +138,9 @@ async fn create(
         (status = 200, body = Api),
         (status = "4XX", body = Problem, content_type = "application/problem+json"),
     ), security(("accessToken" = [])))]
-async fn get(State(app): State<App>, actor: Actor, Path(id): Path<ApiId>) -> Result<Json<Api>> {
+async fn get(State(app): State<App>, actor: Actor, Path(id): Path<ApiId>) -> Result<Tag<Api>> {
     let api = domain::api::get(&app, &actor, id).await?;
-    Ok(Json(Api::load(&app, &actor, api).await?))
+    Ok(Tag(Api::load(&app, &actor, api).await?))
 }
 
 /// Renames or describes an Api.
@@ -147,10 +154,10 @@ async fn update(
     actor: Actor,
     Path(id): Path<ApiId>,
     extract::Json(body): extract::Json<PatchApi>,
-) -> Result<Json<Api>> {
+) -> Result<Tag<Api>> {
     let change = UpdateApi { name: body.name, description: body.description };
     let api = domain::api::update(&app, &actor, id, change).await?;
-    Ok(Json(Api::load(&app, &actor, api).await?))
+    Ok(Tag(Api::load(&app, &actor, api).await?))
 }
 
 /// Deletes an Api with its draft, its deployments and its stages; refused while a usage plan holds a stage.

@@ -13,12 +13,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::api_key::{ApiKeyChanges, KeyMode, NewApiKey};
 use crate::domain::patch::Patch;
 use crate::error::Result;
 use crate::ids::{ApiKeyId, ConsumerId, UsagePlanId};
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -49,11 +51,16 @@ struct ApiKey {
     expires_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(ApiKey);
 
 impl From<domain::api_key::ApiKey> for ApiKey {
     fn from(key: domain::api_key::ApiKey) -> Self {
         Self {
+            version: key.version(),
             id: key.id,
             name: key.name,
             description: key.description,
@@ -179,8 +186,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path(id): Path<ApiKeyId>,
-) -> Result<Json<ApiKey>> {
-    Ok(Json(domain::api_key::get(&app, &actor, id).await?.into()))
+) -> Result<Tag<ApiKey>> {
+    Ok(Tag(domain::api_key::get(&app, &actor, id).await?.into()))
 }
 
 /// Changes an API key; nodes hear of it at once.
@@ -194,7 +201,7 @@ async fn update(
     actor: Actor,
     Path(id): Path<ApiKeyId>,
     extract::Json(body): extract::Json<UpdateApiKey>,
-) -> Result<Json<ApiKey>> {
+) -> Result<Tag<ApiKey>> {
     let changes = ApiKeyChanges {
         name: body.name,
         description: body.description,
@@ -203,7 +210,7 @@ async fn update(
         usage_plan_ids: body.usage_plan_ids,
         expires_at: body.expires_at,
     };
-    Ok(Json(domain::api_key::update(&app, &actor, id, changes).await?.into()))
+    Ok(Tag(domain::api_key::update(&app, &actor, id, changes).await?.into()))
 }
 
 /// Deletes an API key; what it used stays counted.

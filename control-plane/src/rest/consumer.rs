@@ -10,11 +10,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::consumer::NewConsumer;
 use crate::error::Result;
 use crate::ids::ConsumerId;
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -34,11 +36,16 @@ struct Consumer {
     external_id: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Consumer);
 
 impl From<domain::consumer::Consumer> for Consumer {
     fn from(consumer: domain::consumer::Consumer) -> Self {
         Self {
+            version: consumer.version(),
             id: consumer.id,
             name: consumer.name,
             external_id: consumer.external_id,
@@ -83,10 +90,10 @@ async fn create(
     State(app): State<App>,
     actor: Actor,
     extract::Json(body): extract::Json<CreateConsumer>,
-) -> Result<(StatusCode, Json<Consumer>)> {
+) -> Result<(StatusCode, Tag<Consumer>)> {
     let new = NewConsumer { name: body.name, external_id: body.external_id };
     let consumer = domain::consumer::create(&app, &actor, new).await?;
-    Ok((StatusCode::CREATED, Json(consumer.into())))
+    Ok((StatusCode::CREATED, Tag(consumer.into())))
 }
 
 /// One consumer.
@@ -99,8 +106,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path(id): Path<ConsumerId>,
-) -> Result<Json<Consumer>> {
-    Ok(Json(domain::consumer::get(&app, &actor, id).await?.into()))
+) -> Result<Tag<Consumer>> {
+    Ok(Tag(domain::consumer::get(&app, &actor, id).await?.into()))
 }
 
 /// Deletes a consumer; refused while it has API keys.

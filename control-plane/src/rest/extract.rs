@@ -13,7 +13,7 @@ use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::app::App;
 use crate::domain;
 use crate::error::{Error, Result};
-use crate::rest::{BODY_BYTES_MAX, request_id};
+use crate::rest::{BODY_BYTES_MAX, etag, request_id};
 
 /// A JSON body. Unknown fields are refused where its type says `deny_unknown_fields`, as all of ours do; the
 /// error names the field.
@@ -144,7 +144,9 @@ impl FromRequestParts<App> for Actor {
 
     async fn from_request_parts(parts: &mut Parts, app: &App) -> Result<Self> {
         match caller(app, parts).await? {
-            Caller::Member(actor) => Ok(actor),
+            Caller::Member(actor) => {
+                Ok(Actor { precondition: etag::precondition(&parts.headers)?, ..actor })
+            }
             Caller::Operator(_) => Err(Error::Forbidden("the operator belongs to no tenant")),
         }
     }

@@ -10,12 +10,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
 use crate::domain::integration::Settings;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId};
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -36,11 +38,16 @@ struct Integration {
     settings: Settings,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Integration);
 
 impl From<domain::integration::Integration> for Integration {
     fn from(integration: domain::integration::Integration) -> Self {
         Self {
+            version: integration.version(),
             id: integration.id,
             api_id: integration.api,
             settings: integration.settings,
@@ -88,9 +95,9 @@ async fn create(
     actor: Actor,
     Path(api): Path<ApiId>,
     extract::Json(body): extract::Json<Settings>,
-) -> Result<(StatusCode, Json<Integration>)> {
+) -> Result<(StatusCode, Tag<Integration>)> {
     let integration = domain::integration::create(&app, &actor, api, body).await?;
-    Ok((StatusCode::CREATED, Json(integration.into())))
+    Ok((StatusCode::CREATED, Tag(integration.into())))
 }
 
 /// One integration.
@@ -104,8 +111,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path((api, id)): Path<(ApiId, IntegrationId)>,
-) -> Result<Json<Integration>> {
-    Ok(Json(find(&app, &actor, api, id).await?.into()))
+) -> Result<Tag<Integration>> {
+    Ok(Tag(find(&app, &actor, api, id).await?.into()))
 }
 
 /// Puts these settings in the place of all there were.
@@ -121,10 +128,10 @@ async fn put(
     actor: Actor,
     Path((api, id)): Path<(ApiId, IntegrationId)>,
     extract::Json(body): extract::Json<Settings>,
-) -> Result<Json<Integration>> {
+) -> Result<Tag<Integration>> {
     actor.may(Action::ManageApis)?; // before the look whether it is of this Api
     find(&app, &actor, api, id).await?;
-    Ok(Json(domain::integration::update(&app, &actor, id, body).await?.into()))
+    Ok(Tag(domain::integration::update(&app, &actor, id, body).await?.into()))
 }
 
 /// Deletes an integration; refused while a route leads to it.

@@ -13,12 +13,14 @@ use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
 use crate::access::password::Password;
+use crate::access::precondition::Versioned;
 use crate::access::role::Role;
 use crate::app::App;
 use crate::domain;
 use crate::domain::invitation::{Opened, Sent};
 use crate::error::Result;
 use crate::ids::InvitationId;
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query, origin};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -50,11 +52,16 @@ struct Invitation {
     sent_at: DateTime<Utc>,
     /// From when on that link works no more.
     expires_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Invitation);
 
 impl From<domain::invitation::Invitation> for Invitation {
     fn from(invitation: domain::invitation::Invitation) -> Self {
         Self {
+            version: invitation.version(),
             id: invitation.id,
             email: invitation.email,
             role: invitation.role,
@@ -185,8 +192,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path(id): Path<InvitationId>,
-) -> Result<Json<Invitation>> {
-    Ok(Json(domain::invitation::get(&app, &actor, id).await?.into()))
+) -> Result<Tag<Invitation>> {
+    Ok(Tag(domain::invitation::get(&app, &actor, id).await?.into()))
 }
 
 /// Revokes an invitation: its link works no more.

@@ -10,11 +10,13 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Role;
 use crate::app::App;
 use crate::domain;
 use crate::error::Result;
 use crate::ids::UserId;
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -32,11 +34,20 @@ pub(crate) struct Member {
     #[schema(value_type = String, pattern = "^(owner|admin|developer|billing|viewer)$")]
     role: Role,
     created_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Member);
 
 impl From<domain::member::Member> for Member {
     fn from(member: domain::member::Member) -> Self {
-        Self { user: member.user.into(), role: member.role, created_at: member.created_at }
+        Self {
+            version: member.version(),
+            user: member.user.into(),
+            role: member.role,
+            created_at: member.created_at,
+        }
     }
 }
 
@@ -71,8 +82,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path(user): Path<UserId>,
-) -> Result<Json<Member>> {
-    Ok(Json(domain::member::get(&app, &actor, user).await?.into()))
+) -> Result<Tag<Member>> {
+    Ok(Tag(domain::member::get(&app, &actor, user).await?.into()))
 }
 
 /// Gives a member another role, from their next call on.
@@ -86,8 +97,8 @@ async fn update(
     actor: Actor,
     Path(user): Path<UserId>,
     extract::Json(body): extract::Json<UpdateMember>,
-) -> Result<Json<Member>> {
-    Ok(Json(domain::member::update(&app, &actor, user, body.role).await?.into()))
+) -> Result<Tag<Member>> {
+    Ok(Tag(domain::member::update(&app, &actor, user, body.role).await?.into()))
 }
 
 /// Removes a member, or leaves the tenant where that is the caller. Their sessions and access keys in it end.

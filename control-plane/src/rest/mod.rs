@@ -15,6 +15,7 @@ pub mod bill;
 pub mod consumer;
 pub mod deployment;
 pub mod download;
+pub mod etag;
 pub mod extract;
 pub mod idempotency;
 pub mod integration;
@@ -68,7 +69,9 @@ pub fn api() -> OpenApiRouter<App> {
 /// The two doors for programs, `/v1` and `/graphql`; `http` puts them on the listener.
 pub fn router(app: &App) -> Router {
     let (rest, _openapi) = api().split_for_parts();
-    let rest = rest.layer(middleware::from_fn_with_state(app.clone(), idempotency::layer));
+    let rest = rest
+        .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
+        .layer(middleware::from_fn(etag::layer));
     Router::new()
         .nest("/v1", rest)
         .route("/graphql", post(graphql::http::answer).get(graphql::socket::open))

@@ -62,8 +62,8 @@ fn document() -> Value {
             in UTC. Lists take `limit` (1 to 100, 20 by default) and `cursor`, and give `{items, nextCursor}`. \
             Errors are RFC 9457 problems with `code`, `param` and `requestId`; unknown fields are refused. A body \
             has at most 1 MiB. A POST with an `Idempotency-Key` takes effect once in 24 hours, whichever replicas \
-            get its tries; it is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
-            tokens.",
+            get its tries. The key is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
+            tokens. What is read alone has an `ETag`, for `If-None-Match` and `If-Match`.",
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
     document["servers"] = json!([{ "url": "/v1" }]);
@@ -83,6 +83,7 @@ fn document() -> Value {
     });
     let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
     document["tags"] = json!(tags);
+    describe_versions(&mut document);
     for (method, operation) in operations_mut(&mut document) {
         let post = method == "post";
         if post && operation["security"][0]["accessToken"].is_array() {
@@ -104,6 +105,33 @@ fn document() -> Value {
         });
     }
     document
+}
+
+/// A path whose GET answers with a noun's `version` has an `ETag`, which its other methods take as `If-Match`.
+fn describe_versions(document: &mut Value) {
+    let schemas = document["components"]["schemas"].clone();
+    for path in document["paths"].as_object_mut().into_iter().flat_map(Map::values_mut) {
+        let content = &path["get"]["responses"]["200"]["content"]["application/json"];
+        let name = content["schema"]["$ref"].as_str().and_then(|to| to.rsplit('/').next());
+        let of = name.map(|name| &schemas[name]["properties"]["version"]["type"]);
+        if of != Some(&json!("string")) {
+            continue;
+        }
+        let header = |name: &str, description: &str| {
+            let schema = json!({ "type": "string" });
+            json!({ "name": name, "in": "header", "description": description, "schema": schema })
+        };
+        let get = &mut path["get"];
+        add_parameter(get, header("If-None-Match", "`ETag`s that the caller has the answer of."));
+        get["responses"]["200"]["headers"] = json!({ "ETag": { "schema": { "type": "string" } } });
+        get["responses"]["304"] = json!({ "description": "The caller has the answer already." });
+        for method in ["put", "patch", "delete"] {
+            if path.get(method).is_some() {
+                let rule = "The `ETag` or `version` that is to be changed; 412 where it is another by now.";
+                add_parameter(&mut path[method], header("If-Match", rule));
+            }
+        }
+    }
 }
 
 fn add_parameter(operation: &mut Value, parameter: Value) {

@@ -23,6 +23,9 @@ pub struct Problem {
     /// The field to mend, `throttle.rateLimit`.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub param: Option<String>,
+    /// The noun's present version, where another was expected.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub version: Option<String>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
 }
@@ -39,6 +42,7 @@ pub fn status_of_code(code: &str) -> StatusCode {
         "forbidden" => StatusCode::FORBIDDEN,
         "not_found" => StatusCode::NOT_FOUND,
         "conflict" | "idempotency_key_in_use" | "idempotency_answer_lost" => StatusCode::CONFLICT,
+        "precondition_failed" => StatusCode::PRECONDITION_FAILED,
         "limit_exceeded" | "idempotency_key_reuse" => StatusCode::UNPROCESSABLE_ENTITY,
         "too_large" => StatusCode::PAYLOAD_TOO_LARGE,
         "unsupported_media_type" => StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -62,6 +66,7 @@ impl IntoResponse for Error {
             detail: self.to_string(),
             code: self.code().to_owned(),
             param: self.param().map(str::to_owned),
+            version: self.present_version().map(str::to_owned),
             request_id: crate::rest::request_id::current(),
         };
         let mut response = (status, Json(problem)).into_response();

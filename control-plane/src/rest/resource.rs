@@ -10,12 +10,14 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
 use crate::domain::resource::NewResource;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ResourceId};
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -40,11 +42,16 @@ struct Resource {
     /// `/`, `/pets/{id}`.
     path: String,
     created_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Resource);
 
 impl From<domain::resource::Resource> for Resource {
     fn from(resource: domain::resource::Resource) -> Self {
         Self {
+            version: resource.version(),
             id: resource.id,
             api_id: resource.api,
             parent_id: resource.parent,
@@ -103,10 +110,10 @@ async fn create(
     actor: Actor,
     Path(api): Path<ApiId>,
     extract::Json(body): extract::Json<CreateResource>,
-) -> Result<(StatusCode, Json<Resource>)> {
+) -> Result<(StatusCode, Tag<Resource>)> {
     let new = NewResource::new(body.parent_id, &body.path_part)?;
     let resource = domain::resource::create(&app, &actor, api, new).await?;
-    Ok((StatusCode::CREATED, Json(resource.into())))
+    Ok((StatusCode::CREATED, Tag(resource.into())))
 }
 
 /// One resource.
@@ -120,8 +127,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path((api, id)): Path<(ApiId, ResourceId)>,
-) -> Result<Json<Resource>> {
-    Ok(Json(find(&app, &actor, api, id).await?.into()))
+) -> Result<Tag<Resource>> {
+    Ok(Tag(find(&app, &actor, api, id).await?.into()))
 }
 
 /// Deletes a resource, all below it and the routes on them; the root cannot be deleted.

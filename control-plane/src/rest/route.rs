@@ -10,6 +10,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
@@ -18,6 +19,7 @@ use crate::domain::patch::Patch;
 use crate::domain::route::{NewRoute, RouteIntegration, RoutePlace, UpdateRoute};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, ResourceId, RouteId};
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -50,11 +52,16 @@ struct Route {
     integration_id: Option<IntegrationId>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Route);
 
 impl From<domain::route::Route> for Route {
     fn from(route: domain::route::Route) -> Self {
         Self {
+            version: route.version(),
             id: route.id,
             api_id: route.api,
             key: route.route_key(),
@@ -138,7 +145,7 @@ async fn create(
     actor: Actor,
     Path(api): Path<ApiId>,
     extract::Json(body): extract::Json<CreateRoute>,
-) -> Result<(StatusCode, Json<Route>)> {
+) -> Result<(StatusCode, Tag<Route>)> {
     let new = NewRoute::new(
         &body.method,
         RoutePlace::new(body.path, body.resource_id)?,
@@ -147,7 +154,7 @@ async fn create(
         RouteIntegration::new(body.integration_id, body.integration)?,
     )?;
     let route = domain::route::create(&app, &actor, api, new).await?;
-    Ok((StatusCode::CREATED, Json(route.into())))
+    Ok((StatusCode::CREATED, Tag(route.into())))
 }
 
 /// One route.
@@ -160,8 +167,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path((api, id)): Path<(ApiId, RouteId)>,
-) -> Result<Json<Route>> {
-    Ok(Json(find(&app, &actor, api, id).await?.into()))
+) -> Result<Tag<Route>> {
+    Ok(Tag(find(&app, &actor, api, id).await?.into()))
 }
 
 /// Changes a route; its method and path stay.
@@ -176,7 +183,7 @@ async fn update(
     actor: Actor,
     Path((api, id)): Path<(ApiId, RouteId)>,
     extract::Json(body): extract::Json<PatchRoute>,
-) -> Result<Json<Route>> {
+) -> Result<Tag<Route>> {
     actor.may(Action::ManageApis)?; // before the look whether it is of this Api
     find(&app, &actor, api, id).await?;
     let change = UpdateRoute {
@@ -184,7 +191,7 @@ async fn update(
         operation_name: body.operation_name,
         integration: RouteIntegration::change(body.integration_id, body.integration)?,
     };
-    Ok(Json(domain::route::update(&app, &actor, id, change).await?.into()))
+    Ok(Tag(domain::route::update(&app, &actor, id, change).await?.into()))
 }
 
 /// Deletes a route; its integration stays, for other routes.

@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::patch::Patch;
@@ -19,6 +20,7 @@ use crate::domain::stage::{NewStage, UpdateStage};
 use crate::domain::throttle::Throttle;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, StageId};
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -51,11 +53,16 @@ pub(crate) struct Stage {
     path_invoke_url: Option<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(Stage);
 
 impl Stage {
     pub(crate) fn of(app: &App, stage: domain::stage::Stage, pending_changes: bool) -> Self {
         Self {
+            version: stage.version(),
             invoke_url: stage.invoke_url(app),
             path_invoke_url: stage.path_invoke_url(app),
             rate_limit_headers: stage.sends_rate_limit_headers(),
@@ -153,7 +160,7 @@ async fn create(
     actor: Actor,
     Path(api): Path<ApiId>,
     extract::Json(body): extract::Json<CreateStage>,
-) -> Result<(StatusCode, Json<Stage>)> {
+) -> Result<(StatusCode, Tag<Stage>)> {
     let new = NewStage {
         name: body.name,
         deployment: body.deployment_id,
@@ -162,7 +169,7 @@ async fn create(
         throttle: body.throttle,
     };
     let stage = domain::stage::create(&app, &actor, api, new).await?;
-    Ok((StatusCode::CREATED, Json(Stage::load(&app, &actor, stage).await?)))
+    Ok((StatusCode::CREATED, Tag(Stage::load(&app, &actor, stage).await?)))
 }
 
 /// One stage.
@@ -175,9 +182,9 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path((api, name)): Path<(ApiId, String)>,
-) -> Result<Json<Stage>> {
+) -> Result<Tag<Stage>> {
     let stage = domain::stage::get(&app, &actor, &named(api, &name)?).await?;
-    Ok(Json(Stage::load(&app, &actor, stage).await?))
+    Ok(Tag(Stage::load(&app, &actor, stage).await?))
 }
 
 /// Changes a stage. Everything here is live within moments.
@@ -192,7 +199,7 @@ async fn update(
     actor: Actor,
     Path((api, name)): Path<(ApiId, String)>,
     extract::Json(body): extract::Json<PatchStage>,
-) -> Result<Json<Stage>> {
+) -> Result<Tag<Stage>> {
     let change = UpdateStage {
         deployment: body.deployment_id,
         description: body.description,
@@ -201,7 +208,7 @@ async fn update(
         rate_limit_headers: body.rate_limit_headers,
     };
     let stage = domain::stage::update(&app, &actor, &named(api, &name)?, change).await?;
-    Ok(Json(Stage::load(&app, &actor, stage).await?))
+    Ok(Tag(Stage::load(&app, &actor, stage).await?))
 }
 
 /// Deletes a stage; refused while a usage plan holds it.

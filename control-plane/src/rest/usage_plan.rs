@@ -12,6 +12,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::patch::Patch;
@@ -21,6 +22,7 @@ use crate::domain::usage_plan::{
 };
 use crate::error::{Error, Result};
 use crate::ids::{StageId, UsagePlanId};
+use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -44,7 +46,11 @@ struct UsagePlan {
     api_stages: Vec<ApiStage>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
+
+tagged!(UsagePlan);
 
 /// A stage on a plan.
 #[derive(Serialize, ToSchema)]
@@ -67,6 +73,7 @@ impl From<domain::usage_plan::ApiStage> for ApiStage {
 impl From<domain::usage_plan::UsagePlan> for UsagePlan {
     fn from(plan: domain::usage_plan::UsagePlan) -> Self {
         Self {
+            version: plan.version(),
             id: plan.id,
             name: plan.name,
             description: plan.description,
@@ -168,7 +175,7 @@ async fn create(
     State(app): State<App>,
     actor: Actor,
     extract::Json(body): extract::Json<CreateUsagePlan>,
-) -> Result<(StatusCode, Json<UsagePlan>)> {
+) -> Result<(StatusCode, Tag<UsagePlan>)> {
     let new = NewUsagePlan {
         name: body.name,
         description: body.description,
@@ -177,7 +184,7 @@ async fn create(
         stages: wanted(body.api_stages)?,
     };
     let plan = domain::usage_plan::create(&app, &actor, new).await?;
-    Ok((StatusCode::CREATED, Json(plan.into())))
+    Ok((StatusCode::CREATED, Tag(plan.into())))
 }
 
 /// One usage plan.
@@ -190,8 +197,8 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path(id): Path<UsagePlanId>,
-) -> Result<Json<UsagePlan>> {
-    Ok(Json(domain::usage_plan::get(&app, &actor, id).await?.into()))
+) -> Result<Tag<UsagePlan>> {
+    Ok(Tag(domain::usage_plan::get(&app, &actor, id).await?.into()))
 }
 
 /// Changes a usage plan for all its keys at once.
@@ -206,7 +213,7 @@ async fn update(
     actor: Actor,
     Path(id): Path<UsagePlanId>,
     extract::Json(body): extract::Json<UpdateUsagePlan>,
-) -> Result<Json<UsagePlan>> {
+) -> Result<Tag<UsagePlan>> {
     let changes = UsagePlanChanges {
         name: body.name,
         description: body.description,
@@ -214,7 +221,7 @@ async fn update(
         quota: body.quota,
         stages: body.api_stages.map(wanted).transpose()?,
     };
-    Ok(Json(domain::usage_plan::update(&app, &actor, id, changes).await?.into()))
+    Ok(Tag(domain::usage_plan::update(&app, &actor, id, changes).await?.into()))
 }
 
 /// Deletes a usage plan; refused while API keys are on it.

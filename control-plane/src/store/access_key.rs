@@ -14,7 +14,7 @@ macro_rules! select {
     ($($tail:literal),+; $($argument:expr),* $(,)?) => {
         sqlx::query_as!(
             Row,
-            r#"select k.id, k.user_id, u.email as "user_email?", k.name, k.enabled, k.created_at, k.last_used_at
+            r#"select k.id, k.user_id, u.email as "user_email?", k.name, k.enabled, k.created_at, k.last_used_at, k.revision
              from access_key k left join user_account u on u.id = k.user_id "# $(+ $tail)+,
             $($argument),*
         )
@@ -68,7 +68,7 @@ pub async fn delete_of(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Ve
     let rows = sqlx::query_as!(
         Row,
         r#"delete from access_key where tenant_id = $1 and user_id = $2
-           returning id, user_id, null::text as "user_email?", name, enabled, created_at, last_used_at"#,
+           returning id, user_id, null::text as "user_email?", name, enabled, created_at, last_used_at, revision"#,
         tenant.0,
         user.0,
     )
@@ -161,6 +161,7 @@ struct Row {
     enabled: bool,
     created_at: DateTime<Utc>,
     last_used_at: Option<DateTime<Utc>>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for AccessKey {
@@ -175,6 +176,7 @@ impl TryFrom<Row> for AccessKey {
             enabled: row.enabled,
             created_at: row.created_at,
             last_used_at: row.last_used_at,
+            revision: row.revision,
         })
     }
 }

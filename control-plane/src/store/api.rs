@@ -13,7 +13,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         Row,
         "insert into api (tenant_id, id, name, description, protocol, dialect)
          values ($1, $2, $3, $4, $5, $6)
-         returning id, name, description, protocol, dialect, created_at, updated_at",
+         returning id, name, description, protocol, dialect, created_at, updated_at, revision",
         tenant.0,
         id.as_str(),
         new.name,
@@ -41,7 +41,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, created_at, updated_at
+        "select id, name, description, protocol, dialect, created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -55,7 +55,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
 pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, created_at, updated_at
+        "select id, name, description, protocol, dialect, created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update",
         tenant.0,
         id.as_str(),
@@ -78,7 +78,7 @@ pub async fn must_exist(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> 
 pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, created_at, updated_at
+        "select id, name, description, protocol, dialect, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -110,7 +110,7 @@ pub async fn update(
         Row,
         "update api set name = $3, description = $4, updated_at = now()
          where tenant_id = $1 and id = $2
-         returning id, name, description, protocol, dialect, created_at, updated_at",
+         returning id, name, description, protocol, dialect, created_at, updated_at, revision",
         tenant.0,
         id.as_str(),
         name,
@@ -139,6 +139,7 @@ struct Row {
     dialect: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for Api {
@@ -153,6 +154,7 @@ impl TryFrom<Row> for Api {
             dialect: row.dialect.as_str().try_into()?,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            revision: row.revision,
         })
     }
 }

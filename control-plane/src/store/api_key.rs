@@ -16,7 +16,7 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             r#"select k.id, k.name, k.description, k.hint, k.mode, k.enabled, k.consumer_id, k.expires_at,
-                 k.created_at, k.updated_at,
+                 k.created_at, k.updated_at, k.revision,
                  array(select p.usage_plan_id from usage_plan_key p
                      where p.tenant_id = k.tenant_id and p.api_key_id = k.id
                      order by p.usage_plan_id) as "usage_plan_ids!"
@@ -187,6 +187,7 @@ struct Row {
     expires_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for ApiKey {
@@ -206,6 +207,7 @@ impl TryFrom<Row> for ApiKey {
             expires_at: row.expires_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            revision: row.revision,
         })
     }
 }

@@ -24,7 +24,7 @@ pub async fn insert(
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          returning id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
              first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at"#,
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -81,7 +81,7 @@ pub async fn find(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
              first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -101,7 +101,7 @@ pub async fn list(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
              first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -137,7 +137,7 @@ pub async fn update(
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
              first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at"#,
+             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -182,6 +182,7 @@ struct Row {
     description: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for Integration {
@@ -212,6 +213,7 @@ impl TryFrom<Row> for Integration {
             },
             created_at: row.created_at,
             updated_at: row.updated_at,
+            revision: row.revision,
         })
     }
 }

@@ -108,7 +108,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Memb
     let rows = sqlx::query_as!(
         Row,
         "select user_account.id, user_account.email, user_account.created_at as user_created_at,
-                member.role, member.created_at
+                member.role, member.created_at, member.revision
          from member join user_account on user_account.id = member.user_id
          where member.tenant_id = $1
            and ($2::timestamptz is null or (member.created_at, member.user_id) > ($2, $3))
@@ -135,7 +135,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[UserId]) -> Result<Vec<M
     let rows = sqlx::query_as!(
         Row,
         "select user_account.id, user_account.email, user_account.created_at as user_created_at,
-                member.role, member.created_at
+                member.role, member.created_at, member.revision
          from member join user_account on user_account.id = member.user_id
          where member.tenant_id = $1 and member.user_id = any($2)",
         tenant.0,
@@ -152,6 +152,7 @@ struct Row {
     user_created_at: DateTime<Utc>,
     role: String,
     created_at: DateTime<Utc>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for Member {
@@ -162,6 +163,7 @@ impl TryFrom<Row> for Member {
             user: User { id: UserId(row.id), email: row.email, created_at: row.user_created_at },
             role: Role::try_from(row.role.as_str())?,
             created_at: row.created_at,
+            revision: row.revision,
         })
     }
 }

@@ -23,7 +23,7 @@ pub async fn insert(
              api_key_required, operation_name)
          values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
          returning id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at",
+             operation_name, created_at, updated_at, revision",
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -60,7 +60,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[RouteId]) -> Result<Vec<
     let rows = sqlx::query_as!(
         Row,
         "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at
+             operation_name, created_at, updated_at, revision
          from route where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -80,7 +80,7 @@ pub async fn of_integration(
     let rows = sqlx::query_as!(
         Row,
         "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at
+             operation_name, created_at, updated_at, revision
          from route where tenant_id = $1 and api_id = $2 and integration_id = $3
          order by path, method",
         tenant.0,
@@ -103,7 +103,7 @@ pub async fn of_resources(
     let rows = sqlx::query_as!(
         Row,
         "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at
+             operation_name, created_at, updated_at, revision
          from route where tenant_id = $1 and api_id = $2 and resource_id = any($3)
          order by path, method",
         tenant.0,
@@ -119,7 +119,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
     let rows = sqlx::query_as!(
         Row,
         "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at
+             operation_name, created_at, updated_at, revision
          from route
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -148,7 +148,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, route: &Route) -> Result<Rout
              updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at",
+             operation_name, created_at, updated_at, revision",
         tenant.0,
         route.id.as_str(),
         route.integration.as_ref().map(IntegrationId::as_str),
@@ -178,6 +178,7 @@ struct Row {
     operation_name: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for Route {
@@ -195,6 +196,7 @@ impl TryFrom<Row> for Route {
             operation_name: row.operation_name,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            revision: row.revision,
         })
     }
 }

@@ -59,7 +59,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at
+             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1
              and (s.api_id, s.name) in (select * from unnest($2::text[], $3::text[]))"#,
@@ -78,7 +78,7 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at
+             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1 and s.api_id = $2
          order by s.name"#,
@@ -95,7 +95,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at
+             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1 and s.api_id = $2
              and ($3::timestamptz is null or (s.created_at, s.name) > ($3, $4))
@@ -212,6 +212,7 @@ struct Row {
     rate_limit_headers: Option<bool>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    revision: i64,
 }
 
 impl TryFrom<Row> for Stage {
@@ -229,6 +230,7 @@ impl TryFrom<Row> for Stage {
             rate_limit_headers: row.rate_limit_headers,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            revision: row.revision,
         })
     }
 }

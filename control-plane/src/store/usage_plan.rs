@@ -20,7 +20,7 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             r#"select p.id, p.name, p.description, p.throttle_rate_limit, p.throttle_burst_limit,
-                 p.quota_limit, p.quota_period, p.created_at, p.updated_at,
+                 p.quota_limit, p.quota_period, p.created_at, p.updated_at, p.revision,
                  (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
                   from usage_plan_stage s where s.usage_plan_id = p.id) as "stages!: Json<Vec<StageRow>>"
              from usage_plan p "# $(+ $tail)+,
@@ -285,6 +285,7 @@ struct Row {
     stages: Json<Vec<StageRow>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
+    revision: i64,
 }
 
 #[derive(Deserialize)]
@@ -317,6 +318,7 @@ impl TryFrom<Row> for UsagePlan {
             api_stages: stages.collect::<Result<_>>()?,
             created_at: row.created_at,
             updated_at: row.updated_at,
+            revision: row.revision,
         })
     }
 }
