@@ -18,6 +18,9 @@ pub enum Error {
     /// A member whose role does not allow this. Another tenant's row is `NotFound`, never this.
     #[error("{0}")]
     Forbidden(&'static str),
+    /// The operator suspended the tenant: its members read, and change nothing.
+    #[error("this tenant is suspended, so nothing of it can be changed: {reason}")]
+    TenantSuspended { reason: String },
     #[error("{0} not found")]
     NotFound(&'static str),
     #[error("{message}")]
@@ -90,6 +93,7 @@ impl Error {
             Self::BadRequest { .. } => "bad_request",
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
+            Self::TenantSuspended { .. } => "tenant_suspended",
             Self::NotFound(_) => "not_found",
             Self::Conflict { .. } => "conflict",
             Self::LimitExceeded { .. } => "limit_exceeded",

@@ -52,7 +52,9 @@ const TABLE: &[(Who, &[&str])] = &[
         &[
             // One's own.
             "getSession",
+            "getTenant",
             "listSessions",
+            "listTenantLimits",
             "revokeOtherSessions",
             "revokeSession",
             "sessions",
@@ -151,7 +153,23 @@ const TABLE: &[(Who, &[&str])] = &[
     ),
     (PAYERS, &["bill", "getBill"]),
     (AUDITORS, &["auditEntries", "createAuditDownload", "listAuditEntries", "verifyAuditLog"]),
-    (Who::Operator, &["getPrice", "setPrice"]),
+    (
+        Who::Operator,
+        &[
+            "closeTenant",
+            "getPrice",
+            "getTenantAccount",
+            "getTenantAccountLimits",
+            "listTenants",
+            "reopenTenant",
+            "resumeTenant",
+            "setPrice",
+            "suspendTenant",
+            "tenant",
+            "tenants",
+            "updateTenantLimits",
+        ],
+    ),
 ];
 
 /// Who may call the operation; none for one that the table does not know.

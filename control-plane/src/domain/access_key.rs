@@ -10,6 +10,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::{Action, Role};
 use crate::app::{App, Tx};
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
@@ -78,7 +79,7 @@ pub async fn create(app: &App, actor: &Actor, name: &str) -> Result<(AccessKey, 
 
     let mut tx = app.begin(actor).await?;
     let tenant = actor.tenant;
-    let limit = store::tenant::limit(&mut tx, tenant, "accessKeys").await?.unwrap_or(KEYS_MAX);
+    let limit = limit::of(&mut tx, tenant, LimitName::AccessKeys).await?;
     if store::access_key::count(&mut tx, tenant).await? >= limit {
         let rule = format!("this tenant may have {limit} access keys");
         return Err(Error::limit_exceeded("", rule));

@@ -10,6 +10,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::{audit, stage, text};
 use crate::error::{Error, Result};
@@ -153,7 +154,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewApi) -> Result<Api> {
     actor.may(Action::ManageApis)?;
 
     let mut tx = app.begin(actor).await?;
-    let limit = store::tenant::limit(&mut tx, actor.tenant, "apis").await?.unwrap_or(APIS_MAX);
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::Apis).await?;
     if store::api::count(&mut tx, actor.tenant).await? >= limit {
         return Err(Error::limit_exceeded("", format!("this tenant may have {limit} APIs")));
     }

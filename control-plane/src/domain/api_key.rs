@@ -14,6 +14,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api_key_value::KeyValue;
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::{audit, text};
@@ -149,7 +150,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewApiKey) -> Result<(ApiKey,
     };
 
     let mut tx = app.begin(actor).await?;
-    let limit = store::tenant::limit(&mut tx, actor.tenant, "apiKeys").await?.unwrap_or(KEYS_MAX);
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::ApiKeys).await?;
     if store::api_key::count(&mut tx, actor.tenant).await? >= limit {
         let rule = format!("this tenant may have {limit} API keys");
         return Err(Error::limit_exceeded("", rule));

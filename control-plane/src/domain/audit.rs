@@ -100,6 +100,9 @@ impl AuditFilter {
 }
 
 /// Records a member's change. `before` and `after` are the noun as people know it; neither may hold a secret.
+///
+/// Every change comes by here, so here a suspended tenant is told that it changes nothing; only who logs in or out
+/// is recorded of it.
 pub async fn record<T: Serialize>(
     app: &App,
     tx: &mut Tx,
@@ -110,6 +113,11 @@ pub async fn record<T: Serialize>(
     after: Option<&T>,
 ) -> Result<()> {
     let change = Change { action, noun_id, origin: &actor.origin };
+    if change.noun() != "session"
+        && let Some(reason) = store::tenant::suspended(tx, actor.tenant).await?
+    {
+        return Err(Error::TenantSuspended { reason });
+    }
     let (before, after) = (json(before)?, json(after)?);
     store::audit::insert(tx, app.rng.id(), Some(actor.tenant), actor.user, &change, before, after)
         .await

@@ -7,6 +7,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
@@ -60,8 +61,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewConsumer) -> Result<Consum
     };
 
     let mut tx = app.begin(actor).await?;
-    let limit =
-        store::tenant::limit(&mut tx, actor.tenant, "consumers").await?.unwrap_or(CONSUMERS_MAX);
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::Consumers).await?;
     if store::consumer::count(&mut tx, actor.tenant).await? >= limit {
         let rule = format!("this tenant may have {limit} consumers");
         return Err(Error::limit_exceeded("", rule));

@@ -12,6 +12,7 @@ use crate::access::role::Action;
 use crate::app::{App, CHANGE_BYTES_MAX, Tx};
 use crate::domain::api::Api;
 use crate::domain::integration::Reach;
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::stage::{self, NewStage, Stage};
 use crate::domain::{audit, text};
@@ -112,8 +113,7 @@ pub async fn create(
 /// Forgets the oldest deployments that no stage of the locked Api points at, until there is room for one more.
 /// No node holds them.
 async fn make_room(app: &App, tx: &mut Tx, actor: &Actor, api: ApiId) -> Result<()> {
-    let limit = store::tenant::limit(tx, actor.tenant, "deploymentsPerApi").await?;
-    let limit = limit.unwrap_or(DEPLOYMENTS_MAX);
+    let limit = limit::of(tx, actor.tenant, LimitName::DeploymentsPerApi).await?;
     let kept = store::deployment::count(tx, actor.tenant, api).await?;
     let Some(over) = (kept + 1).checked_sub(limit).filter(|over| *over > 0) else { return Ok(()) };
     let gone = store::deployment::delete_oldest_unused(tx, actor.tenant, api, over).await?;

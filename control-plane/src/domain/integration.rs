@@ -11,8 +11,9 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
-use crate::domain::{audit, route, text};
+use crate::domain::{audit, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
 use crate::store;
@@ -349,8 +350,7 @@ pub(crate) async fn insert(
     api: ApiId,
     settings: Settings,
 ) -> Result<Integration> {
-    let limit = store::tenant::limit(tx, actor.tenant, "integrationsPerApi").await?;
-    let limit = limit.unwrap_or(route::ROUTES_MAX);
+    let limit = limit::of(tx, actor.tenant, LimitName::IntegrationsPerApi).await?;
     if store::integration::count(tx, actor.tenant, api).await? >= limit {
         let rule = format!("an API of this tenant may have {limit} integrations");
         return Err(Error::limit_exceeded("", rule));
@@ -465,6 +465,7 @@ mod tests {
 
     use super::*;
     use crate::domain::api::Dialect;
+    use crate::domain::route;
     use crate::testing::{self, mock, new_api, new_route};
 
     /// Loopback is open; the management listener is ours.

@@ -11,6 +11,7 @@ use crate::access::precondition::{Precondition, Versioned};
 use crate::access::role::{Action, Role};
 use crate::app::{App, Job, Tx};
 use crate::config::Signup;
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::session::{self, Grant};
 use crate::domain::tenant::Tenant;
@@ -115,8 +116,7 @@ pub async fn create(app: &App, actor: &Actor, email: &str, role: Role) -> Result
     let (token, link) = fresh_link(app);
 
     let mut tx = app.begin(actor).await?;
-    let limit = store::tenant::limit(&mut tx, actor.tenant, "invitations").await?;
-    let limit = limit.unwrap_or(INVITATIONS_MAX);
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::Invitations).await?;
     if store::invitation::count(&mut tx, actor.tenant).await? >= limit {
         let why = format!("at most {limit} invitations of a tenant may wait; revoke some");
         return Err(Error::limit_exceeded("", why));

@@ -1,6 +1,7 @@
 //! The nouns: each type, its rules, and its operations. A face translates; it decides nothing.
 
 pub mod access_key;
+pub mod account;
 pub mod api;
 pub mod api_key;
 pub mod api_key_value;
@@ -14,6 +15,7 @@ pub mod download;
 pub mod idempotency_key;
 pub mod integration;
 pub mod invitation;
+pub mod limit;
 pub mod login_failure;
 pub mod member;
 pub mod node;

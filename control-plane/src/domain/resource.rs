@@ -9,6 +9,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::audit;
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ResourceId};
@@ -80,8 +81,7 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewResource) -> R
         let of_parent = matches!(reason, RouteError::GreedyNotLast(_));
         Error::bad_request(if of_parent { "parentId" } else { "pathPart" }, reason.to_string())
     })?;
-    let limit = store::tenant::limit(&mut tx, actor.tenant, "resourcesPerApi").await?;
-    let limit = limit.unwrap_or(RESOURCES_MAX);
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::ResourcesPerApi).await?;
     if store::resource::count(&mut tx, actor.tenant, api).await? >= limit {
         let rule = format!("an API of this tenant may have {limit} resources");
         return Err(Error::limit_exceeded("", rule));

@@ -10,6 +10,7 @@ use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
 use crate::domain::integration::{self, Integration, Settings};
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::{audit, resource, text};
@@ -223,8 +224,7 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewRoute) -> Resu
     let api = store::api::lock(&mut tx, actor.tenant, api).await?;
     let place = new.place.find(&mut tx, actor, api.id, &new.method).await?;
     suits(&api, &place.key)?;
-    let limit = store::tenant::limit(&mut tx, actor.tenant, "routesPerApi").await?;
-    let limit = limit.unwrap_or(ROUTES_MAX);
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::RoutesPerApi).await?;
     if store::route::count(&mut tx, actor.tenant, api.id).await? >= limit {
         let rule = format!("an API of this tenant may have {limit} routes");
         return Err(Error::limit_exceeded("", rule));

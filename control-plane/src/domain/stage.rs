@@ -10,6 +10,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::throttle::Throttle;
@@ -217,8 +218,7 @@ pub(crate) async fn insert(
     if api.dialect == Dialect::AwsRest && new.name == "$default" {
         return Err(Error::bad_request("name", "an aws-rest API has no $default stage"));
     }
-    let limit = store::tenant::limit(tx, actor.tenant, "stagesPerApi").await?;
-    let limit = limit.unwrap_or(STAGES_MAX);
+    let limit = limit::of(tx, actor.tenant, LimitName::StagesPerApi).await?;
     if store::stage::count(tx, actor.tenant, api.id).await? >= limit {
         let rule = format!("an API of this tenant may have {limit} stages");
         return Err(Error::limit_exceeded("", rule));

@@ -1,7 +1,7 @@
 //! A tenant: the account of one customer of this installation, and how it begins.
 
 use chrono::{DateTime, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::actor::{Actor, Origin};
 use crate::access::password::Password;
@@ -28,6 +28,49 @@ pub struct Tenant {
     pub name: String,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
+    pub status: Status,
+    #[serde(skip)]
+    pub suspended_at: Option<DateTime<Utc>>,
+    /// What the operator says to the tenant's members.
+    #[serde(skip)]
+    pub suspended_reason: Option<String>,
+    #[serde(skip)]
+    pub closed_at: Option<DateTime<Utc>>,
+    /// Nothing is left of it but its id and what bills are made of.
+    #[serde(skip)]
+    pub erased_at: Option<DateTime<Utc>>,
+}
+
+/// Whether a tenant's APIs are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
+pub enum Status {
+    Active,
+    /// Nodes refuse its calls; its members log in and read.
+    Suspended,
+    /// Nodes refuse its calls; its members are logged out; it is erased a week later.
+    Closed,
+}
+
+impl Status {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Active => "active",
+            Self::Suspended => "suspended",
+            Self::Closed => "closed",
+        }
+    }
+}
+
+impl TryFrom<&str> for Status {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        [Self::Active, Self::Suspended, Self::Closed]
+            .into_iter()
+            .find(|status| status.as_str() == text)
+            .ok_or_else(|| Error::corrupt("tenant status", text))
+    }
 }
 
 /// A tenant to be made. Its secrets are wrapped already.
@@ -126,6 +169,12 @@ pub async fn find(app: &App, actor: &Actor, id: TenantId) -> Result<Option<Tenan
     }
     let mut tx = app.begin(actor).await?;
     store::tenant::get(&mut tx, id).await.map(Some)
+}
+
+/// The caller's own tenant.
+pub async fn get(app: &App, actor: &Actor) -> Result<Tenant> {
+    let mut tx = app.begin(actor).await?;
+    store::tenant::get(&mut tx, actor.tenant).await
 }
 
 /// The tenant that the administrator of the machine names, by name or id.

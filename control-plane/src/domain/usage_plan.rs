@@ -11,6 +11,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
+use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::throttle::Throttle;
@@ -159,8 +160,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewUsagePlan) -> Result<Usage
     };
 
     let mut tx = app.begin(actor).await?;
-    let limit =
-        store::tenant::limit(&mut tx, actor.tenant, "usagePlans").await?.unwrap_or(PLANS_MAX);
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::UsagePlans).await?;
     if store::usage_plan::count(&mut tx, actor.tenant).await? >= limit {
         let rule = format!("this tenant may have {limit} usage plans");
         return Err(Error::limit_exceeded("", rule));

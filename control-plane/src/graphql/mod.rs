@@ -8,6 +8,7 @@ use crate::error::{Error, Result};
 use crate::graphql::subscription::LiveSubscription;
 
 pub mod access_key;
+pub mod account;
 pub mod api;
 pub mod api_key;
 pub mod audit;
@@ -49,6 +50,7 @@ pub struct Query(
     member::MemberQuery,
     invitation::InvitationQuery,
     audit::AuditQuery,
+    account::AccountQuery,
     installation::InstallationQuery,
     usage_plan::UsagePlanQuery,
     api_key::ApiKeyQuery,
@@ -78,6 +80,7 @@ pub struct Mutation(
     stage::StageMutation,
     download::DownloadMutation,
     audit::AuditMutation,
+    account::AccountMutation,
     price::PriceMutation,
 );
 

@@ -1,13 +1,57 @@
 //! Tenants and users.
 
-use async_graphql::{ID, Object};
+use async_graphql::{Context, Enum, ID, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use crate::domain;
+use crate::domain::account::CLOSED_KEPT;
 use crate::graphql::node::Kind;
+use crate::graphql::price::Count;
+use crate::graphql::{app, identity};
 
 /// The account of one customer of this installation.
 pub struct Tenant(domain::tenant::Tenant);
+
+/// Whether a tenant's APIs are served.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::tenant::Status")]
+pub enum TenantStatus {
+    Active,
+    /// Nodes refuse its calls; its members log in and read.
+    Suspended,
+    /// Nodes refuse its calls; its members are logged out; it is erased a week later.
+    Closed,
+}
+
+/// What a tenant may have so many of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::limit::LimitName")]
+pub enum TenantLimitName {
+    AccessKeys,
+    ApiKeys,
+    Apis,
+    Consumers,
+    /// Of one API; the oldest that no stage uses make room for a new one.
+    DeploymentsPerApi,
+    IntegrationsPerApi,
+    /// Those that wait for an answer.
+    Invitations,
+    ResourcesPerApi,
+    RoutesPerApi,
+    StagesPerApi,
+    UsagePlans,
+}
+
+/// A limit of a tenant, and how far it is used.
+#[derive(SimpleObject)]
+pub struct TenantLimit {
+    name: TenantLimitName,
+    limit: Count,
+    /// Where the operator set none.
+    default: Count,
+    /// Of what is limited for each API: in the API that has the most.
+    used: Count,
+}
 
 /// A person; one per email in the whole installation.
 pub struct User(domain::user::User);
@@ -36,6 +80,40 @@ impl Tenant {
 
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
+    }
+
+    async fn status(&self) -> TenantStatus {
+        self.0.status.into()
+    }
+
+    async fn suspended_at(&self) -> Option<DateTime<Utc>> {
+        self.0.suspended_at
+    }
+
+    /// What the operator says to the tenant's members.
+    async fn suspended_reason(&self) -> Option<&str> {
+        self.0.suspended_reason.as_deref()
+    }
+
+    async fn closed_at(&self) -> Option<DateTime<Utc>> {
+        self.0.closed_at
+    }
+
+    /// When a closed tenant is erased; until then it can be reopened.
+    async fn erases_at(&self) -> Option<DateTime<Utc>> {
+        self.0.closed_at.map(|at| at + CLOSED_KEPT)
+    }
+
+    /// How much it may have, and has.
+    async fn limits(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<TenantLimit>> {
+        let limits = domain::limit::list(app(ctx), identity(ctx)?, self.0.id).await?;
+        let limit = |limit: domain::limit::Limit| TenantLimit {
+            name: limit.name.into(),
+            limit: i64::from(limit.limit).into(),
+            default: i64::from(limit.default).into(),
+            used: limit.used.into(),
+        };
+        Ok(limits.into_iter().map(limit).collect())
     }
 }
 

@@ -163,12 +163,13 @@ fn id(name: &str, operation: &str) -> async_graphql::ID {
         "Route" => Kind::Route,
         "Session" => Kind::Session,
         "Stage" => Kind::Stage,
+        "Tenant" | "TenantLimits" => Kind::Tenant,
         _ => Kind::UsagePlan, // also for `node`, which takes any
     };
     match kind {
         Kind::Stage => kind.id("abc123xyz0/prod"),
         Kind::AccessKey => kind.id("TGAKABCDEFGHIJKLMNOP"),
-        Kind::Consumer | Kind::Invitation | Kind::Member | Kind::Session => {
+        Kind::Consumer | Kind::Invitation | Kind::Member | Kind::Session | Kind::Tenant => {
             kind.id("0198f2a0-0000-7000-8000-000000000000")
         }
         _ => kind.id("abc123xyz0"),

@@ -113,7 +113,7 @@ impl From<Error> for Status {
             | Error::MethodNotAllowed => Self::invalid_argument(message),
             Error::Timeout => Self::deadline_exceeded(message),
             Error::Unauthenticated(_) => Self::unauthenticated(message),
-            Error::Forbidden(_) => Self::permission_denied(message),
+            Error::Forbidden(_) | Error::TenantSuspended { .. } => Self::permission_denied(message),
             Error::NotFound(_) => Self::not_found(message),
             Error::Conflict { .. }
             | Error::PreconditionFailed { .. }

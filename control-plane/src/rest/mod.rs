@@ -8,6 +8,7 @@ use crate::app::App;
 use crate::graphql;
 
 pub mod access_key;
+pub mod account;
 pub mod api;
 pub mod api_key;
 pub mod audit;
@@ -47,6 +48,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(tenant::routes())
         .merge(session::routes())
         .merge(operator::routes())
+        .merge(account::routes())
         .merge(member::routes())
         .merge(invitation::routes())
         .merge(api::routes())

@@ -11,7 +11,7 @@ use utoipa_axum::routes;
 use crate::app::App;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 15] = [
+const TAGS: [(&str, &str); 16] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
     ("apis", "Apis: the draft that people edit."),
     ("resources", "Resources: the tree of an Api's paths; a method is a route on one."),
@@ -27,6 +27,7 @@ const TAGS: [(&str, &str); 15] = [
         "access keys",
         "Access keys: what programs sign management calls with, by AWS Signature Version 4.",
     ),
+    ("tenant", "The tenant itself, and how much it may have."),
     ("members", "The members of the tenant, and who is invited to become one."),
     ("audit", "Who changed what."),
     ("operator", "For the operator of the installation."),

@@ -10,16 +10,20 @@ use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::actor::{Actor, Caller};
 use crate::access::password::Password;
 use crate::app::App;
 use crate::domain;
+use crate::domain::account::CLOSED_KEPT;
+use crate::domain::limit::LimitName;
+use crate::domain::tenant::Status;
 use crate::error::Result;
 use crate::rest::extract::{Json, origin};
 use crate::rest::problem::Problem;
 use crate::rest::session::{AccessToken, keep};
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(sign_up))
+    OpenApiRouter::new().routes(routes!(sign_up)).routes(routes!(get)).routes(routes!(limits))
 }
 
 #[derive(Serialize, ToSchema)]
@@ -28,6 +32,34 @@ pub(crate) struct Tenant {
     id: String,
     name: String,
     created_at: DateTime<Utc>,
+    /// One of active, suspended (its calls are refused; its members read) and closed.
+    #[schema(value_type = String)]
+    status: Status,
+    suspended_at: Option<DateTime<Utc>>,
+    /// What the operator says to the tenant's members.
+    suspended_reason: Option<String>,
+    closed_at: Option<DateTime<Utc>>,
+    /// When a closed tenant is erased; until then it can be reopened.
+    erases_at: Option<DateTime<Utc>>,
+}
+
+/// A limit of a tenant, and how far it is used.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+pub(crate) struct TenantLimit {
+    #[schema(value_type = String)]
+    name: LimitName,
+    limit: u32,
+    /// Where the operator set none.
+    default: u32,
+    /// Of what is limited for each API: in the API that has the most.
+    used: u64,
+}
+
+impl From<domain::limit::Limit> for TenantLimit {
+    fn from(limit: domain::limit::Limit) -> Self {
+        Self { name: limit.name, limit: limit.limit, default: limit.default, used: limit.used }
+    }
 }
 
 #[derive(Serialize, ToSchema)]
@@ -40,7 +72,16 @@ pub(crate) struct User {
 
 impl From<domain::tenant::Tenant> for Tenant {
     fn from(tenant: domain::tenant::Tenant) -> Self {
-        Self { id: tenant.id.to_string(), name: tenant.name, created_at: tenant.created_at }
+        Self {
+            id: tenant.id.to_string(),
+            name: tenant.name,
+            created_at: tenant.created_at,
+            status: tenant.status,
+            suspended_at: tenant.suspended_at,
+            suspended_reason: tenant.suspended_reason,
+            closed_at: tenant.closed_at,
+            erases_at: tenant.closed_at.map(|at| at + CLOSED_KEPT),
+        }
     }
 }
 
@@ -88,4 +129,24 @@ async fn sign_up(
     let mut response = (StatusCode::CREATED, axum::Json(body)).into_response();
     keep(&app, &made.grant, response.headers_mut());
     Ok(response)
+}
+
+/// The caller's tenant.
+#[utoipa::path(get, path = "/tenant", tag = "tenant", operation_id = "getTenant", responses(
+    (status = 200, body = Tenant),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+), security(("accessToken" = [])))]
+async fn get(State(app): State<App>, actor: Actor) -> Result<axum::Json<Tenant>> {
+    Ok(axum::Json(domain::tenant::get(&app, &actor).await?.into()))
+}
+
+/// How much the caller's tenant may have, and has.
+#[utoipa::path(get, path = "/tenant/limits", tag = "tenant", operation_id = "listTenantLimits", responses(
+    (status = 200, body = [TenantLimit]),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+), security(("accessToken" = [])))]
+async fn limits(State(app): State<App>, actor: Actor) -> Result<axum::Json<Vec<TenantLimit>>> {
+    let tenant = actor.tenant;
+    let limits = domain::limit::list(&app, &Caller::Member(actor), tenant).await?;
+    Ok(axum::Json(limits.into_iter().map(Into::into).collect()))
 }

@@ -7,9 +7,9 @@ use crate::access::role::Role;
 use crate::app::Tx;
 use crate::domain::invitation::{Invitation, NewInvitation, NewLink, Opened};
 use crate::domain::page::Page;
-use crate::domain::tenant::Tenant;
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{InvitationId, TenantId};
+use crate::store;
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, new: &NewInvitation) -> Result<()> {
     sqlx::query!(
@@ -83,7 +83,7 @@ pub async fn spend(
 /// What a good link of this hash is for, in a tenant that is not closed.
 pub async fn opened(tx: &mut Tx, token_hash: &[u8], now: DateTime<Utc>) -> Result<Option<Opened>> {
     let row = sqlx::query!(
-        r#"select i.id, i.email, i.role, i.mailed, i.expires_at, t.id as tenant_id, t.name, t.created_at,
+        r#"select i.id, i.email, i.role, i.mailed, i.expires_at, t.id as tenant_id,
                   exists (select 1 from user_account u where lower(u.email) = lower(i.email)) as "has_account!"
            from invitation i join tenant t on t.id = i.tenant_id
            where i.token_hash = $1 and i.expires_at > $2 and t.status <> 'closed'"#,
@@ -92,20 +92,16 @@ pub async fn opened(tx: &mut Tx, token_hash: &[u8], now: DateTime<Utc>) -> Resul
     )
     .fetch_optional(&mut **tx)
     .await?;
-    row.map(|row| {
-        let tenant =
-            Tenant { id: TenantId(row.tenant_id), name: row.name, created_at: row.created_at };
-        Ok(Opened {
-            id: InvitationId(row.id),
-            tenant,
-            email: row.email,
-            role: Role::try_from(row.role.as_str())?,
-            mailed: row.mailed,
-            expires_at: row.expires_at,
-            has_account: row.has_account,
-        })
-    })
-    .transpose()
+    let Some(row) = row else { return Ok(None) };
+    Ok(Some(Opened {
+        id: InvitationId(row.id),
+        tenant: store::tenant::get(tx, TenantId(row.tenant_id)).await?,
+        email: row.email,
+        role: Role::try_from(row.role.as_str())?,
+        mailed: row.mailed,
+        expires_at: row.expires_at,
+        has_account: row.has_account,
+    }))
 }
 
 /// Locks the invitation, if it is the tenant's, until the transaction ends.

@@ -69,10 +69,11 @@ pub async fn has_email(tx: &mut Tx, tenant: TenantId, email: &Email) -> Result<b
     Ok(found)
 }
 
-/// The user's role in the tenant, if a member of it.
+/// The user's role in the tenant, if a member of it, and unless it is closed.
 pub async fn role(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<Option<Role>> {
     let role = sqlx::query_scalar!(
-        "select role from member where tenant_id = $1 and user_id = $2",
+        "select role from member where tenant_id = $1 and user_id = $2
+             and exists (select from tenant where id = $1 and status <> 'closed')",
         tenant.0,
         user.0
     )

@@ -1,6 +1,7 @@
 //! SQL, and nothing else; the same names as in `domain`.
 
 pub mod access_key;
+pub mod account;
 pub mod api;
 pub mod api_key;
 pub mod audit;

@@ -114,6 +114,22 @@ pub async fn revoke_in(
     Ok(ids.into_iter().map(SessionId).collect())
 }
 
+/// Revokes every session that is in the tenant; answers which.
+pub async fn revoke_of_tenant(
+    tx: &mut Tx,
+    tenant: TenantId,
+    now: DateTime<Utc>,
+) -> Result<Vec<SessionId>> {
+    let ids = sqlx::query_scalar!(
+        "update session set revoked_at = $2 where tenant_id = $1 and revoked_at is null returning id",
+        tenant.0,
+        now,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(ids.into_iter().map(SessionId).collect())
+}
+
 /// Revokes the user's sessions but one; answers which.
 pub async fn revoke_others(
     tx: &mut Tx,

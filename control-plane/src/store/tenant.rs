@@ -1,9 +1,11 @@
 //! Tenants.
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::limit::Adjusted;
 use crate::domain::tenant::{NewTenant, Tenant};
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::TenantId;
@@ -12,7 +14,7 @@ pub async fn insert(tx: &mut Tx, new: &NewTenant) -> Result<Tenant> {
     let row = sqlx::query_as!(
         Row,
         "insert into tenant (id, cell_id, name, data_key, key_pepper) values ($1, $2, $3, $4, $5)
-         returning id, name, created_at",
+         returning id, name, created_at, status, suspended_at, suspended_reason, closed_at, erased_at",
         new.id.0,
         new.cell,
         new.name,
@@ -24,14 +26,19 @@ pub async fn insert(tx: &mut Tx, new: &NewTenant) -> Result<Tenant> {
     .on_constraint("tenant_name_key", || {
         Error::conflict("tenant", format!("a tenant named {} exists", new.name))
     })?;
-    Ok(row.into())
+    row.try_into()
 }
 
 pub async fn get(tx: &mut Tx, id: TenantId) -> Result<Tenant> {
-    let row = sqlx::query_as!(Row, "select id, name, created_at from tenant where id = $1", id.0)
-        .fetch_optional(&mut **tx)
-        .await?;
-    row.map(Tenant::from).ok_or(Error::NotFound("tenant"))
+    let row = sqlx::query_as!(
+        Row,
+        "select id, name, created_at, status, suspended_at, suspended_reason, closed_at, erased_at
+         from tenant where id = $1",
+        id.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    row.ok_or(Error::NotFound("tenant"))?.try_into()
 }
 
 /// The tenant with this name, or this id in plain form.
@@ -85,6 +92,33 @@ pub async fn limit(tx: &mut Tx, tenant: TenantId, name: &str) -> Result<Option<u
     Ok(limit.map(|limit| u32::try_from(limit.max(0)).unwrap_or(u32::MAX)))
 }
 
+/// What the operator set, by name.
+pub async fn limits(tx: &mut Tx, tenant: TenantId) -> Result<Adjusted> {
+    let limits = sqlx::query_scalar!("select limits from tenant where id = $1", tenant.0)
+        .fetch_optional(&mut **tx)
+        .await?
+        .ok_or(Error::NotFound("tenant"))?;
+    serde_json::from_value(limits).map_err(|cause| Error::corrupt("tenant limits", cause))
+}
+
+pub async fn set_limits(tx: &mut Tx, tenant: TenantId, limits: &Adjusted) -> Result<()> {
+    sqlx::query!("update tenant set limits = $2 where id = $1", tenant.0, Json(limits) as _)
+        .execute(&mut **tx)
+        .await?;
+    Ok(())
+}
+
+/// Why the tenant's members may change nothing now; None where they may.
+pub async fn suspended(tx: &mut Tx, tenant: TenantId) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar!(
+        r#"select coalesce(suspended_reason, 'the operator did not say why') as "reason!"
+         from tenant where id = $1 and status <> 'active'"#,
+        tenant.0,
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
 /// The ranges that were opened for this tenant's backends.
 pub async fn egress_allow(tx: &mut Tx, tenant: TenantId) -> Result<Vec<ipnet::IpNet>> {
     let ranges = sqlx::query_scalar!("select egress_allow from tenant where id = $1", tenant.0)
@@ -101,10 +135,26 @@ struct Row {
     id: Uuid,
     name: String,
     created_at: DateTime<Utc>,
+    status: String,
+    suspended_at: Option<DateTime<Utc>>,
+    suspended_reason: Option<String>,
+    closed_at: Option<DateTime<Utc>>,
+    erased_at: Option<DateTime<Utc>>,
 }
 
-impl From<Row> for Tenant {
-    fn from(row: Row) -> Self {
-        Self { id: TenantId(row.id), name: row.name, created_at: row.created_at }
+impl TryFrom<Row> for Tenant {
+    type Error = Error;
+
+    fn try_from(row: Row) -> Result<Self> {
+        Ok(Self {
+            id: TenantId(row.id),
+            name: row.name,
+            created_at: row.created_at,
+            status: row.status.as_str().try_into()?,
+            suspended_at: row.suspended_at,
+            suspended_reason: row.suspended_reason,
+            closed_at: row.closed_at,
+            erased_at: row.erased_at,
+        })
     }
 }

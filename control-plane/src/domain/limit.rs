@@ -1,0 +1,154 @@
+//! How much of each noun a tenant may have: what it uses, and what the operator allows beyond the default.
+
+use std::collections::BTreeMap;
+
+use serde::{Deserialize, Serialize};
+
+use crate::access::actor::{Caller, Operator};
+use crate::app::{App, Job, Tx};
+use crate::domain::{
+    access_key, api, api_key, audit, consumer, deployment, invitation, resource, route, stage,
+    usage_plan,
+};
+use crate::error::{Error, Result};
+use crate::ids::TenantId;
+use crate::store;
+
+/// No limit is higher: what nodes and lists were tried with ends somewhere.
+pub const LIMIT_MAX: u32 = 1_000_000;
+
+/// What is limited. As `tenant.limits` names it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum LimitName {
+    AccessKeys,
+    ApiKeys,
+    Apis,
+    Consumers,
+    /// Of one API; the oldest that no stage uses make room for a new one.
+    DeploymentsPerApi,
+    IntegrationsPerApi,
+    /// Those that wait for an answer.
+    Invitations,
+    ResourcesPerApi,
+    RoutesPerApi,
+    StagesPerApi,
+    UsagePlans,
+}
+
+impl LimitName {
+    pub const ALL: [Self; 11] = [
+        Self::AccessKeys,
+        Self::ApiKeys,
+        Self::Apis,
+        Self::Consumers,
+        Self::DeploymentsPerApi,
+        Self::IntegrationsPerApi,
+        Self::Invitations,
+        Self::ResourcesPerApi,
+        Self::RoutesPerApi,
+        Self::StagesPerApi,
+        Self::UsagePlans,
+    ];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::AccessKeys => "accessKeys",
+            Self::ApiKeys => "apiKeys",
+            Self::Apis => "apis",
+            Self::Consumers => "consumers",
+            Self::DeploymentsPerApi => "deploymentsPerApi",
+            Self::IntegrationsPerApi => "integrationsPerApi",
+            Self::Invitations => "invitations",
+            Self::ResourcesPerApi => "resourcesPerApi",
+            Self::RoutesPerApi => "routesPerApi",
+            Self::StagesPerApi => "stagesPerApi",
+            Self::UsagePlans => "usagePlans",
+        }
+    }
+
+    /// Where the operator set none.
+    pub fn default(self) -> u32 {
+        match self {
+            Self::AccessKeys => access_key::KEYS_MAX,
+            Self::ApiKeys => api_key::KEYS_MAX,
+            Self::Apis => api::APIS_MAX,
+            Self::Consumers => consumer::CONSUMERS_MAX,
+            Self::DeploymentsPerApi => deployment::DEPLOYMENTS_MAX,
+            Self::IntegrationsPerApi | Self::RoutesPerApi => route::ROUTES_MAX,
+            Self::Invitations => invitation::INVITATIONS_MAX,
+            Self::ResourcesPerApi => resource::RESOURCES_MAX,
+            Self::StagesPerApi => stage::STAGES_MAX,
+            Self::UsagePlans => usage_plan::PLANS_MAX,
+        }
+    }
+}
+
+/// A limit of a tenant, and how far it is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Limit {
+    pub name: LimitName,
+    pub limit: u32,
+    pub default: u32,
+    /// Of what is limited for each API: in the API that has the most.
+    pub used: u64,
+}
+
+/// What the operator set, by name; a name that is absent has its default.
+pub type Adjusted = BTreeMap<LimitName, u32>;
+
+/// The limit in force. Locks the tenant, so that two operations do not both take the last place.
+pub async fn of(tx: &mut Tx, tenant: TenantId, name: LimitName) -> Result<u32> {
+    Ok(store::tenant::limit(tx, tenant, name.as_str()).await?.unwrap_or(name.default()))
+}
+
+/// Every limit of a tenant: of a member's own, or of any for the operator.
+pub async fn list(app: &App, caller: &Caller, tenant: TenantId) -> Result<Vec<Limit>> {
+    if caller.tenant().is_some_and(|own| own != tenant) {
+        return Err(Error::NotFound("tenant"));
+    }
+    let mut tx = app.begin_in(tenant).await?;
+    let adjusted = store::tenant::limits(&mut tx, tenant).await?;
+    let used = store::account::used(&mut tx, tenant).await?;
+    let limit = |name: LimitName| {
+        let used = used.get(&name).copied().unwrap_or_default();
+        let default = name.default();
+        Limit { name, limit: adjusted.get(&name).copied().unwrap_or(default), default, used }
+    };
+    Ok(LimitName::ALL.into_iter().map(limit).collect())
+}
+
+/// Sets limits of a tenant; None puts a default back. What the tenant has beyond a lowered limit stays.
+pub async fn update(
+    app: &App,
+    operator: &Operator,
+    tenant: TenantId,
+    changes: &[(LimitName, Option<u32>)],
+) -> Result<()> {
+    for (at, (name, limit)) in changes.iter().enumerate() {
+        if limit.is_some_and(|limit| limit > LIMIT_MAX) {
+            let most = format!("{} is at most {LIMIT_MAX}", name.as_str());
+            return Err(Error::bad_request(format!("limits[{at}].limit"), most));
+        }
+        if changes[..at].iter().any(|(earlier, _)| earlier == name) {
+            let twice = format!("{} is named twice", name.as_str());
+            return Err(Error::bad_request(format!("limits[{at}].name"), twice));
+        }
+    }
+    let mut tx = app.system(Job::Operator).await?;
+    store::account::lock(&mut tx, tenant).await?;
+    let before = store::tenant::limits(&mut tx, tenant).await?;
+    let mut after = before.clone();
+    for (name, limit) in changes {
+        match limit {
+            Some(limit) => after.insert(*name, *limit),
+            None => after.remove(name),
+        };
+    }
+    store::tenant::set_limits(&mut tx, tenant, &after).await?;
+    let action = "tenant.update_limits";
+    audit::record_operator_on(app, &mut tx, operator, tenant, action, Some(&before), Some(&after))
+        .await?;
+    tx.commit().await?;
+    Ok(())
+}
