@@ -3,8 +3,14 @@
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=config");
     println!("cargo:rerun-if-changed=usage");
+    println!("cargo:rerun-if-changed=tail");
     let files = protox::compile(
-        ["config/v1/resources.proto", "config/v1/stream.proto", "usage/v1/usage.proto"],
+        [
+            "config/v1/resources.proto",
+            "config/v1/stream.proto",
+            "usage/v1/usage.proto",
+            "tail/v1/tail.proto",
+        ],
         ["."],
     )?;
     // Sorted maps: the same message must encode to the same bytes, deployments are addressed by content.

@@ -11,6 +11,7 @@ use std::{
 
 use http::request::Parts;
 use hyper::body::Incoming;
+use proto::tail::v1::Request as Shown;
 
 use crate::{
     access_log::{Outline, Record},
@@ -76,6 +77,8 @@ pub(crate) struct Caller {
 
 /// A request that is still going writes its bytes down this often.
 const UPDATE_EVERY_MS: u128 = 1000;
+/// Who watches requests sees so much of a path.
+const SHOWN_PATH_BYTES_MAX: usize = 1024;
 
 impl Exchange {
     pub(crate) fn new(
@@ -195,6 +198,9 @@ impl Exchange {
         let elapsed = self.started.elapsed();
         self.node.metrics.request(self.dialect().name, self.status, elapsed.as_secs_f64());
         self.log(&outcome, elapsed);
+        if self.node.shared.tails.watching() {
+            self.show(&outcome, elapsed);
+        }
         if let Some(mut trace) = self.trace.take() {
             trace.end(self, aborted);
         }
@@ -212,6 +218,32 @@ impl Exchange {
             aborted,
             ..Outcome::default()
         }
+    }
+
+    /// Shows the request to whoever watches such ones. The query stays here: it may hold secrets.
+    fn show(&self, outcome: &Outcome, duration: Duration) {
+        let Some(stage) = &self.stage else { return };
+        let path = if self.path.is_empty() { self.head.uri.path() } else { &self.path };
+        let caller = self.caller.as_ref().map(|caller| &caller.key);
+        let request = || Shown {
+            started_ms: self.started_ms,
+            request_id: self.id.clone(),
+            api_id: stage.api_id.to_string(),
+            stage: stage.name.to_string(),
+            method: self.head.method.to_string(),
+            route: self.route().map_or("-", |route| &route.name).to_owned(),
+            path: path[..path.floor_char_boundary(SHOWN_PATH_BYTES_MAX)].to_owned(),
+            status: self.status.into(),
+            code: self.refused.map_or("", Kind::code).to_owned(),
+            duration_ms: duration.as_secs_f64() * 1000.0,
+            bytes_in: outcome.bytes_in,
+            bytes_out: outcome.bytes_out,
+            api_key_id: caller.map_or("", |key| &key.id).to_owned(),
+            consumer_id: caller.map_or("", |key| &key.consumer_id).to_owned(),
+            aborted: outcome.aborted,
+        };
+        let tails = &self.node.shared.tails;
+        tails.tell(&stage.tenant_id, &stage.api_id, &stage.name, self.status, request);
     }
 
     fn log(&self, outcome: &Outcome, duration: Duration) {

@@ -29,6 +29,7 @@ mod router;
 mod serve;
 pub mod snapshot;
 mod supervisor;
+mod tail;
 pub mod telemetry;
 #[cfg(test)]
 mod tests;

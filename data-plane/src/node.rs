@@ -20,6 +20,7 @@ use crate::{
     integration::pool::Pools,
     policies::{limiter::Limiter, outage::Local},
     snapshot::Snapshot,
+    tail::Tails,
     telemetry::{Metrics, ThreadMetrics},
 };
 
@@ -31,6 +32,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// This node's share of limits, for when Redis is away.
     pub(crate) local_limits: Arc<Local>,
+    /// Requests that somebody watches as they end.
+    pub(crate) tails: Arc<Tails>,
     draining: AtomicBool,
     /// Another process listens on the same sockets.
     handed_over: AtomicBool,
@@ -78,6 +81,7 @@ impl Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(empty)),
             metrics,
             local_limits: Arc::default(),
+            tails: Arc::default(),
             draining: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
         }))

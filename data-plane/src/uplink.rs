@@ -1,4 +1,4 @@
-//! What binds a node to its control plane: configuration comes in, usage goes out.
+//! What binds a node to its control plane: configuration comes in, usage and what is watched go out.
 
 use std::sync::Arc;
 
@@ -12,14 +12,16 @@ use crate::{
     counter::Shipper,
     node::Shared,
     snapshot::stream::{self, ConfigStream},
+    tail,
 };
 
-/// The stream and the shipping, while they run.
+/// The stream, the shipping and the tailing, while they run.
 pub(crate) struct Uplink {
     stream: JoinHandle<std::result::Result<(), BoxError>>,
     streaming: bool,
     stop: CancellationToken,
     shipping: JoinHandle<()>,
+    tailing: JoinHandle<()>,
 }
 
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
@@ -39,9 +41,10 @@ impl Uplink {
         let opened = opened.map_err(config_error)?;
         let stop = CancellationToken::new();
         let shipping = tokio::spawn(ship(shipper.clone(), opened.channels()));
+        let tailing = tokio::spawn(tail::follow(shared.tails.clone(), opened.channels()));
         let running = opened.run(health(shared, shipper), stop.clone());
         let stream = tokio::spawn(async { running.await.map_err(Into::into) });
-        Ok(Self { stream, streaming: true, stop, shipping })
+        Ok(Self { stream, streaming: true, stop, shipping, tailing })
     }
 
     /// Resolves with why no configuration will come any more, if that happens.
@@ -70,6 +73,7 @@ impl Uplink {
 
     pub(crate) async fn end(mut self) {
         self.shipping.abort();
+        self.tailing.abort();
         self.stop_stream().await;
     }
 }

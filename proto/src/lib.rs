@@ -3,6 +3,7 @@
 //!
 //! - [`config`]: resources and the stream that brings them to nodes.
 //! - [`usage`]: the service that takes sealed journal segments.
+//! - [`tail`]: the service that shows requests as they end.
 //! - [`segment`]: the bytes of such a segment.
 //! - [`digest`]: what a node looks an API key up by.
 //! - [`name`]: what a resource is called.
@@ -30,5 +31,13 @@ pub mod usage {
     #[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tollgate.usage.v1");
+    }
+}
+
+/// Generated from `tail/v1`.
+pub mod tail {
+    #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.tail.v1");
     }
 }

@@ -11,6 +11,7 @@ pub mod load;
 pub mod origin;
 mod ports;
 pub mod process;
+pub mod socket;
 pub mod stores;
 pub mod tenant;
 pub mod world;

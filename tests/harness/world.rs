@@ -374,7 +374,11 @@ impl World {
     }
 
     pub fn management_address(&self) -> SocketAddr {
-        self.replicas[0].http.address()
+        self.management_address_at(0)
+    }
+
+    pub fn management_address_at(&self, index: usize) -> SocketAddr {
+        self.replicas[index].http.address()
     }
 
     /// The tenants' endpoint; choose the API by [`Client::host`].

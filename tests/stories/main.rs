@@ -11,6 +11,7 @@ mod console;
 mod drain;
 mod idempotency;
 mod keys;
+mod live;
 mod migrations;
 mod replicas;
 mod rest_way;

@@ -73,6 +73,7 @@ const TABLE: &[(Who, &[&str])] = &[
             "usageSeries",
             // As it happens.
             "deploymentStatus",
+            "requests",
             "accessKeys",
             "apiKeys",
             "apis",

@@ -23,6 +23,7 @@ pub mod operator;
 pub mod page;
 pub mod patch;
 pub mod price;
+pub mod request_tail;
 pub mod resource;
 pub mod route;
 pub mod session;

@@ -86,6 +86,12 @@ pub async fn subscribe(
     Ok(())
 }
 
+/// The cells that a node may serve.
+pub async fn cells(app: &App, id: NodeId) -> Result<Vec<String>> {
+    let mut tx = app.system(Job::Nodes).await?;
+    store::node::cells(&mut tx, id).await?.ok_or(Error::Forbidden(UNKNOWN))
+}
+
 /// Notes that a node is alive.
 pub async fn heartbeat(app: &App, id: NodeId) -> Result<()> {
     let mut tx = app.system(Job::Nodes).await?;

@@ -3,6 +3,7 @@
 pub mod authenticate;
 pub mod config_stream;
 pub mod listener;
+pub mod request_tail;
 #[cfg(test)]
 mod tests;
 pub mod usage_intake;
@@ -12,6 +13,7 @@ use std::time::Duration;
 
 use proto::config::v1::config_stream_server::ConfigStreamServer;
 use proto::segment::CONTENT_BYTES_MAX;
+use proto::tail::v1::request_tail_server::RequestTailServer;
 use proto::usage::v1::usage_intake_server::UsageIntakeServer;
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
@@ -72,11 +74,13 @@ impl Grpc {
             joins: config_stream::joins(),
         };
         let usage = usage_intake::Service::new(app.clone(), shutdown.clone());
+        let tail = request_tail::Service { app: app.clone(), shutdown: shutdown.clone() };
         let services = Routes::new(
             ConfigStreamServer::new(stream).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
         )
+        .add_service(UsageIntakeServer::new(usage).max_decoding_message_size(2 * CONTENT_BYTES_MAX))
         .add_service(
-            UsageIntakeServer::new(usage).max_decoding_message_size(2 * CONTENT_BYTES_MAX),
+            RequestTailServer::new(tail).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
         );
         let (accepted, incoming) = mpsc::channel(16);
         let accept = listener::accept(

@@ -5,6 +5,7 @@ use std::net::SocketAddr;
 
 use base64::Engine;
 use chrono::TimeDelta;
+use futures_util::StreamExt;
 use prost::Message;
 use proto::config::v1::config_stream_client::ConfigStreamClient;
 use proto::config::v1::{
@@ -12,6 +13,8 @@ use proto::config::v1::{
     RenewCertificateRequest, Resource, Signed, SnapshotRequest, StageName, Subscribe, Tenant,
     Update, node_message, resource::Kind, resource_name, update,
 };
+use proto::tail::v1 as tail;
+use proto::tail::v1::request_tail_client::RequestTailClient;
 use rcgen::{CertificateParams, KeyPair};
 use sqlx::PgPool;
 use tokio::sync::mpsc;
@@ -24,6 +27,7 @@ use super::Grpc;
 use crate::access::authority::Authority;
 use crate::app::App;
 use crate::clock::Clock;
+use crate::domain::request_tail::Wanted;
 use crate::ids::NodeId;
 use crate::{domain, testing};
 
@@ -483,4 +487,39 @@ async fn usage_is_answered_in_order_after_it_was_applied(db: PgPool) {
 
     let mut nobody = UsageIntakeClient::new(connect(&replica, None).await.unwrap());
     assert_eq!(nobody.open_epoch(open).await.unwrap_err().code(), Code::Unauthenticated);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_node_is_told_what_is_watched_and_shows_those_requests(db: PgPool) {
+    let replica = replica(&db).await;
+    let alice = testing::owner(&replica.app).await;
+    let node = join(&replica).await;
+    let follow = async |node: Option<&Node>| {
+        let (out, batches) = mpsc::channel(4);
+        let mut client = RequestTailClient::new(connect(&replica, node).await.unwrap());
+        let watched = client.follow(ReceiverStream::new(batches)).await?;
+        Ok::<_, Status>((out, watched.into_inner()))
+    };
+    assert_eq!(follow(None).await.unwrap_err().code(), Code::Unauthenticated);
+
+    let (out, mut watched) = follow(Some(&node)).await.unwrap();
+    let wanted = Wanted { status_class: Some(5), ..Wanted::default() };
+    let mut watching = domain::request_tail::follow(&replica.app, &alice, wanted).await.unwrap();
+    let told = watched.message().await.unwrap().unwrap().tails;
+    assert_eq!((told.len(), told[0].status_class), (1, 5));
+    assert_eq!(told[0].tenant_id, alice.tenant.to_string());
+    let request = tail::Request { status: 502, ..tail::Request::default() };
+    for tail_id in [told[0].id + 1, told[0].id] {
+        let batch = tail::Batch { tail_id, requests: vec![request.clone()], dropped: 2 };
+        out.send(batch).await.unwrap();
+    }
+    let shown = watching.next().await.unwrap();
+    assert_eq!((shown.node, shown.dropped), (node.id(), 2));
+    assert_eq!(shown.requests, std::slice::from_ref(&request));
+
+    drop(watching);
+    assert!(watched.message().await.unwrap().unwrap().tails.is_empty());
+    let batch = tail::Batch { tail_id: 0, requests: vec![request; 101], dropped: 0 };
+    out.send(batch).await.unwrap();
+    assert_eq!(watched.message().await.unwrap_err().code(), Code::InvalidArgument);
 }

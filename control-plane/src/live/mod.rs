@@ -1,14 +1,17 @@
 //! What a replica keeps for those who watch: their sockets, and one question to PostgreSQL for all of them.
 //!
 //! Replicas do not talk to one another. What changes anywhere shows in PostgreSQL, and is asked for only while
-//! somebody watches.
+//! somebody watches. Requests are in no database: each node sends them to the replicas where they are watched.
 
 mod poller;
 mod sockets;
+mod tails;
 
 pub use poller::Poller;
 pub use sockets::{Place, Sockets};
+pub use tails::{Shown, Tails, Watching};
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use crate::domain::convergence::Convergence;
@@ -23,6 +26,7 @@ const USAGE_EVERY: Duration = Duration::from_secs(1);
 /// One for the whole replica.
 pub struct Live {
     pub sockets: Sockets,
+    pub tails: Arc<Tails>,
     pub(crate) convergence: Poller<(TenantId, DeploymentId), Convergence>,
     pub(crate) usage: Poller<TenantId, Minutes>,
 }
@@ -31,6 +35,7 @@ impl Default for Live {
     fn default() -> Self {
         Self {
             sockets: Sockets::default(),
+            tails: Arc::default(),
             convergence: Poller::new("convergence", CONVERGENCE_EVERY),
             usage: Poller::new("usage", USAGE_EVERY),
         }

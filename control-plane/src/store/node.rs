@@ -105,6 +105,13 @@ pub async fn subscribed(
     .await?)
 }
 
+/// The cells that a node may have; nothing where it is unknown or revoked.
+pub async fn cells(tx: &mut Tx, id: NodeId) -> Result<Option<Vec<String>>> {
+    Ok(sqlx::query_scalar!("select cells from node where id = $1 and revoked_at is null", id.0)
+        .fetch_optional(&mut **tx)
+        .await?)
+}
+
 /// A node is alive. False where it is unknown or revoked.
 pub async fn seen(tx: &mut Tx, id: NodeId, now: DateTime<Utc>) -> Result<bool> {
     let seen = sqlx::query!(

@@ -474,18 +474,20 @@ fn gone(_: mpsc::error::SendError<NodeMessage>) -> Status {
 }
 
 /// Pauses that double, each with jitter, so that nodes do not come back all at once.
-struct Backoff(Duration);
+pub(crate) struct Backoff(Duration);
 
 impl Backoff {
-    fn new() -> Self {
+    pub(crate) const MAX: Duration = BACKOFF_MAX;
+
+    pub(crate) fn new() -> Self {
         Self(BACKOFF_FIRST)
     }
 
-    fn reset(&mut self) {
+    pub(crate) fn reset(&mut self) {
         self.0 = BACKOFF_FIRST;
     }
 
-    async fn wait(&mut self) {
+    pub(crate) async fn wait(&mut self) {
         let jitter = rand::rng().random_range(0.5..1.0);
         tokio::time::sleep(self.0.mul_f64(jitter)).await;
         self.0 = (self.0 * 2).min(BACKOFF_MAX);
