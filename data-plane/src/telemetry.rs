@@ -20,6 +20,7 @@ pub struct Metrics {
     pub tls_certificate_expires: IntGauge,
     pub tls_certificates_refused: IntCounter,
     pub callers_cut: IntCounter,
+    pub http2_floods: IntCounter,
     pub panics: IntCounter,
     pub redis_errors: IntCounter,
     pub upstream_connects: IntCounter,
@@ -73,6 +74,10 @@ impl Metrics {
             tls_certificates_refused: counter(
                 "tollgate_tls_certificates_refused_total",
                 "Changed certificate files that could not be used; the certificate before is shown on",
+            )?,
+            http2_floods: counter(
+                "tollgate_http2_floods_total",
+                "HTTP/2 connections ended because they sent frames that bring nothing",
             )?,
             callers_cut: counter(
                 "tollgate_slow_callers_cut_total",

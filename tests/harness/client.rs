@@ -67,6 +67,11 @@ impl Client {
 }
 
 impl Call {
+    /// The host name that it says.
+    pub fn host(&self) -> &str {
+        &self.client.host
+    }
+
     /// The same call of another node.
     #[must_use]
     pub fn at(mut self, address: SocketAddr) -> Self {

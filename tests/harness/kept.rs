@@ -1,10 +1,12 @@
 //! Callers who keep their connections: HTTP/1.1 and HTTP/2, plain and over TLS. They do what any client does: a request
-//! that was not sent because its connection had ended goes over a new one. A request that was sent is not repeated.
+//! that was not sent because its connection had ended goes over a new one, to the next node where one refuses it. A
+//! request that was sent is not repeated.
 
+use std::io;
 use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Error, ensure};
@@ -24,14 +26,34 @@ const TIMEOUT: Duration = Duration::from_secs(30);
 /// Where and how a caller connects.
 #[derive(Clone)]
 pub struct Way {
-    pub address: SocketAddr,
+    /// Of nodes that all serve the same; the first that takes the connection is it.
+    pub addresses: Vec<SocketAddr>,
     pub http2: bool,
     pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// What a caller asks for.
+#[derive(Clone)]
+pub struct Ask {
+    pub host: String,
+    /// In turn.
+    pub paths: Vec<String>,
+    /// An API key.
+    pub key: Option<String>,
+}
+
+impl Ask {
+    /// `GET {path}` by anyone.
+    pub fn get(host: &str, paths: &[&str]) -> Self {
+        let paths = paths.iter().map(|path| (*path).to_owned()).collect();
+        Self { host: host.to_owned(), paths, key: None }
+    }
 }
 
 /// Callers who call in turn, over and over, until they are [ended](KeptLoad::end).
 pub struct KeptLoad {
     stop: Arc<AtomicBool>,
+    answered: Arc<AtomicUsize>,
     callers: JoinSet<KeptSeen>,
 }
 
@@ -42,9 +64,10 @@ pub struct KeptSeen {
     /// Connections that were opened.
     pub connections: usize,
     pub failed: Vec<String>,
-    /// The bodies of all answers, each once, in the order of their first coming.
-    pub bodies: Vec<String>,
-    pub latencies: Vec<Duration>,
+    /// Of each caller, the bodies of all answers in order, where one differs from the one before.
+    pub bodies: Vec<Vec<String>>,
+    /// When each answered call was due, and how long after that its answer had come.
+    pub answers: Vec<(Instant, Duration)>,
 }
 
 /// What trusts the certificate that a node made for itself.
@@ -84,27 +107,29 @@ trait Io: AsyncRead + AsyncWrite + Unpin + Send {}
 impl<T: AsyncRead + AsyncWrite + Unpin + Send> Io for T {}
 
 impl KeptLoad {
-    /// One caller for each way; each calls `GET {path}` of `host` once in `pace`.
-    pub fn start(ways: &[Way], host: &str, path: &str, pace: Duration) -> Self {
-        let stop = Arc::<AtomicBool>::default();
+    /// One caller for each way; each asks once in `pace`, and catches up where it could not.
+    pub fn start(ways: &[Way], ask: &Ask, pace: Duration) -> Self {
+        let (stop, answered) = (Arc::<AtomicBool>::default(), Arc::<AtomicUsize>::default());
         let mut callers = JoinSet::new();
         for way in ways {
-            let (way, stop) = (way.clone(), stop.clone());
-            let (host, path) = (host.to_owned(), path.to_owned());
+            let (way, ask) = (way.clone(), ask.clone());
+            let (stop, answered) = (stop.clone(), answered.clone());
             callers.spawn(async move {
-                let (mut seen, mut sender) = (KeptSeen::default(), None);
+                let (mut seen, mut bodies, mut sender) = (KeptSeen::default(), Vec::new(), None);
                 let mut pace = tokio::time::interval(pace);
-                while !stop.load(Ordering::Relaxed) {
-                    pace.tick().await;
-                    let began = Instant::now();
-                    let called = call(&way, &host, &path, &mut sender, &mut seen.connections);
+                for path in ask.paths.iter().cycle() {
+                    if stop.load(Ordering::Relaxed) {
+                        break;
+                    }
+                    let due = pace.tick().await.into_std();
+                    let called = call(&way, &ask, path, &mut sender, &mut seen.connections);
                     let outcome = tokio::time::timeout(TIMEOUT, called).await;
                     match outcome.map_err(Error::from).flatten() {
                         Ok(body) => {
-                            seen.answered += 1;
-                            seen.latencies.push(began.elapsed());
-                            if !seen.bodies.contains(&body) {
-                                seen.bodies.push(body);
+                            answered.fetch_add(1, Ordering::Relaxed);
+                            seen.answers.push((due, due.elapsed()));
+                            if bodies.last() != Some(&body) {
+                                bodies.push(body);
                             }
                         }
                         Err(error) => {
@@ -114,10 +139,16 @@ impl KeptLoad {
                         }
                     }
                 }
+                seen.bodies.push(bodies);
                 seen
             });
         }
-        Self { stop, callers }
+        Self { stop, answered, callers }
+    }
+
+    /// So far.
+    pub fn answered(&self) -> usize {
+        self.answered.load(Ordering::Relaxed)
     }
 
     /// Lets every call in progress end, and tells what was seen.
@@ -129,37 +160,62 @@ impl KeptLoad {
         let mut all = KeptSeen::default();
         while let Some(seen) = self.callers.join_next().await {
             let seen = seen.expect("a caller ends well");
-            all.answered += seen.answered;
             all.connections += seen.connections;
             all.failed.extend(seen.failed);
             all.bodies.extend(seen.bodies);
-            all.latencies.extend(seen.latencies);
+            all.answers.extend(seen.answers);
         }
-        all.latencies.sort_unstable();
         all
     }
 }
 
 impl KeptSeen {
+    pub fn answered(&self) -> usize {
+        self.answers.len()
+    }
+
     /// The latency that so many of a thousand answered calls did not exceed.
     pub fn per_mille(&self, share: usize) -> Duration {
-        let at = self.latencies.len() * share / 1000;
-        self.latencies.get(at).copied().unwrap_or_default()
+        per_mille(self.answers.iter().map(|(_, took)| *took).collect(), share)
     }
+
+    /// The same of each whole second between the two moments.
+    pub fn per_mille_by_second(&self, from: Instant, to: Instant, share: usize) -> Vec<Duration> {
+        let seconds = usize::try_from((to - from).as_secs()).unwrap_or_default();
+        let mut by_second = vec![Vec::new(); seconds];
+        for (due, took) in &self.answers {
+            let Some(after) = due.checked_duration_since(from) else { continue };
+            let second = usize::try_from(after.as_secs()).unwrap_or(usize::MAX);
+            if let Some(latencies) = by_second.get_mut(second) {
+                latencies.push(*took);
+            }
+        }
+        by_second.into_iter().map(|latencies| per_mille(latencies, share)).collect()
+    }
+}
+
+/// Of unsorted latencies.
+pub(crate) fn per_mille(mut latencies: Vec<Duration>, share: usize) -> Duration {
+    latencies.sort_unstable();
+    latencies.get(latencies.len() * share / 1000).copied().unwrap_or_default()
 }
 
 async fn call(
     way: &Way,
-    host: &str,
+    ask: &Ask,
     path: &str,
     kept: &mut Option<Sender>,
     connections: &mut usize,
 ) -> Result<String, Error> {
+    let host = &ask.host;
     let scheme = if way.tls.is_some() { "https" } else { "http" };
     let uri = if way.http2 { format!("{scheme}://{host}{path}") } else { path.to_owned() };
     let mut request = http::Request::get(uri);
     if !way.http2 {
         request = request.header("host", host);
+    }
+    if let Some(key) = &ask.key {
+        request = request.header("x-api-key", key);
     }
     let mut request = request.body(Full::default())?;
     loop {
@@ -196,7 +252,7 @@ async fn call(
 }
 
 async fn connect(way: &Way, host: &str) -> Result<Sender, Error> {
-    let stream = TcpStream::connect(way.address).await?;
+    let stream = connect_to_one(&way.addresses).await?;
     stream.set_nodelay(true)?;
     let name = host.split(':').next().unwrap_or(host).to_owned();
     let stream: Box<dyn Io> = match &way.tls {
@@ -215,4 +271,15 @@ async fn connect(way: &Way, host: &str) -> Result<Sender, Error> {
     let (sender, connection) = http1::handshake(TokioIo::new(stream)).await?;
     tokio::spawn(connection);
     Ok(Sender::Http1(sender))
+}
+
+async fn connect_to_one(addresses: &[SocketAddr]) -> io::Result<TcpStream> {
+    let mut refused = io::Error::from(io::ErrorKind::AddrNotAvailable);
+    for address in addresses {
+        match TcpStream::connect(address).await {
+            Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => refused = error,
+            connected => return connected,
+        }
+    }
+    Err(refused)
 }

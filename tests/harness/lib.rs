@@ -35,8 +35,12 @@ pub async fn eventually<T>(what: &str, probe: impl AsyncFnMut() -> Option<T>) ->
 
 /// How long a campaign goes on: seconds, or minutes where `tests/run --long` set `TESTS_LONG`.
 pub fn campaign() -> Duration {
-    let long = std::env::var_os("TESTS_LONG").is_some();
-    if long { Duration::from_mins(4) } else { Duration::from_secs(10) }
+    at_length(Duration::from_secs(10), Duration::from_mins(4))
+}
+
+/// The size of a campaign: `long` where `tests/run --long` set `TESTS_LONG`.
+pub fn at_length<T>(short: T, long: T) -> T {
+    if std::env::var_os("TESTS_LONG").is_some() { long } else { short }
 }
 
 /// [`eventually`] with a patience of its own.

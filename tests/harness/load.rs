@@ -24,8 +24,8 @@ pub struct Load {
 /// What the callers saw.
 #[derive(Debug, Default)]
 pub struct Seen {
-    /// How long each answered call took.
-    pub answered: Vec<Duration>,
+    /// When each answered call began, and how long it took.
+    pub answered: Vec<(Instant, Duration)>,
     pub failed: Vec<Failure>,
 }
 
@@ -55,16 +55,22 @@ impl Load {
                     pace.tick().await;
                     // By each round of the nodes the next call, so that each node gets each of them.
                     let call = &calls[turn / nodes.len() % calls.len()];
+                    let began = Instant::now();
                     let outcome = balanced(call, &nodes, turn).await;
                     let mut seen = seen.lock().unwrap_or_else(PoisonError::into_inner);
                     match outcome {
-                        Ok(took) => seen.answered.push(took),
+                        Ok(()) => seen.answered.push((began, began.elapsed())),
                         Err(failure) => seen.failed.push(failure),
                     }
                 }
             });
         }
         Self { stop, callers: tasks, seen }
+    }
+
+    /// So far.
+    pub fn answered(&self) -> usize {
+        self.seen.lock().unwrap_or_else(PoisonError::into_inner).answered.len()
     }
 
     /// Lets every call in progress end, and tells what was seen.
@@ -88,18 +94,16 @@ impl Seen {
 
     /// The latency that so many of a thousand answered calls did not exceed.
     pub fn per_mille(&self, share: usize) -> Duration {
-        let mut sorted = self.answered.clone();
-        sorted.sort_unstable();
-        sorted.get(sorted.len() * share / 1000).copied().unwrap_or_default()
+        crate::kept::per_mille(self.answered.iter().map(|(_, took)| *took).collect(), share)
     }
 }
 
-async fn balanced(call: &Call, nodes: &[SocketAddr], turn: usize) -> Result<Duration, Failure> {
+async fn balanced(call: &Call, nodes: &[SocketAddr], turn: usize) -> Result<(), Failure> {
     let mut refused = None;
     for offset in 0..nodes.len() {
         let (node, began) = (nodes[(turn + offset) % nodes.len()], Instant::now());
         let why = match call.clone().at(node).try_send().await {
-            Ok(answer) if answer.status() == 200 => return Ok(began.elapsed()),
+            Ok(answer) if answer.status() == 200 => return Ok(()),
             Ok(answer) => format!("{}: {}", answer.status(), answer.text()),
             Err(error) => {
                 let io = error.downcast_ref::<io::Error>().map(io::Error::kind);

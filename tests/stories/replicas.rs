@@ -1,12 +1,17 @@
 //! Two control-plane replicas and two nodes: any of them may die, and callers do not notice.
 
 use std::net::SocketAddr;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use harness::client::Call;
-use harness::{Load, Origin, World, campaign, eventually};
+use harness::kept::{Ask, KeptLoad, Way};
+use harness::{Load, Origin, World, at_length, campaign, eventually};
 
 const CALLERS: usize = 4;
+/// How often each caller who keeps its connection calls.
+const KEPT_PACE: Duration = Duration::from_millis(10);
+/// How long a drain may take.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
 
 /// The calls of a new tenant's API: one that anyone may make, one with a key whose limits are never reached.
 async fn calls(world: &World, name: &str, origin: &Origin) -> [Call; 2] {
@@ -115,19 +120,105 @@ async fn nothing_fails_while_one_of_two_nodes_drains() {
     let mut world = World::start_many(1, 2).await;
     let origin = world.origin().await.replies(200, "hello");
     let calls = calls(&world, "acme", &origin).await;
+    let host = calls[0].host().to_owned();
+    let (one, other) = (world.endpoint_address_at(0), world.endpoint_address_at(1));
+    let ways: Vec<_> = [vec![one, other], vec![other, one]]
+        .into_iter()
+        .flat_map(|addresses| {
+            [false, true].map(|http2| Way { addresses: addresses.clone(), http2, tls: None })
+        })
+        .collect();
     let load = Load::start(CALLERS, &calls, &nodes(&world));
+    let kept = KeptLoad::start(&ways, &Ask::get(&host, &["/prod/open"]), KEPT_PACE);
     let began = Instant::now();
-    let mut rounds = 0;
+    let (mut rounds, mut slowest) = (0, Duration::ZERO);
 
-    while rounds == 0 || began.elapsed() < campaign() {
+    let enough = at_length(1_000, 100_000);
+    while began.elapsed() < campaign() || load.answered() + kept.answered() < enough {
         for node in 0..2 {
+            let asked = Instant::now();
             world.stop_node_at(node).await;
+            slowest = slowest.max(asked.elapsed());
             world.start_node_at(node).await;
         }
         rounds += 1;
     }
 
+    let (fresh, kept) = (load.end().await, kept.end().await);
+    let answered = fresh.answered.len() + kept.answered();
+    println!(
+        "{rounds} restarts of each node, the slowest drain {slowest:.1?}: {answered} answered, {} over {} kept connections, {} failed",
+        kept.answered(),
+        kept.connections,
+        fresh.failed.len() + kept.failed.len(),
+    );
+    assert!(fresh.failed.is_empty(), "of {answered}: {:?}", fresh.failed);
+    assert!(kept.failed.is_empty(), "of {answered}: {:?}", kept.failed);
+    assert!(slowest <= DRAIN_MAX, "a drain took {slowest:?}");
+}
+
+/// How long after a kill as many calls as before it must be answered again.
+const RECOVERY_MAX: Duration = Duration::from_secs(3);
+/// Calls are counted over so long.
+const SPAN: Duration = Duration::from_millis(500);
+
+/// How long after a moment a span of time begins in which nine tenths of so many calls were answered.
+fn recovery(began: &[Instant], at: Instant, full: usize) -> Option<Duration> {
+    let step = Duration::from_millis(50);
+    let mut after = Duration::ZERO;
+    while after <= RECOVERY_MAX {
+        let (from, to) = (at + after, at + after + SPAN);
+        let calls = began.partition_point(|it| *it < to) - began.partition_point(|it| *it < from);
+        if calls * 10 >= full * 9 {
+            return Some(after);
+        }
+        after += step;
+    }
+    None
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_rate_is_back_three_seconds_after_each_kill_of_one_of_two_nodes() {
+    let mut world = World::start_many(1, 2).await;
+    let origin = world.origin().await.replies(200, "hello");
+    let calls = calls(&world, "acme", &origin).await;
+    let nodes = nodes(&world);
+    let load = Load::start(CALLERS, &calls, &nodes);
+    let more = async |count: usize| {
+        let wanted = load.answered() + count;
+        eventually("more answers", async || (load.answered() >= wanted).then_some(())).await;
+    };
+    more(100).await;
+    let (base, kills) = (Instant::now(), at_length(6, 50));
+    more(600).await;
+
+    let (mut killed, mut slowest_start) = (Vec::new(), Duration::ZERO);
+    for kill in 0..kills {
+        let node = kill % 2;
+        world.kill_node_at(node);
+        killed.push((nodes[node], Instant::now()));
+        world.start_node_at(node).await;
+        slowest_start = slowest_start.max(killed[kill].1.elapsed());
+        more(300).await;
+    }
+
     let seen = load.end().await;
-    assert!(seen.failed.is_empty(), "of {}: {:?}", seen.answered.len(), seen.failed);
-    println!("{rounds} restarts of each node: {} answered, none failed", seen.answered.len());
+    let unexcused = seen.unexcused(&killed);
+    assert!(unexcused.is_empty(), "{} of {}: {unexcused:?}", unexcused.len(), seen.answered.len());
+    let mut began: Vec<_> = seen.answered.iter().map(|(began, _)| *began).collect();
+    began.sort_unstable();
+    let before =
+        began.partition_point(|it| *it < killed[0].1) - began.partition_point(|it| *it < base);
+    let full = before * usize::try_from(SPAN.as_millis()).unwrap()
+        / usize::try_from((killed[0].1 - base).as_millis()).unwrap();
+    let recoveries: Vec<_> = killed.iter().map(|(_, at)| recovery(&began, *at, full)).collect();
+    println!(
+        "{kills} kills: {} answered at {} a second, {} died with their node; back to full rate after at most {:?}, \
+         the node itself served again after at most {slowest_start:.2?}",
+        seen.answered.len(),
+        2 * full,
+        seen.failed.len(),
+        recoveries.iter().max().unwrap(),
+    );
+    assert!(recoveries.iter().all(Option::is_some), "of {full} in {SPAN:?}: {recoveries:?}");
 }

@@ -6,12 +6,21 @@ use std::os::unix::net::UnixDatagram;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::kept::{KeptLoad, Way, trusting};
-use harness::{Load, World, eventually};
+use harness::kept::{Ask, KeptLoad, Way, trusting};
+use harness::{Load, World, at_length, eventually};
 
-/// How often the node is replaced: 50 times with `tests/run --long`.
-fn replacements() -> usize {
-    if std::env::var_os("TESTS_LONG").is_some() { 50 } else { 5 }
+/// How long a drain may take.
+const DRAIN_MAX: Duration = Duration::from_secs(30);
+
+/// Callers who keep their connections, by HTTP/1.1 and HTTP/2, plain and over TLS.
+fn ways(world: &World) -> Vec<Way> {
+    let every = [(false, false), (false, true), (true, false), (true, true)];
+    let way = |(http2, tls)| Way {
+        addresses: vec![if tls { world.tls_endpoint_address() } else { world.endpoint_address() }],
+        http2,
+        tls: tls.then(|| trusting(&world.node_directory(0), http2)),
+    };
+    every.map(way).into()
 }
 
 async fn billed(world: &World) -> usize {
@@ -27,28 +36,25 @@ async fn nothing_fails_while_the_node_is_replaced_again_and_again() {
     let acme = world.tenant("acme").await;
     let api = acme.api("pets").await.get_route("/pets", &origin).await.deploy("prod").await;
     let (host, call) = (api.host(), api.get("/pets"));
-    let ways: Vec<_> = [(false, false), (false, true), (true, false), (true, true)]
-        .into_iter()
-        .map(|(http2, tls)| Way {
-            address: if tls { world.tls_endpoint_address() } else { world.endpoint_address() },
-            http2,
-            tls: tls.then(|| trusting(&world.node_directory(0), http2)),
-        })
-        .collect();
-    let pace = Duration::from_millis(2);
-    let kept = KeptLoad::start(&ways, &host, "/prod/pets", pace);
+    let ways = ways(&world);
+    let pace = Duration::from_millis(5);
+    let kept = KeptLoad::start(&ways, &Ask::get(&host, &["/prod/pets"]), pace);
     let fresh = Load::start(2, &[call], &[world.endpoint_address()]);
     let began = Instant::now();
 
-    let times = replacements();
-    for _ in 0..times {
+    let (least, enough) = at_length((5, 1_000), (50, 100_000));
+    let (mut times, mut slowest) = (0, Duration::ZERO);
+    while times < least || kept.answered() < enough {
+        let asked = Instant::now();
         world.replace_node().await;
+        slowest = slowest.max(asked.elapsed());
+        times += 1;
     }
 
     let (kept, fresh) = (kept.end().await, fresh.end().await);
-    let answered = kept.answered + fresh.answered.len();
+    let answered = kept.answered() + fresh.answered.len();
     println!(
-        "{times} replacements in {:.1?}: {answered} answered over {} connections, {} failed; p50 {:.1?}, p99 {:.1?}",
+        "{times} replacements in {:.1?}, the slowest {slowest:.1?}: {answered} answered over {} connections, {} failed; p50 {:.1?}, p99 {:.1?}",
         began.elapsed(),
         kept.connections + fresh.answered.len(),
         kept.failed.len() + fresh.failed.len(),
@@ -58,6 +64,10 @@ async fn nothing_fails_while_the_node_is_replaced_again_and_again() {
     assert!(kept.failed.is_empty(), "of {answered}: {:?}", kept.failed);
     assert!(fresh.failed.is_empty(), "of {answered}: {:?}", fresh.failed);
     assert!(kept.connections > ways.len() * times, "every process ended its connections");
+    assert!(
+        slowest <= DRAIN_MAX,
+        "a process took {slowest:?} to take over and the one before it to drain"
+    );
     // Each process ended only when all that it counted was in the ledger.
     world.stop_node().await;
     assert_eq!(billed(&world).await, answered);

@@ -181,9 +181,17 @@ impl AsyncRead for ClientIo {
             }
             this.came(&buf.filled()[before..]);
             this.clock.broken.set(read.is_err() && this.clock.deadline.get().is_some());
+            if this.streams.as_ref().is_some_and(|streams| streams.borrow().is_flooded()) {
+                let flood = "frames that bring nothing";
+                return Poll::Ready(Err(io::Error::new(io::ErrorKind::InvalidData, flood)));
+            }
             return Poll::Ready(read);
         }
-        let Some(deadline) = this.clock.deadline.get() else { return Poll::Pending };
+        let head_of_stream = this.streams.as_ref().and_then(|it| it.borrow().head_since());
+        let head_of_stream = head_of_stream.map(|since| Instant::from(since) + this.header_timeout);
+        let Some(deadline) = this.clock.deadline.get().or(head_of_stream) else {
+            return Poll::Pending;
+        };
         let alarm = this.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(deadline)));
         if alarm.deadline() != deadline {
             alarm.as_mut().reset(deadline);
@@ -191,7 +199,9 @@ impl AsyncRead for ClientIo {
         std::task::ready!(alarm.as_mut().poll(cx));
         this.clock.late.set(true);
         // Nothing else is on its way out. Who does not take it at once does not get it.
-        if Pin::new(&mut this.stream).poll_write(cx, REQUEST_TIMEOUT).is_ready() {
+        if this.streams.is_none()
+            && Pin::new(&mut this.stream).poll_write(cx, REQUEST_TIMEOUT).is_ready()
+        {
             let _ = Pin::new(&mut this.stream).poll_flush(cx);
         }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a request's head took too long")))

@@ -309,7 +309,7 @@ async fn http2(
         .max_header_list_size(u32::try_from(limits.header_bytes_max * 2).unwrap_or(u32::MAX))
         .keep_alive_interval(PING_EVERY)
         .keep_alive_timeout(PING_TIMEOUT);
-    // HTTP/2 has pings instead of a clock on heads: its streams share one way in.
+    // The clock of HTTP/1.1 does not run: streams share one way in, and `Streams` has theirs.
     let _serving = Serving::begin(clock);
     let streams = Rc::new(RefCell::new(Streams::new(PREFACE.len())));
     let service = service_fn(|request| {
@@ -323,25 +323,31 @@ async fn http2(
         streams.borrow_mut().settle().record(&node, peer);
         polled
     });
-    // What the service handed over whole and no window lets out.
-    let stuck = async {
-        let mut look = tokio::time::interval(limits.write_timeout / 4);
+    let looked = async {
+        let mut look =
+            tokio::time::interval(limits.write_timeout.min(limits.keep_alive_timeout) / 4);
         let mut before = false;
         loop {
             look.tick().await;
-            let now = streams.borrow().stuck(limits.write_timeout) > streamer.working();
-            if now && before {
-                return;
+            let stuck = streams.borrow().stuck(limits.write_timeout) > streamer.working();
+            if stuck && before {
+                return Verdict::Stuck;
             }
-            before = now; // once may be an answer that is just on its way out
+            before = stuck; // once may be an answer that is just on its way out
+            if streams.borrow_mut().look() > limits.keep_alive_timeout {
+                return Verdict::Idle;
+            }
         }
     };
     let ended = tokio::select! {
         ended = &mut settled => Some(ended),
-        () = stuck => {
-            node.shared.metrics.callers_cut.inc();
-            Some(Ok(()))
-        }
+        verdict = looked => match verdict {
+            Verdict::Stuck => {
+                node.shared.metrics.callers_cut.inc();
+                Some(Ok(()))
+            }
+            Verdict::Idle => None,
+        },
         _ = drain.wait_for(|draining| *draining) => None,
     };
     let ended = if let Some(ended) = ended {
@@ -350,8 +356,19 @@ async fn http2(
         connection.as_mut().graceful_shutdown();
         connection.as_mut().await
     };
+    if streams.borrow().is_flooded() {
+        node.shared.metrics.http2_floods.inc();
+    }
     streams.borrow_mut().end().record(&node, peer);
     ended
+}
+
+/// Why an HTTP/2 connection is ended.
+enum Verdict {
+    /// No window lets out what the service handed over whole.
+    Stuck,
+    /// Nobody has asked for anything for too long.
+    Idle,
 }
 
 async fn one(

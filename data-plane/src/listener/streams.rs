@@ -1,5 +1,6 @@
 //! Follows the frames of an HTTP/2 connection (RFC 9113 §4.1) and counts its requests: hyper refuses a malformed
-//! one by itself and never tells.
+//! one by itself and never tells. It also sees what hyper lets pass: frames that bring nothing (§10.5), and heads that
+//! never end.
 
 use std::time::{Duration, Instant};
 
@@ -10,6 +11,11 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const FRAME_HEAD_BYTES: usize = 9;
+/// Frames that bring nothing beyond those that what is exchanged may need: half of them are forgotten at each
+/// [`Streams::look`].
+const IDLE_FRAMES_MAX: u64 = 10_000;
+/// For one frame of a request or an answer: window updates for the stream and the connection, with room.
+const IDLE_FRAMES_FOR_ONE: u64 = 4;
 
 /// The requests of one connection.
 pub(super) struct Streams {
@@ -19,8 +25,13 @@ pub(super) struct Streams {
     newest: u32,
     /// The highest of those that are all accounted for.
     settled: u32,
-    /// A head whose end has not come.
+    /// A head whose end has not come, and since when; also what comes before the first frame.
+    head_since: Option<Instant>,
     in_head: bool,
+    /// Frames that brought nothing, less those that had a reason.
+    idle_frames: u64,
+    /// Since when no stream is open.
+    idle_since: Instant,
     opened: u64,
     accounted: u64,
     /// What went out on streams above `settled`: heads of answers, and resets.
@@ -46,7 +57,10 @@ impl Streams {
             outbound: Frames::default(),
             newest: 0,
             settled: 0,
+            head_since: Some(Instant::now()),
             in_head: false,
+            idle_frames: 0,
+            idle_since: Instant::now(),
             opened: 0,
             accounted: 0,
             answered: 0,
@@ -57,8 +71,9 @@ impl Streams {
 
     /// The caller sent these.
     pub(super) fn came(&mut self, bytes: &[u8]) {
-        let Self { inbound, newest, in_head, opened, unfinished, .. } = self;
-        inbound.follow(bytes, |kind, flags, stream| {
+        let Self { inbound, newest, head_since, in_head, idle_frames, opened, unfinished, .. } =
+            self;
+        inbound.follow(bytes, |Frame { kind, flags, stream, bytes }| {
             // A head on a stream that is known is a trailer; even numbers are not a caller's.
             if kind == HEADERS && stream > *newest && stream % 2 == 1 {
                 *newest = stream;
@@ -72,13 +87,32 @@ impl Streams {
                 *in_head = false;
                 *opened += 1;
             }
+            let head_goes_on = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS == 0;
+            *head_since = head_goes_on.then(|| head_since.unwrap_or_else(Instant::now));
+            let brings = match kind {
+                DATA => bytes > 0 || flags & END_STREAM != 0,
+                HEADERS => true,
+                _ => false,
+            };
+            if brings {
+                *idle_frames = idle_frames.saturating_sub(IDLE_FRAMES_FOR_ONE);
+            } else {
+                *idle_frames += 1;
+            }
         });
+        if !self.unfinished.is_empty() {
+            self.idle_since = Instant::now();
+        }
     }
 
     /// We sent these.
     pub(super) fn went(&mut self, bytes: &[u8]) {
-        let Self { outbound, settled, answered, reset, unfinished, .. } = self;
-        outbound.follow(bytes, |kind, flags, stream| {
+        let Self { outbound, settled, idle_frames, answered, reset, unfinished, .. } = self;
+        let open = !unfinished.is_empty();
+        outbound.follow(bytes, |Frame { kind, flags, stream, .. }| {
+            if matches!(kind, DATA | HEADERS) {
+                *idle_frames = idle_frames.saturating_sub(IDLE_FRAMES_FOR_ONE);
+            }
             if kind == RST_STREAM || matches!(kind, DATA | HEADERS) && flags & END_STREAM != 0 {
                 unfinished.retain(|it| it.0 != stream);
             } else if kind == DATA
@@ -91,6 +125,25 @@ impl Streams {
                 *reset += u64::from(kind == RST_STREAM);
             }
         });
+        if open {
+            self.idle_since = Instant::now();
+        }
+    }
+
+    /// Since when something is on its way that has to be whole within the header timeout.
+    pub(super) fn head_since(&self) -> Option<Instant> {
+        self.head_since
+    }
+
+    /// Whether more came that brings nothing than anyone needs.
+    pub(super) fn is_flooded(&self) -> bool {
+        self.idle_frames > IDLE_FRAMES_MAX
+    }
+
+    /// How long no stream has been open. Half of a flood is forgotten, so that pings of a day are none.
+    pub(super) fn look(&mut self) -> Duration {
+        self.idle_frames /= 2;
+        if self.unfinished.is_empty() { self.idle_since.elapsed() } else { Duration::ZERO }
     }
 
     /// How many have sent nothing for so long.
@@ -123,6 +176,15 @@ impl Streams {
     }
 }
 
+/// What a frame's head says.
+struct Frame {
+    kind: u8,
+    flags: u8,
+    stream: u32,
+    /// Of the payload that follows.
+    bytes: usize,
+}
+
 /// One direction.
 #[derive(Default)]
 struct Frames {
@@ -134,7 +196,7 @@ struct Frames {
 }
 
 impl Frames {
-    fn follow(&mut self, mut bytes: &[u8], mut frame: impl FnMut(u8, u8, u32)) {
+    fn follow(&mut self, mut bytes: &[u8], mut frame: impl FnMut(Frame)) {
         while !bytes.is_empty() {
             let skipped = self.skip.min(bytes.len());
             self.skip -= skipped;
@@ -147,7 +209,8 @@ impl Frames {
                 let [a, b, c, kind, flags, stream @ ..] = self.head;
                 self.have = 0;
                 self.skip = usize::from(a) << 16 | usize::from(b) << 8 | usize::from(c);
-                frame(kind, flags, u32::from_be_bytes(stream) & 0x7fff_ffff);
+                let stream = u32::from_be_bytes(stream) & 0x7fff_ffff;
+                frame(Frame { kind, flags, stream, bytes: self.skip });
             }
         }
     }
@@ -210,6 +273,49 @@ mod tests {
         streams.came(&frame(RST_STREAM, 0, 5, 4));
         streams.went(&frame(HEADERS, END_HEADERS | END_STREAM, 7, 8));
         assert_eq!(stuck(&streams), 0);
+    }
+
+    #[test]
+    fn frames_that_bring_nothing_are_a_flood_unless_something_is_exchanged() {
+        let (ping, window_update) = (6, 8);
+        let many = |kind, times: u64| frame(kind, 0, 0, 8).repeat(usize::try_from(times).unwrap());
+        let mut streams = Streams::new(0);
+        streams.came(&many(ping, IDLE_FRAMES_MAX));
+        assert!(!streams.is_flooded());
+        streams.came(&many(ping, 1));
+        assert!(streams.is_flooded());
+        streams.look();
+        streams.came(&many(ping, IDLE_FRAMES_MAX / 2));
+        assert!(!streams.is_flooded(), "half was forgotten");
+
+        let mut streams = Streams::new(0);
+        streams.came(&frame(HEADERS, END_HEADERS | END_STREAM, 1, 8));
+        for _ in 0..IDLE_FRAMES_MAX {
+            streams.went(&frame(DATA, 0, 1, 100));
+            streams.came(&many(window_update, 2));
+        }
+        assert!(!streams.is_flooded(), "an answer needs its window opened");
+        streams.came(&frame(DATA, 0, 1, 0).repeat(10_001));
+        assert!(streams.is_flooded(), "empty pieces of a body bring nothing");
+    }
+
+    #[test]
+    fn a_head_is_clocked_from_its_first_byte_to_its_last() {
+        let mut streams = Streams::new(24);
+        assert!(streams.head_since().is_some(), "the preface too");
+        streams.came(&[0; 24]);
+        assert!(streams.head_since().is_some());
+        streams.came(&frame(4, 0, 0, 0));
+        assert_eq!(streams.head_since(), None);
+        streams.came(&frame(HEADERS, 0, 1, 8));
+        let began = streams.head_since().unwrap();
+        streams.came(&frame(CONTINUATION, 0, 1, 8));
+        assert_eq!(streams.head_since(), Some(began));
+        streams.came(&frame(CONTINUATION, END_HEADERS, 1, 8));
+        assert_eq!(streams.head_since(), None);
+        assert_eq!(streams.look(), Duration::ZERO, "its stream is open");
+        streams.came(&frame(RST_STREAM, 0, 1, 4));
+        assert!(streams.look() > Duration::ZERO);
     }
 
     #[test]
