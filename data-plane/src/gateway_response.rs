@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     LimitsUnavailable,
     /// This node has too much to do.
     Overloaded,
+    /// This node does not know any Api yet.
+    NotReady,
     /// Our own fault.
     Internal,
 }
@@ -84,6 +86,7 @@ impl Kind {
             Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", 504, "Gateway Timeout"),
             Self::LimitsUnavailable => ("LIMITS_UNAVAILABLE", 503, "Service Unavailable"),
             Self::Overloaded => ("OVERLOADED", 503, "Service Unavailable"),
+            Self::NotReady => ("NOT_READY", 503, "Service Unavailable"),
             Self::Internal => ("INTERNAL", 500, "Internal Server Error"),
         }
     }
@@ -95,6 +98,7 @@ impl Kind {
             Self::AuthorizerConfigurationError
                 | Self::ApiConfigurationError
                 | Self::Overloaded
+                | Self::NotReady
                 | Self::LimitsUnavailable
                 | Self::Internal
         )

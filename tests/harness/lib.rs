@@ -14,12 +14,14 @@ pub mod process;
 pub mod socket;
 pub mod stores;
 pub mod tenant;
+pub mod wire;
 pub mod world;
 
 pub use client::{Answer, Client};
 pub use load::Load;
 pub use origin::Origin;
 pub use tenant::{Api, Tenant};
+pub use wire::Wire;
 pub use world::World;
 
 use std::time::Duration;

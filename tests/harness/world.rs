@@ -399,6 +399,11 @@ impl World {
         self.nodes[0].tls.address()
     }
 
+    /// Where a replica serves nodes.
+    pub fn grpc_address_at(&self, index: usize) -> SocketAddr {
+        self.replicas[index].grpc.address()
+    }
+
     pub fn control_plane_admin(&self) -> Client {
         Client::new(self.replicas[0].admin.address())
     }

@@ -4,7 +4,7 @@ mod host;
 
 use std::sync::Arc;
 
-use http::header::{ALLOW, LOCATION};
+use http::header::{ALLOW, LOCATION, RETRY_AFTER};
 use plan::{
     Found,
     path::{self, Normalization},
@@ -30,7 +30,12 @@ pub(crate) fn route(
     let config = &node.shared.config;
     let address = host::address(&exchange.head, &config.zone, config.path_addressing)?;
     let unknown = || Kind::ResourceNotFound.because("There is no API at this address.");
-    let api = snapshot.api(&address.api_id).ok_or_else(unknown)?;
+    let api = snapshot.api(&address.api_id).ok_or_else(|| {
+        if snapshot.loaded {
+            return unknown();
+        }
+        Kind::NotReady.because("This node has no configuration yet.").with(RETRY_AFTER, "1")
+    })?;
     let (stage, below) = select_stage(api, address.path)
         .ok_or_else(|| Kind::ResourceNotFound.because("The path names no stage of this API."))?;
     let addressing = address.addressing();

@@ -569,10 +569,12 @@ mod tests {
 
         let mut applier = node.start();
         assert_eq!(node.publications(), [["tenant a", "tenant b", "tenant c"]]);
-        assert_eq!(applier.positions().get()["default"], 6);
-        applier.apply(vec![node.delta(0, 7, "d")]);
+        assert_eq!(applier.positions().get()["default"], 0, "it has no file to go back to yet");
+        applier.apply(vec![node.snapshot(0, 6, "c"), node.delta(0, 7, "d")]);
         drop(applier);
-        assert_eq!(node.start().resources.version("default"), 7);
+        let applier = node.start();
+        assert_eq!(applier.resources.version("default"), 7);
+        assert_eq!(applier.positions().get()["default"], 7);
     }
 
     #[test]

@@ -46,6 +46,8 @@ pub(super) struct LastGood {
     secret: Secret,
     /// None where appending would follow nothing whole.
     open: Option<Open>,
+    /// There was no previous file to go back to.
+    alone: bool,
 }
 
 /// The file that grows.
@@ -91,7 +93,7 @@ impl LastGood {
     pub(super) fn new(dir: &Path, cell: &str, secret: Secret) -> Self {
         let path = dir.join(format!("{cell}.config"));
         let previous = dir.join(format!("{cell}.config.previous"));
-        Self { cell: cell.to_owned(), path, previous, secret, open: None }
+        Self { cell: cell.to_owned(), path, previous, secret, open: None, alone: false }
     }
 
     /// Puts what is on the disk into `resources`, which must hold nothing of this cell.
@@ -103,6 +105,7 @@ impl LastGood {
         if let Some(read) = newest.and_then(|newest| self.read(&newest, resources, verifier)) {
             if read.whole {
                 self.open = read.open;
+                self.alone = previous.is_none();
                 return Found::Whole;
             }
             // The torn end is not appended to: the next snapshot begins a new file.
@@ -145,6 +148,7 @@ impl LastGood {
         if good {
             disk::keep_as(&self.path, &self.previous)?;
         }
+        self.alone = false;
         let file = fresh.publish()?;
         let bytes = content.len() as u64;
         let records = chunks.len() as u64;
@@ -168,11 +172,10 @@ impl LastGood {
         Ok(())
     }
 
-    /// Whether a snapshot should begin a new file.
+    /// Whether a snapshot should begin a new file: at a start also where this one has none before it.
     pub(super) fn wants_snapshot(&self) -> bool {
-        self.open
-            .as_ref()
-            .is_none_or(|open| open.bytes > (open.snapshot_bytes * GROWTH_MAX).max(FRESH_BYTES_MIN))
+        let open = self.open.as_ref().filter(|_| !self.alone);
+        open.is_none_or(|open| open.bytes > (open.snapshot_bytes * GROWTH_MAX).max(FRESH_BYTES_MIN))
     }
 
     /// Applies the longest good beginning of a file. None where not even its snapshot is good.
@@ -446,6 +449,28 @@ mod tests {
         assert_eq!(load(&dir, &signer).1, 9);
         fs::write(dir.newest(), b"").unwrap();
         assert_eq!(load(&dir, &signer).1, 3);
+    }
+
+    #[test]
+    fn a_file_that_none_came_before_gets_a_successor_at_the_next_start() {
+        let signer = Signer::new();
+        let dir = Dir::new();
+        let mut files = dir.files();
+        files.begin(&[signer.chunk(1, 0, true, "a")]).unwrap();
+        assert!(!files.wants_snapshot());
+
+        let mut files = dir.files();
+        assert_eq!(files.load(&mut Resources::default(), &signer.verifier()), Found::Whole);
+        assert!(files.wants_snapshot());
+        files.append(&[signer.delta(2, "b")]).unwrap();
+        files.begin(&[signer.chunk(3, 0, true, "c")]).unwrap();
+        assert!(!files.wants_snapshot());
+
+        fs::write(dir.newest(), b"").unwrap();
+        let mut files = dir.files();
+        let mut resources = Resources::default();
+        assert_eq!(files.load(&mut resources, &signer.verifier()), Found::Damaged);
+        assert_eq!(resources.version("default"), 2);
     }
 
     #[test]
