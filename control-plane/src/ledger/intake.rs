@@ -40,8 +40,8 @@ struct Checked {
 
 enum Verdict {
     Good,
-    /// Parts of it are lost; the rest counts.
-    Damaged(String),
+    /// Parts of it cannot count; the rest does.
+    Partial(String),
     Bad(String),
 }
 
@@ -78,9 +78,9 @@ pub async fn take(app: &App, node: NodeId, segments: &[Shipped]) -> Result<Vec<O
         }
         outcomes[index] = match &checked.verdict {
             Verdict::Good => Outcome::Applied,
-            Verdict::Damaged(reason) => {
+            Verdict::Partial(reason) => {
                 store::usage_intake::quarantine(&mut tx, node, shipped, reason, now).await?;
-                tracing::error!(node.id = %node, reason, "a damaged journal segment was applied in part");
+                tracing::error!(node.id = %node, reason, "a journal segment was applied in part");
                 Outcome::Applied
             }
             Verdict::Bad(reason) => {
@@ -135,44 +135,56 @@ fn check(
     now: DateTime<Utc>,
 ) -> Checked {
     let summed = segment.and_then(|segment| {
-        let minutes = sum(&segment, cells, homes, now)?;
-        Ok((minutes, segment))
+        let (minutes, unknown) = sum(&segment, cells, homes, now)?;
+        let unknown = unknown.first().map(|tenant| format!("there is no tenant {tenant}"));
+        let damaged = (segment.damaged > 0)
+            .then(|| format!("{} of {} blocks are damaged", segment.damaged, segment.blocks));
+        let missing: Vec<_> = unknown.into_iter().chain(damaged).collect();
+        let verdict = match missing.join("; ") {
+            none if none.is_empty() => Verdict::Good,
+            reason if minutes.is_empty() && segment.damaged == 0 => return Err(reason),
+            reason => Verdict::Partial(reason),
+        };
+        let records = i32::try_from(segment.records.len()).unwrap_or(i32::MAX);
+        Ok(Checked { minutes, records, verdict })
     });
-    match summed {
-        Err(reason) => {
-            Checked { minutes: BTreeMap::new(), records: 0, verdict: Verdict::Bad(reason) }
-        }
-        Ok((minutes, segment)) => Checked {
-            minutes,
-            records: i32::try_from(segment.records.len()).unwrap_or(i32::MAX),
-            verdict: if segment.damaged == 0 {
-                Verdict::Good
-            } else {
-                Verdict::Damaged(format!(
-                    "{} of {} blocks are damaged",
-                    segment.damaged, segment.blocks
-                ))
-            },
-        },
-    }
+    summed.unwrap_or_else(|reason| Checked {
+        minutes: BTreeMap::new(),
+        records: 0,
+        verdict: Verdict::Bad(reason),
+    })
 }
 
-/// The sums of a segment, or why it is impossible: then none of it is believed.
+/// The sums of a segment, and the tenants that nobody knows: calls of theirs count for nobody, and cost no other
+/// tenant its own. They were lost with a restored database. Or why it is impossible: then none of it is believed.
 fn sum(
     segment: &segment::Segment,
     cells: &HashSet<String>,
     homes: &HashMap<TenantId, String>,
     now: DateTime<Utc>,
-) -> Result<BTreeMap<Minute, Sums>, String> {
+) -> Result<(BTreeMap<Minute, Sums>, BTreeSet<TenantId>), String> {
     let mut minutes: BTreeMap<Minute, Sums> = BTreeMap::new();
+    let mut unknown = BTreeSet::new();
     for record in &segment.records {
         if record.test_invoke {
             continue; // the tenant's own try, not a call
         }
         let names = &segment.names[&record.names];
-        let tenant = tenant(names, cells, homes)?;
+        let tenant = tenant(names, cells)?;
         let minute = minute(record, now)?;
         let sums = Sums::of(record).ok_or_else(|| format!("impossible numbers: {record:?}"))?;
+        match homes.get(&tenant) {
+            Some(home) if cells.contains(home) => {}
+            Some(_) => {
+                return Err(format!(
+                    "the tenant {tenant} belongs to a cell that the node does not serve"
+                ));
+            }
+            None => {
+                unknown.insert(tenant);
+                continue;
+            }
+        }
         let row = Minute {
             tenant,
             minute,
@@ -192,26 +204,14 @@ fn sum(
         };
         minutes.entry(row).or_default().add(&sums);
     }
-    Ok(minutes)
+    Ok((minutes, unknown))
 }
 
-fn tenant(
-    names: &Names<String>,
-    cells: &HashSet<String>,
-    homes: &HashMap<TenantId, String>,
-) -> Result<TenantId, String> {
-    let tenant: TenantId =
-        names.tenant_id.parse().map_err(|_| format!("{:?} is no tenant's id", names.tenant_id))?;
+fn tenant(names: &Names<String>, cells: &HashSet<String>) -> Result<TenantId, String> {
     if !cells.contains(&names.cell) {
         return Err(format!("the node does not serve the cell {:?}", names.cell));
     }
-    match homes.get(&tenant) {
-        Some(home) if cells.contains(home) => Ok(tenant),
-        Some(_) => {
-            Err(format!("the tenant {tenant} belongs to a cell that the node does not serve"))
-        }
-        None => Err(format!("there is no tenant {tenant}")),
-    }
+    names.tenant_id.parse().map_err(|_| format!("{:?} is no tenant's id", names.tenant_id))
 }
 
 /// A request belongs to the minute of its last byte.
@@ -525,6 +525,20 @@ pub(crate) mod tests {
         assert_eq!(count(&app, "usage_quarantine").await, 11);
         let again = take(&app, here, &[shipped(place(1), Vec::new())]).await.unwrap();
         assert_eq!(again, [Outcome::Duplicate], "it is not kept twice");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_tenant_that_nobody_knows_costs_no_other_tenant_its_calls(db: PgPool) {
+        let app = testing::app(db).await;
+        let (node, tenant) = (node(&app, "default").await, testing::owner(&app).await.tenant);
+        let lost = Call { tenant: Rng.id(), ..call(&app, tenant) };
+        let calls = [call(&app, tenant), lost, call(&app, tenant)];
+
+        let outcome = take(&app, node, &[segment(place(1), &calls)]).await.unwrap();
+
+        assert_eq!(outcome, [Outcome::Applied]);
+        assert_eq!(total(&app, "usage_minute").await.requests, 2);
+        assert_eq!(count(&app, "usage_quarantine").await, 1, "the whole is kept for the operator");
     }
 
     #[sqlx::test(migrations = "../migrations")]
