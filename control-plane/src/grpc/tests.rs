@@ -301,6 +301,37 @@ async fn after_a_restored_backup_versions_go_on_beyond_the_nodes(db: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn another_line_of_the_database_gives_every_node_a_snapshot(db: PgPool) {
+    let before = replica(&db).await;
+    let node = join(&before).await;
+    assert_eq!(change(&before.app, "a").await, 1);
+    // As if this database came from a backup of another server: version 1 may be another one than the node's.
+    sqlx::query("update cell set line = '7/00000001'").execute(&db).await.unwrap();
+    let after = self::replica(&db).await;
+
+    let mut stream = subscribe(&after, &node, 1).await.unwrap();
+
+    assert_eq!(stream.snapshot().await.0, 1001);
+    let again = self::replica(&db).await;
+    assert_eq!(change(&again.app, "a").await, 1002, "once, whoever looks");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_server_that_does_not_tell_its_line_is_taken_at_its_word(db: PgPool) {
+    sqlx::query("revoke execute on function pg_control_system() from public")
+        .execute(&db)
+        .await
+        .unwrap();
+    let replica = replica(&db).await;
+    let node = join(&replica).await;
+    change(&replica.app, "a").await;
+
+    let mut stream = subscribe(&replica, &node, 0).await.unwrap();
+
+    assert_eq!(stream.snapshot().await.0, 1);
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn acks_and_nacks_say_how_far_a_version_is(db: PgPool) {
     let replica = replica(&db).await;
     let node = join(&replica).await;

@@ -20,6 +20,7 @@ use crate::app::{App, Job, Tx, outbox_context};
 use crate::error::{Error, Result};
 use crate::ids::NodeId;
 use crate::store;
+use crate::store::cell::Position;
 
 /// Notifications can be lost with their connection; this often the database is asked anyway.
 const POLL: Duration = Duration::from_secs(5);
@@ -187,40 +188,88 @@ impl Changes {
         Ok(snapshot)
     }
 
-    /// For a node that is further than its cell: the database was restored from a time before. Versions never go
-    /// back, so the cell's moves on past the node's, with a gap, which gives every node a snapshot.
+    /// For a node that is further than its cell: the database was restored from a time before.
     pub async fn pass(&self, cell: &Cell, version: u64) -> Result<()> {
-        let mut tx = self.0.app.system(Job::Publisher).await?;
-        let held = store::cell::lock_version(&mut tx, &cell.name).await?;
-        if held >= version {
-            drop(tx);
-            return self.refresh().await; // only this replica was behind
-        }
-        if version - held > JUMP_MAX {
+        if version.saturating_sub(cell.head()) > JUMP_MAX {
             return Err(Error::bad_request("version", "no cell was ever there"));
         }
-        tracing::error!(
-            cell = cell.name,
-            version,
-            held,
-            "a node is further than its cell, whose database must have been restored: every node takes a snapshot"
-        );
-        let fresh = version + JUMP;
-        store::cell::set_version(&mut tx, &cell.name, fresh).await?;
-        let kind = Some(update::Kind::Delta(Delta::default()));
-        let update = Update { cell: cell.name.clone(), version: fresh, kind }.encode_to_vec();
-        let message = self.0.app.master.wrap(&outbox_context(&cell.name, fresh), &update);
-        store::cell::write_outbox(&mut tx, &cell.name, fresh, &message).await?;
-        tx.commit().await?;
+        self.move_past(&cell.name, version, None).await?;
         self.refresh().await
     }
 
-    async fn refresh(&self) -> Result<()> {
+    /// Versions never go back, so a cell whose database did moves on past whatever was handed out, with a gap, which
+    /// gives every node a snapshot. `line`: of the database that the cell is in from now on. Nothing is done where
+    /// another replica has done it.
+    async fn move_past(&self, cell: &str, version: u64, line: Option<&str>) -> Result<()> {
         let mut tx = self.0.app.system(Job::Publisher).await?;
-        let cells = store::cell::versions(&mut tx).await?;
+        let held = store::cell::lock(&mut tx, cell).await?;
+        let done = match line {
+            Some(_) => held.line.as_deref() == line,
+            None => held.version >= version,
+        };
+        if done {
+            return Ok(());
+        }
+        if let Some(line) = line {
+            store::cell::set_line(&mut tx, cell, line).await?;
+        }
+        let known = line.is_none() || held.line.is_some();
+        if known {
+            let held = held.version;
+            tracing::error!(
+                cell,
+                version,
+                held,
+                "the database is not where it was: it was restored, or another server took over; every node takes a snapshot"
+            );
+            let fresh = version.max(held) + JUMP;
+            store::cell::set_version(&mut tx, cell, fresh).await?;
+            let kind = Some(update::Kind::Delta(Delta::default()));
+            let update = Update { cell: cell.to_owned(), version: fresh, kind }.encode_to_vec();
+            let message = self.0.app.master.wrap(&outbox_context(cell, fresh), &update);
+            store::cell::write_outbox(&mut tx, cell, fresh, &message).await?;
+        }
+        tx.commit().await?;
+        Ok(())
+    }
+
+    async fn refresh(&self) -> Result<()> {
+        for Position { cell: name, version, line } in self.look().await? {
+            let cell = self.cell(&name);
+            let head = cell.as_ref().map_or(0, |cell| cell.head());
+            if let Some(now) = line {
+                self.move_past(&name, version.max(head), Some(&now)).await?;
+            } else if head > version {
+                self.move_past(&name, head, None).await?;
+            }
+            if let Some(cell) = cell {
+                self.catch_up(&cell).await?;
+                continue;
+            }
+            let mut tx = self.0.app.system(Job::Publisher).await?;
+            let version = store::cell::version(&mut tx, &name).await?;
+            let cell = Arc::new(Cell::new(name.clone(), version));
+            let mut cells = self.0.cells.write().unwrap_or_else(PoisonError::into_inner);
+            cells.insert(name, cell);
+        }
+        Ok(())
+    }
+
+    /// Where every cell is, and whose certificates were revoked. A cell's line is told only where it is not the one
+    /// that the cell was in, and then it is the new one.
+    async fn look(&self) -> Result<Vec<Position>> {
+        let mut tx = self.0.app.system(Job::Publisher).await?;
+        let line = store::cell::line(&mut tx).await?;
+        drop(tx);
+        let mut tx = self.0.app.system(Job::Publisher).await?;
+        let mut cells = store::cell::positions(&mut tx).await?;
         let revoked = store::node::revoked(&mut tx, self.0.app.clock.now()).await?;
         tx.commit().await?;
 
+        for cell in &mut cells {
+            let other = line.as_ref().filter(|line| cell.line.as_ref() != Some(line));
+            cell.line = other.cloned();
+        }
         let revoked: HashSet<_> = revoked.into_iter().collect();
         self.0.revoked.send_if_modified(|known| {
             let news = **known != revoked;
@@ -229,18 +278,7 @@ impl Changes {
             }
             news
         });
-        for (name, version) in cells {
-            match self.cell(&name) {
-                Some(cell) if cell.head() < version => self.catch_up(&cell).await?,
-                Some(_) => {}
-                None => {
-                    let cell = Arc::new(Cell::new(name.clone(), version));
-                    let mut cells = self.0.cells.write().unwrap_or_else(PoisonError::into_inner);
-                    cells.insert(name, cell);
-                }
-            }
-        }
-        Ok(())
+        Ok(cells)
     }
 
     async fn catch_up(&self, cell: &Cell) -> Result<()> {

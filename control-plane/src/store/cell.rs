@@ -48,11 +48,46 @@ pub async fn read_as_of_one_moment(tx: &mut Tx) -> Result<()> {
     Ok(())
 }
 
-/// Every cell and its version.
-pub async fn versions(tx: &mut Tx) -> Result<Vec<(String, u64)>> {
+/// A cell, and the line of the database's history that its version belongs to, if that was ever looked at.
+pub struct Position {
+    pub cell: String,
+    pub version: u64,
+    pub line: Option<String>,
+}
+
+/// Where every cell is.
+pub async fn positions(tx: &mut Tx) -> Result<Vec<Position>> {
     let rows =
-        sqlx::query!("select id, version from cell order by id").fetch_all(&mut **tx).await?;
-    rows.into_iter().map(|row| Ok((row.id, unsigned(row.version)?))).collect()
+        sqlx::query!("select id, version, line from cell order by id").fetch_all(&mut **tx).await?;
+    rows.into_iter()
+        .map(|row| Ok(Position { cell: row.id, version: unsigned(row.version)?, line: row.line }))
+        .collect()
+}
+
+/// The server's identity and its timeline: a restored or promoted server has another. None where the server does
+/// not tell, as some that others run; the transaction is of no more use then.
+pub async fn line(tx: &mut Tx) -> Result<Option<String>> {
+    const NOT_TOLD: [&str; 3] = ["42501", "42883", "0A000"]; // forbidden, unknown, not supported
+    let line = sqlx::query_scalar!(
+        r#"select (select system_identifier from pg_control_system())::text || '/'
+             || substr(pg_walfile_name(pg_current_wal_lsn()), 1, 8) as "line!""#
+    )
+    .fetch_one(&mut **tx)
+    .await;
+    match line {
+        Ok(line) => Ok(Some(line)),
+        Err(sqlx::Error::Database(error))
+            if error.code().is_some_and(|code| NOT_TOLD.contains(&&*code)) =>
+        {
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+pub async fn set_line(tx: &mut Tx, cell: &str, line: &str) -> Result<()> {
+    sqlx::query!("update cell set line = $2 where id = $1", cell, line).execute(&mut **tx).await?;
+    Ok(())
 }
 
 pub async fn version(tx: &mut Tx, cell: &str) -> Result<u64> {
@@ -62,12 +97,13 @@ pub async fn version(tx: &mut Tx, cell: &str) -> Result<u64> {
     unsigned(version.ok_or(Error::NotFound("cell"))?)
 }
 
-/// The version, which nobody else moves before this transaction ends.
-pub async fn lock_version(tx: &mut Tx, cell: &str) -> Result<u64> {
-    let version = sqlx::query_scalar!("select version from cell where id = $1 for update", cell)
+/// Where the cell is, which nobody else moves before this transaction ends.
+pub async fn lock(tx: &mut Tx, cell: &str) -> Result<Position> {
+    let row = sqlx::query!("select id, version, line from cell where id = $1 for update", cell)
         .fetch_optional(&mut **tx)
-        .await?;
-    unsigned(version.ok_or(Error::NotFound("cell"))?)
+        .await?
+        .ok_or(Error::NotFound("cell"))?;
+    Ok(Position { cell: row.id, version: unsigned(row.version)?, line: row.line })
 }
 
 pub async fn set_version(tx: &mut Tx, cell: &str, version: u64) -> Result<()> {
