@@ -14,6 +14,7 @@ mod http2;
 mod idempotency;
 mod keys;
 mod live;
+mod metrics;
 mod migrations;
 mod replicas;
 mod rest_way;
