@@ -12,6 +12,7 @@ pub mod origin;
 mod ports;
 pub mod process;
 pub mod socket;
+mod standby;
 pub mod stores;
 pub mod tenant;
 pub mod wire;

@@ -88,6 +88,18 @@ impl Process {
         self.end();
     }
 
+    /// SIGKILL to it and to the processes that it started: a machine that is gone.
+    pub(crate) fn kill_with_children(self) {
+        let id = self.id();
+        signal(id, "STOP"); // it starts no more
+        let children = std::fs::read_to_string(format!("/proc/{id}/task/{id}/children"));
+        self.kill();
+        for child in children.expect("children can be listed").split_whitespace() {
+            // It may have ended by itself.
+            Command::new("kill").args(["-KILL", child]).stderr(Stdio::null()).status().ok();
+        }
+    }
+
     pub fn log(&self) -> String {
         std::fs::read(&self.log)
             .map(|bytes| String::from_utf8_lossy(&bytes).into_owned())

@@ -1,6 +1,7 @@
 //! A world's PostgreSQL database and Redis.
 
 use crate::process::{Process, command, in_path, make_directory};
+use crate::standby::Standby;
 use crate::within;
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::os::unix::fs::MetadataExt;
@@ -15,10 +16,11 @@ const START_MAX: Duration = Duration::from_mins(1);
 /// One database, in a shared server (by an administrator's URL) or in one that lives as long as this.
 pub(crate) struct Database {
     pub(crate) server: Option<Process>,
+    pub(crate) standby: Option<Standby>,
     /// An administrator's URL of the server's own database.
     admin_url: url::Url,
     name: String,
-    directory: PathBuf,
+    pub(crate) directory: PathBuf,
 }
 
 impl Database {
@@ -31,14 +33,19 @@ impl Database {
             url.query_pairs_mut().append_pair("host", &sockets(directory).to_string_lossy());
             (Some(postgres(directory)), url)
         };
-        let mut database =
-            Self { server, admin_url, name: name.to_owned(), directory: directory.to_owned() };
+        let mut database = Self {
+            server,
+            standby: None,
+            admin_url,
+            name: name.to_owned(),
+            directory: directory.to_owned(),
+        };
         database.ready().await;
         database
     }
 
     /// Until the server answers.
-    async fn ready(&mut self) {
+    pub(crate) async fn ready(&mut self) {
         within(START_MAX, "PostgreSQL's start", async || {
             if let Some(server) = &mut self.server {
                 server.check();
@@ -86,7 +93,7 @@ impl Database {
         self.server
             .take()
             .expect("only a world that was started alone has a PostgreSQL of its own")
-            .kill();
+            .kill_with_children();
     }
 
     pub(crate) async fn restart(&mut self) {
@@ -117,12 +124,12 @@ fn sockets(directory: &Path) -> PathBuf {
 }
 
 /// initdb and the server refuse root.
-fn user() -> Option<&'static str> {
+pub(crate) fn user() -> Option<&'static str> {
     let root = std::fs::metadata("/proc/self").is_ok_and(|ours| ours.uid() == 0);
     root.then_some("postgres")
 }
 
-fn binaries() -> PathBuf {
+pub(crate) fn binaries() -> PathBuf {
     let installed = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
     let newest =
         installed.filter_map(|entry| entry.file_name().to_str()?.parse::<u32>().ok()).max();
@@ -135,8 +142,11 @@ fn binaries() -> PathBuf {
 
 fn initdb(directory: &Path) {
     make_directory(&sockets(directory), user(), 0o755);
-    let data = directory.join("postgres");
-    make_directory(&data, user(), 0o700);
+    initdb_at(&directory.join("postgres"));
+}
+
+pub(crate) fn initdb_at(data: &Path) {
+    make_directory(data, user(), 0o700);
     let output = command(&binaries().join("initdb"), user())
         .args([
             "-U",
@@ -147,21 +157,25 @@ fn initdb(directory: &Path) {
             "--no-sync",
             "-D",
         ])
-        .arg(&data)
+        .arg(data)
         .output()
         .expect("initdb runs");
     assert!(output.status.success(), "initdb failed: {}", String::from_utf8_lossy(&output.stderr));
 }
 
-/// Without fsync: no test pulls the plug of the machine.
 fn postgres(directory: &Path) -> Process {
+    postgres_at("postgres", &directory.join("postgres"), &sockets(directory), directory)
+}
+
+/// Without fsync: no test pulls the plug of the machine.
+pub(crate) fn postgres_at(name: &str, data: &Path, sockets: &Path, directory: &Path) -> Process {
     let mut server = command(&binaries().join("postgres"), user());
-    server.arg("-D").arg(directory.join("postgres")).arg("-k").arg(sockets(directory));
+    server.arg("-D").arg(data).arg("-k").arg(sockets);
     for setting in ["listen_addresses=", "fsync=off", "max_connections=100", "shared_buffers=32MB"]
     {
         server.args(["-c", setting]);
     }
-    Process::start("postgres", server, &directory.join("log"))
+    Process::start(name, server, &directory.join("log"))
 }
 
 /// A Redis on a Unix socket, without anything on disk.

@@ -363,6 +363,36 @@ impl World {
         self.database.restart().await;
     }
 
+    /// A synchronous standby of the world's own PostgreSQL: from now on nothing is acknowledged that it lacks.
+    pub async fn add_standby(&mut self) {
+        self.database.add_standby().await;
+    }
+
+    /// The standby takes the place of the server that was killed, under the same address.
+    pub fn promote_standby(&mut self) {
+        self.database.promote();
+    }
+
+    /// A backup of the database, taken while it serves, as a file.
+    pub fn back_up(&self) -> PathBuf {
+        let directory = self.directory.join("backup");
+        crate::process::make_directory(&directory, crate::stores::user(), 0o700);
+        let file = directory.join("tollgate.dump");
+        self.database.dump(&file);
+        file
+    }
+
+    /// A new server in the place of the one that was lost, with what the backup holds.
+    pub async fn restore(&mut self, backup: &std::path::Path) {
+        let mut roles = self.tollgate(&["migrate", "--roles"]);
+        let prepare = |admin_url: &str| {
+            roles.env("DATABASE_URL", admin_url);
+            output(roles);
+        };
+        self.database.replace(prepare).await;
+        self.database.restore(backup);
+    }
+
     /// Console, GraphQL and REST, of the first replica that runs.
     pub fn management(&self) -> Client {
         let running = self.replicas.iter().position(|replica| replica.process.is_some());
@@ -484,6 +514,7 @@ impl Drop for World {
         self.redis = None;
         self.database.remove();
         self.database.server = None;
+        self.database.standby = None;
         std::fs::remove_dir_all(&self.directory).ok();
     }
 }

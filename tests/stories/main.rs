@@ -16,6 +16,7 @@ mod keys;
 mod live;
 mod metrics;
 mod migrations;
+mod postgres;
 mod replicas;
 mod rest_way;
 mod row_security;

@@ -89,7 +89,10 @@ async fn the_page_lists_every_metric_and_no_caller_makes_a_series() {
         let shown = shown(&text);
         let unlisted: Vec<_> = shown.keys().filter(|name| !page.contains_key(*name)).collect();
         let gone: Vec<_> = page.keys().filter(|name| !shown.contains_key(*name)).collect();
-        assert!(unlisted.is_empty() && gone.is_empty(), "not listed: {unlisted:?}; not there: {gone:?}");
+        assert!(
+            unlisted.is_empty() && gone.is_empty(),
+            "not listed: {unlisted:?}; not there: {gone:?}"
+        );
         for (name, (family, series)) in &shown {
             let (said, max) = &page[name];
             assert_eq!(family, said, "{name}");
