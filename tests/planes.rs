@@ -72,6 +72,7 @@ async fn replica(db: &PgPool, home: &Home) -> Replica {
         database_url: options.to_url_lossy().to_string(),
         master_key_file: home.0.join("master.key"),
         signup: Signup::Open,
+        mail: None,
         endpoint_template: String::new(),
         path_endpoint_template: None,
         trusted_proxies: Vec::new(),

@@ -24,6 +24,7 @@ use crate::config::Config;
 use crate::error::{Error, Result};
 use crate::ids::{DeploymentId, Rng, SessionId, TenantId};
 use crate::live::Live;
+use crate::mail::Mailer;
 use crate::store;
 
 /// Cheap to clone; one for the whole process.
@@ -39,6 +40,8 @@ pub struct App {
     pub(crate) revoked_sender: Arc<watch::Sender<Arc<HashSet<SessionId>>>>,
     pub wall: Arc<Wall>,
     pub live: Arc<Live>,
+    /// None where no mail server was set: then letters are not written either.
+    pub mailer: Option<Arc<Mailer>>,
     tenants: PgPool,
     system: PgPool,
 }
@@ -49,6 +52,7 @@ pub enum Job {
     SignUp,
     LogIn,
     Sessions,
+    Mail,
     IdempotencyKeys,
     Operator,
     Audit,
@@ -91,6 +95,7 @@ impl App {
             })
             .await?;
         tx.commit().await?;
+        let mailer = config.mail.as_ref().map(Mailer::new).transpose().map_err(Error::internal)?;
         let (revoked_sender, revoked) = watch::channel(Arc::default());
         Ok(Self {
             config: Arc::new(config),
@@ -102,6 +107,7 @@ impl App {
             revoked_sender: Arc::new(revoked_sender),
             wall: Arc::default(),
             live: Arc::default(),
+            mailer: mailer.map(Arc::new),
             tenants,
             system,
         })

@@ -3,6 +3,8 @@
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use crate::mail;
+
 /// Who may sign up.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Signup {
@@ -27,6 +29,8 @@ pub struct Config {
     pub database_url: String,
     pub master_key_file: PathBuf,
     pub signup: Signup,
+    /// By which mail server letters leave; none where no letters are sent.
+    pub mail: Option<mail::Settings>,
     /// `http://{apiId}.execute-api.localhost:9080`.
     pub endpoint_template: String,
     /// `http://127.0.0.1:9080/_api/{apiId}`, while path addressing is on.

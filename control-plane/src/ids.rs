@@ -180,6 +180,8 @@ uuid_id! {
     SessionId
     ConsumerId
     InvitationId
+    /// A letter in the outbox.
+    MailId
     NodeId
     AuditEntryId
     PriceId

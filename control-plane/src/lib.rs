@@ -21,6 +21,7 @@ pub mod ids;
 pub mod jobs;
 pub mod ledger;
 pub mod live;
+pub mod mail;
 pub mod rest;
 pub mod snapshot;
 pub mod store;

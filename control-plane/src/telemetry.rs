@@ -37,6 +37,15 @@ static LOG_INS: LazyLock<IntCounterVec> = LazyLock::new(|| {
         .expect("registered once")
 });
 
+static MAIL: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "tollgate_mail_total",
+        "Tries to hand a letter to the mail server, by what became of them.",
+        &["result"]
+    )
+    .expect("registered once")
+});
+
 static CONNECTIONS: LazyLock<IntGaugeVec> = LazyLock::new(|| {
     register_int_gauge_vec!(
         "tollgate_database_connections",
@@ -62,6 +71,25 @@ pub fn logged_in(how: LogIn) {
         LogIn::Slowed => "slowed",
     };
     LOG_INS.with_label_values(&[result]).inc();
+}
+
+/// What became of a try to send a letter.
+#[derive(Clone, Copy)]
+pub enum Mailed {
+    Sent,
+    /// It will be tried again.
+    Delayed,
+    /// It was refused for good, or could not be sent for a day.
+    GivenUp,
+}
+
+pub fn mailed(how: Mailed) {
+    let result = match how {
+        Mailed::Sent => "sent",
+        Mailed::Delayed => "delayed",
+        Mailed::GivenUp => "given_up",
+    };
+    MAIL.with_label_values(&[result]).inc();
 }
 
 /// One request of the management listener was answered.

@@ -9,6 +9,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
+use crate::access::password::Password;
 use crate::access::precondition::Precondition;
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
@@ -20,11 +21,15 @@ use crate::domain::api::{self, Dialect, NewApi, Protocol};
 use crate::domain::audit::{self, AuditEntry, AuditFilter};
 use crate::domain::deployment::{self, Deployment, NewDeployment};
 use crate::domain::integration::{IntegrationType, MockResponse, Settings};
+use crate::domain::outbox::{self, Waiting};
 use crate::domain::page::Page;
 use crate::domain::route::{self, NewRoute, Route, RouteIntegration};
 use crate::domain::session::{self, Grant};
+use crate::domain::tenant::{self, SignUp};
 use crate::error::Result;
-use crate::ids::{ApiId, Rng, StageId, TenantId};
+use crate::ids::{ApiId, MailId, Rng, StageId, TenantId};
+use crate::mail;
+use crate::mail::letter::Text;
 
 /// Noon of a day: where every test's clock starts.
 pub(crate) fn noon() -> DateTime<Utc> {
@@ -42,6 +47,7 @@ pub(crate) fn config() -> Config {
         database_url: String::new(),
         master_key_file: std::path::PathBuf::new(),
         signup: Signup::Open,
+        mail: None,
         endpoint_template: "http://{apiId}.execute-api.localhost:9080".to_owned(),
         path_endpoint_template: Some("http://127.0.0.1:9080/_api/{apiId}".to_owned()),
         trusted_proxies: Vec::new(),
@@ -100,6 +106,10 @@ pub(crate) async fn member(app: &App, role: Role) -> Actor {
     join(app, tenant, role).await
 }
 
+/// No password is known that has it; to try one is cheap.
+const NO_PASSWORDS_HASH: &str =
+    "$argon2id$v=19$m=8,t=1,p=1$AAAAAAAAAAAAAAAAAAAAAA$AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA";
+
 /// One more member of this tenant.
 pub(crate) async fn join(app: &App, tenant: TenantId, role: Role) -> Actor {
     let actor = Actor {
@@ -111,9 +121,10 @@ pub(crate) async fn join(app: &App, tenant: TenantId, role: Role) -> Actor {
         origin: Origin::default(),
     };
     let mut tx = app.system(crate::app::Job::SignUp).await.unwrap();
-    sqlx::query("insert into user_account (id, email, password_hash) values ($1, $2, '')")
+    sqlx::query("insert into user_account (id, email, password_hash) values ($1, $2, $3)")
         .bind(actor.user.0)
         .bind(format!("{}@example.com", actor.user))
+        .bind(NO_PASSWORDS_HASH)
         .execute(&mut *tx)
         .await
         .unwrap();
@@ -247,4 +258,50 @@ pub(crate) async fn operator(app: &App) -> Operator {
     .unwrap();
     tx.commit().await.unwrap();
     operator
+}
+
+/// The same application with a mail server that nobody answers for: letters wait in the outbox.
+pub(crate) async fn app_with_mail(db: PgPool) -> App {
+    let settings = mail::Settings::new("smtp://127.0.0.1:1", "gate@example.com").unwrap();
+    let mut app = app(db).await;
+    app.mailer = Some(std::sync::Arc::new(mail::Mailer::new(&settings).unwrap()));
+    app
+}
+
+/// Every letter in the outbox, the oldest first, as it would be sent.
+pub(crate) async fn letters(app: &App) -> Vec<Text> {
+    let mut tx = app.system(crate::app::Job::Mail).await.unwrap();
+    let rows: Vec<(uuid::Uuid, Vec<u8>, DateTime<Utc>)> =
+        sqlx::query_as("select id, letter, created_at from mail order by id")
+            .fetch_all(&mut *tx)
+            .await
+            .unwrap();
+    drop(tx);
+    let mut letters = Vec::new();
+    for (id, letter, created_at) in rows {
+        let waiting = Waiting { id: MailId(id), letter, tries: 1, created_at };
+        letters.extend(outbox::open(app, &waiting).await.unwrap());
+    }
+    letters
+}
+
+/// What a letter's link carries.
+pub(crate) fn token_in(letter: &Text) -> String {
+    let plain = letter.plain();
+    let (_, token) = plain.split_once("token=").unwrap();
+    token.lines().next().unwrap().to_owned()
+}
+
+pub(crate) async fn token_in_newest_letter(app: &App) -> String {
+    token_in(&letters(app).await.pop().unwrap())
+}
+
+/// Of each of [`user`]s.
+pub(crate) const PASSWORD: &str = "violet otter juggles";
+
+/// The owner of a new tenant with this address, which is not verified, and [`PASSWORD`]; logged in.
+pub(crate) async fn user(app: &App, email: &str) -> Grant {
+    let (email, tenant) = (email.to_owned(), format!("tenant of {email}"));
+    let new = SignUp { email, password: Password::new(PASSWORD), tenant };
+    tenant::sign_up(app, &Origin::default(), new).await.unwrap().grant
 }

@@ -8,6 +8,7 @@ pub mod client;
 pub mod collector;
 pub mod kept;
 pub mod load;
+pub mod mail_server;
 pub mod origin;
 mod ports;
 pub mod process;
@@ -20,6 +21,7 @@ pub mod world;
 
 pub use client::{Answer, Client};
 pub use load::Load;
+pub use mail_server::MailServer;
 pub use origin::Origin;
 pub use tenant::{Api, Tenant};
 pub use wire::Wire;

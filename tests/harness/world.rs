@@ -86,6 +86,12 @@ impl World {
         Self::started(Self::with_stores(&[], None, (replicas, nodes)).await).await
     }
 
+    /// So many replicas and no node, with settings of the story's own.
+    pub async fn start_replicas(replicas: usize, settings: &[(&str, &str)]) -> Self {
+        let shared = std::env::var("DATABASE_URL").ok();
+        Self::started(Self::with_stores(settings, shared.as_deref(), (replicas, 0)).await).await
+    }
+
     async fn started(mut self) -> Self {
         for replica in 0..self.replicas.len() {
             self.start_control_plane_at(replica).await;
@@ -132,7 +138,8 @@ impl World {
         let key = self.directory.join("master.key");
         std::fs::write(&key, hex::encode(rand::random::<[u8; 32]>()))
             .expect("the world's directory can be written");
-        let (http, node) = (self.management_address(), self.endpoint_address());
+        let http = self.management_address();
+        let node = self.nodes.first().map_or(http, |node| node.endpoint.address());
         let listeners = self.listeners().into_iter().map(|address| address.to_string());
         let grpc = self.replicas.iter().map(|it| format!("https://{}", it.grpc.address()));
         let values = [

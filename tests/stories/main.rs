@@ -16,6 +16,7 @@ mod keys;
 mod live;
 mod metrics;
 mod migrations;
+mod people;
 mod postgres;
 mod replicas;
 mod rest_way;

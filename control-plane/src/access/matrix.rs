@@ -44,13 +44,20 @@ const TABLE: &[(Who, &[&str])] = &[
             "openOperatorSession",
             "previewInvitation",
             "refreshSession",
+            "requestPasswordReset",
+            "resetPassword",
             "signUp",
+            "verifyEmail",
         ],
     ),
     (
         USERS,
         &[
             // One's own.
+            "changeEmail",
+            "changePassword",
+            "deleteAccount",
+            "resendVerification",
             "getSession",
             "getTenant",
             "listSessions",

@@ -16,9 +16,10 @@ use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::session::{self, Grant};
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{Email, NewUser, User};
-use crate::domain::{audit, member};
+use crate::domain::{audit, member, outbox};
 use crate::error::{Error, Result};
 use crate::ids::{InvitationId, SessionId, UserId};
+use crate::mail::letter::Letter;
 use crate::store;
 
 /// How long a link works.
@@ -128,7 +129,7 @@ pub async fn create(app: &App, actor: &Actor, email: &str, role: Role) -> Result
     store::invitation::insert(&mut tx, actor.tenant, &new).await?;
     let invitation = one(&mut tx, actor, new.id).await?;
     record(app, &mut tx, actor, "invitation.create", None, Some(&invitation)).await?;
-    let sent = send(app, invitation, &token);
+    let sent = send(app, &mut tx, actor, invitation, &token).await?;
     tx.commit().await?;
     Ok(sent)
 }
@@ -162,7 +163,7 @@ pub async fn resend(app: &App, actor: &Actor, id: InvitationId) -> Result<Sent> 
     store::invitation::set_link(&mut tx, actor.tenant, id, &link).await?;
     let invitation = one(&mut tx, actor, id).await?;
     record(app, &mut tx, actor, "invitation.resend", Some(&before), Some(&invitation)).await?;
-    let sent = send(app, invitation, &token);
+    let sent = send(app, &mut tx, actor, invitation, &token).await?;
     tx.commit().await?;
     Ok(sent)
 }
@@ -243,7 +244,11 @@ async fn begin(
 
     let mut tx = app.system(Job::SignUp).await?;
     let new = NewUser { id: app.rng.id(), email, password_hash, operator: false };
-    let user = store::user::insert(&mut tx, &new).await?;
+    let mut user = store::user::insert(&mut tx, &new).await?;
+    if invited.mailed {
+        store::user::verify(&mut tx, user.id, &user.email, app.clock.now()).await?;
+        user.email_verified = true;
+    }
     let tenant = Some(invited.tenant.id);
     let grant = session::begin(app, &mut tx, user.id, tenant, origin).await?;
     let actor = actor_of(invited, user.id, grant.session, origin);
@@ -294,13 +299,36 @@ fn actor_of(invited: &Opened, user: UserId, session: SessionId, origin: &Origin)
 
 fn fresh_link(app: &App) -> (LinkToken, NewLink) {
     let (token, now) = (LinkToken::fresh(app.rng), app.clock.now());
-    let link = NewLink { token_hash: token.hash(), mailed: false, now, expires_at: now + LIFE };
+    let link = NewLink {
+        token_hash: token.hash(),
+        mailed: app.mailer.is_some(),
+        now,
+        expires_at: now + LIFE,
+    };
     (token, link)
 }
 
-/// Shows the link to whoever invites.
-fn send(app: &App, invitation: Invitation, token: &LinkToken) -> Sent {
-    Sent { invitation, link: Some(token.link(&app.config.public_url, "invitation")) }
+/// Mails the link to who is invited, or shows it to whoever invites.
+async fn send(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    invitation: Invitation,
+    token: &LinkToken,
+) -> Result<Sent> {
+    let link = token.link(&app.config.public_url, "invitation");
+    if app.mailer.is_none() {
+        return Ok(Sent { invitation, link: Some(link) });
+    }
+    let letter = Letter::Invitation {
+        to: invitation.email.clone(),
+        tenant: store::tenant::get(tx, actor.tenant).await?.name,
+        inviter: store::user::get(tx, actor.user).await?.email,
+        role: invitation.role,
+        link,
+    };
+    outbox::post(app, tx, Some(actor.tenant), &letter).await?;
+    Ok(Sent { invitation, link: None })
 }
 
 fn may_manage(actor: &Actor, role: Role) -> Result<()> {

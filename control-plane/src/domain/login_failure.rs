@@ -17,8 +17,8 @@ use crate::store;
 /// A count is forgotten this long after its last failure.
 pub const FORGOTTEN_AFTER: TimeDelta = TimeDelta::hours(24);
 
-/// A session begun this lately at an address makes it one of the user's own.
-const OWN_ADDRESS_FOR: TimeDelta = TimeDelta::days(30);
+/// A session begun this lately at an address, or with a browser, makes it one of the user's own.
+pub(crate) const OWN_PLACE_FOR: TimeDelta = TimeDelta::days(30);
 
 /// When waiting starts, and how it grows: `first_wait` doubles with every failure after `free` ones.
 struct Rule {
@@ -64,6 +64,15 @@ pub struct Attempt {
 }
 
 impl Attempt {
+    fn of(email: &Email, address: &str) -> Self {
+        let (address, folded) = (neighbourhood(address), email.folded());
+        Self {
+            pair: format!("pair:{address} {folded}"),
+            address: format!("address:{address}"),
+            email: format!("email:{folded}"),
+        }
+    }
+
     fn subjects(&self) -> [String; 3] {
         [self.address.clone(), self.email.clone(), self.pair.clone()]
     }
@@ -87,14 +96,10 @@ pub async fn count(
 ) -> Result<Attempt> {
     let now = app.clock.now();
     let address = neighbourhood(&origin.address);
-    let folded = email.folded();
-    let attempt = Attempt {
-        pair: format!("pair:{address} {folded}"),
-        address: format!("address:{address}"),
-        email: format!("email:{folded}"),
-    };
+    let attempt = Attempt::of(email, &origin.address);
     let user = account.map(|account| account.user.id);
-    let own = store::session::began_at(tx, user, &origin.address, now - OWN_ADDRESS_FOR).await?;
+    let places = store::session::places(tx, user, now - OWN_PLACE_FOR).await?;
+    let own = places.iter().any(|place| neighbourhood(&place.address) == address);
     let subjects = attempt.subjects();
     for count in store::login_failure::lock(tx, &subjects, now).await? {
         let rule = match &count.subject {
@@ -114,6 +119,19 @@ pub async fn count(
     }
     store::login_failure::add(tx, &subjects, now, now - FORGOTTEN_AFTER).await?;
     Ok(attempt)
+}
+
+/// Who reset their password tries afresh, from where they did.
+pub(crate) async fn forgive(
+    tx: &mut Tx,
+    email: &Email,
+    origin: &Origin,
+    now: DateTime<Utc>,
+) -> Result<()> {
+    let Attempt { pair, email, .. } = Attempt::of(email, &origin.address);
+    let subjects = [email, pair];
+    store::login_failure::lock(tx, &subjects, now).await?;
+    store::login_failure::reset(tx, &subjects).await
 }
 
 #[cfg(test)]

@@ -9,14 +9,16 @@ use crate::access::precondition::Precondition;
 use crate::access::refresh::RefreshToken;
 use crate::access::role::Role;
 use crate::access::token::{self, Bearer};
+use crate::access::wall::neighbourhood;
 use crate::app::{App, Job, Tx};
-use crate::domain::audit;
 use crate::domain::login_failure::{self, Attempt};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::tenant::Tenant;
 use crate::domain::user::{Account, Email, User};
+use crate::domain::{audit, outbox};
 use crate::error::{Error, Result};
 use crate::ids::{SessionId, TenantId, UserId};
+use crate::mail::letter::Letter;
 use crate::{store, telemetry};
 
 /// How long one log-in lasts, however often it is refreshed (SP 800-63B-4 §2.1.3).
@@ -90,6 +92,12 @@ impl Keyed for Active {
     fn key(&self) -> Key {
         Key::new(self.created_at, &self.id)
     }
+}
+
+/// From where and with what a session was begun.
+pub struct Place {
+    pub address: String,
+    pub user_agent: String,
 }
 
 /// What somebody logs in with.
@@ -190,11 +198,36 @@ async fn admit(
         return Err(WRONG);
     }
     attempt.succeeded(&mut tx, app.clock.now()).await?;
+    tell_of_new_place(app, &mut tx, account, origin).await?;
     let tenant = membership.map(|(tenant, _)| tenant);
     let grant = begin(app, &mut tx, account.user.id, tenant, origin).await?;
     record(app, &mut tx, "session.create", grant.session, account.user.id, tenant, origin).await?;
     tx.commit().await?;
     Ok(grant)
+}
+
+/// A letter to who was logged in from an address or with a browser that none of their sessions of late had.
+async fn tell_of_new_place(
+    app: &App,
+    tx: &mut Tx,
+    account: &Account,
+    origin: &Origin,
+) -> Result<()> {
+    if app.mailer.is_none() {
+        return Ok(());
+    }
+    let at = app.clock.now();
+    let since = at - login_failure::OWN_PLACE_FOR;
+    let places = store::session::places(tx, Some(account.user.id), since).await?;
+    let here = neighbourhood(&origin.address);
+    let address_known = places.iter().any(|place| neighbourhood(&place.address) == here);
+    let browser_known = places.iter().any(|place| place.user_agent == origin.user_agent);
+    if address_known && browser_known {
+        return Ok(());
+    }
+    let (to, address) = (account.user.email.clone(), origin.address.clone());
+    let letter = Letter::LogIn { to, at, address, user_agent: origin.user_agent.clone() };
+    outbox::post(app, tx, None, &letter).await
 }
 
 /// Writes a new session, and makes its first tokens. The caller has checked who this is.

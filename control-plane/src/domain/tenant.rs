@@ -8,7 +8,7 @@ use crate::access::password::Password;
 use crate::access::precondition::Precondition;
 use crate::access::role::Role;
 use crate::access::sealed::WrappingKey;
-use crate::app::{App, Job};
+use crate::app::{App, Job, Tx};
 use crate::config::Signup;
 use crate::domain::session::{self, Grant};
 use crate::domain::user::{Email, NewUser, User};
@@ -86,7 +86,7 @@ pub struct NewTenant {
 
 impl NewTenant {
     /// A name is unique in the installation, and not itself an id: log-in takes either.
-    fn new(app: &App, name: &str) -> Result<Self> {
+    pub(crate) fn new(app: &App, name: &str) -> Result<Self> {
         let name = text::name("tenant", name)?;
         let parsed: Result<TenantId, InvalidId> = name.parse();
         if parsed.is_ok() {
@@ -120,28 +120,56 @@ pub struct SignedUp {
     pub grant: Grant,
 }
 
-/// Makes a user, a tenant and its owner, and logs the owner in.
+/// What a tenant begins with.
+pub(crate) struct Founder {
+    pub email: Email,
+    pub password_hash: String,
+    pub tenant: NewTenant,
+    /// Whether the address was shown to be theirs.
+    pub verified: bool,
+}
+
+/// Makes a user, a tenant and its owner at once, and logs the owner in: what an installation does that sends no
+/// letters (`sign_up::begin`).
 ///
 /// An email that is in use is refused as such, whatever the password: without mail there is no other way to say
 /// why, and a sign-up that tried the password would be a second, uncounted log-in. What it tells is bounded by
 /// the limit per address, and by `TOLLGATE_SIGNUP`, which is asked first.
-pub async fn sign_up(app: &App, origin: &Origin, new: SignUp) -> Result<SignedUp> {
-    match app.config.signup {
-        Signup::Open => {}
-        Signup::Invite => {
-            return Err(Error::Forbidden("signing up here takes an invitation from the operator"));
-        }
-        Signup::Closed => return Err(Error::Forbidden("sign-up is closed on this installation")),
-    }
-    app.wall.sign_up(&origin.address)?;
+pub(crate) async fn sign_up(app: &App, origin: &Origin, new: SignUp) -> Result<SignedUp> {
+    may_sign_up(app, origin)?;
     let email = Email::new(&new.email)?;
     let tenant = NewTenant::new(app, &new.tenant)?;
     new.password.accept(&[email.as_str(), &tenant.name])?;
     let password_hash = new.password.hash().await?;
+    let tx = app.system(Job::SignUp).await?;
+    found(app, tx, origin, Founder { email, password_hash, tenant, verified: false }).await
+}
 
-    let mut tx = app.system(Job::SignUp).await?;
+/// Whether anybody may sign up here, and this address not too often.
+pub(crate) fn may_sign_up(app: &App, origin: &Origin) -> Result<()> {
+    match app.config.signup {
+        Signup::Open => app.wall.sign_up(&origin.address),
+        Signup::Invite => {
+            Err(Error::Forbidden("signing up here takes an invitation from the operator"))
+        }
+        Signup::Closed => Err(Error::Forbidden("sign-up is closed on this installation")),
+    }
+}
+
+/// Writes the user, the tenant and its owner, with a session of theirs, and commits.
+pub(crate) async fn found(
+    app: &App,
+    mut tx: Tx,
+    origin: &Origin,
+    founder: Founder,
+) -> Result<SignedUp> {
+    let Founder { email, password_hash, tenant, verified } = founder;
     let user = NewUser { id: app.rng.id(), email, password_hash, operator: false };
-    let user = store::user::insert(&mut tx, &user).await?;
+    let mut user = store::user::insert(&mut tx, &user).await?;
+    if verified {
+        store::user::verify(&mut tx, user.id, &user.email, app.clock.now()).await?;
+        user.email_verified = true;
+    }
     let tenant = store::tenant::insert(&mut tx, &tenant).await?;
     store::member::insert(&mut tx, tenant.id, user.id, Role::Owner).await?;
     let grant = session::begin(app, &mut tx, user.id, Some(tenant.id), origin).await?;

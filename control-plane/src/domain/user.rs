@@ -11,6 +11,9 @@ pub struct User {
     #[serde(skip)]
     pub id: UserId,
     pub email: String,
+    /// Whether somebody showed that the address is theirs.
+    #[serde(skip)]
+    pub email_verified: bool,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
 }

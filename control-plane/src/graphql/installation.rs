@@ -24,6 +24,8 @@ pub enum Signup {
 #[derive(SimpleObject)]
 pub struct Installation {
     signup: Signup,
+    /// Whether letters are sent: for sign-ups, password resets and invitations.
+    mail: bool,
     /// `http://{apiId}.execute-api.localhost:9080`, with `{apiId}` to be replaced.
     endpoint_template: String,
     /// `http://127.0.0.1:9080/_api/{apiId}`; null where path addressing is off.
@@ -38,6 +40,7 @@ impl InstallationQuery {
         let config = &app(ctx).config;
         Ok(Installation {
             signup: config.signup.into(),
+            mail: config.mail.is_some(),
             endpoint_template: config.endpoint_template.clone(),
             path_endpoint_template: config.path_endpoint_template.clone(),
         })

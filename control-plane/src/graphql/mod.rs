@@ -39,6 +39,7 @@ pub mod tenant;
 pub mod throttle;
 pub mod usage;
 pub mod usage_plan;
+pub mod user_account;
 #[cfg(test)]
 pub(crate) mod walk;
 
@@ -66,6 +67,7 @@ pub struct Query(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     session::SessionMutation,
+    user_account::UserAccountMutation,
     member::MemberMutation,
     invitation::InvitationMutation,
     usage_plan::UsagePlanMutation,

@@ -47,12 +47,14 @@ struct SignUpInput {
     tenant: String,
 }
 
-#[derive(SimpleObject)]
+#[derive(Default, SimpleObject)]
 struct SignUpPayload {
     tenant: Option<Tenant>,
     user: Option<User>,
     access_token: Option<String>,
     expires_in_seconds: Option<i64>,
+    /// Whether a letter went to the address, with the link that finishes signing up; then there is no account yet.
+    verification_sent: bool,
     user_errors: Vec<UserError>,
 }
 
@@ -158,7 +160,8 @@ impl SessionQuery {
 
 #[Object]
 impl SessionMutation {
-    /// Makes a user, a tenant and its owner, and logs in. Sets the refresh cookie.
+    /// Makes a user, a tenant and its owner, and logs in. Sets the refresh cookie. Where the installation sends mail,
+    /// that waits for the link in a letter (`verifyEmail`), and the answer is the same if the address has an account.
     async fn sign_up(
         &self,
         ctx: &Context<'_>,
@@ -169,16 +172,11 @@ impl SessionMutation {
             password: Password::new(&input.password),
             tenant: input.tenant,
         };
-        let made = domain::tenant::sign_up(app(ctx), origin(ctx), new).await;
-        let (made, user_errors) = user_errors(made)?;
-        let Some(made) = made else {
-            return Ok(SignUpPayload {
-                tenant: None,
-                user: None,
-                access_token: None,
-                expires_in_seconds: None,
-                user_errors,
-            });
+        let begun = Box::pin(domain::sign_up::begin(app(ctx), origin(ctx), new)).await;
+        let (begun, user_errors) = user_errors(begun)?;
+        let Some(made) = begun.flatten() else {
+            let verification_sent = user_errors.is_empty();
+            return Ok(SignUpPayload { verification_sent, user_errors, ..Default::default() });
         };
         keep(ctx, app(ctx), &made.grant);
         Ok(SignUpPayload {
@@ -186,6 +184,7 @@ impl SessionMutation {
             user: Some(made.user.into()),
             expires_in_seconds: Some(made.grant.expires_in_seconds()),
             access_token: Some(made.grant.access_token),
+            verification_sent: false,
             user_errors,
         })
     }

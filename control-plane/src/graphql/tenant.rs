@@ -127,6 +127,11 @@ impl User {
         &self.0.email
     }
 
+    /// Whether somebody showed that the address is theirs.
+    async fn email_verified(&self) -> bool {
+        self.0.email_verified
+    }
+
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
     }

@@ -1,6 +1,7 @@
 //! What time starts. Every replica runs every job; the database sees to it that none does harm twice.
 
 mod idempotency_keys;
+mod mail;
 mod sessions;
 
 use std::time::Duration;
@@ -30,6 +31,7 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
                 .await
                 .map(drop)),
             every(SEAL_EVERY, "seal audit logs", || domain::audit_chain::seal(&app)),
+            every(SECOND, "send letters", || mail::send_waiting(&app)),
             every(HOUR, "forget old sessions", || sessions::forget_old(&app)),
             every(HOUR, "forget idempotency keys", || idempotency_keys::forget_old(&app)),
             every(LOOK_EVERY, "look at the connections to the database", async || {

@@ -35,6 +35,7 @@ pub mod stage;
 pub mod tenant;
 pub mod usage;
 pub mod usage_plan;
+pub mod user_account;
 #[cfg(test)]
 pub(crate) mod walk;
 
@@ -49,6 +50,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(session::routes())
         .merge(operator::routes())
         .merge(account::routes())
+        .merge(user_account::routes())
         .merge(member::routes())
         .merge(invitation::routes())
         .merge(api::routes())

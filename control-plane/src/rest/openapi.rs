@@ -11,8 +11,9 @@ use utoipa_axum::routes;
 use crate::app::App;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 16] = [
+const TAGS: [(&str, &str); 17] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
+    ("user", "The caller's own account: password, address, and its end."),
     ("apis", "Apis: the draft that people edit."),
     ("resources", "Resources: the tree of an Api's paths; a method is a route on one."),
     ("routes", "Routes: a method and a path, and where calls of them go."),
@@ -180,13 +181,16 @@ mod tests {
     use crate::testing;
 
     /// What may be called without an access token. Anything else that nobody may call is a mistake.
-    const PUBLIC: [(&str, &str); 9] = [
+    const PUBLIC: [(&str, &str); 12] = [
         ("delete", "/session"), // by the refresh cookie
         ("post", "/session"),   // by the refresh cookie
         ("get", "/openapi.json"),
         ("get", "/downloads/{token}"),    // by the link's own token
         ("post", "/invitations/accept"),  // by the invitation's token
         ("post", "/invitations/preview"), // by the invitation's token
+        ("post", "/email-verification"),  // by the link's token
+        ("post", "/password-reset"),
+        ("put", "/password-reset"), // by the link's token
         ("post", "/login"),
         ("post", "/operator/session"), // by the one-time link's token
         ("post", "/signup"),

@@ -67,6 +67,8 @@ impl From<domain::limit::Limit> for TenantLimit {
 pub(crate) struct User {
     id: String,
     email: String,
+    /// Whether somebody showed that the address is theirs.
+    email_verified: bool,
     created_at: DateTime<Utc>,
 }
 
@@ -87,7 +89,12 @@ impl From<domain::tenant::Tenant> for Tenant {
 
 impl From<domain::user::User> for User {
     fn from(user: domain::user::User) -> Self {
-        Self { id: user.id.to_string(), email: user.email, created_at: user.created_at }
+        Self {
+            id: user.id.to_string(),
+            email: user.email,
+            email_verified: user.email_verified,
+            created_at: user.created_at,
+        }
     }
 }
 
@@ -111,9 +118,19 @@ struct SignedUp {
     token: AccessToken,
 }
 
-/// Makes a user, a tenant and its owner, and logs in. Sets the refresh cookie.
+/// Where letters can be sent, signing up goes on by one.
+#[derive(Serialize, ToSchema)]
+#[serde(rename_all = "camelCase")]
+struct AskedToSignUp {
+    /// Always true: a letter went to the address.
+    verification_sent: bool,
+}
+
+/// Makes a user, a tenant and its owner, and logs in. Sets the refresh cookie. Where the installation sends mail,
+/// that waits for the link in a letter (`verifyEmail`), and the answer is the same if the address has an account.
 #[utoipa::path(post, path = "/signup", tag = "session", operation_id = "signUp", request_body = SignUp, responses(
     (status = 201, body = SignedUp),
+    (status = 202, body = AskedToSignUp),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn sign_up(
@@ -123,7 +140,11 @@ async fn sign_up(
 ) -> Result<Response> {
     let new =
         domain::tenant::SignUp { email: body.email, password: body.password, tenant: body.tenant };
-    let made = domain::tenant::sign_up(&app, &origin(&parts), new).await?;
+    let origin = origin(&parts);
+    let Some(made) = Box::pin(domain::sign_up::begin(&app, &origin, new)).await? else {
+        let sent = axum::Json(AskedToSignUp { verification_sent: true });
+        return Ok((StatusCode::ACCEPTED, sent).into_response());
+    };
     let token = AccessToken::from(&made.grant);
     let body = SignedUp { tenant: made.tenant.into(), user: made.user.into(), token };
     let mut response = (StatusCode::CREATED, axum::Json(body)).into_response();

@@ -43,6 +43,19 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, user: UserId) -> Result<()> {
     Ok(())
 }
 
+/// The tenants that the user is in, and as what; in the order of their ids, by which they may be locked.
+pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<(TenantId, Role)>> {
+    let rows = sqlx::query!(
+        "select tenant_id, role from member where user_id = $1 order by tenant_id",
+        user.0,
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    rows.into_iter()
+        .map(|row| Ok((TenantId(row.tenant_id), Role::try_from(row.role.as_str())?)))
+        .collect()
+}
+
 /// How many owners the tenant has.
 pub async fn owners(tx: &mut Tx, tenant: TenantId) -> Result<u32> {
     let count = sqlx::query_scalar!(
@@ -108,7 +121,8 @@ pub async fn tenant(
 pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Member>> {
     let rows = sqlx::query_as!(
         Row,
-        "select user_account.id, user_account.email, user_account.created_at as user_created_at,
+        "select user_account.id, user_account.email, user_account.email_verified_at,
+                user_account.created_at as user_created_at,
                 member.role, member.created_at, member.revision
          from member join user_account on user_account.id = member.user_id
          where member.tenant_id = $1
@@ -135,7 +149,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[UserId]) -> Result<Vec<M
     let ids: Vec<Uuid> = ids.iter().map(|id| id.0).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select user_account.id, user_account.email, user_account.created_at as user_created_at,
+        "select user_account.id, user_account.email, user_account.email_verified_at,
+                user_account.created_at as user_created_at,
                 member.role, member.created_at, member.revision
          from member join user_account on user_account.id = member.user_id
          where member.tenant_id = $1 and member.user_id = any($2)",
@@ -150,6 +165,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[UserId]) -> Result<Vec<M
 struct Row {
     id: Uuid,
     email: String,
+    email_verified_at: Option<DateTime<Utc>>,
     user_created_at: DateTime<Utc>,
     role: String,
     created_at: DateTime<Utc>,
@@ -161,7 +177,12 @@ impl TryFrom<Row> for Member {
 
     fn try_from(row: Row) -> Result<Self> {
         Ok(Self {
-            user: User { id: UserId(row.id), email: row.email, created_at: row.user_created_at },
+            user: User {
+                id: UserId(row.id),
+                email: row.email,
+                email_verified: row.email_verified_at.is_some(),
+                created_at: row.user_created_at,
+            },
             role: Role::try_from(row.role.as_str())?,
             created_at: row.created_at,
             revision: row.revision,

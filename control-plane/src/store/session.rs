@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::access::refresh::RefreshToken;
 use crate::app::Tx;
 use crate::domain::page::Page;
-use crate::domain::session::{Active, NewSession, Session};
+use crate::domain::session::{Active, NewSession, Place, Session};
 use crate::error::Result;
 use crate::ids::{SessionId, TenantId, UserId};
 
@@ -215,22 +215,26 @@ pub async fn revoked_since(tx: &mut Tx, since: DateTime<Utc>) -> Result<Vec<Sess
     Ok(ids.into_iter().map(SessionId).collect())
 }
 
-/// Whether a session of this user began at the address since. Nobody has none.
-pub async fn began_at(
-    tx: &mut Tx,
-    user: Option<UserId>,
-    address: &str,
-    since: DateTime<Utc>,
-) -> Result<bool> {
-    let began = sqlx::query_scalar!(
-        r#"select exists (select 1 from session where user_id = $1 and address = $2 and created_at >= $3) as "began!""#,
+/// From where and with what the user's sessions of late were begun, each pair once; the newest hundred.
+pub async fn places(tx: &mut Tx, user: Option<UserId>, since: DateTime<Utc>) -> Result<Vec<Place>> {
+    let places = sqlx::query_as!(
+        Place,
+        "select address, user_agent from session where user_id = $1 and created_at >= $2
+         group by address, user_agent order by max(created_at) desc limit 100",
         user.map_or(Uuid::nil(), |user| user.0),
-        address,
         since,
     )
-    .fetch_one(&mut **tx)
+    .fetch_all(&mut **tx)
     .await?;
-    Ok(began)
+    Ok(places)
+}
+
+/// Deletes every session of the user; answers which.
+pub async fn delete_of(tx: &mut Tx, user: UserId) -> Result<Vec<SessionId>> {
+    let ids = sqlx::query_scalar!("delete from session where user_id = $1 returning id", user.0)
+        .fetch_all(&mut **tx)
+        .await?;
+    Ok(ids.into_iter().map(SessionId).collect())
 }
 
 /// Deletes sessions that ended before; answers how many.

@@ -69,6 +69,17 @@ pub async fn key_pepper(tx: &mut Tx, tenant: TenantId) -> Result<Vec<u8>> {
         .ok_or(Error::NotFound("tenant"))
 }
 
+/// Whether a tenant has this name.
+pub async fn has_name(tx: &mut Tx, name: &str) -> Result<bool> {
+    let found = sqlx::query_scalar!(
+        r#"select exists (select 1 from tenant where name = $1) as "found!""#,
+        name,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(found)
+}
+
 /// Locks the tenant against others that lock it, until the transaction ends.
 pub async fn lock(tx: &mut Tx, tenant: TenantId) -> Result<()> {
     sqlx::query_scalar!("select id from tenant where id = $1 for no key update", tenant.0)

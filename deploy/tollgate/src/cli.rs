@@ -29,6 +29,9 @@ pub(crate) enum Command {
     JoinToken(JoinTokenArgs),
     /// Print a link that makes its first visitor the operator, within a day
     OperatorLink(ControlPlaneArgs),
+    /// Help a member of a tenant
+    #[command(subcommand)]
+    Member(MemberCommand),
     /// Check the audit logs
     #[command(subcommand)]
     Audit(audit::Command),
@@ -70,6 +73,23 @@ pub(crate) struct ControlPlaneArgs {
     /// End when the process that started this one ends
     #[arg(long, hide = true)]
     pub(crate) with_parent: bool,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum MemberCommand {
+    /// Print a link with which a user chooses another password, once and within an hour
+    ResetLink(ResetLinkArgs),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ResetLinkArgs {
+    #[command(flatten)]
+    pub(crate) common: Common,
+    #[command(flatten)]
+    pub(crate) control_plane: ControlPlane,
+    /// The user's address
+    #[arg(long)]
+    pub(crate) email: String,
 }
 
 #[derive(Debug, Args)]
@@ -162,6 +182,7 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::ControlPlane(args) => planes::control_plane(&args),
         Command::DataPlane(args) => planes::data_plane(&args),
         Command::JoinToken(args) => block_on(planes::join_token(&args)),
+        Command::Member(MemberCommand::ResetLink(args)) => block_on(planes::reset_link(&args)),
         Command::Audit(command) => block_on(audit::run(command)),
         Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
         Command::PrintOpenapi => {

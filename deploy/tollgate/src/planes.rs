@@ -1,6 +1,6 @@
 //! Settings to what each plane takes, and running one of them until it is told to stop.
 
-use crate::cli::{ControlPlaneArgs, DataPlaneArgs, JoinTokenArgs};
+use crate::cli::{ControlPlaneArgs, DataPlaneArgs, JoinTokenArgs, ResetLinkArgs};
 use crate::settings::{AccessLogSink, Common, ControlPlane, DataPlane};
 use crate::telemetry::Telemetry;
 use anyhow::{Context, Result};
@@ -128,6 +128,13 @@ pub(crate) async fn operator_link(args: &ControlPlaneArgs) -> Result<ExitCode> {
     Ok(ExitCode::SUCCESS)
 }
 
+pub(crate) async fn reset_link(args: &ResetLinkArgs) -> Result<ExitCode> {
+    let app = App::connect(control_plane_config(&args.common, &args.control_plane)?).await?;
+    let link = domain::password::create_reset_link(&app, &args.email).await;
+    println!("{}", link.with_context(|| format!("cannot make a link for {}", args.email))?);
+    Ok(ExitCode::SUCCESS)
+}
+
 pub(crate) fn control_plane_config(
     common: &Common,
     settings: &ControlPlane,
@@ -156,6 +163,7 @@ pub(crate) fn control_plane_config(
             Some("closed") => Signup::Closed,
             _ => Signup::Invite,
         },
+        mail: settings.mail()?,
         endpoint_template: settings
             .endpoint_template
             .clone()

@@ -89,6 +89,28 @@ pub(crate) struct ControlPlane {
     /// Who may sign up: `open`, `invite` or `closed`. Default: invite; under `up`: open
     #[arg(long, env = "TOLLGATE_SIGNUP", value_name = "WHO", value_parser = ["open", "invite", "closed"])]
     pub(crate) signup: Option<String>,
+    /// The mail server that letters leave by: smtp://, smtps:// or smtp+starttls://user:password@host:port. Default:
+    /// none, and no letters
+    #[arg(
+        long,
+        env = "TOLLGATE_SMTP_URL",
+        value_name = "URL",
+        hide_env_values = true,
+        requires = "mail_from"
+    )]
+    pub(crate) smtp_url: Option<String>,
+    /// A file with the mail server's URL
+    #[arg(
+        long,
+        env = "TOLLGATE_SMTP_URL_FILE",
+        value_name = "FILE",
+        conflicts_with = "smtp_url",
+        requires = "mail_from"
+    )]
+    pub(crate) smtp_url_file: Option<PathBuf>,
+    /// Whom letters are from, for example `Tollgate <gate@example.com>`
+    #[arg(long, env = "TOLLGATE_MAIL_FROM", value_name = "ADDRESS")]
+    pub(crate) mail_from: Option<String>,
     /// The key that wraps every stored secret; made with mode 0600 at the first start of `up`
     #[arg(long, env = "TOLLGATE_MASTER_KEY_FILE", value_name = "FILE")]
     pub(crate) master_key_file: Option<PathBuf>,
@@ -305,6 +327,15 @@ impl Database {
     pub(crate) fn required_url(&self) -> Result<String> {
         self.url()?
             .context("DATABASE_URL is not set; only `tollgate up` starts a PostgreSQL of its own")
+    }
+}
+
+impl ControlPlane {
+    /// The mail server, checked; none where none was set.
+    pub(crate) fn mail(&self) -> Result<Option<control_plane::mail::Settings>> {
+        let url = secret(self.smtp_url.as_ref(), self.smtp_url_file.as_ref())?;
+        let from = self.mail_from.as_deref().unwrap_or_default();
+        Ok(url.map(|url| control_plane::mail::Settings::new(&url, from)).transpose()?)
     }
 }
 

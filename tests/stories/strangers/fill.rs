@@ -402,7 +402,7 @@ impl<'a> Fill<'a> {
             "uri" | "url" => "http://example.com/".to_owned(),
             "email" => format!("{}@example.com", some()),
             "role" => "viewer".to_owned(),
-            "password" | "newPassword" => harness::tenant::PASSWORD.to_owned(),
+            "password" | "newPassword" | "currentPassword" => harness::tenant::PASSWORD.to_owned(),
             "perMillionRequests" | "perGbOut" => "1.5".to_owned(),
             _ => self.planted.map_or_else(some, |planted| {
                 format!("{planted}{}", hex::encode(rand::random::<[u8; 3]>()))

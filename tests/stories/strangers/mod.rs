@@ -214,7 +214,12 @@ async fn each_role_does_what_it_may_and_no_more() {
         for (role, token) in &members {
             if access::may(*role, operation) {
                 let request = fill.request(operation);
-                let right: &[&str] = if fill.places() == 0 { &["done"] } else { &["not_found"] };
+                let right: &[&str] = match operation.name.as_str() {
+                    // Each is the last owner of a tenant of their own, and no mail is sent here.
+                    "deleteAccount" | "resendVerification" => &["conflict"],
+                    _ if fill.places() == 0 => &["done"],
+                    _ => &["not_found"],
+                };
                 findings.expect(&world, role.as_str(), Some(token), &request, right).await;
             }
         }

@@ -1,0 +1,234 @@
+//! People: signing up by letter, invitations, resets, log-in notices, and what nobody can do to others.
+
+use harness::mail_server::Letter;
+use harness::tenant::{PASSWORD, text};
+use harness::{Answer, MailServer, World, within};
+use serde_json::{Value, json};
+use std::time::Duration;
+
+const OTHER_PASSWORD: &str = "quiet heron marches";
+/// Within which every replica knows that a session has ended.
+const REVOKED_WITHIN: Duration = Duration::from_secs(5);
+
+async fn world(mail: &MailServer) -> World {
+    let url = mail.url();
+    let settings = [
+        ("TOLLGATE_SMTP_URL", url.as_str()),
+        ("TOLLGATE_MAIL_FROM", "Tollgate <gate@example.com>"),
+    ];
+    World::start_replicas(2, &settings).await
+}
+
+async fn post(world: &World, path: &str, body: Value) -> Answer {
+    world.management().post(path).json(&body).await
+}
+
+/// Signs up and opens the letter's link; the access token.
+async fn sign_up(world: &World, mail: &MailServer, email: &str, tenant: &str) -> String {
+    let new = json!({ "email": email, "password": PASSWORD, "tenant": tenant });
+    let asked = post(world, "/v1/signup", new).await.expect(202).json();
+    assert_eq!(asked, json!({ "verificationSent": true }));
+    let letter = mail.letter(email, "Finish signing up").await;
+    let token = json!({ "token": letter.token() });
+    let begun = post(world, "/v1/email-verification", token).await.expect(200).json();
+    assert_eq!(
+        (&begun["user"]["emailVerified"], &begun["tenant"]["name"]),
+        (&json!(true), &json!(tenant))
+    );
+    text(&begun["accessToken"])
+}
+
+async fn log_in(world: &World, email: &str, password: &str) -> Answer {
+    post(world, "/v1/login", json!({ "email": email, "password": password })).await
+}
+
+#[tokio::test]
+async fn an_account_begins_with_the_link_in_a_letter_whoever_asks() {
+    let mail = MailServer::start().await;
+    let world = world(&mail).await;
+
+    let token = sign_up(&world, &mail, "ada@example.com", "Engines").await;
+    let session = world.management().get("/v1/session").bearer(&token).await.expect(200).json();
+    assert_eq!(session["role"], "owner");
+    let letter = mail.letter("ada@example.com", "Finish signing up").await;
+    assert_eq!(letter.from, "gate@example.com");
+    assert_eq!(letter.field("from"), Some("Tollgate <gate@example.com>"));
+    let again = post(&world, "/v1/email-verification", json!({ "token": letter.token() })).await;
+    assert_eq!(again.expect(400).json()["param"], "token");
+
+    // Somebody else asks with the address that has an account, and is told the same.
+    let new = json!({ "email": "ADA@example.com", "password": OTHER_PASSWORD, "tenant": "Other" });
+    let told = post(&world, "/v1/signup", new).await.expect(202).json();
+    assert_eq!(told, json!({ "verificationSent": true }));
+    let letter = mail.letter("ADA@example.com", "You have an account already").await;
+    assert!(!letter.body.contains("token="), "{letter:?}");
+    log_in(&world, "ada@example.com", OTHER_PASSWORD).await.expect(401);
+    log_in(&world, "ada@example.com", PASSWORD).await.expect(200);
+}
+
+#[tokio::test]
+async fn a_forgotten_password_is_reset_by_the_newest_letter_and_every_session_ends() {
+    let mail = MailServer::start().await;
+    let world = world(&mail).await;
+    let token = sign_up(&world, &mail, "ada@example.com", "Engines").await;
+
+    for email in ["nobody@example.com", "ada@example.com"] {
+        let asked = post(&world, "/v1/password-reset", json!({ "email": email })).await;
+        assert_eq!(asked.expect(202).text(), "");
+    }
+    let letter: Letter = mail.letter("ada@example.com", "Reset your password").await;
+    let reset = json!({ "token": letter.token(), "password": OTHER_PASSWORD });
+    let put = || world.management().call("PUT", "/v1/password-reset").json(&reset);
+    put().await.expect(204);
+
+    for replica in [0, 1] {
+        within(REVOKED_WITHIN, "the end of a session at every replica", async || {
+            let call = world.management_at(replica).get("/v1/session").bearer(&token);
+            (call.await.status() == 401).then_some(())
+        })
+        .await;
+    }
+    assert_eq!(put().await.expect(400).json()["param"], "token");
+    log_in(&world, "ada@example.com", PASSWORD).await.expect(401);
+    log_in(&world, "ada@example.com", OTHER_PASSWORD).await.expect(200);
+    mail.letter("ada@example.com", "Your password was changed").await;
+    let to_nobody = mail.received().into_iter().any(|letter| letter.to == ["nobody@example.com"]);
+    assert!(!to_nobody);
+}
+
+#[tokio::test]
+async fn who_is_invited_by_letter_joins_and_who_is_removed_is_out_everywhere() {
+    let mail = MailServer::start().await;
+    let world = world(&mail).await;
+    let ada = sign_up(&world, &mail, "ada@example.com", "Engines").await;
+
+    let invitation = json!({ "email": "bob@example.com", "role": "developer" });
+    let call = world.management().post("/v1/invitations").bearer(&ada).json(&invitation);
+    let sent = call.await.expect(201).json();
+    assert_eq!(sent["link"], Value::Null, "the letter alone holds it");
+    let letter = mail.letter("bob@example.com", "You are invited to Engines").await;
+    let joined = json!({ "token": letter.token(), "password": OTHER_PASSWORD });
+    let joined = post(&world, "/v1/invitations/accept", joined).await.expect(200).json();
+
+    let bob = text(&joined["accessToken"]);
+    assert_eq!(
+        (&joined["role"], &joined["user"]["emailVerified"]),
+        (&json!("developer"), &json!(true))
+    );
+    let member = format!("/v1/members/{}", text(&joined["user"]["id"]));
+    let at = |replica: usize| world.management_at(replica).get("/v1/apis").bearer(&bob);
+    for replica in [0, 1] {
+        at(replica).await.expect(200);
+    }
+    world.management().call("DELETE", &member).bearer(&ada).await.expect(204);
+    for replica in [0, 1] {
+        within(REVOKED_WITHIN, "the end of a membership at every replica", async || {
+            (at(replica).await.status() == 401).then_some(())
+        })
+        .await;
+    }
+}
+
+#[tokio::test]
+async fn a_log_in_from_a_new_browser_is_told_of_and_a_known_one_is_not() {
+    let mail = MailServer::start().await;
+    let world = world(&mail).await;
+    sign_up(&world, &mail, "ada@example.com", "Engines").await;
+    let who = json!({ "email": "ada@example.com", "password": PASSWORD });
+    let enter = |browser: &str| {
+        world.management().post("/v1/login").header("user-agent", browser).json(&who)
+    };
+
+    for browser in ["Netscape 4", "Netscape 4", "Lynx"] {
+        enter(browser).await.expect(200);
+    }
+    // Letters leave in no order; the last one's is awaited, and then the first one's is there once.
+    let told = |browser: &str| {
+        let received = mail.received();
+        let notices = received.into_iter().filter(|letter| letter.body.contains(browser));
+        notices.filter(|letter| letter.field("subject") == Some("A new log-in")).count()
+    };
+    harness::eventually("both notices", async || {
+        (told("Lynx") == 1 && told("Netscape 4") == 1).then_some(())
+    })
+    .await;
+    // One more letter goes the whole way after all that were written before it.
+    post(&world, "/v1/password-reset", json!({ "email": "ada@example.com" })).await.expect(202);
+    mail.letter("ada@example.com", "Reset your password").await;
+    assert_eq!((told("Netscape 4"), told("Lynx")), (1, 1));
+}
+
+#[tokio::test]
+async fn a_letter_that_is_refused_for_now_is_tried_again_and_one_for_good_is_given_up() {
+    let mail = MailServer::start().await;
+    let world = world(&mail).await;
+    mail.refuse("later@example.com", 451);
+    mail.refuse("never@example.com", 550);
+    for (email, tenant) in [("later@example.com", "Later"), ("never@example.com", "Never")] {
+        let new = json!({ "email": email, "password": PASSWORD, "tenant": tenant });
+        post(&world, "/v1/signup", new).await.expect(202);
+    }
+
+    harness::eventually("what became of both letters", async || {
+        let waiting: Vec<i32> = sqlx::query_scalar("select tries from mail")
+            .fetch_all(&mut world.database().await)
+            .await
+            .unwrap();
+        (waiting == [1]).then_some(())
+    })
+    .await;
+    let kept: Vec<Vec<u8>> = sqlx::query_scalar("select letter from mail")
+        .fetch_all(&mut world.database().await)
+        .await
+        .unwrap();
+    let plain = kept.iter().any(|letter| letter.windows(5).any(|part| part == b"later"));
+    assert!(!plain, "letters wait wrapped");
+    assert!(mail.received().is_empty());
+}
+
+#[tokio::test]
+async fn without_a_mail_server_the_operator_makes_the_link_on_the_machine() {
+    let world = World::start_replicas(1, &[]).await;
+    let ada = world.tenant("engines").await;
+
+    let asked = post(&world, "/v1/password-reset", json!({ "email": ada.email })).await;
+    assert!(text(&asked.expect(409).json()["detail"]).contains("tollgate member reset-link"));
+    let printed = world.run(&["member", "reset-link", "--email", &ada.email]);
+    let token = printed.trim().split_once("/reset-password?token=").unwrap().1;
+    let reset = json!({ "token": token, "password": OTHER_PASSWORD });
+    world.management().call("PUT", "/v1/password-reset").json(&reset).await.expect(204);
+
+    log_in(&world, &ada.email, OTHER_PASSWORD).await.expect(200);
+    let call = world.management().get("/v1/session").bearer(&ada.token);
+    within(REVOKED_WITHIN, "the end of the session before", async || {
+        (call.clone().await.status() == 401).then_some(())
+    })
+    .await;
+    let invitation = json!({ "email": "bob@example.com", "role": "viewer" });
+    let token =
+        text(&log_in(&world, &ada.email, OTHER_PASSWORD).await.expect(200).json()["accessToken"]);
+    let call = world.management().post("/v1/invitations").bearer(&token).json(&invitation);
+    assert!(text(&call.await.expect(201).json()["link"]).contains("/invitation?token="));
+}
+
+#[tokio::test]
+async fn a_session_that_its_user_ends_at_one_replica_is_over_at_the_other() {
+    let world = World::start_replicas(2, &[]).await;
+    let ada = world.tenant("engines").await;
+    let stolen = log_in(&world, &ada.email, PASSWORD).await.expect(200).json();
+    let stolen = text(&stolen["accessToken"]);
+    let at = |replica: usize| world.management_at(replica).get("/v1/session").bearer(&stolen);
+    for replica in [0, 1] {
+        at(replica).await.expect(200);
+    }
+
+    let ended = world.management_at(0).call("DELETE", "/v1/sessions").bearer(&ada.token);
+    assert_eq!(ended.await.expect(200).json()["revoked"], 1);
+
+    at(0).await.expect(401);
+    within(REVOKED_WITHIN, "the end of the session at the other replica", async || {
+        (at(1).await.status() == 401).then_some(())
+    })
+    .await;
+    world.management_at(1).get("/v1/session").bearer(&ada.token).await.expect(200);
+}
