@@ -183,6 +183,9 @@ uuid_id! {
     /// A letter in the outbox.
     MailId
     NodeId
+    JoinTokenId
+    /// One process of the control plane.
+    ReplicaId
     AuditEntryId
     PriceId
 }

@@ -22,7 +22,7 @@ pub struct AuditEntry {
     pub noun: String,
     pub noun_id: String,
     pub user: Option<UserId>,
-    /// None where whoever did it is no longer a member, or is the operator.
+    /// None where whoever did it is no longer a member, is the operator, or the machine's administrator.
     pub user_email: Option<String>,
     pub before: Option<Value>,
     pub after: Option<Value>,
@@ -119,8 +119,8 @@ pub async fn record<T: Serialize>(
         return Err(Error::TenantSuspended { reason });
     }
     let (before, after) = (json(before)?, json(after)?);
-    store::audit::insert(tx, app.rng.id(), Some(actor.tenant), actor.user, &change, before, after)
-        .await
+    let (tenant, user) = (Some(actor.tenant), Some(actor.user));
+    store::audit::insert(tx, app.rng.id(), tenant, user, &change, before, after).await
 }
 
 /// Records the operator's change to the installation.
@@ -135,7 +135,21 @@ pub async fn record_operator<T: Serialize>(
 ) -> Result<()> {
     let change = Change { action, noun_id, origin: &operator.origin };
     let (before, after) = (json(before)?, json(after)?);
-    store::audit::insert(tx, app.rng.id(), None, operator.user, &change, before, after).await
+    store::audit::insert(tx, app.rng.id(), None, Some(operator.user), &change, before, after).await
+}
+
+/// Records what the machine's administrator changed in the installation by a command: nobody's entry, from nowhere.
+pub async fn record_administrator<T: Serialize>(
+    app: &App,
+    tx: &mut Tx,
+    action: &str,
+    noun_id: &str,
+    before: Option<&T>,
+    after: Option<&T>,
+) -> Result<()> {
+    let change = Change { action, noun_id, origin: &Origin::default() };
+    let (before, after) = (json(before)?, json(after)?);
+    store::audit::insert(tx, app.rng.id(), None, None, &change, before, after).await
 }
 
 /// Records what the operator did to a tenant: in the tenant's log, then in the installation's. Always in this
@@ -154,7 +168,8 @@ pub async fn record_operator_on<T: Serialize>(
     let (before, after) = (json(before)?, json(after)?);
     for log in [Some(tenant), None] {
         let (before, after) = (before.clone(), after.clone());
-        store::audit::insert(tx, app.rng.id(), log, operator.user, &change, before, after).await?;
+        let user = Some(operator.user);
+        store::audit::insert(tx, app.rng.id(), log, user, &change, before, after).await?;
     }
     Ok(())
 }

@@ -1,10 +1,10 @@
 //! A running data plane, as the installation knows it: how it joins, how far it is, and how it is cut off.
 
 use chrono::TimeDelta;
-use sha2::{Digest, Sha256};
 
-use crate::access::authority::{Authority, Issued};
-use crate::app::{App, Job};
+use crate::access::authority::Issued;
+use crate::app::{App, Job, Tx};
+use crate::domain::join_token::{self, NewJoinToken};
 use crate::error::{Error, Result};
 use crate::ids::NodeId;
 use crate::store;
@@ -15,22 +15,10 @@ pub const LIVE: TimeDelta = TimeDelta::seconds(20);
 const NAME_CHARS_MAX: usize = 128;
 const REASON_CHARS_MAX: usize = 1000;
 
-/// `{secret}.{SHA-256 of the CA certificate}`: whoever holds it may add nodes to these cells during `life`, and
-/// knows the control plane by it. Only the secret's hash is kept.
+/// A join token for the machine's administrator: see [`crate::domain::join_token`].
 pub async fn create_join_token(app: &App, cells: &[String], life: TimeDelta) -> Result<String> {
-    let authority = Authority::open(app).await?;
-    let secret = hex::encode(app.rng.bytes::<32>());
-    let now = app.clock.now();
-    let mut tx = app.system(Job::Nodes).await?;
-    if cells.is_empty() {
-        return Err(Error::bad_request("cells", "name at least one cell"));
-    }
-    if let [unknown, ..] = store::node::unknown_cells(&mut tx, cells).await?.as_slice() {
-        return Err(Error::bad_request("cells", format!("there is no cell {unknown}")));
-    }
-    store::node::insert_join_token(&mut tx, &hash(&secret), cells, now, now + life).await?;
-    tx.commit().await?;
-    Ok(format!("{secret}.{}", hex::encode(authority.fingerprint())))
+    let new = NewJoinToken { name: String::new(), cells: cells.to_vec(), life };
+    join_token::create_here(app, new).await
 }
 
 /// Admits a node that shows a token's secret, with the certificate that `certify` issues to it.
@@ -42,7 +30,7 @@ pub async fn join(
 ) -> Result<(NodeId, Issued)> {
     let now = app.clock.now();
     let mut tx = app.system(Job::Nodes).await?;
-    let cells = store::node::cells_of_join_token(&mut tx, &hash(secret), now)
+    let cells = store::join_token::spend(&mut tx, &join_token::hash(secret), now)
         .await?
         .ok_or(Error::Unauthenticated("the join token is unknown or has expired"))?;
     let id = app.rng.id();
@@ -130,10 +118,16 @@ pub async fn refuse(
 /// Ends a node's right to call. Every replica cuts its connections off.
 pub async fn revoke(app: &App, id: NodeId) -> Result<()> {
     let mut tx = app.system(Job::Nodes).await?;
-    if !store::node::revoke(&mut tx, id, app.clock.now()).await? {
+    revoke_in(app, &mut tx, id).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The same as a part of something larger.
+pub(super) async fn revoke_in(app: &App, tx: &mut Tx, id: NodeId) -> Result<()> {
+    if !store::node::revoke(tx, id, app.clock.now()).await? {
         return Err(Error::NotFound("node"));
     }
-    tx.commit().await?;
     Ok(())
 }
 
@@ -141,10 +135,6 @@ const UNKNOWN: &str = "this node is not of this installation, or was revoked";
 
 fn known(found: bool) -> Result<()> {
     found.then_some(()).ok_or(Error::Forbidden(UNKNOWN))
-}
-
-fn hash(secret: &str) -> [u8; 32] {
-    Sha256::digest(secret.as_bytes()).into()
 }
 
 /// What a node says of itself goes to people: one line of bounded length.
@@ -157,6 +147,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
+    use crate::access::authority::Authority;
     use crate::domain::convergence;
     use crate::testing;
 

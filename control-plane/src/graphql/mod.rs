@@ -20,10 +20,12 @@ pub mod delete;
 pub mod deployment;
 pub mod download;
 pub mod error;
+pub mod fleet;
 pub mod http;
 pub mod installation;
 pub mod integration;
 pub mod invitation;
+pub mod join_token;
 pub mod limits;
 pub mod loader;
 pub mod member;
@@ -52,6 +54,8 @@ pub struct Query(
     invitation::InvitationQuery,
     audit::AuditQuery,
     account::AccountQuery,
+    fleet::FleetQuery,
+    join_token::JoinTokenQuery,
     installation::InstallationQuery,
     usage_plan::UsagePlanQuery,
     api_key::ApiKeyQuery,
@@ -83,6 +87,8 @@ pub struct Mutation(
     download::DownloadMutation,
     audit::AuditMutation,
     account::AccountMutation,
+    fleet::FleetMutation,
+    join_token::JoinTokenMutation,
     price::PriceMutation,
 );
 

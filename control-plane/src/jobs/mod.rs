@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::domain::fleet::{self, Replica};
 use crate::error::Result;
 use crate::{domain, ledger, telemetry};
 
@@ -18,14 +19,20 @@ const SECOND: Duration = Duration::from_secs(1);
 const ROLL_UP_EVERY: Duration = Duration::from_secs(2);
 /// What was written to an audit log is sealed so long after.
 const SEAL_EVERY: Duration = Duration::from_secs(5);
+/// A replica says so often that it is there.
+const PRESENT_EVERY: Duration = Duration::from_secs(5);
 /// What is exported of the database's connections is at most so old.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Runs the jobs until `shutdown`. One in progress is given up: what it did not commit, it did not do.
 pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
+    let replica = Replica::here(&app);
     let all = async {
         tokio::join!(
+            every(PRESENT_EVERY, "say that this replica is there", || fleet::present(
+                &app, &replica
+            )),
             every(SECOND, "learn which sessions were ended", || sessions::learn_revoked(&app)),
             every(ROLL_UP_EVERY, "roll up usage", async || ledger::rollup::run(&app)
                 .await
@@ -41,6 +48,9 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
         )
     };
     shutdown.run_until_cancelled(Box::pin(all)).await;
+    if let Err(error) = fleet::leave(&app, &replica).await {
+        tracing::warn!(?error, "this replica could not say that it stops");
+    }
     Ok(())
 }
 

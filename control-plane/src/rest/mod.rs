@@ -18,9 +18,11 @@ pub mod deployment;
 pub mod download;
 pub mod etag;
 pub mod extract;
+pub mod fleet;
 pub mod idempotency;
 pub mod integration;
 pub mod invitation;
+pub mod join_token;
 pub mod member;
 pub mod openapi;
 pub mod operator;
@@ -51,6 +53,8 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(operator::routes())
         .merge(account::routes())
         .merge(user_account::routes())
+        .merge(fleet::routes())
+        .merge(join_token::routes())
         .merge(member::routes())
         .merge(invitation::routes())
         .merge(api::routes())

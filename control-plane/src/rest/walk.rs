@@ -52,9 +52,8 @@ pub(crate) fn operations() -> Vec<String> {
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part {
         "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",
-        "{consumerId}" | "{sessionId}" | "{userId}" | "{invitationId}" | "{tenantId}" => {
-            "0198f2a0-0000-7000-8000-000000000000"
-        }
+        "{consumerId}" | "{sessionId}" | "{userId}" | "{invitationId}" | "{joinTokenId}"
+        | "{nodeId}" | "{tenantId}" => "0198f2a0-0000-7000-8000-000000000000",
         part if part.ends_with("Id}") => "abc123xyz0",
         part if part.starts_with('{') => "prod",
         part => part,

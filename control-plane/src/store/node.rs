@@ -1,4 +1,4 @@
-//! Join tokens, nodes, how far each is with each cell, and what it refused.
+//! Nodes, how far each is with each cell, and what it refused.
 
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
@@ -6,40 +6,6 @@ use uuid::Uuid;
 use crate::app::Tx;
 use crate::error::{Error, Result};
 use crate::ids::NodeId;
-
-pub async fn insert_join_token(
-    tx: &mut Tx,
-    secret_hash: &[u8; 32],
-    cells: &[String],
-    now: DateTime<Utc>,
-    expires_at: DateTime<Utc>,
-) -> Result<()> {
-    sqlx::query!(
-        "insert into join_token (secret_hash, cells, created_at, expires_at) values ($1, $2, $3, $4)",
-        secret_hash.as_slice(),
-        cells,
-        now,
-        expires_at,
-    )
-    .execute(&mut **tx)
-    .await?;
-    Ok(())
-}
-
-/// The cells that the bearer of this token may serve, while it is good.
-pub async fn cells_of_join_token(
-    tx: &mut Tx,
-    secret_hash: &[u8; 32],
-    now: DateTime<Utc>,
-) -> Result<Option<Vec<String>>> {
-    Ok(sqlx::query_scalar!(
-        "select cells from join_token where secret_hash = $1 and expires_at > $2",
-        secret_hash.as_slice(),
-        now,
-    )
-    .fetch_optional(&mut **tx)
-    .await?)
-}
 
 /// The names among `cells` that are no cell.
 pub async fn unknown_cells(tx: &mut Tx, cells: &[String]) -> Result<Vec<String>> {

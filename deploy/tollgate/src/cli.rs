@@ -1,7 +1,7 @@
 //! The commands.
 
 use crate::settings::{self, Common, ControlPlane, DataPlane, Database};
-use crate::{audit, database, http, planes, roles, up};
+use crate::{audit, database, http, node, planes, roles, up};
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -27,6 +27,9 @@ pub(crate) enum Command {
     Migrate(MigrateArgs),
     /// Print a token with which nodes may join, for one hour
     JoinToken(JoinTokenArgs),
+    /// List the nodes, or cut one off
+    #[command(subcommand)]
+    Node(node::Command),
     /// Print a link that makes its first visitor the operator, within a day
     OperatorLink(ControlPlaneArgs),
     /// Help a member of a tenant
@@ -183,6 +186,7 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::DataPlane(args) => planes::data_plane(&args),
         Command::JoinToken(args) => block_on(planes::join_token(&args)),
         Command::Member(MemberCommand::ResetLink(args)) => block_on(planes::reset_link(&args)),
+        Command::Node(command) => block_on(node::run(command)),
         Command::Audit(command) => block_on(audit::run(command)),
         Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
         Command::PrintOpenapi => {

@@ -7,6 +7,7 @@ mod audit;
 mod cli;
 mod database;
 mod http;
+mod node;
 mod planes;
 mod roles;
 mod settings;

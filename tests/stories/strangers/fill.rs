@@ -22,6 +22,10 @@ const VERBS: [&str; 22] = [
 /// What ends like an id and is free text.
 const NO_IDS: [&str; 2] = ["externalId", "nounId"];
 
+/// Nouns of which no tenant has one: the id is refused before it is looked up.
+const OPERATORS: [&str; 2] = ["Node", "JoinToken"];
+const NOBODYS_UUID: &str = "0198f2a0-0000-7000-8000-000000000000";
+
 /// One id of every noun that somebody has.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Ids {
@@ -386,7 +390,8 @@ impl<'a> Fill<'a> {
         };
         let operation = self.operation.borrow();
         let noun = id_noun(name, &operation);
-        of(ids, &noun).unwrap_or_else(|| {
+        let nobodys = || OPERATORS.contains(&noun.as_str()).then(|| NOBODYS_UUID.to_owned());
+        of(ids, &noun).or_else(nobodys).unwrap_or_else(|| {
             panic!("{operation}: `{name}` is an id of which {noun}? The walk has to have one")
         })
     }
