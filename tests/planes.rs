@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
@@ -78,6 +79,8 @@ async fn replica(db: &PgPool, home: &Home) -> Replica {
         trusted_proxies: Vec::new(),
         egress_allow: Vec::new(),
         egress_refuse: Vec::new(),
+        user_points_per_minute: NonZeroU32::MAX,
+        address_points_per_minute: NonZeroU32::MAX,
         database_connections_max: 16,
     };
     let app = App::connect(config).await.unwrap();

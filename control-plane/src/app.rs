@@ -15,6 +15,7 @@ use sqlx::{Executor, PgConnection, Postgres, Transaction};
 use tokio::sync::watch;
 
 use crate::access::actor::Actor;
+use crate::access::allowance::Allowance;
 use crate::access::attempt::Attempt;
 use crate::access::sealed::WrappingKey;
 use crate::access::token::TokenSigner;
@@ -39,6 +40,7 @@ pub struct App {
     pub revoked: watch::Receiver<Arc<HashSet<SessionId>>>,
     pub(crate) revoked_sender: Arc<watch::Sender<Arc<HashSet<SessionId>>>>,
     pub wall: Arc<Wall>,
+    pub allowance: Arc<Allowance>,
     pub live: Arc<Live>,
     /// None where no mail server was set: then letters are not written either.
     pub mailer: Option<Arc<Mailer>>,
@@ -97,6 +99,7 @@ impl App {
         tx.commit().await?;
         let mailer = config.mail.as_ref().map(Mailer::new).transpose().map_err(Error::internal)?;
         let (revoked_sender, revoked) = watch::channel(Arc::default());
+        let allowance = Allowance::new(&config);
         Ok(Self {
             config: Arc::new(config),
             clock,
@@ -106,6 +109,7 @@ impl App {
             revoked,
             revoked_sender: Arc::new(revoked_sender),
             wall: Arc::default(),
+            allowance: Arc::new(allowance),
             live: Arc::default(),
             mailer: mailer.map(Arc::new),
             tenants,

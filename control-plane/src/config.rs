@@ -1,6 +1,7 @@
 //! The settings of a control-plane replica. `tollgate` fills them from file, environment and flags.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::PathBuf;
 
 use crate::mail;
@@ -41,6 +42,10 @@ pub struct Config {
     pub egress_allow: Vec<ipnet::IpNet>,
     /// Addresses that no backend may be: our own listeners and stores.
     pub egress_refuse: Vec<SocketAddr>,
+    /// What a user may ask of this replica: points, spent at once or over a minute.
+    pub user_points_per_minute: NonZeroU32,
+    /// The same for an address from which nobody is logged in.
+    pub address_points_per_minute: NonZeroU32,
     /// The most database connections of this replica, over its three roles.
     pub database_connections_max: u32,
 }

@@ -1,6 +1,7 @@
 //! An [`App`] over a test's own database, under the real roles.
 
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 
 use chrono::{DateTime, Utc};
 use prost::Message;
@@ -36,6 +37,9 @@ pub(crate) fn noon() -> DateTime<Utc> {
     "2026-11-20T12:00:00Z".parse().unwrap()
 }
 
+/// More than a test spends that is not about them.
+const POINTS: NonZeroU32 = NonZeroU32::new(1_000_000).unwrap();
+
 pub(crate) fn config() -> Config {
     let loopback: SocketAddr = "127.0.0.1:0".parse().unwrap();
     Config {
@@ -53,6 +57,8 @@ pub(crate) fn config() -> Config {
         trusted_proxies: Vec::new(),
         egress_allow: vec!["127.0.0.0/8".parse().unwrap()],
         egress_refuse: Vec::new(),
+        user_points_per_minute: POINTS,
+        address_points_per_minute: POINTS,
         database_connections_max: 8,
     }
 }

@@ -43,6 +43,7 @@ const TABLE: &[(Who, &[&str])] = &[
             "logIn",
             "openOperatorSession",
             "previewInvitation",
+            "rateLimit",
             "refreshSession",
             "requestPasswordReset",
             "resetPassword",

@@ -1,6 +1,7 @@
 //! Who calls, and what they may do.
 
 pub mod actor;
+pub mod allowance;
 pub mod attempt;
 pub mod authority;
 pub mod link_token;

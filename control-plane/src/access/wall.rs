@@ -77,9 +77,14 @@ fn limiter((burst, period): (u32, Duration)) -> DefaultKeyedRateLimiter<String> 
 fn pass(limiter: &DefaultKeyedRateLimiter<String>, who: &String) -> Result<()> {
     limiter.check_key(who).map_err(|refused| {
         let wait = refused.wait_time_from(DefaultClock::default().now());
-        let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
-        Error::TooManyRequests { retry_after_seconds: u32::try_from(seconds).unwrap_or(u32::MAX) }
+        Error::TooManyRequests { retry_after_seconds: wait_seconds(wait) }
     })
+}
+
+/// Whole seconds after which the wait is over.
+pub fn wait_seconds(wait: Duration) -> u32 {
+    let seconds = wait.as_secs() + u64::from(wait.subsec_nanos() > 0);
+    u32::try_from(seconds).unwrap_or(u32::MAX)
 }
 
 #[cfg(test)]

@@ -14,12 +14,14 @@ use serde_json::{Map, Value, json};
 use tracing::Instrument;
 
 use crate::access::actor::Caller;
+use crate::access::allowance::READ;
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::graphql::limits::Shape;
+use crate::graphql::rate_limit::Spent;
 use crate::graphql::{GatewaySchema, Identity, error, loader};
 use crate::rest::extract::{self, Json, origin};
-use crate::rest::{idempotency, problem};
+use crate::rest::{idempotency, problem, rate_limit};
 
 /// What the door to GraphQL needs beside the application.
 #[derive(Clone)]
@@ -50,18 +52,39 @@ pub async fn answer(
         Some(accept) if accept.contains(GRAPHQL_JSON) => GRAPHQL_JSON,
         _ => "application/json",
     };
-    let answered = match read(&app, &door, &parts, body).await {
-        Ok(request) => Box::pin(execute(&app, &door, &parts, request)).await,
-        Err(refusal) => Err(refusal),
+    let spender = rate_limit::spender(&app, &parts.headers, &extract::address(&parts.extensions));
+    let read = read(&app, &door, &parts, body).await;
+    // What is refused unread costs as much as the cheapest question.
+    let points = match &read {
+        Ok(Asked { cost, dry: false, .. }) => *cost,
+        _ => READ,
     };
-    let mut response = answered.unwrap_or_else(|refusal| render(error::refused(refusal)));
+    let (standing, allowed) = app.allowance.spend(&spender, points);
+    let answered = match (allowed, read) {
+        (Ok(()), Ok(mut asked)) => {
+            let Asked { cost, nodes, dry, .. } = asked;
+            asked.request =
+                asked.request.data(Spent { cost, nodes, dry, standing: Some(standing) });
+            Box::pin(execute(&app, &door, &parts, asked)).await
+        }
+        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
+    };
+    let mut response = answered.unwrap_or_else(|refusal| {
+        let retry_after = refusal.retry_after_seconds();
+        let mut response = render(error::refused(refusal));
+        if let Some(seconds) = retry_after {
+            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
+        }
+        response
+    });
+    rate_limit::tell(standing, response.headers_mut());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
 }
 
 /// Runs the request; a mutation with an `Idempotency-Key` once.
 async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<Response> {
-    let Asked { mut request, caller, fingerprint } = asked;
+    let Asked { mut request, caller, fingerprint, .. } = asked;
     let chosen = operation(&mut request);
     let span = tracing::info_span!("graphql", otel.name = chosen.name);
     let schema = door.schema.clone();
@@ -94,6 +117,10 @@ struct Asked {
     caller: Option<Caller>,
     /// Tells it from others under the same `Idempotency-Key`.
     fingerprint: [u8; 32],
+    /// As [`limits::Measured`](crate::graphql::limits::Measured) has them.
+    cost: u32,
+    nodes: u64,
+    dry: bool,
 }
 
 /// The request, if it is one that we will run.
@@ -120,6 +147,7 @@ async fn read(
     if let (true, Identity::Nobody(reason)) = (measured.introspects, &identity) {
         return Err(Error::Unauthenticated(reason));
     }
+    let (cost, nodes, dry) = (measured.cost, measured.nodes, measured.dry);
     let mut request = async_graphql::Request::new(query).variables(variables);
     request.operation_name = operation_name;
     request.set_parsed_query(measured.document);
@@ -130,7 +158,8 @@ async fn read(
         Identity::Known(caller) => Some(caller.clone()),
         Identity::Nobody(_) => None,
     };
-    Ok(Asked { request: request.data(identity).data(origin(parts)), caller, fingerprint })
+    let request = request.data(identity).data(origin(parts));
+    Ok(Asked { request, caller, fingerprint, cost, nodes, dry })
 }
 
 /// The operation of a document that will be run.

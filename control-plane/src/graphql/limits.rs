@@ -7,12 +7,13 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    BaseType, ExecutableDocument, Field, FieldDefinition, OperationDefinition, OperationType,
-    Selection, SelectionSet, TypeKind, TypeSystemDefinition,
+    BaseType, DocumentOperations, ExecutableDocument, Field, FieldDefinition, OperationDefinition,
+    OperationType, Selection, SelectionSet, TypeKind, TypeSystemDefinition, VariableDefinition,
 };
 use async_graphql::parser::{parse_query, parse_schema};
 use async_graphql::{Name, Positioned, Value, Variables};
 
+use crate::access::allowance::{CHANGE, READ};
 use crate::domain::page::{LIMIT_DEFAULT, LIMIT_MAX};
 use crate::error::{Error, Result};
 
@@ -24,6 +25,10 @@ pub const DEPTH_MAX: usize = 12;
 pub const INTROSPECTION_DEPTH_MAX: usize = 20;
 /// How many objects a request may ask for in all.
 pub const NODES_MAX: u64 = 10_000;
+/// How many points a request may cost.
+pub const COST_MAX: u64 = 1_000;
+/// One point more for each so many objects.
+const NODES_OF_A_POINT: u64 = 100;
 /// How many values a request may ask for in all: a field of each object is one.
 pub const VALUES_MAX: u64 = 200_000;
 /// How many fields and fragments a document may come to, fragments expanded.
@@ -49,13 +54,22 @@ struct FieldType {
     list: bool,
 }
 
+/// The field by which a document asks what it costs.
+const RATE_LIMIT: &str = "rateLimit";
+
 /// A document that is within the limits.
 #[derive(Debug)]
 pub struct Measured {
     pub document: ExecutableDocument,
     /// Whether it asks about the schema itself.
     pub introspects: bool,
+    /// How many objects it asks for.
     pub nodes: u64,
+    /// In points: 1 for each field it begins with, 5 in a mutation; 1 for each connection or noun below, times the
+    /// objects that it is asked of, the items of a connection's page being its own; 1 for each 100 objects.
+    pub cost: u32,
+    /// Whether it only wants to know what it would cost.
+    pub dry: bool,
 }
 
 impl Shape {
@@ -82,7 +96,7 @@ impl Shape {
         if query.len() > DOCUMENT_BYTES_MAX {
             return Err(too_much(format!("has more than {DOCUMENT_BYTES_MAX} bytes")));
         }
-        let document = parse_query(query).map_err(|cause| {
+        let mut document = parse_query(query).map_err(|cause| {
             Error::bad_request("query", format!("is no GraphQL document: {}", reason(&cause)))
         })?;
         if document.fragments.len() > FRAGMENTS_MAX {
@@ -91,17 +105,71 @@ impl Shape {
         if document.operations.iter().count() > OPERATIONS_MAX {
             return Err(too_much(format!("defines more than {OPERATIONS_MAX} operations")));
         }
-        let mut introspects = false;
-        let mut nodes = 0;
+        let (mut introspects, mut nodes, mut cost) = (false, 0, 0);
         // The executor validates every operation, whichever is run.
         for (_, operation) in document.operations.iter() {
             let mut walk = Walk::new(self, &document, &operation.node, variables);
             walk.operation()?;
             introspects |= walk.introspects;
             nodes = nodes.max(walk.nodes);
+            cost = cost.max(walk.cost);
         }
-        Ok(Measured { document, introspects, nodes })
+        let cost = u32::try_from(cost).map_err(Error::internal)?;
+        let dry = self::dry(&mut document, variables);
+        Ok(Measured { document, introspects, nodes, cost, dry })
     }
+}
+
+impl Shape {
+    /// Whether a field of this parent and this type is a question of its own to the database. The items of a page
+    /// came with it, and so did what a change made.
+    fn looked_up(&self, parent: &str, name: &str) -> bool {
+        let noun = || self.0.get(name).is_some_and(|fields| fields.contains_key("id"));
+        let came_along =
+            ["Connection", "Edge", "Payload"].iter().any(|kind| parent.ends_with(kind));
+        name.ends_with("Connection") || (!came_along && noun())
+    }
+}
+
+/// Whether every operation begins with `rateLimit(dryRun: true)`. Where one does, nothing beside it is asked: its other
+/// fields are made to be skipped, so that they are still validated.
+fn dry(document: &mut ExecutableDocument, variables: &Variables) -> bool {
+    let Ok(sample) = parse_query("{ field @skip(if: true) }") else { return false };
+    let skip = sample.operations.iter().find_map(|(_, operation)| {
+        match &operation.node.selection_set.node.items.first()?.node {
+            Selection::Field(field) => Some(field.node.directives.clone()),
+            _ => None,
+        }
+    });
+    let skip = skip.unwrap_or_default();
+    let mut all = true;
+    let operations: Vec<&mut Positioned<OperationDefinition>> = match &mut document.operations {
+        DocumentOperations::Single(operation) => vec![operation],
+        DocumentOperations::Multiple(operations) => operations.values_mut().collect(),
+    };
+    for operation in operations {
+        let definitions = operation.node.variable_definitions.clone();
+        let items = &mut operation.node.selection_set.node.items;
+        let dry = items.iter().any(|selection| match &selection.node {
+            Selection::Field(field) if field.node.name.node == RATE_LIMIT => {
+                argument(&field.node, "dryRun", variables, &definitions)
+                    == Some(Value::Boolean(true))
+            }
+            _ => false,
+        });
+        for selection in items.iter_mut().filter(|_| dry) {
+            let directives = match &mut selection.node {
+                Selection::Field(field) if field.node.name.node == RATE_LIMIT => continue,
+                Selection::Field(field) => &mut field.node.directives,
+                Selection::FragmentSpread(spread) => &mut spread.node.directives,
+                Selection::InlineFragment(fragment) => &mut fragment.node.directives,
+            };
+            directives.retain(|directive| directive.node.name.node != "skip");
+            directives.extend(skip.iter().cloned());
+        }
+        all &= dry;
+    }
+    all
 }
 
 impl FieldType {
@@ -129,6 +197,7 @@ struct Walk<'a> {
     selections: usize,
     nodes: u64,
     values: u64,
+    cost: u64,
 }
 
 /// Where the walk stands.
@@ -165,6 +234,7 @@ impl<'a> Walk<'a> {
             selections: 0,
             nodes: 0,
             values: 0,
+            cost: 0,
         }
     }
 
@@ -176,7 +246,13 @@ impl<'a> Walk<'a> {
         };
         let top =
             At { parent, depth: 0, depth_max: DEPTH_MAX, times: 1, page: LIST_ITEMS, circles: 0 };
-        self.selection_set(&self.operation.selection_set.node, top)
+        self.selection_set(&self.operation.selection_set.node, top)?;
+        self.cost = self.cost.saturating_add(self.nodes / NODES_OF_A_POINT);
+        if self.cost > COST_MAX {
+            let cost = self.cost;
+            return Err(too_much(format!("costs {cost} points, and a request at most {COST_MAX}")));
+        }
+        Ok(())
     }
 
     fn selection_set(&mut self, set: &'a SelectionSet, at: At<'a>) -> Result<()> {
@@ -218,6 +294,10 @@ impl<'a> Walk<'a> {
         self.ask(at.times)?;
         if at.depth == 0 {
             self.root_field()?;
+            self.cost += u64::from(match self.operation.ty {
+                OperationType::Mutation => CHANGE,
+                OperationType::Query | OperationType::Subscription => READ,
+            });
         }
         if at.depth == at.depth_max {
             return Err(too_much(format!("is nested deeper than {} fields", at.depth_max)));
@@ -235,6 +315,9 @@ impl<'a> Walk<'a> {
             }
         } else if let Some(of) = self.shape.0.get(at.parent).and_then(|fields| fields.get(name)) {
             below.parent = &of.name;
+            if at.depth > 0 && self.shape.looked_up(at.parent, &of.name) {
+                self.cost = self.cost.saturating_add(at.times);
+            }
             if of.name.ends_with("Connection") {
                 below.page = self.page(field);
             } else if of.list {
@@ -297,19 +380,26 @@ impl<'a> Walk<'a> {
         }
     }
 
-    /// An argument's value, be it written out, a variable's, or a variable's default.
     fn argument(&self, field: &Field, name: &str) -> Option<Value> {
-        let written = field.get_argument(name)?.node.clone();
-        written.into_const_with(|variable| self.variable(&variable).ok_or(())).ok()
+        argument(field, name, self.variables, &self.operation.variable_definitions)
     }
+}
 
-    fn variable(&self, name: &Name) -> Option<Value> {
-        self.variables.get(name).cloned().or_else(|| {
-            let definitions = &self.operation.variable_definitions;
-            let definition = definitions.iter().find(|one| one.node.name.node == *name)?;
+/// An argument's value, be it written out, a variable's, or a variable's default.
+fn argument(
+    field: &Field,
+    name: &str,
+    variables: &Variables,
+    definitions: &[Positioned<VariableDefinition>],
+) -> Option<Value> {
+    let written = field.get_argument(name)?.node.clone();
+    let value = |name: Name| {
+        variables.get(&name).cloned().or_else(|| {
+            let definition = definitions.iter().find(|one| one.node.name.node == name)?;
             definition.node.default_value.clone().map(|value| value.node)
         })
-    }
+    };
+    written.into_const_with(|variable| value(variable).ok_or(())).ok()
 }
 
 /// What is wrong with a document, without its text: the parser quotes the line, which may hold a password.
@@ -333,6 +423,7 @@ fn too_much(what: String) -> Error {
 #[cfg(test)]
 mod tests {
     use std::fmt::Write as _;
+    use std::path::Path;
 
     use serde_json::json;
 
@@ -378,6 +469,82 @@ mod tests {
             7
         );
         assert_eq!(nodes(r#"{ nodes(ids: ["a", "b", "c"]) { id } }"#), 3);
+    }
+
+    #[test]
+    fn what_a_request_costs_is_what_is_looked_up_for_it() {
+        let cost = |query: &str| measure(query).unwrap().cost;
+        assert_eq!(cost("{ viewer { operator } }"), 1);
+        assert_eq!(cost("{ viewer { operator } rateLimit { cost } }"), 2);
+        assert_eq!(cost("{ apiKeys(first: 99) { edges { node { id } } nodes { id } } }"), 1 + 1);
+        assert_eq!(cost("{ apiKeys(first: 40) { nodes { id } } }"), 1);
+        // A key's consumer and its plans are one question each.
+        assert_eq!(
+            cost("{ apiKeys(first: 7) { nodes { consumer { id } usagePlans { id } } } }"),
+            1 + 7 + 7
+        );
+        assert_eq!(
+            cost(
+                "{ usagePlans(first: 5) { nodes { throttle { rateLimit } apiKeys(first: 4) { nodes { consumer { id } } } } } }"
+            ),
+            1 + 5 + 20
+        );
+        let made = "mutation { createConsumer(input: {name: \"a\"}) { consumer { id } userErrors { code } } }";
+        assert_eq!(cost(made), CHANGE);
+    }
+
+    #[test]
+    fn a_dear_request_is_refused_with_its_cost_and_the_most() {
+        let query = |plans: u32| {
+            format!(
+                "{{ usagePlans(first: {plans}) {{ nodes {{ apiKeys(first: 50) {{ nodes {{ consumer {{ id }} }} }} }} }} }}"
+            )
+        };
+        let dearest = measure(&query(18)).unwrap();
+        // The plans, the keys of each, the consumer of each, and 1818 objects.
+        assert_eq!(dearest.cost, 1 + 18 + 900 + 18);
+        refused(&query(20), "costs 1041 points, and a request at most 1000");
+    }
+
+    /// The text of each `graphql` template below the directory.
+    fn documents(directory: &Path, found: &mut Vec<String>) {
+        for entry in std::fs::read_dir(directory).unwrap().map(Result::unwrap) {
+            let path = entry.path();
+            if path.is_dir() {
+                documents(&path, found);
+            } else if path.extension().is_some_and(|kind| kind == "ts" || kind == "tsx") {
+                let text = std::fs::read_to_string(&path).unwrap();
+                let templates = text.split("graphql(`").skip(1);
+                found.extend(templates.map(|rest| rest.split('`').next().unwrap().to_owned()));
+            }
+        }
+    }
+
+    #[test]
+    fn the_consoles_pages_are_far_from_the_limits() {
+        let mut found = Vec::new();
+        documents(Path::new("../web/src"), &mut found);
+        let (fragments, operations): (Vec<String>, _) =
+            found.into_iter().partition(|text| text.trim_start().starts_with("fragment"));
+        assert!(operations.len() > 20, "the console is where it was");
+        for operation in operations {
+            let measured = measure(&format!("{operation} {}", fragments.join(" ")));
+            let cost = measured.unwrap_or_else(|error| panic!("{operation}: {error}")).cost;
+            assert!(u64::from(cost) <= COST_MAX / 2, "{cost}: {operation}");
+        }
+    }
+
+    #[test]
+    fn a_dry_run_is_one_in_every_operation() {
+        let dry = |query: &str| measure(query).unwrap().dry;
+        assert!(dry("{ rateLimit(dryRun: true) { cost } viewer { operator } }"));
+        assert!(dry("query($dry: Boolean = true) { rateLimit(dryRun: $dry) { cost } }"));
+        assert!(!dry("{ rateLimit { cost } }"));
+        assert!(!dry("{ rateLimit(dryRun: false) { cost } }"));
+        assert!(!dry(
+            "query A { rateLimit(dryRun: true) { cost } } query B { viewer { operator } }"
+        ));
+        assert!(!dry("{ ...A } fragment A on Query { rateLimit(dryRun: true) { cost } }"));
     }
 
     #[test]

@@ -31,6 +31,7 @@ pub mod loader;
 pub mod member;
 pub mod node;
 pub mod price;
+pub mod rate_limit;
 pub mod resource;
 pub mod route;
 pub mod session;
@@ -49,6 +50,7 @@ pub(crate) mod walk;
 #[derive(MergedObject, Default)]
 pub struct Query(
     session::SessionQuery,
+    rate_limit::RateLimitQuery,
     node::NodeQuery,
     member::MemberQuery,
     invitation::InvitationQuery,

@@ -16,6 +16,7 @@ use crate::access::matrix::{self, Who};
 use crate::access::role::Role;
 use crate::app::App;
 use crate::graphql::node::Kind;
+use crate::graphql::rate_limit::Spent;
 use crate::graphql::{GatewaySchema, Identity, error, loader, schema, schema_sdl};
 use crate::testing;
 
@@ -201,7 +202,7 @@ async fn run(
             .data(Identity::Known(Caller::Member(actor.clone()))),
         None => request.data(Identity::Nobody("nobody")),
     };
-    let request = request.data(crate::access::actor::Origin::default());
+    let request = request.data(crate::access::actor::Origin::default()).data(Spent::default());
     // A question and a change have one answer; of a subscription the first says who may ask.
     let mut answer = schema.execute_stream(request).next().await.expect("an answer");
     error::complete(&mut answer);

@@ -4,6 +4,7 @@
 pub mod admin;
 mod client_address;
 mod console;
+mod docs;
 mod guard;
 pub mod listener;
 #[cfg(test)]
@@ -29,6 +30,7 @@ pub fn router(app: &App) -> Router {
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(only_console)));
     rest::router(app)
         .merge(admin::probes(app))
+        .merge(docs::routes())
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .fallback_service(console)
         .layer(middleware::from_fn_with_state(guard::ANSWER_WITHIN, guard::bound_time))

@@ -51,6 +51,7 @@ pub(super) async fn forget_old(app: &App) -> Result<()> {
     store::download::prune(&mut tx, now).await?;
     tx.commit().await?;
     app.wall.forget_quiet();
+    app.allowance.forget_quiet();
     let revoked = revoked(app).await?;
     app.revoked_sender.send_modify(|known| *known = Arc::new(revoked));
     if sessions + counts + links > 0 {

@@ -6,7 +6,7 @@ use axum::body::HttpBody;
 use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::request::Parts;
-use axum::http::{StatusCode, header};
+use axum::http::{Extensions, HeaderValue, StatusCode, header};
 use serde::de::DeserializeOwned;
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
@@ -100,13 +100,15 @@ impl<T: DeserializeOwned + Send, S: Send + Sync> FromRequestParts<S> for Path<T>
     }
 }
 
+/// Where a request comes from; empty in tests without connections.
+pub fn address(extensions: &Extensions) -> String {
+    let connection = extensions.get::<ConnectInfo<SocketAddr>>();
+    connection.map(|ConnectInfo(address)| address.ip().to_string()).unwrap_or_default()
+}
+
 /// The origin of a request, for the audit log.
 pub fn origin(parts: &Parts) -> Origin {
-    let address = parts
-        .extensions
-        .get::<ConnectInfo<SocketAddr>>()
-        .map(|ConnectInfo(address)| address.ip().to_string())
-        .unwrap_or_default();
+    let address = address(&parts.extensions);
     let user_agent = parts.headers.get(header::USER_AGENT).and_then(|value| value.to_str().ok());
     Origin {
         request_id: request_id::current().unwrap_or_default(),
@@ -115,18 +117,19 @@ pub fn origin(parts: &Parts) -> Origin {
     }
 }
 
+/// The token of `Authorization: Bearer …`.
+pub fn bearer(header: &HeaderValue) -> Option<&str> {
+    let (scheme, token) = header.to_str().ok()?.split_once(' ')?;
+    scheme.eq_ignore_ascii_case("bearer").then(|| token.trim())
+}
+
 /// Whoever the bearer token names; an error without one.
 pub async fn caller(app: &App, parts: &Parts) -> Result<Caller> {
     let header = parts
         .headers
         .get(header::AUTHORIZATION)
         .ok_or(Error::Unauthenticated("this needs an access token: Authorization: Bearer …"))?;
-    let token = header
-        .to_str()
-        .ok()
-        .and_then(|value| value.split_once(' '))
-        .filter(|(scheme, _)| scheme.eq_ignore_ascii_case("bearer"))
-        .map(|(_, token)| token.trim())
+    let token = bearer(header)
         .ok_or(Error::Unauthenticated("the Authorization header is not: Bearer …"))?;
     domain::session::authenticate(app, token, origin(parts)).await
 }

@@ -1,6 +1,6 @@
 //! The door for programs: `/v1`, RFC 9457 problems, OpenAPI 3.1. The same names as in `domain`.
 
-use axum::routing::post;
+use axum::routing::get;
 use axum::{Router, middleware};
 use utoipa_axum::router::OpenApiRouter;
 
@@ -29,6 +29,7 @@ pub mod operator;
 pub mod page;
 pub mod price;
 pub mod problem;
+pub mod rate_limit;
 pub mod request_id;
 pub mod resource;
 pub mod route;
@@ -79,10 +80,13 @@ pub fn router(app: &App) -> Router {
     let (rest, _openapi) = api().split_for_parts();
     let rest = rest
         .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
-        .layer(middleware::from_fn(etag::layer));
+        .layer(middleware::from_fn(etag::layer))
+        .layer(middleware::from_fn_with_state(app.clone(), rate_limit::layer));
+    let socket = get(graphql::socket::open)
+        .layer(middleware::from_fn_with_state(app.clone(), rate_limit::layer));
     Router::new()
         .nest("/v1", rest)
-        .route("/graphql", post(graphql::http::answer).get(graphql::socket::open))
+        .route("/graphql", socket.post(graphql::http::answer))
         .with_state(app.clone())
         .layer(axum::Extension(graphql::http::Door::new(app)))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))

@@ -172,6 +172,8 @@ pub(crate) fn control_plane_config(
         trusted_proxies: common.trusted_proxies.clone(),
         egress_allow: common.egress_allow.clone(),
         egress_refuse,
+        user_points_per_minute: settings.user_points_per_minute,
+        address_points_per_minute: settings.address_points_per_minute,
         database_connections_max: settings.database_connections_max,
     })
 }

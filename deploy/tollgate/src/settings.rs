@@ -8,6 +8,7 @@ use clap::{Args, Command};
 use ipnet::IpNet;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
+use std::num::NonZeroU32;
 use std::path::{Path, PathBuf};
 use std::str::FromStr;
 
@@ -131,6 +132,23 @@ pub(crate) struct ControlPlane {
         default_value = "20"
     )]
     pub(crate) database_connections_max: u32,
+    /// What a user may ask of a replica, at once or over a minute: a read is 1 point, a change 5, a GraphQL query
+    /// what `rateLimit` tells
+    #[arg(
+        long,
+        env = "TOLLGATE_USER_POINTS_PER_MINUTE",
+        value_name = "POINTS",
+        default_value = "6000"
+    )]
+    pub(crate) user_points_per_minute: NonZeroU32,
+    /// The same for all who are not logged in at one address (IPv6: one /64)
+    #[arg(
+        long,
+        env = "TOLLGATE_ADDRESS_POINTS_PER_MINUTE",
+        value_name = "POINTS",
+        default_value = "3000"
+    )]
+    pub(crate) address_points_per_minute: NonZeroU32,
     #[command(flatten)]
     pub(crate) database: Database,
 }
