@@ -125,8 +125,8 @@ export class Visit {
   }
 
   /** A new tenant whose owner is logged in here, without the form. */
-  async account(): Promise<Account> {
-    const who = { email: `${unique("ada")}@example.com`, password, tenant: unique("acme") };
+  async account(tenant = unique("acme")): Promise<Account> {
+    const who = { email: `${unique("ada")}@example.com`, password, tenant };
     const { signUp } = await this.graphql<{ signUp: { accessToken: string; userErrors: unknown[] } }>(
       "mutation ($input: SignUpInput!) { signUp(input: $input) { accessToken userErrors { message } } }",
       { input: who },

@@ -3,6 +3,8 @@ import { becomeOperator } from "./operator";
 
 test("the operator sets the price, and finds it kept", async ({ visit }) => {
   await becomeOperator(visit);
+  await visit.follow("Price");
+  await visit.heading("Price").waitFor();
   await visit.isAccessible();
   await visit.fill("Currency", "dollars");
   await visit.click("Set price");

@@ -1,6 +1,6 @@
 import { expect, operator, operatorUrl, type Visit } from "./console";
 
-/** Becomes the operator by the one-time link or, once that is used, by logging in. Ends on the price form. */
+/** Becomes the operator by the one-time link or, once that is used, by logging in. Ends on the list of tenants. */
 export async function becomeOperator(visit: Visit) {
   const { pathname, search } = new URL(operatorUrl());
   await visit.go(pathname + search);
@@ -11,14 +11,14 @@ export async function becomeOperator(visit: Visit) {
   await visit.fill("Email", operator.email);
   await visit.fill("Password", operator.password);
   await visit.click("Continue");
-  const price = visit.heading("Price");
+  const inside = visit.heading("Tenants");
   const refused = visit.page.getByRole("alert");
-  await price.or(refused).waitFor();
+  await inside.or(refused).waitFor();
   if (await refused.isVisible()) {
     await visit.go("/log-in?next=%2Foperator");
     await visit.fill("Email", operator.email);
     await visit.fill("Password", operator.password);
     await visit.click("Log in");
   }
-  await price.waitFor();
+  await inside.waitFor();
 }

@@ -74,6 +74,7 @@ test("from sign-up to the bill, by clicking", async ({ visit, onTestFinished }) 
   await visit.follow("Log out");
   await visit.heading("You are logged out").waitFor();
   await becomeOperator(visit);
+  await visit.follow("Price");
   await visit.fill("Currency", "EUR");
   await visit.fill("Per million requests", "1000000");
   await visit.fill("Per GB out", "0");

@@ -1,7 +1,7 @@
 import { createRootRoute, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
 import { session } from "./api/client";
 import { SignedOut } from "./api/session";
-import { auditSearch, overviewSearch, paths, safeNext, texts, usageSearch } from "./lib/paths";
+import { auditSearch, overviewSearch, paths, safeNext, tenantsSearch, texts, usageSearch } from "./lib/paths";
 
 const root = createRootRoute();
 
@@ -59,20 +59,22 @@ const operator = createRoute({
   component: lazyRouteComponent(() => import("./pages/operator/operator"), "OperatorPage"),
 });
 
+async function demandSession({ location }: { location: { href: string } }) {
+  try {
+    await session.accessToken();
+  } catch (error) {
+    if (error instanceof SignedOut) {
+      throw redirect(paths.logIn(location.href === "/" ? undefined : location.href));
+    }
+    throw error;
+  }
+}
+
 /** Everything of a tenant: needs a session, shown in the frame with the navigation. */
 const tenant = createRoute({
   getParentRoute: () => root,
   id: "tenant",
-  beforeLoad: async ({ location }) => {
-    try {
-      await session.accessToken();
-    } catch (error) {
-      if (error instanceof SignedOut) {
-        throw redirect(paths.logIn(location.href === "/" ? undefined : location.href));
-      }
-      throw error;
-    }
-  },
+  beforeLoad: demandSession,
   component: lazyRouteComponent(() => import("./components/shell"), "Shell"),
 });
 
@@ -231,6 +233,30 @@ const auditEntry = createRoute({
   component: lazyRouteComponent(() => import("./pages/settings/audit-entry"), "AuditEntryPage"),
 });
 
+/** What runs the installation: the operator's alone. */
+const installation = createRoute({
+  getParentRoute: () => root,
+  id: "installation",
+  beforeLoad: demandSession,
+  component: lazyRouteComponent(() => import("./components/operator-shell"), "OperatorShell"),
+});
+const tenants = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/tenants",
+  validateSearch: tenantsSearch,
+  component: lazyRouteComponent(() => import("./pages/operator/tenants"), "TenantsPage"),
+});
+const tenantAccount = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/tenants/$tenant",
+  component: lazyRouteComponent(() => import("./pages/operator/tenant"), "TenantAccountPage"),
+});
+const price = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/price",
+  component: lazyRouteComponent(() => import("./pages/operator/price"), "PricePage"),
+});
+
 /** Every URL of the console. */
 export const routeTree = root.addChildren([
   visitor.addChildren([signUp, logIn, logOut, invitation, operator]),
@@ -250,4 +276,5 @@ export const routeTree = root.addChildren([
     billing,
     settings.addChildren([tenantSettings, members, sessions, accessKeys, audit, auditEntry]),
   ]),
+  installation.addChildren([tenants, tenantAccount, price]),
 ]);

@@ -5,7 +5,7 @@ import { type Action, may } from "../lib/roles";
 
 export const ViewerDocument = graphql(`
   query Viewer {
-    viewer { operator role user { id email } tenant { id name createdAt } }
+    viewer { operator role user { id email } tenant { id name createdAt status suspendedReason } }
   }
 `);
 

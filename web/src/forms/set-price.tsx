@@ -38,7 +38,6 @@ export function SetPriceForm({ price }: { price: Price }) {
     <Form
       form={form}
       submit="Set price"
-      wide
       send={async ({ freeRequests, ...values }) => {
         const input = { ...values, freeRequests: Number(freeRequests) };
         const { price: saved, userErrors } = (await request(SetPriceDocument, { input })).setPrice;

@@ -38,6 +38,9 @@ export const paths = {
   auditEntry: (entry: string) => ({ to: "/settings/audit/$entry", params: { entry } }) as const,
 
   operator: () => ({ to: "/operator", search: {} }) as const,
+  tenants: (filter: TenantsSearch = {}) => ({ to: "/operator/tenants", search: filter }) as const,
+  tenant: (tenant: string) => ({ to: "/operator/tenants/$tenant", params: { tenant } }) as const,
+  price: () => ({ to: "/operator/price" }) as const,
 };
 
 /** What the overview's chart shows: the last day where nothing is said. */
@@ -89,6 +92,17 @@ export function auditSearch(search: Record<string, unknown>): AuditSearch {
     ...(since && isInstant(since) ? { since } : {}),
     ...(until && isInstant(until) ? { until } : {}),
   };
+}
+
+const STATUSES = ["ACTIVE", "SUSPENDED", "CLOSED"] as const;
+
+/** The filters of the operator's list of tenants, as they stand in its URL. */
+export type TenantsSearch = { search?: string; status?: (typeof STATUSES)[number]; after?: string };
+
+export function tenantsSearch(search: Record<string, unknown>): TenantsSearch {
+  const { status, ...rest } = texts("search", "status", "after")(search);
+  const known = STATUSES.find((one) => one === status);
+  return { ...rest, ...(known ? { status: known } : {}) };
 }
 
 /** The named search parameters that are non-empty text; everything else in the URL is dropped. */

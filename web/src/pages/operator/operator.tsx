@@ -1,26 +1,17 @@
 import { useQuery } from "@tanstack/react-query";
-import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, Navigate, useNavigate } from "@tanstack/react-router";
 import { useEffect, useState } from "react";
-import { graphql } from "../../api/generated";
 import { isSignedOut, query, queryClient } from "../../api/query";
 import { LoadError } from "../../components/load-error";
+import { ViewerDocument } from "../../components/viewer";
 import { Card } from "../../components/visitor-frame";
 import { OperatorSessionForm } from "../../forms/operator-session";
-import { SetPriceForm } from "../../forms/set-price";
-import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Loading } from "../../ui/panel";
 
-const OperatorDocument = graphql(`
-  query Operator {
-    viewer { operator user { id email } }
-    price { currency perMillionRequests perGbOut freeRequests effectiveFrom }
-  }
-`);
-
 const route = getRouteApi("/visitor/operator");
 
-/** Who runs the service: takes the one-time link, then sets the price. */
+/** The operator's door: takes the one-time link, and lets in whoever is the operator. */
 export function OperatorPage() {
   const fromUrl = route.useSearch().token;
   const [token, setToken] = useState(fromUrl);
@@ -43,38 +34,12 @@ export function OperatorPage() {
       </Card>
     );
   }
-  return <OperatorHome />;
+  return <Door />;
 }
 
-function OperatorHome() {
-  const answer = useQuery(query(OperatorDocument));
-  if (answer.data?.viewer.operator) {
-    const { viewer, price } = answer.data;
-    return (
-      <>
-        <Card
-          title="Price"
-          note={
-            price.effectiveFrom
-              ? `What tenants pay. In force since ${minute(price.effectiveFrom)}.`
-              : "What tenants pay. Nothing, until you set it."
-          }
-        >
-          <SetPriceForm key={price.effectiveFrom ?? "never"} price={price} />
-        </Card>
-        <p className="mt-5 text-center text-muted">
-          {`Operator ${viewer.user.email} · `}
-          <Link
-            {...paths.logOut()}
-            preload={false}
-            className="font-medium text-accent underline underline-offset-2"
-          >
-            Log out
-          </Link>
-        </p>
-      </>
-    );
-  }
+function Door() {
+  const answer = useQuery(query(ViewerDocument));
+  if (answer.data?.viewer.operator) return <Navigate {...paths.tenants()} replace />;
   if (answer.isPending) {
     return (
       <Card title="Operator">

@@ -1,0 +1,147 @@
+import { expect, test, unique, type Visit, workingApi } from "./console";
+import { becomeOperator } from "./operator";
+
+/** From the list, by a part of its name, to a tenant's page. */
+async function open(visit: Visit, tenant: string) {
+  await visit.fill("Name", tenant.slice(0, -1).toUpperCase());
+  await visit.click("Search");
+  await visit.page.getByRole("table", { name: "Tenants" }).getByRole("link", { name: tenant }).click();
+  await visit.heading(tenant).waitFor();
+}
+
+test("a tenant is found, suspended with a reason that its members read, and resumed", async ({ visit }) => {
+  const member = await visit.another();
+  const account = await member.account();
+  const { stage, value } = await workingApi(member, account);
+  const status = () =>
+    fetch(`${stage.pathInvokeUrl}/hello`, { headers: { "x-api-key": value } }).then(({ status }) => status);
+  await expect.poll(status, { timeout: 15_000 }).toBe(200);
+
+  await becomeOperator(visit);
+  await visit.isAccessible();
+  await visit.fill("Name", "nobody has this name");
+  await visit.click("Search");
+  await visit.sees("No such tenant");
+  await visit.isAccessible();
+  await open(visit, account.tenant);
+  await visit.sees("Active");
+  await visit.isAccessible();
+
+  await visit.click("Suspend tenant");
+  const dialog = visit.page.getByRole("dialog");
+  await dialog.getByText("“Resume” undoes it").waitFor();
+  await dialog.getByRole("button", { name: "Suspend" }).click();
+  await visit.sees("Say why; the members of the organisation read it.");
+  await dialog.getByLabel("Reason").fill("x".repeat(1025));
+  await dialog.getByRole("button", { name: "Suspend" }).click();
+  await dialog.locator("[aria-invalid]").waitFor();
+  await visit.isAccessible();
+  await dialog.getByLabel("Reason").fill("Your invoice is open");
+  await dialog.getByRole("button", { name: "Suspend" }).click();
+  await visit.sees(`Suspended ${account.tenant}`);
+  await expect.poll(status, { timeout: 15_000 }).toBe(403);
+
+  await member.go("/apis/new");
+  await member.page.getByRole("alert").getByText("Your invoice is open").waitFor();
+  await member.isAccessible();
+  await member.fill("Name", "Another");
+  await member.click("Create API");
+  await member.sees(/this tenant is suspended/);
+
+  await visit.click("Resume tenant");
+  await visit.page.getByRole("dialog").getByText("suspend the tenant again").waitFor();
+  await visit.isAccessible();
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Resume" }).click();
+  await visit.sees(`Resumed ${account.tenant}`);
+  await expect.poll(status, { timeout: 15_000 }).toBe(200);
+  await member.page.reload();
+  await member.heading("Create an API").waitFor();
+  expect(await member.page.getByText("Your invoice is open").count()).toBe(0);
+});
+
+test("a limit is set, refused beyond its bounds, and put back", async ({ visit }) => {
+  const member = await visit.another();
+  const account = await member.account();
+  await becomeOperator(visit);
+  await open(visit, account.tenant);
+  const row = visit.page.getByRole("table", { name: "Limits" }).getByRole("row", { name: /^APIs / });
+  const set = row.getByText("Set", { exact: true });
+  await row.waitFor();
+  expect(await set.count()).toBe(0);
+  await visit.click("Set limits");
+  await visit.fill("APIs", "many");
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Set limits" }).click();
+  await visit.sees(/Enter a whole number up to/);
+  await visit.isAccessible();
+  await visit.fill("APIs", "0");
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Set limits" }).click();
+  await visit.sees("Limits set");
+  await set.waitFor();
+
+  await member.go("/apis/new");
+  await member.fill("Name", "One too many");
+  await member.click("Create API");
+  await member.page.getByRole("alert").or(member.page.locator("[aria-invalid]")).first().waitFor();
+
+  await visit.click("Set limits");
+  await visit.fill("APIs", "");
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Set limits" }).click();
+  await set.waitFor({ state: "detached" });
+  await member.click("Create API");
+  await member.heading("One too many").waitFor();
+});
+
+test("a tenant is closed by its name, which logs its members out, and reopened", async ({ visit }) => {
+  const member = await visit.another();
+  const account = await member.account();
+  await becomeOperator(visit);
+  await open(visit, account.tenant);
+  await visit.click("Close tenant");
+  const dialog = visit.page.getByRole("dialog");
+  await dialog.getByText("until then it can be reopened").waitFor();
+  await visit.isAccessible();
+  const close = dialog.getByRole("button", { name: "Close tenant" });
+  expect(await close.isDisabled()).toBe(true);
+  await visit.fill(`Type ${account.tenant} to confirm`, account.tenant);
+  await close.click();
+  await visit.sees(`Closed ${account.tenant}`);
+  await visit.sees("Is erased");
+  await visit.isAccessible();
+  await member.go("/");
+  await member.heading("Log in").waitFor();
+
+  await visit.go(`/operator/tenants?status=CLOSED&search=${account.tenant}`);
+  await visit.follow(account.tenant);
+  await visit.click("Reopen tenant");
+  await visit.page.getByRole("dialog").getByRole("button", { name: "Reopen" }).click();
+  await visit.sees(`Reopened ${account.tenant}`);
+  await visit.sees("Active");
+  await member.fill("Email", account.email);
+  await member.fill("Password", account.password);
+  await member.click("Log in");
+  await member.heading("Overview").waitFor();
+});
+
+test("tenants come in pages", async ({ visit }) => {
+  const word = unique("paged");
+  const member = await visit.another();
+  for (let made = 0; made < 21; made += 1) await member.account(`${word}-${made}`);
+  await becomeOperator(visit);
+  await visit.go(`/operator/tenants?search=${word}`);
+  const rows = visit.page.getByRole("table", { name: "Tenants" }).getByRole("link");
+  await expect.poll(() => rows.count()).toBe(20);
+  await visit.follow("Next");
+  await rows.getByText(`${word}-0`, { exact: true }).waitFor();
+  expect(await rows.count()).toBe(1);
+  await visit.isAccessible();
+  await visit.follow("First");
+  await expect.poll(() => rows.count()).toBe(20);
+});
+
+test("no other member sees the operator's pages", async ({ visit }) => {
+  await visit.account();
+  for (const path of ["/operator/tenants", "/operator/price"]) {
+    await visit.go(path);
+    await visit.sees(/Open the one-time operator link/);
+  }
+});
