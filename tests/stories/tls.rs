@@ -144,6 +144,12 @@ async fn tls_1_3_and_1_2_are_spoken_by_strong_suites_and_nothing_else() {
     for suite in ["TLS_AES_128_CCM_SHA256", "TLS_AES_128_CCM_8_SHA256"] {
         assert!(!https.s_client(&["-tls1_3", "-ciphersuites", suite], "").success, "{suite}");
     }
+    // The order is the node's.
+    for offered in [format!("{}:{}", SUITES[0], SUITES[1]), format!("{}:{}", SUITES[1], SUITES[0])]
+    {
+        let said = https.s_client(&["-tls1_2", "-cipher", &offered], "");
+        assert!(said.has(&format!("Cipher is {}", SUITES[0])), "{offered}: {}", said.text);
+    }
     for group in ["X25519", "P-256", "P-384"] {
         assert!(https.s_client(&["-groups", group], "").success, "{group}");
     }

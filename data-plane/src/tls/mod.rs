@@ -56,6 +56,7 @@ pub(crate) fn acceptor(
         .with_no_client_auth()
         .with_cert_resolver(shown.clone());
     server.alpn_protocols = vec![ALPN_HTTP2.to_vec(), ALPN_HTTP1.to_vec()];
+    server.ignore_client_order = true; // the strongest of what both know
     server.ticketer = Ticketer::new().map_err(unusable)?;
     Ok((TlsAcceptor::from(Arc::new(server)), shown))
 }
