@@ -320,18 +320,15 @@ async fn a_node_starts_with_everything_else_down(db: PgPool) {
 async fn a_node_that_was_away_resumes_without_a_snapshot(db: PgPool) {
     let home = Home::new();
     let replica = replica(&db, &home).await;
-    let mut first = node(&home, &[&replica], Some(&replica.token().await)).unwrap();
-    first.at(0).await;
-    first.at(replica.change().await).await;
-    first.end().await;
+    let before = settled(&home, &replica).await;
     replica.change().await;
     let version = replica.change().await;
 
     let mut again = node(&home, &[&replica], None).unwrap();
 
-    assert_eq!(again.at(version).await.tenants, 3);
+    assert_eq!(again.at(version).await.tenants, 4);
     again.end().await;
-    assert!(!previous(&home).exists());
+    assert_eq!(std::fs::read(previous(&home)).unwrap(), before);
     replica.end().await;
 }
 
@@ -339,22 +336,19 @@ async fn a_node_that_was_away_resumes_without_a_snapshot(db: PgPool) {
 async fn a_node_whose_outbox_rows_are_gone_takes_a_snapshot(db: PgPool) {
     let home = Home::new();
     let replica = replica(&db, &home).await;
-    let mut first = node(&home, &[&replica], Some(&replica.token().await)).unwrap();
-    first.at(0).await;
-    first.at(replica.change().await).await;
-    first.end().await;
+    let before = settled(&home, &replica).await;
     replica.change().await;
     let version = replica.change().await;
     replica.end().await;
-    sqlx::query("delete from outbox where version < 3").execute(&db).await.unwrap();
+    sqlx::query("delete from outbox where version < 4").execute(&db).await.unwrap();
     let fresh = self::replica(&db, &home).await;
 
     let mut again = node(&home, &[&fresh], None).unwrap();
 
-    assert_eq!(again.at(version).await.tenants, 3);
-    assert_eq!(again.at(fresh.change().await).await.tenants, 4);
+    assert_eq!(again.at(version).await.tenants, 4);
+    assert_eq!(again.at(fresh.change().await).await.tenants, 5);
     again.end().await;
-    assert!(previous(&home).exists());
+    assert_ne!(std::fs::read(previous(&home)).unwrap(), before);
     fresh.end().await;
 }
 
@@ -454,7 +448,19 @@ async fn streams(node: &Node, count: u64) {
     tokio::time::timeout(PATIENCE, reached).await.expect("the streams come and go");
 }
 
-/// The file that only a second snapshot makes.
+/// A node that joined, was told of two changes, and has a file to go back to, which its second start makes: that file.
+async fn settled(home: &Home, replica: &Replica) -> Vec<u8> {
+    let mut first = node(home, &[replica], Some(&replica.token().await)).unwrap();
+    first.at(0).await;
+    first.at(replica.change().await).await;
+    first.end().await;
+    let mut second = node(home, &[replica], None).unwrap();
+    second.at(replica.change().await).await;
+    second.end().await;
+    std::fs::read(previous(home)).unwrap()
+}
+
+/// The file that a new snapshot puts the one before it in.
 fn previous(home: &Home) -> PathBuf {
     home.0.join("node").join("default.config.previous")
 }

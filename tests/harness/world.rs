@@ -219,7 +219,13 @@ impl World {
     pub fn tollgate(&self, arguments: &[&str]) -> Command {
         let mut command = command(&self.binary, None);
         command.args(arguments).envs(&self.settings);
-        command.envs(self.replica_settings(0)).envs(self.node_settings(0));
+        // A world may have replicas only.
+        if !self.replicas.is_empty() {
+            command.envs(self.replica_settings(0));
+        }
+        if !self.nodes.is_empty() {
+            command.envs(self.node_settings(0));
+        }
         command
     }
 

@@ -11,7 +11,10 @@ async fn address_of_sign_up(world: &World, forwarded: &str) -> String {
     let sign_up = management.post("/v1/signup").header("x-forwarded-for", forwarded).json(&who);
     sign_up.await.expect(201);
     let mut database = world.database().await;
-    sqlx::query_scalar("select address from audit_entry").fetch_one(&mut database).await.unwrap()
+    sqlx::query_scalar("select address from audit_entry where action = 'tenant.create'")
+        .fetch_one(&mut database)
+        .await
+        .unwrap()
 }
 
 #[tokio::test]
