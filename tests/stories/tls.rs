@@ -240,6 +240,56 @@ async fn the_certificate_is_the_zones_whatever_name_is_asked_for() {
 }
 
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn the_operators_certificate_for_the_name_is_shown_and_a_renewed_one_after_it() {
+    let directory = std::env::temp_dir().join(format!("tollgate-{}", rand::random::<u32>()));
+    std::fs::create_dir(&directory).unwrap();
+    let file = |name: &str| directory.join(name).to_str().unwrap().to_owned();
+    let make = |index: usize, name: &str, serial: &str| {
+        let (key, chain) = (file(&format!("{index}.key")), file(&format!("{index}.pem")));
+        let mut command = Command::new("openssl");
+        command.args([
+            "req",
+            "-x509",
+            "-newkey",
+            "ec",
+            "-pkeyopt",
+            "ec_paramgen_curve:P-256",
+            "-nodes",
+        ]);
+        command.args(["-days", "30", "-subj", "/CN=test", "-set_serial", serial]);
+        command.args(["-addext", &format!("subjectAltName=DNS:{name}")]);
+        let said = said(command.args(["-keyout", &key, "-out", &chain]), "");
+        assert!(said.success, "{}", said.text);
+    };
+    make(0, "*.execute-api.localhost", "100");
+    make(1, "shop.example.com", "101");
+    let list = |ending: &str| [0, 1].map(|index| file(&format!("{index}.{ending}"))).join(",");
+    let https = Https::start(&[
+        ("TOLLGATE_NODE_TLS_CERTIFICATE_FILE", &list("pem")),
+        ("TOLLGATE_NODE_TLS_KEY_FILE", &list("key")),
+    ])
+    .await;
+    let shown = |name: &str| {
+        let address = https.address().to_string();
+        let script = "openssl s_client -connect $0 -servername $1 </dev/null 2>&1 | openssl x509 -noout -serial";
+        said(Command::new("bash").args(["-c", script, &address, name]), "")
+            .line("serial=")
+            .to_owned()
+    };
+    assert_eq!(shown(&https.host), "64");
+    assert_eq!(shown("shop.example.com"), "65");
+    assert_eq!(shown("bank.example.com"), "64");
+
+    make(1, "shop.example.com", "102");
+    eventually("the renewed certificate", async || {
+        (shown("shop.example.com") == "66").then_some(())
+    })
+    .await;
+    assert_eq!(shown(&https.host), "64");
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn what_is_no_handshake_is_told_so_or_closed_and_a_slow_one_is_cut() {
     let https = Https::start(&[]).await;
     let address = https.address();

@@ -37,7 +37,7 @@ async fn nothing_fails_while_the_node_is_replaced_again_and_again() {
     let api = acme.api("pets").await.get_route("/pets", &origin).await.deploy("prod").await;
     let (host, call) = (api.host(), api.get("/pets"));
     let ways = ways(&world);
-    let pace = Duration::from_millis(5);
+    let pace = Duration::from_millis(10);
     let kept = KeptLoad::start(&ways, &Ask::get(&host, &["/prod/pets"]), pace);
     let fresh = Load::start(2, &[call], &[world.endpoint_address()]);
     let began = Instant::now();

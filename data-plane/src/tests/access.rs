@@ -42,7 +42,7 @@ impl Sink for Memory {
 impl Memory {
     fn config(&self, config: &mut Config) {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-        config.tls = Some(tls::Settings { listen, certificate: None });
+        config.tls = Some(tls::Settings { listen, certificates: Vec::new() });
         config.access_log = AccessLog::start(vec![Box::new(self.clone())]).unwrap();
         config.limits.header_timeout = Duration::from_millis(300);
     }

@@ -7,11 +7,13 @@ use http_body_util::{BodyExt, Empty};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proto::config::v1::{Dialect, Resource};
 use rustls::{
-    ClientConfig, HandshakeKind, RootCertStore, SupportedProtocolVersion,
+    ClientConfig, DigitallySignedStruct, HandshakeKind, RootCertStore, SignatureScheme,
+    SupportedProtocolVersion,
+    client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
     crypto::aws_lc_rs,
     version::{TLS12, TLS13},
 };
-use rustls_pki_types::{CertificateDer, ServerName, pem::PemObject};
+use rustls_pki_types::{CertificateDer, ServerName, UnixTime, pem::PemObject};
 use tokio::{io::AsyncReadExt, io::AsyncWriteExt, net::TcpStream, time::timeout};
 use tokio_rustls::{TlsConnector, client::TlsStream};
 
@@ -24,7 +26,7 @@ fn pets() -> Vec<Resource> {
 
 fn with_tls(config: &mut Config) {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
-    config.tls = Some(tls::Settings { listen, certificate: None });
+    config.tls = Some(tls::Settings { listen, certificates: Vec::new() });
 }
 
 /// A client that trusts the certificate which the node made for itself.
@@ -133,14 +135,14 @@ async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
     write(&first.cert.pem(), &first.signing_key.serialize_pem());
     let node = TestNode::start_with(pets(), |config| {
         with_tls(config);
-        config.tls.as_mut().unwrap().certificate = Some(files.clone());
+        config.tls.as_mut().unwrap().certificates = vec![files.clone()];
     });
     assert_eq!(shown(&node, &trusted).await, trusted[0]);
     let certificate = node.threads.as_ref().unwrap().certificate.clone().unwrap();
-    assert!(!certificate.load(&files).unwrap(), "nothing changed");
+    assert!(!certificate.load(0).unwrap(), "nothing changed");
 
     write(&second.cert.pem(), &second.signing_key.serialize_pem());
-    assert!(certificate.load(&files).unwrap());
+    assert!(certificate.load(0).unwrap());
     assert_eq!(shown(&node, &trusted).await, trusted[1]);
 
     let broken = "-----BEGIN CERTIFICATE-----";
@@ -151,7 +153,7 @@ async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
         (broken, &third.signing_key.serialize_pem()),
     ] {
         write(chain, key);
-        assert!(certificate.load(&files).is_err());
+        assert!(certificate.load(0).is_err());
         assert_eq!(shown(&node, &trusted).await, trusted[1]);
     }
 
@@ -166,6 +168,94 @@ async fn a_renewed_certificate_is_shown_and_a_broken_one_is_not() {
     timeout(PATIENCE, async { while shown(&node, &trusted).await != trusted[2] {} }).await.unwrap();
     following.abort();
     std::fs::remove_dir_all(directory).unwrap();
+}
+
+#[tokio::test]
+async fn a_caller_is_shown_the_certificate_for_the_name_that_it_asks_for() {
+    let directory = std::env::temp_dir().join(format!("tollgate-tls-{}", uuid::Uuid::now_v7()));
+    std::fs::create_dir(&directory).unwrap();
+    let names =
+        [&["*.zone.example"][..], &["*.shop.example", "Pets.Shop.Example"], &["one.shop.example"]];
+    let made = names.map(|names| {
+        let names: Vec<_> = names.iter().map(ToString::to_string).collect();
+        rcgen::generate_simple_self_signed(names).unwrap()
+    });
+    let files = [0, 1, 2].map(|index| {
+        let file = |what: &str| directory.join(format!("{index}.{what}"));
+        let files = tls::Files { chain: file("pem"), key: file("key") };
+        std::fs::write(&files.chain, made[index].cert.pem()).unwrap();
+        std::fs::write(&files.key, made[index].signing_key.serialize_pem()).unwrap();
+        files
+    });
+    let node = TestNode::start_with(pets(), |config| {
+        with_tls(config);
+        config.tls.as_mut().unwrap().certificates = files.to_vec();
+    });
+    let client = Arc::new(
+        ClientConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+            .with_safe_default_protocol_versions()
+            .unwrap()
+            .dangerous()
+            .with_custom_certificate_verifier(Arc::new(Anyone))
+            .with_no_client_auth(),
+    );
+    for (asked, shown) in [
+        ("abc.zone.example", 0),
+        ("ABC.zone.example", 0),
+        ("pets.shop.example", 1),
+        ("two.shop.example", 1),
+        ("one.shop.example", 2),
+        ("a.one.shop.example", 0), // a wildcard is for one label
+        ("shop.example", 0),
+        ("bank.example", 0),
+        ("127.0.0.1", 0), // no name is asked for
+    ] {
+        let stream = TcpStream::connect(node.tls_address.unwrap()).await.unwrap();
+        let name = ServerName::try_from(asked).unwrap();
+        let stream = TlsConnector::from(client.clone()).connect(name, stream).await.unwrap();
+        let certificate = &stream.get_ref().1.peer_certificates().unwrap()[0];
+        assert_eq!(certificate, made[shown].cert.der(), "{asked}");
+    }
+    std::fs::remove_dir_all(directory).unwrap();
+}
+
+/// Looks at no name.
+#[derive(Debug)]
+struct Anyone;
+
+impl ServerCertVerifier for Anyone {
+    fn verify_server_cert(
+        &self,
+        _: &CertificateDer<'_>,
+        _: &[CertificateDer<'_>],
+        _: &ServerName<'_>,
+        _: &[u8],
+        _: UnixTime,
+    ) -> Result<ServerCertVerified, rustls::Error> {
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        _: &[u8],
+        _: &CertificateDer<'_>,
+        _: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, rustls::Error> {
+        Ok(HandshakeSignatureValid::assertion())
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        aws_lc_rs::default_provider().signature_verification_algorithms.supported_schemes()
+    }
 }
 
 #[tokio::test]

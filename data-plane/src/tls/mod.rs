@@ -23,8 +23,9 @@ const ALPN_HTTP1: &[u8] = b"http/1.1";
 pub struct Settings {
     /// Port 0 takes a free one.
     pub listen: SocketAddr,
-    /// Without one the node makes a certificate for development.
-    pub certificate: Option<Files>,
+    /// The one for the name that a caller asks for is shown, or the first. Without any the node makes one for
+    /// development.
+    pub certificates: Vec<Files>,
 }
 
 /// A certificate as PEM files.
@@ -45,9 +46,10 @@ pub(crate) fn acceptor(
     settings: &Settings,
 ) -> Result<(TlsAcceptor, Arc<Shown>)> {
     let provider = Arc::new(aws_lc_rs::default_provider());
-    let shown = Arc::new(match &settings.certificate {
-        Some(files) => Shown::from_files(files.clone(), provider.clone())?,
-        None => Shown::for_development(&config.dir.join("tls"), &config.zone, provider.clone())?,
+    let shown = Arc::new(if settings.certificates.is_empty() {
+        Shown::for_development(&config.dir.join("tls"), &config.zone, provider.clone())?
+    } else {
+        Shown::from_files(settings.certificates.clone(), provider.clone())?
     });
     let unusable = |cause: rustls::Error| Error::Setting(format!("TLS cannot be set up: {cause}"));
     let mut server = ServerConfig::builder_with_provider(provider)

@@ -3,7 +3,7 @@
 use crate::cli::{ControlPlaneArgs, DataPlaneArgs, JoinTokenArgs, ResetLinkArgs};
 use crate::settings::{AccessLogSink, Common, ControlPlane, DataPlane};
 use crate::telemetry::Telemetry;
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, ensure};
 use control_plane::app::App;
 use control_plane::config::Signup;
 use control_plane::domain;
@@ -79,10 +79,18 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
     config.own.clone_from(&common.egress_refuse);
     config.trusted_proxies.clone_from(&common.trusted_proxies);
     config.proxy_protocol = settings.proxy_protocol == "on";
-    let files = settings.node_tls_certificate_file.clone().zip(settings.node_tls_key_file.clone());
+    let (chains, keys) = (&settings.node_tls_certificate_file, &settings.node_tls_key_file);
+    ensure!(
+        chains.len() == keys.len(),
+        "TOLLGATE_NODE_TLS_CERTIFICATE_FILE names {} files and TOLLGATE_NODE_TLS_KEY_FILE {}; each certificate needs its \
+         key, in the same order",
+        chains.len(),
+        keys.len()
+    );
+    let files = chains.iter().cloned().zip(keys.iter().cloned());
     config.tls = settings.node_tls_listen.0.map(|listen| tls::Settings {
         listen,
-        certificate: files.map(|(chain, key)| tls::Files { chain, key }),
+        certificates: files.map(|(chain, key)| tls::Files { chain, key }).collect(),
     });
     if let Some(threads) = settings.node_threads {
         config.threads = threads;

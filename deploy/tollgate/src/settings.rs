@@ -172,22 +172,25 @@ pub(crate) struct DataPlane {
         default_value = "127.0.0.1:9443"
     )]
     pub(crate) node_tls_listen: OrOff,
-    /// The certificate to show there and those that lead to its authority, as PEM. Default: one for development
+    /// The certificates to show there, each a file with those that lead to its authority, as PEM: the one for the name that
+    /// a caller asks for, or the first. Default: one for development
     #[arg(
         long,
         env = "TOLLGATE_NODE_TLS_CERTIFICATE_FILE",
-        value_name = "FILE",
+        value_name = "FILES",
+        value_delimiter = ',',
         requires = "node_tls_key_file"
     )]
-    pub(crate) node_tls_certificate_file: Option<PathBuf>,
-    /// The certificate's key, as PEM
+    pub(crate) node_tls_certificate_file: Vec<PathBuf>,
+    /// The certificates' keys, as PEM, in the same order
     #[arg(
         long,
         env = "TOLLGATE_NODE_TLS_KEY_FILE",
-        value_name = "FILE",
+        value_name = "FILES",
+        value_delimiter = ',',
         requires = "node_tls_certificate_file"
     )]
-    pub(crate) node_tls_key_file: Option<PathBuf>,
+    pub(crate) node_tls_key_file: Vec<PathBuf>,
     /// The node's /metrics, /livez and /readyz
     #[arg(
         long,
