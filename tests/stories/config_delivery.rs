@@ -109,10 +109,10 @@ async fn no_request_ever_sees_half_a_deployment() {
 
     let seen = load.end().await;
     println!(
-        "{deployed} deployments in {:.1?}: {} requests, none saw half of one; p99 {:.1?}",
+        "{deployed} deployments in {:.1?}: {} requests, {} failed",
         began.elapsed(),
         seen.answered(),
-        seen.per_mille(990),
+        seen.failed.len(),
     );
     assert!(seen.failed.is_empty(), "of {}: {:?}", seen.answered(), seen.failed);
     assert_never_back(&seen.bodies);

@@ -299,6 +299,21 @@ async fn a_handshake_that_stalls_is_closed_at_the_header_timeout() {
     until(|| node.shared.metrics.tls_handshakes_failed.get() == 3).await;
 }
 
+#[tokio::test]
+async fn who_chooses_http2_and_says_nothing_is_closed_at_the_header_timeout() {
+    let node = TestNode::start_with(pets(), |config| {
+        with_tls(config);
+        config.limits.header_timeout = std::time::Duration::from_millis(200);
+    });
+    for begun in [&b""[..], b"PRI * HTTP/2.0\r\n", b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n"] {
+        let mut stream = connect(&node, &client(&node, &[&TLS13], &["h2"])).await;
+        stream.write_all(begun).await.unwrap();
+        let mut rest = Vec::new();
+        let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("closed in time");
+    }
+    until(|| node.shared.metrics.connections.get() == 0).await;
+}
+
 /// A node behind a balancer on this machine, and the `x-forwarded-for` that a backend saw.
 async fn forwarded_for(trusted: bool, head: &[u8]) -> String {
     let origin = echo().await;

@@ -144,6 +144,33 @@ async fn http2_is_served_by_prior_knowledge_many_streams_at_once() {
 }
 
 #[tokio::test]
+async fn an_http2_connection_on_which_nobody_asks_is_ended_and_one_that_waits_for_an_answer_is_not()
+{
+    let (address, listener) = raw_origin().await;
+    let keep_alive = Duration::from_millis(200);
+    let node = TestNode::start_with(
+        api(Native, &[("GET /", proxy(format!("http://{address}/")))]),
+        |config| config.limits.keep_alive_timeout = keep_alive,
+    );
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    let connection = tokio::spawn(connection);
+    let uri = format!("http://{API}.execute-api.localhost/prod/");
+    let answer = sender.send_request(Request::get(uri).body(Empty::new()).unwrap());
+    let (mut backend, _) = listener.accept().await.unwrap();
+    read_until(&mut backend, "\r\n\r\n").await;
+    tokio::time::sleep(3 * keep_alive).await; // this is how long the backend takes
+    backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    let answer = answer.await.unwrap().into_body().collect().await.unwrap();
+    assert_eq!(answer.to_bytes(), "ok");
+
+    timeout(PATIENCE, connection).await.expect("ended in time").unwrap().expect("by a GOAWAY");
+}
+
+#[tokio::test]
 async fn a_drain_finishes_what_is_in_progress_and_takes_nothing_new() {
     let (address, listener) = raw_origin().await;
     let mut node = TestNode::start(api(Native, &[("GET /", proxy(format!("http://{address}/")))]));
