@@ -1,5 +1,7 @@
 //! What handlers take: a strict JSON body, and who calls.
 
+use std::fmt;
+use std::marker::PhantomData;
 use std::net::SocketAddr;
 
 use axum::body::HttpBody;
@@ -7,7 +9,9 @@ use axum::extract::rejection::JsonRejection;
 use axum::extract::{ConnectInfo, FromRequest, FromRequestParts, OptionalFromRequest, Request};
 use axum::http::request::Parts;
 use axum::http::{Extensions, HeaderValue, StatusCode, header};
-use serde::de::DeserializeOwned;
+use serde::de::value::MapAccessDeserializer;
+use serde::de::{DeserializeOwned, MapAccess, Visitor};
+use serde::{Deserialize, Deserializer};
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::app::App;
@@ -23,10 +27,33 @@ impl<T: DeserializeOwned, S: Send + Sync> FromRequest<S> for Json<T> {
     type Rejection = Error;
 
     async fn from_request(request: Request, state: &S) -> Result<Self> {
-        match <axum::Json<T> as FromRequest<S>>::from_request(request, state).await {
-            Ok(axum::Json(body)) => Ok(Self(body)),
+        match <axum::Json<Object<T>> as FromRequest<S>>::from_request(request, state).await {
+            Ok(axum::Json(Object(body))) => Ok(Self(body)),
             Err(rejection) => Err(refuse(&rejection)),
         }
+    }
+}
+
+/// A JSON object: what serde derives would take an array for the fields in their order too.
+struct Object<T>(T);
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Object<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> std::result::Result<Self, D::Error> {
+        from.deserialize_map(Fields(PhantomData)).map(Self)
+    }
+}
+
+struct Fields<T>(PhantomData<T>);
+
+impl<'de, T: Deserialize<'de>> Visitor<'de> for Fields<T> {
+    type Value = T;
+
+    fn expecting(&self, formatter: &mut fmt::Formatter) -> fmt::Result {
+        formatter.write_str("a JSON object")
+    }
+
+    fn visit_map<A: MapAccess<'de>>(self, fields: A) -> std::result::Result<T, A::Error> {
+        T::deserialize(MapAccessDeserializer::new(fields))
     }
 }
 
@@ -176,6 +203,27 @@ mod tests {
         axum::extract::Query::try_from_uri(&uri)
             .map(|axum::extract::Query(query)| query)
             .map_err(|rejection| name_field(&rejection.body_text()))
+    }
+
+    #[tokio::test]
+    async fn an_array_is_not_taken_for_a_body() {
+        #[derive(Debug, Deserialize)]
+        #[serde(deny_unknown_fields)]
+        struct Named {
+            name: Option<String>,
+        }
+        let read = async |body: &'static str| {
+            let request = Request::post("/").header(header::CONTENT_TYPE, "application/json");
+            let request = request.body(body.into()).unwrap();
+            <Json<Named> as FromRequest<()>>::from_request(request, &()).await
+        };
+        assert_eq!(read("{\"name\":\"gold\"}").await.unwrap().0.name.as_deref(), Some("gold"));
+        for wrong in ["[null]", "[\"gold\"]", "null", "\"gold\"", "7"] {
+            let error = read(wrong).await.map(|_| ()).unwrap_err();
+            assert!(error.to_string().contains("expected a JSON object"), "{wrong}: {error}");
+        }
+        let error = read("{\"name\":7}").await.map(|_| ()).unwrap_err();
+        assert_eq!(error.param(), Some("name"), "{error}");
     }
 
     #[test]

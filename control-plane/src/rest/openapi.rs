@@ -85,6 +85,7 @@ fn document() -> Value {
     });
     let tags = TAGS.map(|(name, description)| json!({ "name": name, "description": description }));
     document["tags"] = json!(tags);
+    join_parts(&mut document["components"]["schemas"]);
     describe_versions(&mut document);
     for (method, operation) in operations_mut(&mut document) {
         let post = method == "post";
@@ -134,6 +135,51 @@ fn describe_versions(document: &mut Value) {
             }
         }
     }
+}
+
+/// Writes what is flattened into an object among the object's own properties. Under `allOf`, a part that takes no
+/// other properties would refuse those of the rest.
+fn join_parts(schemas: &mut Value) {
+    fn walk(schemas: &Value, at: &mut Value) {
+        let joined = at["allOf"].is_array().then(|| properties(schemas, at)).flatten();
+        if let (Some((properties, required)), Some(schema)) = (joined, at.as_object_mut()) {
+            schema.remove("allOf");
+            schema.insert("type".to_owned(), json!("object"));
+            schema.insert("properties".to_owned(), Value::Object(properties));
+            schema.insert("required".to_owned(), json!(required));
+        }
+        match at {
+            Value::Object(fields) => fields.values_mut().for_each(|field| walk(schemas, field)),
+            Value::Array(items) => items.iter_mut().for_each(|item| walk(schemas, item)),
+            _ => {}
+        }
+    }
+    let written = schemas.clone();
+    walk(&written, schemas);
+}
+
+/// The properties of an object with all its parts, and which of them are always there; none for what is no object.
+fn properties(schemas: &Value, schema: &Value) -> Option<(Map<String, Value>, Vec<Value>)> {
+    if let Some(name) = schema["$ref"].as_str() {
+        return properties(schemas, &schemas[name.rsplit('/').next()?]);
+    }
+    if let Some(either) = schema["oneOf"].as_array() {
+        // An optional part.
+        let [part, none] = either.as_slice() else { return None };
+        let (properties, _) = properties(schemas, part).filter(|_| none["type"] == "null")?;
+        return Some((properties, Vec::new()));
+    }
+    if let Some(parts) = schema["allOf"].as_array() {
+        let (mut all, mut always) = (Map::new(), Vec::new());
+        for part in parts {
+            let (properties, required) = properties(schemas, part)?;
+            all.extend(properties);
+            always.extend(required);
+        }
+        return Some((all, always));
+    }
+    let required = schema["required"].as_array().cloned().unwrap_or_default();
+    Some((schema["properties"].as_object()?.clone(), required))
 }
 
 fn add_parameter(operation: &mut Value, parameter: Value) {
@@ -265,6 +311,22 @@ mod tests {
             }
         }
         assert!(document["components"]["schemas"]["Problem"].is_object());
+    }
+
+    #[test]
+    fn what_is_flattened_is_described_as_one_object() {
+        let document = document();
+        assert!(!document["components"].to_string().contains("allOf"));
+        let schemas = &document["components"]["schemas"];
+        let of = |name: &str, list: &str| schemas[name][list].to_string();
+        for field in ["\"id\"", "\"uri\"", "\"createdAt\""] {
+            assert!(of("Integration", "properties").contains(field), "{field}");
+        }
+        assert!(of("CreatedAccessKey", "required").contains("secretAccessKey"));
+        assert!(of("CreatedAccessKey", "required").contains("accessKeyId"));
+        // Who had an account already is not logged in by an invitation.
+        assert!(of("AcceptedInvitation", "properties").contains("accessToken"));
+        assert!(!of("AcceptedInvitation", "required").contains("accessToken"));
     }
 
     #[test]

@@ -167,7 +167,7 @@ async fn refresh(
 #[utoipa::path(delete, path = "/session", tag = "session", operation_id = "endSession", responses(
     (status = 204),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
-), security(("refreshCookie" = [])))]
+), security(("refreshCookie" = []), ()))]
 async fn log_out(State(app): State<App>, parts: Parts) -> Result<Response> {
     same_origin(&app, &parts.headers)?;
     if let Some(cookie) = held(&parts.headers) {

@@ -35,8 +35,9 @@ enum Interval {
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 #[into_params(parameter_in = Query)]
 struct UsageQuery {
+    /// `minute` when left out.
     #[serde(default)]
-    #[param(inline, default = "minute")]
+    #[param(inline)]
     interval: Interval,
     /// From the interval that it lies in; at most 31 days before `until` by minute, 400 days by hour.
     since: DateTime<Utc>,

@@ -43,6 +43,11 @@ impl Ids {
         Some(plain.rsplit('/').next()?.to_owned())
     }
 
+    /// REST's id for a path's parameter of this name.
+    pub(super) fn of_parameter(&self, name: &str) -> Option<String> {
+        self.plain(&id_noun(name, name))
+    }
+
     /// Ids of the same forms that nobody has.
     pub(super) fn nobodys(&self) -> Self {
         let other = |c: char| match c {

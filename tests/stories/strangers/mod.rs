@@ -6,6 +6,7 @@ mod cast;
 mod catalog;
 mod fill;
 mod planted;
+mod schemathesis;
 
 use cast::{CANARY, Party};
 use catalog::{Catalog, Operation, Request};
@@ -36,8 +37,8 @@ impl Findings {
             self.wrong
                 .push(format!("{who}: {outcome}, not {right:?}: {request:?}: {}", answer.text()));
         }
-        let leaks = answer.text().contains(CANARY);
-        if leaks && who != "owner" {
+        let members = access::ROLES.iter().any(|role| role.as_str() == who) || who == "owner";
+        if !members && answer.text().contains(CANARY) {
             self.wrong.push(format!("{who} is shown the victim's: {request:?}: {}", answer.text()));
         }
         if answer.status() >= 500 {
@@ -172,7 +173,7 @@ async fn estrange(
 async fn each_role_does_what_it_may_and_no_more() {
     let world = World::start().await;
     let catalog = Catalog::of(&world).await;
-    let victim = cast::party(&world, &catalog, "acme", "vault").await;
+    let victim = cast::party(&world, &catalog, CANARY, "vault").await;
     let mut members = Vec::new();
     for role in access::ROLES {
         members.push((role, cast::member(&world, &victim.tenant, role.as_str()).await));
