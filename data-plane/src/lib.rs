@@ -20,6 +20,8 @@ mod disk;
 mod exchange;
 mod gateway_response;
 mod handover;
+#[doc(hidden)]
+pub mod hostile;
 mod integration;
 pub mod listener;
 pub mod node;

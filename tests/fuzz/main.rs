@@ -132,15 +132,43 @@ fn fuzz(name: &str, target: fn(&[u8])) {
 }
 
 macro_rules! fuzzed {
-    ($($name:ident)*) => { $(
-        #[test]
-        fn $name() {
-            fuzz(stringify!($name), targets::$name);
-        }
-    )* };
+    ($($name:ident)*) => {
+        const NAMES: &[&str] = &[$(stringify!($name)),*];
+        $(
+            #[test]
+            fn $name() {
+                fuzz(stringify!($name), targets::$name);
+            }
+        )*
+    };
 }
 
 fuzzed! {
     path route uri_template egress_target proxy_protocol api_key_value cursor
     global_id join_token stream_message usage_segment
+    address traceparent request_cookies response_cookies forwarded_for redis_answer http2_frames
+    last_good graphql_guard access_token refresh_cookie idempotency_key if_match rest_body email
+    audit_export
+}
+
+/// `cargo fuzz` builds what lies here, outside the workspace: a file for each target, all alike.
+#[test]
+fn every_target_is_listed_and_can_be_run_by_libfuzzer() {
+    let here = Path::new(env!("CARGO_MANIFEST_DIR")).join("fuzz");
+    let read = |file: &str| std::fs::read_to_string(here.join(file)).unwrap();
+    let (readme, package, targets) = (read("README.md"), read("Cargo.toml"), read("targets.rs"));
+    for name in NAMES {
+        let wrapper = format!(
+            "#![no_main]\n\n#[path = \"../targets.rs\"]\n#[expect(dead_code, reason = \"the others have files of \
+             their own\")]\nmod targets;\n\nlibfuzzer_sys::fuzz_target!(|bytes: &[u8]| targets::{name}(bytes));\n"
+        );
+        assert_eq!(read(&format!("fuzz_targets/{name}.rs")), wrapper);
+        let binary = format!("name = \"{name}\"\npath = \"fuzz_targets/{name}.rs\"");
+        assert!(package.contains(&binary), "Cargo.toml has no {binary}");
+        assert!(readme.contains(&format!("| `{name}` |")), "README.md says nothing of {name}");
+    }
+    let written = targets.matches("\npub(crate) fn ").count();
+    assert_eq!(written, NAMES.len(), "a target is not run");
+    assert_eq!(std::fs::read_dir(here.join("fuzz_targets")).unwrap().count(), NAMES.len());
+    assert_eq!(std::fs::read_dir(here.join("corpus")).unwrap().count(), NAMES.len());
 }

@@ -1,13 +1,33 @@
 //! The targets: each takes any bytes, and panics only where the parser or a property of it is broken.
 
+use std::net::IpAddr;
+use std::sync::LazyLock;
+
+use async_graphql::Variables;
+use aws_lc_rs::signature::Ed25519KeyPair;
+use axum::body::Body;
+use axum::extract::FromRequest;
+use control_plane::access::refresh::RefreshToken;
+use control_plane::access::sealed::WrappingKey;
+use control_plane::access::token::{Bearer, TokenSigner};
+use control_plane::clock::Clock;
 use control_plane::domain::api_key::KeyMode;
 use control_plane::domain::api_key_value::KeyValue;
+use control_plane::domain::audit_chain::{self, Head};
+use control_plane::domain::integration::Settings;
 use control_plane::domain::page::Key;
+use control_plane::domain::user::Email;
+use control_plane::graphql::limits::{NODES_MAX, Shape};
 use control_plane::graphql::node::Kind;
-use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, StageId};
+use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, Rng, StageId};
+use control_plane::rest::extract::Json;
+use control_plane::rest::{etag, idempotency};
+use data_plane::hostile::{self, ConfigFile};
 use data_plane::listener::proxy_protocol::{self, Parsed};
 use data_plane::snapshot::join::JoinToken;
 use egress::Target;
+use futures_util::FutureExt;
+use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use plan::path::{self, Normalization};
 use plan::{RouteKey, RoutePath, UriTemplate};
 use prost::Message;
@@ -131,4 +151,248 @@ pub(crate) fn usage_segment(bytes: &[u8]) {
     assert!(read.blocks as usize <= bytes.len().div_ceil(BLOCK_BYTES));
     assert!(read.records.len() + read.damaged as usize <= read.blocks as usize);
     assert!(read.records.iter().all(|record| read.names.contains_key(&record.names)));
+}
+
+/// Fields of one name, a line each.
+fn fields(name: &HeaderName, lines: &[u8]) -> HeaderMap {
+    let lines = lines.split(|byte| *byte == b'\n');
+    let values = lines.filter_map(|line| HeaderValue::from_bytes(line).ok());
+    values.map(|value| (name.clone(), value)).collect()
+}
+
+/// `original`, changed as the bytes say: each three are a place and what is done there. Mere noise would never come
+/// past a signature.
+fn changed(original: &[u8], bytes: &[u8]) -> Vec<u8> {
+    let mut changed = original.to_vec();
+    for edit in bytes.chunks_exact(3) {
+        let at = usize::from(u16::from_le_bytes([edit[0], edit[1]])) % (changed.len() + 1);
+        match edit[2] {
+            0 => changed.truncate(at),
+            1 => drop(changed.splice(at..at, original.to_vec())),
+            other if at < changed.len() => changed[at] ^= other,
+            other => changed.push(other),
+        }
+    }
+    changed
+}
+
+/// An Api is one that the host or the path names, and what follows is a path.
+pub(crate) fn address(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (host, uri) = text.split_once('\n').unwrap_or((text, "/"));
+    let Ok(request) = Request::get(uri).header(header::HOST, host).body(()) else { return };
+    let (head, ()) = request.into_parts();
+    let Some(named) = hostile::address(&head, "execute-api.localhost") else { return };
+    let id = &named.api_id;
+    assert!(id.len() == 10 && id.bytes().all(|b| b.is_ascii_lowercase() || b.is_ascii_digit()));
+    assert!(named.path.starts_with('/'), "{named:?}");
+    let said = head.uri.authority().map_or(host, http::uri::Authority::as_str);
+    let said = if named.by_path { head.uri.path() } else { said };
+    assert!(said.to_ascii_lowercase().contains(id), "{named:?} of {said:?}");
+}
+
+/// A trace that is continued keeps its id; one that is not leaves nothing behind.
+pub(crate) fn traceparent(bytes: &[u8]) {
+    let mut headers = fields(&HeaderName::from_static("traceparent"), bytes);
+    headers.insert("tracestate", HeaderValue::from_static("a=b"));
+    let traced = hostile::traced(headers.clone());
+    let Some(ours) = traced.get("traceparent") else {
+        assert!(traced.is_empty(), "{traced:?}");
+        return;
+    };
+    let (theirs, ours) = (headers["traceparent"].as_bytes(), ours.as_bytes());
+    assert_eq!((ours.len(), &ours[..3], &ours[3..36]), (55, b"00-".as_slice(), &theirs[3..36]));
+    assert_ne!(ours[36..52], theirs[36..52], "the parent is this node now");
+}
+
+/// A backend never gets a cookie of ours, and always gets a caller's other ones.
+pub(crate) fn request_cookies(bytes: &[u8]) {
+    let text = |value: &HeaderValue| String::from_utf8(value.as_bytes().to_vec()).ok();
+    let pairs = |headers: &HeaderMap| -> Vec<String> {
+        let lines = headers.get_all(header::COOKIE).iter().filter_map(text);
+        lines
+            .flat_map(|line| line.split(';').map(|pair| pair.trim().to_owned()).collect::<Vec<_>>())
+            .collect()
+    };
+    let is_own = |pair: &String| pair.to_ascii_lowercase().starts_with("tollgate_");
+    let before = fields(&header::COOKIE, bytes);
+    let after = pairs(&hostile::request_cookies(before.clone()));
+    assert!(!after.iter().any(is_own), "{after:?}");
+    let mut kept = pairs(&before);
+    kept.retain(|pair| !is_own(pair));
+    assert_eq!(after, kept);
+}
+
+/// A backend's cookie stays with its Api's host, or below its Api's path, and there is none of ours.
+pub(crate) fn response_cookies(bytes: &[u8]) {
+    let cookies = fields(&header::SET_COOKIE, bytes);
+    for path_of in [None, Some("abc123xyz0")] {
+        let confined = hostile::response_cookies(cookies.clone(), path_of);
+        for cookie in confined.get_all(header::SET_COOKIE) {
+            let cookie = std::str::from_utf8(cookie.as_bytes()).unwrap();
+            let mut attributes = cookie.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let pair = attributes.next().unwrap_or_default();
+            let of = |name: &str, part: &String| {
+                part.split('=').next().is_some_and(|it| it.trim() == name)
+            };
+            let attributes: Vec<String> = attributes.collect();
+            assert!(!attributes.iter().any(|part| of("domain", part)), "{cookie:?}");
+            if path_of.is_some() {
+                let paths: Vec<_> = attributes.iter().filter(|part| of("path", part)).collect();
+                assert!(
+                    matches!(&*paths, [path] if path.starts_with("path=/_api/abc123xyz0/")),
+                    "{cookie:?}"
+                );
+                assert!(!pair.starts_with("tollgate_") && !paths[0].contains(".."), "{cookie:?}");
+            }
+        }
+    }
+}
+
+/// The proxy's own last word decides, whatever the caller wrote before it; without a trusted proxy nothing does.
+pub(crate) fn forwarded_for(bytes: &[u8]) {
+    let proxies = ["10.0.0.0/8".parse().unwrap(), "fd00::/8".parse().unwrap()];
+    let (proxy, stranger): (IpAddr, IpAddr) = ([10, 0, 0, 1].into(), [192, 0, 2, 7].into());
+    let mut headers = fields(&HeaderName::from_static("x-forwarded-for"), bytes);
+    assert_eq!(hostile::client(stranger, &headers, &proxies), stranger);
+    hostile::client(proxy, &headers, &proxies);
+    headers.append("x-forwarded-for", HeaderValue::from_static("192.0.2.7"));
+    assert_eq!(hostile::client(proxy, &headers, &proxies), stranger);
+}
+
+/// Whatever Redis says about limits can be told to a caller.
+pub(crate) fn redis_answer(bytes: &[u8]) {
+    if let Some(headers) = hostile::redis_answer(bytes) {
+        assert!(headers.contains_key("ratelimit") && headers.contains_key("ratelimit-policy"));
+    }
+}
+
+/// How a connection's bytes were cut makes no difference to what was counted.
+pub(crate) fn http2_frames(bytes: &[u8]) {
+    let (came, went) = bytes.split_at(bytes.len() * 2 / 3);
+    let missed = hostile::missed_streams(came, went, usize::MAX);
+    for piece in [1, 2, 9, 10] {
+        assert_eq!(hostile::missed_streams(came, went, piece), missed, "in pieces of {piece}");
+    }
+}
+
+/// A changed file is believed up to the change, and never said to be whole.
+pub(crate) fn last_good(bytes: &[u8]) {
+    static FILE: LazyLock<ConfigFile> = LazyLock::new(ConfigFile::new);
+    let content = changed(&FILE.content, bytes);
+    let same = content.iter().zip(&FILE.content).take_while(|(a, b)| a == b).count();
+    match FILE.read(&content) {
+        Some((version, whole)) => {
+            // Cut between two records it is a file as it was earlier.
+            let earlier = FILE.content.starts_with(&content);
+            assert!((1..=4).contains(&version) && (!whole || earlier), "{version} {whole}");
+            assert!(version < 4 || same == FILE.content.len(), "{version}, and only {same} bytes");
+        }
+        None => assert!(same < FILE.content.len(), "a whole file is read"),
+    }
+    FILE.read(bytes);
+}
+
+/// The guard of GraphQL ends, whatever the document.
+pub(crate) fn graphql_guard(bytes: &[u8]) {
+    static SHAPE: LazyLock<Shape> =
+        LazyLock::new(|| Shape::new(&control_plane::graphql::schema_sdl()).unwrap());
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (query, variables) = text.split_once('\0').unwrap_or((text, "{}"));
+    let variables = serde_json::from_str(variables).map(Variables::from_json).unwrap_or_default();
+    if let Ok(measured) = SHAPE.measure(query, &variables) {
+        assert!(measured.nodes <= NODES_MAX);
+    }
+}
+
+/// No token is good but the one that was signed.
+pub(crate) fn access_token(bytes: &[u8]) {
+    static SIGNED: LazyLock<(TokenSigner, String)> = LazyLock::new(|| {
+        let key = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
+        let signer = TokenSigner::new(key.as_ref()).unwrap();
+        let bearer = Bearer { user: Rng.id(), session: Rng.id(), tenant: None };
+        let token = signer.sign(&Clock::system(), bearer).unwrap();
+        (signer, token)
+    });
+    let (signer, token) = &*SIGNED;
+    for tried in [changed(token.as_bytes(), bytes), bytes.to_vec()] {
+        let Ok(tried) = String::from_utf8(tried) else { continue };
+        assert_eq!(signer.verify(&Clock::system(), &tried).is_ok(), tried == *token, "{tried:?}");
+    }
+}
+
+/// No refresh cookie is ours but the one that we made.
+pub(crate) fn refresh_cookie(bytes: &[u8]) {
+    static MADE: LazyLock<(WrappingKey, String)> = LazyLock::new(|| {
+        let master = WrappingKey::new([7; 32]);
+        let cookie = RefreshToken::fresh(Rng, Rng.id()).to_cookie(&master);
+        (master, cookie)
+    });
+    let (master, cookie) = &*MADE;
+    for tried in [changed(cookie.as_bytes(), bytes), bytes.to_vec()] {
+        let Ok(tried) = String::from_utf8(tried) else { continue };
+        assert_eq!(
+            RefreshToken::from_cookie(master, &tried).is_some(),
+            tried == *cookie,
+            "{tried:?}"
+        );
+    }
+}
+
+/// A key is one field of 1 to 255 visible characters.
+pub(crate) fn idempotency_key(bytes: &[u8]) {
+    let headers = fields(&idempotency::HEADER, bytes);
+    match idempotency::key(&headers) {
+        Ok(Some(key)) => {
+            assert!((1..=255).contains(&key.len()) && key.bytes().all(|b| b.is_ascii_graphic()));
+            assert_eq!(headers.len(), 1);
+        }
+        Ok(None) => assert!(headers.is_empty()),
+        Err(error) => assert_eq!(error.param(), Some("Idempotency-Key")),
+    }
+}
+
+/// A precondition that cannot be read is refused, and never left out.
+pub(crate) fn if_match(bytes: &[u8]) {
+    let headers = fields(&header::IF_MATCH, bytes);
+    if let Err(error) = etag::precondition(&headers) {
+        assert_eq!(error.param(), Some("If-Match"));
+        assert!(!headers.is_empty());
+    }
+}
+
+/// A body is an object, and means the same after it was written out.
+pub(crate) fn rest_body(bytes: &[u8]) {
+    fn read(bytes: &[u8]) -> Option<Settings> {
+        let request = Request::post("/").header(header::CONTENT_TYPE, "application/json");
+        let request = request.body(Body::from(bytes.to_vec())).unwrap();
+        let body = <Json<Settings> as FromRequest<()>>::from_request(request, &()).now_or_never();
+        body.unwrap().ok().map(|Json(settings)| settings)
+    }
+    if let Some(settings) = read(bytes) {
+        assert!(bytes.trim_ascii().starts_with(b"{"));
+        assert_eq!(read(&serde_json::to_vec(&settings).unwrap()), Some(settings));
+    }
+}
+
+/// An address that is taken is taken again, fits into one line of a letter, and has one spelling that counts.
+pub(crate) fn email(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    if let Ok(email) = Email::new(text) {
+        assert!(!email.as_str().contains(|c: char| c.is_control() || c.is_whitespace()));
+        assert!(email.as_str().contains('@') && email.as_str().chars().count() <= Email::CHARS_MAX);
+        assert_eq!(Email::new(email.as_str()).ok(), Some(email));
+    }
+}
+
+/// An export counts no more entries than it has lines, and a noted head reads back.
+pub(crate) fn audit_export(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    match audit_chain::verify_export(text, None) {
+        Ok(head) => assert!(head.sequence < text.lines().count() as u64),
+        Err(fault) => assert!(!fault.reason.is_empty()),
+    }
+    if let Ok(head) = text.parse::<Head>() {
+        assert_eq!(head.to_string().parse::<Head>().ok(), Some(head));
+    }
 }

@@ -7,7 +7,7 @@ pub(crate) mod limits;
 mod pace;
 pub mod proxy_protocol;
 pub(crate) mod sockets;
-mod streams;
+pub(crate) mod streams;
 mod unserved;
 
 pub(crate) use self::{

@@ -18,7 +18,7 @@ const IDLE_FRAMES_MAX: u64 = 10_000;
 const IDLE_FRAMES_FOR_ONE: u64 = 4;
 
 /// The requests of one connection.
-pub(super) struct Streams {
+pub(crate) struct Streams {
     inbound: Frames,
     outbound: Frames,
     /// The highest stream that the caller opened.
@@ -43,15 +43,15 @@ pub(super) struct Streams {
 
 /// Requests that ended before they were any.
 #[derive(Debug, Default, PartialEq)]
-pub(super) struct Missed {
+pub(crate) struct Missed {
     /// Answered 431.
-    pub(super) answered: u64,
-    pub(super) reset: u64,
+    pub(crate) answered: u64,
+    pub(crate) reset: u64,
 }
 
 impl Streams {
     /// `preface`: the bytes that come before the caller's first frame.
-    pub(super) fn new(preface: usize) -> Self {
+    pub(crate) fn new(preface: usize) -> Self {
         Self {
             inbound: Frames { skip: preface, ..Frames::default() },
             outbound: Frames::default(),
@@ -70,7 +70,7 @@ impl Streams {
     }
 
     /// The caller sent these.
-    pub(super) fn came(&mut self, bytes: &[u8]) {
+    pub(crate) fn came(&mut self, bytes: &[u8]) {
         let Self { inbound, newest, head_since, in_head, idle_frames, opened, unfinished, .. } =
             self;
         inbound.follow(bytes, |Frame { kind, flags, stream, bytes }| {
@@ -106,7 +106,7 @@ impl Streams {
     }
 
     /// We sent these.
-    pub(super) fn went(&mut self, bytes: &[u8]) {
+    pub(crate) fn went(&mut self, bytes: &[u8]) {
         let Self { outbound, settled, idle_frames, answered, reset, unfinished, .. } = self;
         let open = !unfinished.is_empty();
         outbound.follow(bytes, |Frame { kind, flags, stream, .. }| {
@@ -169,7 +169,7 @@ impl Streams {
     }
 
     /// The connection is over: what is left was never answered.
-    pub(super) fn end(&mut self) -> Missed {
+    pub(crate) fn end(&mut self) -> Missed {
         let mut missed = self.settle();
         missed.reset += self.opened.saturating_sub(self.accounted) + u64::from(self.in_head);
         missed

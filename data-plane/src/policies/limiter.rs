@@ -9,7 +9,7 @@ use std::{cell::Cell, rc::Rc, sync::Arc, time::Duration};
 use futures_util::future::join_all;
 use proto::redis_keys;
 use redis::{
-    Client, RedisResult, Script, ToRedisArgs,
+    Client, FromRedisValue, ParsingError, RedisResult, Script, ToRedisArgs, Value,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 use tokio::{
@@ -178,6 +178,9 @@ pub(crate) struct Spent {
     pub(crate) period_s: u64,
 }
 
+/// [`Spent`], and the name of the period that it was taken from.
+pub(crate) struct Spending(pub(crate) Spent, pub(crate) String);
+
 /// Redis is away or slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unavailable;
@@ -246,14 +249,14 @@ impl Limiter {
         let (key, late_key) = (redis_key.to_owned(), redis_key.to_owned());
         let answer = self.ask(
             async move |redis| redis.spend(&key, quota, 0).await,
-            async move |redis, (spent, period): (Spent, String)| {
+            async move |redis, Spending(spent, period)| {
                 if spent.allowed {
                     redis.unspend(&late_key, &period).await;
                 }
             },
         );
         match (answer.await, self.outage) {
-            (Ok((spent, _)), _) => Ok(spent),
+            (Ok(Spending(spent, _)), _) => Ok(spent),
             (Err(_), LimiterOutage::LocalFallback) => Ok(self.local.spend(redis_key, quota)),
             (Err(_), LimiterOutage::FailOpen) => Ok(self.local.spend_unchecked(redis_key, quota)),
             (Err(away), LimiterOutage::FailClosed) => Err(away),
@@ -365,24 +368,14 @@ impl Redis {
     async fn take(&self, key: &str, bucket: Bucket) -> RedisResult<Taken> {
         let mut call = self.take.key(key);
         call.arg(bucket.rate).arg(bucket.burst);
-        let mut connection = self.connection.clone();
-        let (taken, remaining, next, full): (i64, u64, i64, i64) =
-            call.invoke_async(&mut connection).await?;
-        let ms = |value: i64| u64::try_from(value).ok();
-        Ok(Taken {
-            allowed: taken == 1,
-            remaining,
-            next_ms: ms(next),
-            full_ms: ms(full),
-            shared: true,
-        })
+        call.invoke_async(&mut self.connection.clone()).await
     }
 
     async fn give_back(&self, key: &str, bucket: Bucket) {
         self.undo(GIVE_BACK, key, bucket.burst).await;
     }
 
-    async fn spend(&self, key: &str, quota: Quota, made: u64) -> RedisResult<(Spent, String)> {
+    async fn spend(&self, key: &str, quota: Quota, made: u64) -> RedisResult<Spending> {
         let mut call = self.spend.key(key);
         call.arg(quota.limit).arg(match quota.period {
             Period::Day => "day",
@@ -390,10 +383,7 @@ impl Redis {
             Period::Month => "month",
         });
         call.arg(made);
-        let mut connection = self.connection.clone();
-        let (taken, remaining, resets_in_s, period_s, period): (i64, u64, u64, u64, String) =
-            call.invoke_async(&mut connection).await?;
-        Ok((Spent { allowed: taken == 1, remaining, resets_in_s, period_s }, period))
+        call.invoke_async(&mut self.connection.clone()).await
     }
 
     async fn unspend(&self, key: &str, period: &str) {
@@ -412,6 +402,25 @@ impl Redis {
         let mut call = self.roll_call.key(redis_keys::nodes());
         call.arg(node).arg(NODE_SILENT_MAX_S);
         call.invoke_async(&mut self.connection.clone()).await
+    }
+}
+
+/// The answer of [`TAKE`].
+impl FromRedisValue for Taken {
+    fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
+        let (taken, remaining, next, full) = <(i64, u64, i64, i64)>::from_redis_value(answer)?;
+        let ms = |value: i64| u64::try_from(value).ok();
+        let (next_ms, full_ms) = (ms(next), ms(full));
+        Ok(Self { allowed: taken == 1, remaining, next_ms, full_ms, shared: true })
+    }
+}
+
+/// The answer of [`SPEND`].
+impl FromRedisValue for Spending {
+    fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
+        let (taken, remaining, resets_in_s, period_s, period) =
+            <(i64, u64, u64, u64, String)>::from_redis_value(answer)?;
+        Ok(Self(Spent { allowed: taken == 1, remaining, resets_in_s, period_s }, period))
     }
 }
 

@@ -11,7 +11,7 @@ use crate::router::Addressing;
 const OWN_COOKIE: &str = "tollgate_";
 
 /// Keeps our own cookies from a backend.
-pub(super) fn drop_own(headers: &mut HeaderMap) {
+pub(crate) fn drop_own(headers: &mut HeaderMap) {
     if !headers.contains_key(COOKIE) {
         return;
     }
@@ -38,7 +38,7 @@ fn is_own(pair: &str) -> bool {
 
 /// Keeps an answer's cookies where its Api lives. The hosts of one zone must not set cookies for each other,
 /// and on a host that is shared by path, an Api's cookies stay under its path.
-pub(super) fn confine_all(headers: &mut HeaderMap, addressing: &Addressing) {
+pub(crate) fn confine_all(headers: &mut HeaderMap, addressing: &Addressing) {
     if !headers.contains_key(SET_COOKIE) {
         return;
     }

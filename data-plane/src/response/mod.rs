@@ -1,9 +1,9 @@
 //! The one door through which every answer leaves: ours and backends'.
 
-mod cookies;
+pub(crate) mod cookies;
 mod follow;
 pub(crate) mod headers;
-mod rate_limit;
+pub(crate) mod rate_limit;
 mod render;
 
 pub(crate) use self::{

@@ -11,7 +11,7 @@ const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
 /// Tells the caller every limit that the call counted against. `q` is what fits at once or in the period, `w` the
 /// seconds that giving all of it back takes, `r` what is left, `t` the seconds until nothing is missing.
-pub(super) fn insert(headers: &mut HeaderMap, limits: &[Limit]) {
+pub(crate) fn insert(headers: &mut HeaderMap, limits: &[Limit]) {
     if limits.is_empty() {
         return;
     }

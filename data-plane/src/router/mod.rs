@@ -10,7 +10,7 @@ use plan::{
     path::{self, Normalization},
 };
 
-pub(crate) use self::host::Addressing;
+pub(crate) use self::host::{Addressing, address};
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
@@ -28,7 +28,7 @@ pub(crate) fn route(
     exchange: &mut Exchange,
 ) -> Result<(), GatewayResponse> {
     let config = &node.shared.config;
-    let address = host::address(&exchange.head, &config.zone, config.path_addressing)?;
+    let address = address(&exchange.head, &config.zone, config.path_addressing)?;
     let unknown = || Kind::ResourceNotFound.because("There is no API at this address.");
     let api = snapshot.api(&address.api_id).ok_or_else(|| {
         if snapshot.loaded {

@@ -36,10 +36,10 @@ const GROWTH_MAX: u64 = 4;
 const FRESH_BYTES_MIN: u64 = 1 << 20;
 
 /// The secret from which every file's key is derived.
-pub(super) type Secret = Zeroizing<Vec<u8>>;
+pub(crate) type Secret = Zeroizing<Vec<u8>>;
 
 /// One cell's files.
-pub(super) struct LastGood {
+pub(crate) struct LastGood {
     cell: String,
     path: PathBuf,
     previous: PathBuf,
@@ -71,8 +71,8 @@ pub(super) enum Found {
 }
 
 /// How far one file could be read.
-struct Read {
-    whole: bool,
+pub(crate) struct Read {
+    pub(crate) whole: bool,
     open: Option<Open>,
 }
 
@@ -90,7 +90,7 @@ pub(super) fn remove(dir: &Path, cell: &str) -> io::Result<()> {
 
 impl LastGood {
     /// The files of `cell` in `dir`. Nothing is read yet.
-    pub(super) fn new(dir: &Path, cell: &str, secret: Secret) -> Self {
+    pub(crate) fn new(dir: &Path, cell: &str, secret: Secret) -> Self {
         let path = dir.join(format!("{cell}.config"));
         let previous = dir.join(format!("{cell}.config.previous"));
         Self { cell: cell.to_owned(), path, previous, secret, open: None, alone: false }
@@ -136,13 +136,7 @@ impl LastGood {
     /// Begins a new file with a snapshot. The file that was newest becomes the previous one, if it was good.
     pub(super) fn begin(&mut self, chunks: &[Signed]) -> io::Result<()> {
         let good = self.open.take().is_some();
-        let mut salt = [0; SALT_LEN];
-        aws_lc_rs::rand::fill(&mut salt).map_err(|_| io::Error::other("no randomness"))?;
-        let key = self.key(&salt);
-        let mut content = [MAGIC.as_slice(), &salt].concat();
-        for (index, chunk) in (0..).zip(chunks) {
-            seal(&key, index, chunk, &mut content)?;
-        }
+        let (key, content) = self.sealed(chunks)?;
         let mut fresh = Fresh::create(&self.path)?;
         fresh.file.write_all(&content)?;
         if good {
@@ -154,6 +148,18 @@ impl LastGood {
         let records = chunks.len() as u64;
         self.open = Some(Open { file, key, records, bytes, snapshot_bytes: bytes });
         Ok(())
+    }
+
+    /// A file of these messages, and its key.
+    pub(crate) fn sealed(&self, messages: &[Signed]) -> io::Result<(LessSafeKey, Vec<u8>)> {
+        let mut salt = [0; SALT_LEN];
+        aws_lc_rs::rand::fill(&mut salt).map_err(|_| io::Error::other("no randomness"))?;
+        let key = self.key(&salt);
+        let mut content = [MAGIC.as_slice(), &salt].concat();
+        for (index, message) in (0..).zip(messages) {
+            seal(&key, index, message, &mut content)?;
+        }
+        Ok((key, content))
     }
 
     /// Adds deltas that follow what the file holds. After an error nothing more is added before a snapshot
@@ -179,7 +185,12 @@ impl LastGood {
     }
 
     /// Applies the longest good beginning of a file. None where not even its snapshot is good.
-    fn read(&self, content: &[u8], resources: &mut Resources, verifier: &Verifier) -> Option<Read> {
+    pub(crate) fn read(
+        &self,
+        content: &[u8],
+        resources: &mut Resources,
+        verifier: &Verifier,
+    ) -> Option<Read> {
         let (header, mut rest) = content.split_at_checked(HEADER_LEN)?;
         let salt = header.strip_prefix(MAGIC.as_slice())?;
         let key = self.key(salt);

@@ -8,12 +8,12 @@ mod assembly;
 mod channel;
 pub mod compile;
 pub mod join;
-mod last_good;
+pub(crate) mod last_good;
 mod messages;
 pub mod resources;
 pub mod served;
 mod sharded;
-mod signature;
+pub(crate) mod signature;
 pub mod stream;
 
 pub use compile::{Refusal, compile};

@@ -7,7 +7,7 @@ use proto::config::v1::{Signed, Update};
 
 /// Opens what the holder of the installation's signing key signed, and nothing else.
 #[derive(Clone)]
-pub(super) struct Verifier(UnparsedPublicKey<Vec<u8>>);
+pub(crate) struct Verifier(UnparsedPublicKey<Vec<u8>>);
 
 /// Why a message is not taken.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,7 +21,7 @@ pub(super) enum Invalid {
 }
 
 impl Verifier {
-    pub(super) fn new(public_key: &[u8]) -> Self {
+    pub(crate) fn new(public_key: &[u8]) -> Self {
         Self(UnparsedPublicKey::new(&ED25519, public_key.to_vec()))
     }
 
