@@ -105,6 +105,15 @@ pub fn complete(answer: &mut Response) {
     }
 }
 
+/// Takes the schema's names out of what nobody is told: who may not ask for them shall not guess them either.
+pub fn hide_suggestions(answer: &mut Response) {
+    for error in &mut answer.errors {
+        if let Some(end) = error.message.find(" Did you mean ") {
+            error.message.truncate(end);
+        }
+    }
+}
+
 /// The code that [`complete`] gave an error.
 pub fn code(error: &ServerError) -> Option<&str> {
     match error.extensions.as_ref()?.get("code")? {

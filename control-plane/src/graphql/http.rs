@@ -88,7 +88,15 @@ async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<
     let chosen = operation(&mut request);
     let span = tracing::info_span!("graphql", otel.name = chosen.name);
     let schema = door.schema.clone();
-    let run = Box::pin(async move { schema.execute(request).await }.instrument(span));
+    let known = caller.is_some();
+    let run = async move {
+        let mut answer = schema.execute(request).await;
+        if !known {
+            error::hide_suggestions(&mut answer);
+        }
+        answer
+    };
+    let run = Box::pin(run.instrument(span));
     let (Some(caller), true) = (caller, chosen.mutates) else { return Ok(render(run.await)) };
     let Some(key) = idempotency::key(&parts.headers)? else { return Ok(render(run.await)) };
     let Some(field) = chosen.only_field else {

@@ -7,8 +7,9 @@
 use std::collections::HashMap;
 
 use async_graphql::parser::types::{
-    BaseType, DocumentOperations, ExecutableDocument, Field, FieldDefinition, OperationDefinition,
-    OperationType, Selection, SelectionSet, TypeKind, TypeSystemDefinition, VariableDefinition,
+    BaseType, Directive, DocumentOperations, ExecutableDocument, Field, FieldDefinition,
+    OperationDefinition, OperationType, Selection, SelectionSet, TypeKind, TypeSystemDefinition,
+    VariableDefinition,
 };
 use async_graphql::parser::{parse_query, parse_schema};
 use async_graphql::{Name, Positioned, Value, Variables};
@@ -39,6 +40,8 @@ pub const MUTATION_FIELDS_MAX: usize = 10;
 /// How many fragments and how many operations a document may define.
 pub const FRAGMENTS_MAX: usize = 100;
 pub const OPERATIONS_MAX: usize = 10;
+/// How many directives one field, fragment or operation may have: there are two, and neither repeats.
+pub const DIRECTIVES_MAX: usize = 5;
 /// How deep fragments may be nested in fragments.
 const SPREADS_MAX: usize = 20;
 /// What a list is taken for that is no connection.
@@ -246,6 +249,7 @@ impl<'a> Walk<'a> {
         };
         let top =
             At { parent, depth: 0, depth_max: DEPTH_MAX, times: 1, page: LIST_ITEMS, circles: 0 };
+        directives(&self.operation.directives)?;
         self.selection_set(&self.operation.selection_set.node, top)?;
         self.cost = self.cost.saturating_add(self.nodes / NODES_OF_A_POINT);
         if self.cost > COST_MAX {
@@ -264,11 +268,13 @@ impl<'a> Walk<'a> {
             match &selection.node {
                 Selection::Field(field) => self.field(&field.node, at)?,
                 Selection::InlineFragment(fragment) => {
+                    directives(&fragment.node.directives)?;
                     let on = fragment.node.type_condition.as_ref();
                     let parent = on.map_or(at.parent, |condition| condition.node.on.node.as_str());
                     self.selection_set(&fragment.node.selection_set.node, At { parent, ..at })?;
                 }
                 Selection::FragmentSpread(spread) => {
+                    directives(&spread.node.directives)?;
                     let name = &spread.node.fragment_name.node;
                     // One that is not defined is for validation to name.
                     let Some(fragment) = self.document.fragments.get(name) else { continue };
@@ -291,6 +297,7 @@ impl<'a> Walk<'a> {
 
     fn field(&mut self, field: &'a Field, at: At<'a>) -> Result<()> {
         let name = field.name.node.as_str();
+        directives(&field.directives)?;
         self.ask(at.times)?;
         if at.depth == 0 {
             self.root_field()?;
@@ -400,6 +407,13 @@ fn argument(
         })
     };
     written.into_const_with(|variable| value(variable).ok_or(())).ok()
+}
+
+fn directives(given: &[Positioned<Directive>]) -> Result<()> {
+    if given.len() > DIRECTIVES_MAX {
+        return Err(too_much(format!("has more than {DIRECTIVES_MAX} directives in one place")));
+    }
+    Ok(())
 }
 
 /// What is wrong with a document, without its text: the parser quotes the line, which may hold a password.

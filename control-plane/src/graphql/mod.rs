@@ -11,6 +11,8 @@ pub mod access_key;
 pub mod account;
 pub mod api;
 pub mod api_key;
+#[cfg(test)]
+mod attacks;
 pub mod audit;
 pub mod bill;
 pub mod connection;
