@@ -7,6 +7,7 @@
 mod demo;
 mod detach;
 mod home;
+mod logs;
 mod ports;
 mod service;
 mod stores;

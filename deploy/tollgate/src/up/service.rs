@@ -1,6 +1,7 @@
 //! One supervised child: started, restarted when it crashes, stopped by its signal.
 
 use super::home::Home;
+use super::logs;
 use anyhow::{Context, Result, bail};
 use rustix::process::{Pid, Signal};
 use std::fs::{File, OpenOptions};
@@ -129,11 +130,15 @@ async fn supervise(
     ended: &watch::Sender<u32>,
 ) {
     let mut pause = RESTART_AFTER_MIN;
+    let mut look = tokio::time::interval(logs::LOOK_EVERY);
     loop {
         let started = Instant::now();
-        let status = tokio::select! {
-            status = child.wait() => status,
-            () = unwanted(wanted) => return end(spec, child, wanted).await,
+        let status = loop {
+            tokio::select! {
+                status = child.wait() => break status,
+                _ = look.tick() => logs::bound(spec.log.clone()).await,
+                () = unwanted(wanted) => return end(spec, child, wanted).await,
+            }
         };
         ended.send_modify(|count| *count += 1);
         if started.elapsed() > HEALTHY_AFTER {
