@@ -44,6 +44,16 @@ impl Process {
         self.child.id()
     }
 
+    /// The names of its threads, as far as the kernel keeps them.
+    ///
+    /// # Panics
+    /// Where it is gone.
+    pub fn threads(&self) -> Vec<String> {
+        let tasks = std::fs::read_dir(format!("/proc/{}/task", self.id())).expect("it runs");
+        let names = tasks.flatten().map(|task| std::fs::read_to_string(task.path().join("comm")));
+        names.flatten().map(|name| name.trim_end().to_owned()).collect()
+    }
+
     /// Whether it still runs.
     pub fn runs(&mut self) -> bool {
         self.child.try_wait().is_ok_and(|status| status.is_none())

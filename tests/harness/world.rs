@@ -295,6 +295,14 @@ impl World {
         self.nodes[0].process.as_mut()
     }
 
+    /// The first replica's process.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn control_plane(&self) -> &Process {
+        self.replicas[0].process.as_ref().expect("the control plane runs")
+    }
+
     /// The first node's process, which the story ends itself.
     ///
     /// # Panics

@@ -112,37 +112,62 @@ async fn a_collector_gets_the_metrics_and_the_logs_of_both_planes() {
 }
 
 #[tokio::test]
-async fn a_mutation_is_one_trace_down_to_its_queries() {
+async fn a_click_in_the_console_is_one_trace_down_to_its_queries() {
     let collector = Collector::start().await;
     let world = traced(&collector).await;
     let acme = world.tenant("acme").await;
-    acme.mutate(
-        "createConsumer",
-        "CreateConsumerInput!",
-        json!({ "name": "canary" }),
-        "consumer { id }",
-    )
-    .await;
+    let create = "mutation($input: CreateConsumerInput!) { createConsumer(input: $input) { consumer { id } } }";
+    // As `web/src/api/trace.ts` has it: the server decides.
+    let answer = acme
+        .rest("POST", "/graphql")
+        .header("traceparent", &format!("00-{TRACE}-{CALLER}-00"))
+        .header("tracestate", "tollgate=undecided")
+        .json(&json!({ "query": create, "variables": { "input": { "name": "canary" } } }))
+        .await
+        .expect(200);
 
-    let operation = eventually("the mutation's span", async || {
-        collector.spans().into_iter().find(|span| span.name == "mutation createConsumer")
-    })
-    .await;
-    let (request, queries) = eventually("the request's span", async || {
-        let spans = collector.spans();
-        let request = spans.iter().find(|span| span.id == operation.parent)?.clone();
-        let queries = spans.into_iter().filter(|span| span.parent == operation.id);
-        Some((request, queries.collect::<Vec<_>>()))
-    })
-    .await;
-    assert_eq!((&*request.service, &*request.name), ("tollgate-control-plane", "POST /graphql"));
-    assert_eq!(request.attribute("http.response.status_code"), Some("200"));
-    let inserts = |span: &Span| {
-        span.attribute("db.query.text").is_some_and(|text| text.contains("insert into consumer"))
+    let ours = async |name: &str| {
+        eventually("a span of the click", async || {
+            let spans = collector.spans().into_iter();
+            spans.rev().find(|span| span.trace == TRACE && span.name == name)
+        })
+        .await
     };
-    assert!(queries.iter().any(inserts), "{queries:?}");
-    assert!(queries.iter().all(|span| span.trace == request.trace));
+    let request = ours("POST /graphql").await;
+    let operation = ours("mutation createConsumer").await;
+    let insert = ours("insert consumer").await;
+    assert_eq!(request.service, "tollgate-control-plane");
+    assert_eq!(request.parent, CALLER);
+    assert_eq!(operation.parent, request.id);
+    assert_eq!(insert.parent, operation.id);
+    let told = format!("00-{TRACE}-{}-01", request.id);
+    assert_eq!(answer.header("traceresponse"), Some(&*told), "the answer names its trace");
+
+    assert_eq!(request.attribute("http.response.status_code"), Some("200"));
+    assert_eq!(insert.attribute("db.system.name"), Some("postgresql"));
+    assert_eq!(insert.attribute("db.query.summary"), Some("insert consumer"));
+    let text = insert.attribute("db.query.text").unwrap();
+    assert!(text.starts_with("insert into consumer") && text.contains("$1"), "{text}");
 
     let told = format!("{:?}", collector.spans());
     assert!(!told.contains("canary") && !told.contains(harness::tenant::PASSWORD), "{told}");
+}
+
+#[tokio::test]
+async fn without_a_collector_nothing_of_it_runs() {
+    let collector = Collector::start().await;
+    let mut on = traced(&collector).await;
+    let mut off = World::start().await;
+    let exporters = |world: &mut World| {
+        let nodes = world.node().expect("a node runs").threads();
+        let threads = nodes.into_iter().chain(world.control_plane().threads());
+        // The kernel keeps 15 bytes of a name.
+        threads.filter(|name| name.starts_with("OpenTelemetry")).count()
+    };
+    assert_eq!(exporters(&mut on), 4, "spans and logs of both planes");
+    assert_eq!(exporters(&mut off), 0);
+
+    let parent = format!("00-{TRACE}-{CALLER}-01");
+    let answer = off.management().get("/v1/session").header("traceparent", &parent).await;
+    assert_eq!(answer.header("traceresponse"), None, "there is no trace to be a part of");
 }

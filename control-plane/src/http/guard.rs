@@ -8,6 +8,7 @@ use axum::extract::{ConnectInfo, MatchedPath, Request, State};
 use axum::http::{HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
+use opentelemetry::trace::TraceContextExt;
 use opentelemetry_http::HeaderExtractor;
 use tracing::Instrument;
 use tracing::field::Empty;
@@ -40,6 +41,8 @@ const FOR_BROWSERS: [(HeaderName, &str); 7] = [
     (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
 ];
 
+const TRACERESPONSE: HeaderName = HeaderName::from_static("traceresponse");
+
 /// Counts and times the request, and writes its one log line. Neither holds a path as it was sent, a query, a
 /// header or a body: any of them may carry a secret.
 pub(super) async fn observe(request: Request, next: Next) -> Response {
@@ -66,8 +69,11 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         let _ = span.set_parent(parent); // it cannot have begun yet
     }
 
-    let response = next.run(request).instrument(span.clone()).await;
+    let mut response = next.run(request).instrument(span.clone()).await;
 
+    if let Some(trace) = trace_of(&span) {
+        response.headers_mut().insert(TRACERESPONSE, trace);
+    }
     let route = template;
     let (status, took) = (response.status().as_u16(), started.elapsed());
     span.record("http.response.status_code", status);
@@ -90,6 +96,16 @@ pub(super) async fn observe(request: Request, next: Next) -> Response {
         "request"
     );
     response
+}
+
+/// The trace that the request has become a part of, where traces are exported: a caller can look it up, and our console
+/// knows that it is of use to begin one (W3C Trace Context, level 2).
+fn trace_of(span: &tracing::Span) -> Option<HeaderValue> {
+    let context = span.context();
+    let ours = context.span().span_context().clone();
+    let (trace, span, flags) = (ours.trace_id(), ours.span_id(), ours.trace_flags().to_u8());
+    let text = ours.is_valid().then(|| format!("00-{trace}-{span}-{flags:02x}"))?;
+    HeaderValue::try_from(text).ok()
 }
 
 /// Clients may make methods up; labels and logs know these.

@@ -1,7 +1,7 @@
 import { RequestError } from "./errors";
 import type { TypedDocumentString } from "./generated/graphql";
 import { browserSession, SignedOut } from "./session";
-import { beginTracesAt, traceHeaders } from "./trace";
+import { beginTracesAt, noteTraced, traceHeaders } from "./trace";
 
 export const session = browserSession();
 beginTracesAt(window);
@@ -47,6 +47,7 @@ async function send<R, V>(
   }).catch(() => {
     throw new RequestError("The server cannot be reached. Is it running?", "unreachable", undefined);
   });
+  noteTraced(response.headers);
   const answer = (await response.json().catch(() => ({}))) as Answer<R>;
   if (answer.data && !answer.errors) return answer.data;
   const error = answer.errors?.[0];

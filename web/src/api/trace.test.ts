@@ -1,7 +1,7 @@
 import { expect, test } from "vitest";
-import { beginTracesAt, traceHeaders } from "./trace";
+import { beginTracesAt, noteTraced, traceHeaders } from "./trace";
 
-const parts = () => traceHeaders().traceparent.split("-");
+const parts = () => (traceHeaders().traceparent ?? "").split("-");
 
 test("requests of one click share a trace, and the next click begins another", () => {
   const page = new EventTarget();
@@ -16,4 +16,11 @@ test("requests of one click share a trace, and the next click begins another", (
   page.dispatchEvent(new Event("click"));
   expect(parts()[1]).not.toBe(first);
   expect(traceHeaders().tracestate).toBe("tollgate=undecided");
+});
+
+test("a server that does not trace is sent no trace, until it does", () => {
+  noteTraced(new Headers());
+  expect(traceHeaders()).toEqual({});
+  noteTraced(new Headers({ traceresponse: "00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-00" }));
+  expect(traceHeaders()).toHaveProperty("traceparent");
 });

@@ -1,6 +1,9 @@
 /** Everything that the console asks for because of one click is one trace (W3C Trace Context). */
 let trace = hex(16);
 
+/** Whether the server takes part. Until it has answered once, it may. */
+let traced = true;
+
 /** From now on each of a person's acts that reaches `page` begins a trace. */
 export function beginTracesAt(page: EventTarget) {
   for (const act of ["click", "submit", "popstate"]) {
@@ -8,9 +11,14 @@ export function beginTracesAt(page: EventTarget) {
   }
 }
 
-/** The head fields of one request. Whether its trace is kept is left to the server. */
-export function traceHeaders() {
-  return { traceparent: `00-${trace}-${hex(8)}-00`, tracestate: "tollgate=undecided" };
+/** The head fields of one request; none where nobody traces. Whether its trace is kept is left to the server. */
+export function traceHeaders(): Record<string, string> {
+  return traced ? { traceparent: `00-${trace}-${hex(8)}-00`, tracestate: "tollgate=undecided" } : {};
+}
+
+/** A server that traces says so in each answer. */
+export function noteTraced(answer: Headers) {
+  traced = answer.has("traceresponse");
 }
 
 /** So many random bytes. */
