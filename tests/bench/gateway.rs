@@ -23,8 +23,9 @@ struct Target {
 }
 
 impl Gateway {
-    pub(crate) async fn start(backend: &Nginx) -> Result<Self> {
-        let mut world = World::start_with(&[("TOLLGATE_NODE_THREADS", "1")]).await;
+    pub(crate) async fn start(backend: &Nginx, settings: &[(&str, &str)]) -> Result<Self> {
+        let settings = [&[("TOLLGATE_NODE_THREADS", "1")], settings].concat();
+        let mut world = World::start_with(&settings).await;
         let node = world.node().context("the world has a node")?.id();
         pin(node)?;
         let uri = backend.url("/b.json");
@@ -62,24 +63,29 @@ impl Gateway {
     }
 
     pub(crate) fn cases(&self) -> Vec<Case> {
-        let address = self.world.endpoint_address();
-        let case = |name, target: &Target| Case {
+        vec![
+            self.open("tollgate: route, count, log"),
+            self.case("tollgate: the same and a key", &self.keyed),
+            self.case("tollgate: the same, throttle and quota (exact)", &self.limited),
+        ]
+    }
+
+    /// A call without a key.
+    pub(crate) fn open(&self, name: &'static str) -> Case {
+        self.case(name, &self.open)
+    }
+
+    fn case(&self, name: &'static str, target: &Target) -> Case {
+        let headers = [
+            Some(format!("Host: {}", target.host)),
+            target.key.as_ref().map(|key| format!("x-api-key: {key}")),
+        ];
+        Case {
             name,
-            url: format!("http://{address}{}", target.path),
-            headers: [
-                Some(format!("Host: {}", target.host)),
-                target.key.as_ref().map(|key| format!("x-api-key: {key}")),
-            ]
-            .into_iter()
-            .flatten()
-            .collect(),
+            url: format!("http://{}{}", self.world.endpoint_address(), target.path),
+            headers: headers.into_iter().flatten().collect(),
             processes: vec![self.node],
             rounds: Vec::new(),
-        };
-        vec![
-            case("tollgate: route, count, log", &self.open),
-            case("tollgate: the same and a key", &self.keyed),
-            case("tollgate: the same, throttle and quota (exact)", &self.limited),
-        ]
+        }
     }
 }

@@ -1,5 +1,6 @@
 //! The node's CPU per request beside nginx, in one run. `cargo run --profile dist -p tests --bin bench`.
-//! With the argument `convergence`: how long a change takes to be live on every node.
+//! With the argument `convergence`: how long a change takes to be live on every node. With `telemetry`: what
+//! OpenTelemetry costs a node.
 //!
 //! Each round runs every case once, in turn, so that a machine whose speed drifts slows all of them. The figure
 //! is CPU time of the gateway's processes, from `schedstat`, over the requests that were answered; the ratio is
@@ -9,6 +10,7 @@
 mod convergence;
 mod gateway;
 mod nginx;
+mod telemetry;
 
 use std::process::Command;
 
@@ -37,12 +39,14 @@ struct Round {
 
 #[tokio::main]
 async fn main() -> Result<()> {
-    if std::env::args().nth(1).as_deref() == Some("convergence") {
-        return Box::pin(convergence::run()).await;
+    match std::env::args().nth(1).as_deref() {
+        Some("convergence") => return Box::pin(convergence::run()).await,
+        Some("telemetry") => return Box::pin(telemetry::run()).await,
+        _ => {}
     }
     let backend = Nginx::backend().context("nginx as the backend")?;
     let proxy = Nginx::proxy(&backend).context("nginx as the yardstick")?;
-    let gateway = Gateway::start(&backend).await?;
+    let gateway = Gateway::start(&backend, &[]).await?;
 
     let mut cases = vec![Case {
         name: "nginx, plain proxy",
@@ -52,7 +56,11 @@ async fn main() -> Result<()> {
         rounds: Vec::new(),
     }];
     cases.extend(gateway.cases());
+    compare(cases)
+}
 
+/// Runs the cases in turn, and prints each beside the first.
+fn compare(mut cases: Vec<Case>) -> Result<()> {
     for round in 0..=ROUNDS {
         for case in &mut cases {
             let measured = measure(case).with_context(|| case.name)?;
@@ -110,12 +118,12 @@ fn print(cases: &[Case]) {
     println!(
         "HTTP/1.1 keep-alive, 1 KiB, {CONNECTIONS} connections, {ROUNDS} rounds of {SECONDS} s"
     );
-    println!("| case | CPU µs/request | lowest | ratio to nginx | requests/s |");
+    println!("| case | CPU µs/request | lowest | ratio to the first | requests/s |");
     println!("|---|---|---|---|---|");
     let reference = &cases[0].rounds;
     for case in cases {
         let micros = || case.rounds.iter().map(|round| round.micros_per_request);
-        let ratios = micros().zip(reference).map(|(ours, nginx)| ours / nginx.micros_per_request);
+        let ratios = micros().zip(reference).map(|(ours, first)| ours / first.micros_per_request);
         println!(
             "| {} | {:.2} | {:.2} | {:.2} | {:.0} |",
             case.name,
