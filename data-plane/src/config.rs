@@ -6,7 +6,7 @@ use ipnet::IpNet;
 use opentelemetry_sdk::trace::SdkTracer;
 use prometheus::Registry;
 
-use crate::{access_log::AccessLog, tls};
+use crate::{access_log::AccessLog, tls, trace::Propagator};
 
 /// Everything that `run` needs to know. Build it from [`Config::new`] and change what differs.
 #[derive(Clone)]
@@ -45,8 +45,8 @@ pub struct Config {
     pub redis_url: Option<String>,
     pub limiter_outage: LimiterOutage,
     pub limits: Limits,
-    /// Whether callers' traces go on through the node, by `traceparent`; otherwise the field passes as any other.
-    pub trace_context: bool,
+    /// How callers' traces go on through the node; the fields of other ways pass as any field does.
+    pub propagators: Vec<Propagator>,
     /// Makes the node's spans; without it there are none.
     pub tracer: Option<SdkTracer>,
     /// Holds what this node counts; each node has its own.
@@ -124,7 +124,7 @@ impl Config {
             redis_url: None,
             limiter_outage: LimiterOutage::default(),
             limits: Limits::default(),
-            trace_context: true,
+            propagators: vec![Propagator::TraceContext],
             tracer: None,
             registry: Registry::new(),
             access_log: AccessLog::default(),

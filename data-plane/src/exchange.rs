@@ -92,10 +92,10 @@ impl Exchange {
         let started = Instant::now();
         let config = &node.shared.config;
         let client = peer.client(&head.headers, &config.trusted_proxies);
-        let trace = if config.trace_context {
-            Trace::begin(config.tracer.as_ref(), &mut head.headers)
-        } else {
+        let trace = if config.propagators.is_empty() {
             None
+        } else {
+            Trace::begin(config.tracer.as_ref(), &config.propagators, &mut head.headers)
         };
         Self {
             node: node.clone(),

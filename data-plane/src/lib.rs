@@ -53,6 +53,7 @@ use std::{
 use tokio::{net::TcpListener, time::Instant};
 
 pub use self::config::Config;
+pub use self::trace::Propagator;
 use self::{
     config::Start,
     counter::{Journal, Shipper},

@@ -1,9 +1,11 @@
-//! The trace that a call belongs to (W3C Trace Context), and the node's spans of it where spans are exported.
+//! The trace that a call belongs to, and the node's spans of it where spans are exported.
 //!
 //! A node without a tracer continues the traces that callers bring and starts none: a backend would take an
 //! unsampled `traceparent` of ours for a decision that nobody made.
 
-use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode, Version};
+mod propagation;
+
+use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use opentelemetry::{
     Context, KeyValue,
     trace::{
@@ -13,14 +15,12 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 
+use self::propagation::Parent;
+pub use self::propagation::Propagator;
 use crate::{exchange::Exchange, gateway_response::Kind};
 
-const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");
-const TRACESTATE: HeaderName = HeaderName::from_static("tracestate");
-/// `{version}-{trace id}-{parent id}-{flags}` of version 00.
-const TRACEPARENT_BYTES: usize = 55;
-/// The flags that have a meaning: sampled, and random trace id (Trace Context level 2).
-const FLAGS: u8 = 0b11;
+/// In `tracestate`: it is left to us whether the trace is kept.
+const UNDECIDED: (&str, &str) = ("tollgate", "undecided");
 
 /// A call's place in its trace.
 pub(crate) struct Trace {
@@ -28,6 +28,8 @@ pub(crate) struct Trace {
     /// Ours, which the access log names.
     pub(crate) span: SpanId,
     pub(crate) flags: TraceFlags,
+    /// Whether anybody has decided if the trace is kept.
+    decided: bool,
     spans: Option<Box<Spans>>,
 }
 
@@ -37,30 +39,29 @@ struct Spans {
     upstream: Option<Span>,
 }
 
-/// Where a caller's trace stands.
-#[derive(Debug, PartialEq)]
-struct Parent {
-    trace: TraceId,
-    span: SpanId,
-    flags: TraceFlags,
-}
-
 impl Trace {
-    /// Continues the caller's trace; without a usable one, begins one where there is a `tracer`. A `traceparent`
-    /// that is not usable goes, and its `tracestate` with it.
-    pub(crate) fn begin(tracer: Option<&SdkTracer>, headers: &mut HeaderMap) -> Option<Self> {
-        let parent = parent(headers);
-        if parent.is_none() {
-            headers.remove(TRACEPARENT);
-            headers.remove(TRACESTATE);
-        }
+    /// Continues the caller's trace, as the last of `propagators` that finds one has it; without a usable one, begins one where
+    /// there is a `tracer`.
+    pub(crate) fn begin(
+        tracer: Option<&SdkTracer>,
+        propagators: &[Propagator],
+        headers: &mut HeaderMap,
+    ) -> Option<Self> {
+        // Each is asked: what cannot be used must not go on.
+        let parent = propagators.iter().fold(None, |parent: Option<Parent>, propagator| {
+            let taken = propagator.take(headers);
+            taken.or(parent)
+        });
         let Some(tracer) = tracer else {
-            let Parent { trace, flags, .. } = parent?;
+            let Parent { trace, flags, decided, .. } = parent?;
             let span = SpanId::from(rand::random::<u64>().max(1));
-            return Some(Self { id: trace, span, flags, spans: None });
+            return Some(Self { id: trace, span, flags, decided, spans: None });
         };
-        let context = parent.map_or_else(Context::new, |Parent { trace, span, flags }| {
-            let state = TraceState::default(); // the field passes through as it came
+        let context = parent.map_or_else(Context::new, |parent| {
+            // The field itself passes through as it came.
+            let state = if parent.decided { None } else { Some(UNDECIDED) };
+            let state = TraceState::from_key_value(state).unwrap_or_default();
+            let Parent { trace, span, flags, .. } = parent;
             Context::new()
                 .with_remote_span_context(SpanContext::new(trace, span, flags, true, state))
         });
@@ -69,18 +70,19 @@ impl Trace {
         let ours = request.span_context();
         let (id, span, flags) = (ours.trace_id(), ours.span_id(), ours.trace_flags());
         let spans = request.is_recording().then(|| Box::new(Spans { request, upstream: None }));
-        Some(Self { id, span, flags, spans })
+        Some(Self { id, span, flags, decided: true, spans })
     }
 
     /// Gives the backend its parent, and begins the span of its call.
     pub(crate) fn forward(
         &mut self,
         tracer: Option<&SdkTracer>,
+        propagators: &[Propagator],
         authority: &HeaderValue,
         method: &Method,
         headers: &mut HeaderMap,
     ) {
-        let mut parent = self.span;
+        let mut span = self.span;
         if let (Some(spans), Some(tracer)) = (&mut self.spans, tracer) {
             let context =
                 Context::new().with_remote_span_context(spans.request.span_context().clone());
@@ -93,12 +95,12 @@ impl Trace {
                     KeyValue::new("server.address", authority),
                 ])
                 .start_with_context(tracer, &context);
-            parent = upstream.span_context().span_id();
+            span = upstream.span_context().span_id();
             spans.upstream = Some(upstream);
         }
-        let text = format!("00-{}-{parent}-{:02x}", self.id, self.flags.to_u8() & FLAGS);
-        if let Ok(value) = HeaderValue::try_from(text) {
-            headers.insert(TRACEPARENT, value);
+        let Self { id: trace, flags, decided, .. } = *self;
+        for propagator in propagators {
+            propagator.give(&Parent { trace, span, flags, decided }, headers);
         }
     }
 
@@ -158,49 +160,6 @@ impl Trace {
     }
 }
 
-/// The caller's, if there is exactly one and it can be used.
-fn parent(headers: &HeaderMap) -> Option<Parent> {
-    let mut values = headers.get_all(TRACEPARENT).iter();
-    let only = values.next()?;
-    if values.next().is_some() {
-        return None;
-    }
-    parse(only.as_bytes())
-}
-
-/// Reads a `traceparent` (Trace Context §3.2): lower-case hexadecimal, no id all zero, not version ff. A version
-/// after 00 may go on after its flags.
-fn parse(value: &[u8]) -> Option<Parent> {
-    let (known, rest) = value.split_at_checked(TRACEPARENT_BYTES)?;
-    let [version @ .., b'-'] = &known[..3] else { return None };
-    let ([trace @ .., b'-'], [span @ .., b'-']) = (&known[3..36], &known[36..53]) else {
-        return None;
-    };
-    let goes_on = match hex(version)? {
-        0 => rest.is_empty(),
-        0xff => false,
-        _ => rest.is_empty() || rest.starts_with(b"-"),
-    };
-    let (trace, span) = (hex(trace)?, u64::try_from(hex(span)?).ok()?);
-    let flags = u8::try_from(hex(&known[53..])?).ok()?;
-    (goes_on && trace != 0 && span != 0).then(|| Parent {
-        trace: TraceId::from(trace),
-        span: SpanId::from(span),
-        flags: TraceFlags::new(flags & FLAGS),
-    })
-}
-
-fn hex(digits: &[u8]) -> Option<u128> {
-    digits.iter().try_fold(0, |value, digit| {
-        let digit = match digit {
-            b'0'..=b'9' => digit - b'0',
-            b'a'..=b'f' => digit - b'a' + 10,
-            _ => return None,
-        };
-        Some(value << 4 | u128::from(digit))
-    })
-}
-
 /// Callers may make methods up; spans know these.
 fn known(method: &Method) -> &'static str {
     match *method {
@@ -214,59 +173,5 @@ fn known(method: &Method) -> &'static str {
         Method::TRACE => "TRACE",
         Method::CONNECT => "CONNECT",
         _ => "_OTHER",
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
-    const SPAN: &str = "b7ad6b7169203331";
-
-    #[test]
-    fn a_traceparent_is_taken_strictly() {
-        let taken = |text: &str| parse(text.as_bytes()).is_some();
-        let good = format!("00-{TRACE}-{SPAN}-01");
-        let parsed = parse(good.as_bytes()).unwrap();
-        assert_eq!(
-            (parsed.trace.to_string(), parsed.span.to_string()),
-            (TRACE.into(), SPAN.into())
-        );
-        assert_eq!(parsed.flags, TraceFlags::SAMPLED);
-        assert_eq!(parse(format!("00-{TRACE}-{SPAN}-ff").as_bytes()).unwrap().flags.to_u8(), FLAGS);
-
-        assert!(taken(&format!("01-{TRACE}-{SPAN}-00")));
-        assert!(taken(&format!("cc-{TRACE}-{SPAN}-00-what-comes")));
-        for refused in [
-            String::new(),
-            format!("{good}-more"),
-            format!("{good} "),
-            good[..54].to_owned(),
-            format!("ff-{TRACE}-{SPAN}-01"),
-            format!("01-{TRACE}-{SPAN}-00more"),
-            format!("0x-{TRACE}-{SPAN}-01"),
-            format!("00-{TRACE}-{SPAN}-0g"),
-            format!("00_{TRACE}-{SPAN}-01"),
-            format!("00-{TRACE}_{SPAN}-01"),
-            format!("00-{TRACE}-{SPAN}_01"),
-            format!("00-{}-{SPAN}-01", TRACE.to_uppercase()),
-            format!("00-{}-{SPAN}-01", "0".repeat(32)),
-            format!("00-{TRACE}-{}-01", "0".repeat(16)),
-        ] {
-            assert!(!taken(&refused), "{refused}");
-        }
-    }
-
-    #[test]
-    fn two_traceparents_are_none() {
-        let mut headers = HeaderMap::new();
-        for _ in 0..2 {
-            let value = HeaderValue::try_from(format!("00-{TRACE}-{SPAN}-01")).unwrap();
-            headers.append(TRACEPARENT, value);
-        }
-        headers.insert(TRACESTATE, HeaderValue::from_static("a=b"));
-        assert!(Trace::begin(None, &mut headers).is_none());
-        assert!(headers.is_empty());
     }
 }

@@ -75,7 +75,8 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     if let Some(trace) = &mut exchange.trace {
         let tracer = exchange.node.shared.config.tracer.as_ref();
         let method = proxy.method.as_ref().unwrap_or(&exchange.head.method);
-        trace.forward(tracer, &proxy.authority, method, headers);
+        let propagators = &exchange.node.shared.config.propagators;
+        trace.forward(tracer, propagators, &proxy.authority, method, headers);
     }
     if by_path {
         cookies::drop_own(headers);

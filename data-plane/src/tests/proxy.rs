@@ -97,6 +97,29 @@ async fn a_callers_trace_goes_on_and_what_is_no_trace_does_not() {
 }
 
 #[tokio::test]
+async fn a_trace_goes_on_in_every_way_that_is_named() {
+    use crate::Propagator::{B3, TraceContext, XRay};
+    const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
+    let origin = echo().await;
+    let api = api(Native, &[("GET /pets", proxy(format!("http://{origin}/")))]);
+    let node = TestNode::start_with(api, |config| {
+        config.propagators = vec![TraceContext, B3, XRay];
+    });
+
+    let b3 = format!("b3: {TRACE}-b7ad6b7169203331-1");
+    let answer = node.call("GET /prod/pets", &[&b3, "traceparent: none", "tracestate: a=b"]).await;
+
+    let echoed = answer.body();
+    let sent = |name: &str| echoed.lines().find_map(|line| line.strip_prefix(name)).unwrap();
+    let span = sent("traceparent: ").split('-').nth(2).unwrap();
+    assert_eq!(sent("traceparent: "), format!("00-{TRACE}-{span}-01"));
+    assert_eq!(sent("b3: "), format!("{TRACE}-{span}-1"));
+    let root = format!("1-{}-{}", &TRACE[..8], &TRACE[8..]);
+    assert_eq!(sent("x-amzn-trace-id: "), format!("Root={root};Parent={span};Sampled=1"));
+    assert!(!echoed.contains("tracestate"), "it belonged to a traceparent of no use: {echoed}");
+}
+
+#[tokio::test]
 async fn the_host_is_the_backends_unless_it_is_preserved() {
     let origin = echo().await;
     let preserved = proxy_with(format!("http://{origin}/"), |proxy| proxy.preserve_host = true);

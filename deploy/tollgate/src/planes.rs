@@ -50,7 +50,7 @@ pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
         .build()?;
     runtime.block_on(async {
         let mut telemetry = Telemetry::start(&args.common, "tollgate-node")?;
-        config.trace_context = telemetry.trace_context;
+        config.propagators.clone_from(&telemetry.propagators);
         config.tracer = telemetry.tracer();
         config.access_log = access_log(&args.data_plane, &telemetry)?;
         let registry = config.registry.clone();

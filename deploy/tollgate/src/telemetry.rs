@@ -12,6 +12,7 @@ mod sql;
 use crate::settings::Common;
 use anyhow::{Context, Result};
 use collector::{Client, grpc_tls};
+use data_plane::Propagator;
 use data_plane::access_log::Sink;
 use lines::{Lines, Writer};
 use metrics::Export;
@@ -40,8 +41,8 @@ pub(crate) struct Telemetry {
     logs: Option<SdkLoggerProvider>,
     metrics: Option<Export>,
     lines: Writer,
-    /// Whether traces of callers go on.
-    pub(crate) trace_context: bool,
+    /// How traces of callers go on through a node.
+    pub(crate) propagators: Vec<Propagator>,
 }
 
 impl Telemetry {
@@ -98,14 +99,15 @@ impl Telemetry {
         });
         tracing_subscriber::registry().with(traced).with(exported).with(printed).init();
 
-        if settings.trace_context {
+        // The control plane's callers are our console and programs: it takes `traceparent` alone.
+        if settings.propagators.contains(&Propagator::TraceContext) {
             opentelemetry::global::set_text_map_propagator(TraceContextPropagator::new());
         }
         for variable in std::mem::take(&mut settings.unsupported) {
             tracing::warn!(variable, "this variable is not supported: it has no effect");
         }
-        let trace_context = settings.trace_context;
-        Ok(Self { settings, resource, spans, logs, metrics: None, lines, trace_context })
+        let propagators = settings.propagators.clone();
+        Ok(Self { settings, resource, spans, logs, metrics: None, lines, propagators })
     }
 
     pub(crate) fn tracer(&self) -> Option<SdkTracer> {

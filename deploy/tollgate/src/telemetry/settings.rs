@@ -3,6 +3,7 @@
 
 use super::sampling::Sampling;
 use anyhow::{Context, Result, bail};
+use data_plane::Propagator;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -16,8 +17,8 @@ pub(super) struct Settings {
     pub(super) traces: Option<Way>,
     pub(super) metrics: Option<Way>,
     pub(super) logs: Option<Way>,
-    /// Whether traces of callers go on.
-    pub(super) trace_context: bool,
+    /// How traces of callers go on; the last that finds one is believed.
+    pub(super) propagators: Vec<Propagator>,
     pub(super) sampling: Sampling,
     /// Whether the environment has a name for this process.
     pub(super) named: bool,
@@ -128,7 +129,7 @@ impl Settings {
             traces: Way::read("TRACES", get)?,
             metrics: Way::read("METRICS", get)?,
             logs: Way::read("LOGS", get)?,
-            trace_context: trace_context(get("OTEL_PROPAGATORS").as_deref())?,
+            propagators: propagators(get("OTEL_PROPAGATORS").as_deref())?,
             sampling: Sampling::read(
                 get("OTEL_TRACES_SAMPLER").as_deref(),
                 get("OTEL_TRACES_SAMPLER_ARG").as_deref(),
@@ -155,20 +156,25 @@ fn is_honoured(name: &str) -> bool {
     of_exporter || HONOURED.contains(&name)
 }
 
-fn trace_context(propagators: Option<&str>) -> Result<bool> {
-    let Some(propagators) = propagators else { return Ok(true) };
-    let mut trace_context = false;
-    for propagator in propagators.split(',').map(str::trim) {
-        match propagator {
-            "tracecontext" => trace_context = true,
+fn propagators(named: Option<&str>) -> Result<Vec<Propagator>> {
+    let mut propagators = Vec::new();
+    for name in named.unwrap_or("tracecontext").split(',').map(str::trim) {
+        let propagator = match name {
+            "tracecontext" => Propagator::TraceContext,
+            "b3" => Propagator::B3,
+            "b3multi" => Propagator::B3Multi,
+            "xray" => Propagator::XRay,
             // Baggage passes through a node as any field does.
-            "baggage" | "none" => {}
-            other => {
-                bail!("OTEL_PROPAGATORS can hold tracecontext, baggage and none, not `{other}`")
-            }
+            "baggage" | "none" => continue,
+            other => bail!(
+                "OTEL_PROPAGATORS can hold tracecontext, b3, b3multi, xray, baggage and none, not `{other}`"
+            ),
+        };
+        if !propagators.contains(&propagator) {
+            propagators.push(propagator);
         }
     }
-    Ok(trace_context)
+    Ok(propagators)
 }
 
 impl Way {
@@ -371,7 +377,7 @@ mod tests {
             ("OTEL_TRACES_EXPORTER", "zipkin"),
             ("OTEL_LOGS_EXPORTER", "console"),
             ("OTEL_EXPORTER_OTLP_PROTOCOL", "http/json"),
-            ("OTEL_PROPAGATORS", "tracecontext,b3"),
+            ("OTEL_PROPAGATORS", "tracecontext,jaeger"),
             ("OTEL_TRACES_SAMPLER", "jaeger_remote"),
             ("OTEL_TRACES_SAMPLER_ARG", "1.5"),
             ("OTEL_EXPORTER_OTLP_TIMEOUT", "10s"),
@@ -404,8 +410,12 @@ mod tests {
 
     #[test]
     fn traces_of_callers_go_on_unless_the_propagators_leave_them_out() {
-        let goes_on = |value| read(&[("OTEL_PROPAGATORS", value)]).unwrap().trace_context;
-        assert!(read(&[]).unwrap().trace_context && goes_on("baggage, tracecontext"));
-        assert!(!goes_on("none") && !goes_on("baggage"));
+        let goes_on = |value| read(&[("OTEL_PROPAGATORS", value)]).unwrap().propagators;
+        assert_eq!(read(&[]).unwrap().propagators, [Propagator::TraceContext]);
+        assert_eq!(goes_on("baggage, tracecontext"), [Propagator::TraceContext]);
+        assert_eq!(goes_on("b3,b3"), [Propagator::B3]);
+        assert_eq!(goes_on("xray,b3multi"), [Propagator::XRay, Propagator::B3Multi]);
+        assert_eq!(goes_on("baggage"), []);
+        assert_eq!(goes_on("none"), []);
     }
 }
