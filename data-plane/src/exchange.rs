@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::request::Parts;
+use http::{HeaderMap, request::Parts};
 use hyper::body::Incoming;
 use proto::tail::v1::Request as Shown;
 
@@ -21,6 +21,7 @@ use crate::{
     listener::{Peer, client_io::Serving},
     node::{Node, now_ms},
     policies::limiter::Limit,
+    response::headers::REQUEST_ID,
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
     trace::Trace,
@@ -31,6 +32,8 @@ pub(crate) struct Exchange {
     pub(crate) node: Rc<Node>,
     /// `x-request-id`: a UUIDv7.
     pub(crate) id: String,
+    /// The `x-request-id` that the caller sent.
+    pub(crate) client_id: Option<Box<str>>,
     pub(crate) started: Instant,
     pub(crate) started_ms: u64,
     pub(crate) peer: Peer,
@@ -77,6 +80,7 @@ pub(crate) struct Caller {
 
 /// A request that is still going writes its bytes down this often.
 const UPDATE_EVERY_MS: u128 = 1000;
+const CLIENT_ID_BYTES_MAX: usize = 128;
 /// Who watches requests sees so much of a path.
 const SHOWN_PATH_BYTES_MAX: usize = 1024;
 
@@ -97,9 +101,11 @@ impl Exchange {
         } else {
             Trace::begin(config.tracer.as_ref(), &config.propagators, &mut head.headers)
         };
+        let client_id = client_id(&head.headers);
         Self {
             node: node.clone(),
             id: uuid::Uuid::now_v7().to_string(),
+            client_id,
             started,
             started_ms: now_ms(),
             peer,
@@ -254,6 +260,7 @@ impl Exchange {
         access_log.write(Record {
             at: SystemTime::now(),
             request_id: self.id.clone(),
+            client_request_id: self.client_id.clone(),
             trace: self.trace.as_ref().map(|trace| (trace.id, trace.span, trace.flags)),
             client: self.client,
             version: self.head.version,
@@ -272,6 +279,14 @@ impl Exchange {
             },
         });
     }
+}
+
+/// A caller's own id, where it is one that may stand in a log: 1 to 128 letters, digits and `-._:=+/`.
+fn client_id(headers: &HeaderMap) -> Option<Box<str>> {
+    let text = headers.get(REQUEST_ID)?.to_str().ok()?;
+    let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:=+/".contains(&byte);
+    ((1..=CLIENT_ID_BYTES_MAX).contains(&text.len()) && text.bytes().all(usable))
+        .then(|| text.into())
 }
 
 impl Drop for Exchange {

@@ -18,6 +18,8 @@ pub struct Record {
     pub(crate) at: SystemTime,
     /// `x-request-id`: a UUIDv7.
     pub(crate) request_id: String,
+    /// The `x-request-id` that the caller sent, if it is fit to be written down.
+    pub(crate) client_request_id: Option<Box<str>>,
     pub(crate) trace: Option<(TraceId, SpanId, TraceFlags)>,
     /// Of the connection, or what a trusted proxy's PROXY header says.
     pub(crate) client: IpAddr,
@@ -78,6 +80,7 @@ impl Record {
         let deployment = stage.and_then(|stage| stage.deployment.as_deref());
         let texts = [
             ("request.id", Some(&*self.request_id)),
+            ("client_request.id", self.client_request_id.as_deref()),
             ("tenant.id", stage.map(|stage| &*stage.tenant_id)),
             ("api.id", stage.map(|stage| &*stage.api_id)),
             ("stage", stage.map(|stage| &*stage.name)),
@@ -136,6 +139,7 @@ impl Record {
         Self {
             at: SystemTime::UNIX_EPOCH,
             request_id: "018f0000-0000-7000-8000-00000000000a".to_owned(),
+            client_request_id: None,
             trace: None,
             client: IpAddr::from([192, 0, 2, 7]),
             version: Version::HTTP_11,

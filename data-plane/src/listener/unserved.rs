@@ -64,6 +64,7 @@ impl Unserved {
         node.shared.config.access_log.write(Record {
             at: SystemTime::now(),
             request_id: uuid::Uuid::now_v7().to_string(),
+            client_request_id: None,
             trace: None,
             client: peer.address,
             version,

@@ -92,6 +92,25 @@ async fn ugly(address: SocketAddr, bytes: &[u8], leave: bool) -> String {
 }
 
 #[tokio::test]
+async fn a_callers_own_request_id_is_kept_beside_ours() {
+    let memory = Memory::default();
+    let node = TestNode::start_with(api(Native, &[("GET /", mock(200, "ok"))]), |config| {
+        memory.config(config);
+    });
+    let long = format!("x-request-id: {}", "a".repeat(129));
+    for field in ["x-request-id: order-7/try:2", "x-request-id: two words", &long, "x-other: 1"] {
+        let answer = node.call("GET /prod/", &[field]).await;
+        assert_eq!(answer.status(), 200, "{field}");
+    }
+
+    memory.told(4).await;
+    let lines = memory.0.lock().unwrap();
+    let kept: Vec<_> = lines.iter().map(|line| line["client_request.id"].as_str()).collect();
+    assert_eq!(kept, [Some("order-7/try:2"), None, None, None]);
+    drop(lines);
+}
+
+#[tokio::test]
 async fn every_ugly_request_has_one_record() {
     let memory = Memory::default();
     let mut node = TestNode::start_with(api(Native, &[("GET /", mock(200, "ok"))]), |config| {
