@@ -1,9 +1,9 @@
 //! What a node counts, for Prometheus.
 
-use std::cell::RefCell;
+use std::{cell::RefCell, time::Duration};
 
 use prometheus::{
-    Histogram, HistogramOpts, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
+    Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
     local::{LocalHistogram, LocalIntCounterVec},
 };
 
@@ -14,6 +14,7 @@ pub struct Metrics {
     pub registry: Registry,
     requests: IntCounterVec,
     duration: Histogram,
+    phases: HistogramVec,
     pub in_flight: IntGauge,
     pub connections: IntGauge,
     pub tls_handshakes_failed: IntCounter,
@@ -32,7 +33,29 @@ pub struct Metrics {
 pub(crate) struct ThreadMetrics {
     requests: RefCell<LocalIntCounterVec>,
     duration: LocalHistogram,
+    phases: [LocalHistogram; PHASES.len()],
 }
+
+/// A part of the way that takes time of its own.
+#[derive(Clone, Copy)]
+pub(crate) enum Phase {
+    /// A caller's TLS handshake, once a connection.
+    Tls,
+    /// Who calls, and by which plan.
+    Auth,
+    /// Throttles and quota, with what is asked of Redis.
+    Limit,
+    /// A new connection to a backend, with its TLS.
+    UpstreamConnect,
+    /// From the request's first byte to the answer's head.
+    UpstreamFirstByte,
+    /// From the answer's head to its last byte, as fast as the caller takes it.
+    UpstreamBody,
+}
+
+/// In the order of [`Phase`].
+const PHASES: [&str; 6] =
+    ["tls", "auth", "limit", "upstream_connect", "upstream_first_byte", "upstream_body"];
 
 impl Metrics {
     pub fn new(registry: Registry) -> prometheus::Result<Self> {
@@ -52,6 +75,18 @@ impl Metrics {
         )?;
         registry.register(Box::new(requests.clone()))?;
         registry.register(Box::new(duration.clone()))?;
+        let phases = HistogramVec::new(
+            HistogramOpts::new(
+                "tollgate_phase_duration_seconds",
+                "What each part of the way takes",
+            )
+            .buckets(vec![
+                0.00005, 0.0001, 0.00025, 0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1,
+                0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0,
+            ]),
+            &["phase"],
+        )?;
+        registry.register(Box::new(phases.clone()))?;
         let gauge = |name, help| {
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone()))?;
@@ -101,6 +136,7 @@ impl Metrics {
             )?,
             requests,
             duration,
+            phases,
             registry,
         })
     }
@@ -109,6 +145,7 @@ impl Metrics {
         ThreadMetrics {
             requests: RefCell::new(self.requests.local()),
             duration: self.duration.local(),
+            phases: PHASES.map(|phase| self.phases.with_label_values(&[phase]).local()),
         }
     }
 }
@@ -120,6 +157,10 @@ impl ThreadMetrics {
         self.duration.observe(seconds);
     }
 
+    pub(crate) fn phase(&self, phase: Phase, took: Duration) {
+        self.phases[phase as usize].observe(took.as_secs_f64());
+    }
+
     /// One that ended before it was a request.
     pub(crate) fn unserved(&self, status: u16) {
         let class = status_class(status);
@@ -129,6 +170,7 @@ impl ThreadMetrics {
     pub(crate) fn flush(&self) {
         self.requests.borrow_mut().flush();
         self.duration.flush();
+        self.phases.iter().for_each(LocalHistogram::flush);
     }
 }
 

@@ -17,7 +17,7 @@ use super::{
     BoxError,
     pool::{Place, Sender},
 };
-use crate::{node::Node, snapshot::served::Timeouts};
+use crate::{node::Node, snapshot::served::Timeouts, telemetry::Phase};
 
 /// Read to its end, its connection waits for the next request;
 /// dropped before, the connection is closed and the backend learns of it.
@@ -27,6 +27,7 @@ pub(crate) struct Download {
     node: Rc<Node>,
     idle: Duration,
     deadline: Option<Instant>,
+    began: Instant,
     moved_at: Instant,
     /// Armed when the backend first keeps us waiting.
     alarm: Option<Pin<Box<Sleep>>>,
@@ -41,13 +42,15 @@ impl Download {
         timeouts: Timeouts,
         deadline: Option<Instant>,
     ) -> Self {
+        let began = Instant::now();
         let mut download = Self {
             body,
             connection: Some((sender, place)),
             node,
             idle: timeouts.idle,
             deadline,
-            moved_at: Instant::now(),
+            began,
+            moved_at: began,
             alarm: None,
         };
         if download.body.is_end_stream() {
@@ -58,6 +61,7 @@ impl Download {
 
     fn done(&mut self) {
         if let Some((sender, place)) = self.connection.take() {
+            self.node.metrics.phase(Phase::UpstreamBody, self.began.elapsed());
             self.node.pools.give_back(sender, &place);
         }
     }

@@ -23,6 +23,7 @@ use crate::{
         Snapshot,
         served::{HttpProxy, Timeouts},
     },
+    telemetry::Phase,
 };
 
 pub(super) async fn call(
@@ -88,9 +89,13 @@ async fn exchange_with_backend(
         // Only a connection that was used before can be dead without anyone's knowing.
         let again = (repeats_safely && reused && !fresh).then(|| copy(&request, &progress));
         progress.start();
+        let began = Instant::now();
         let sent = first_byte(sender.try_send_request(request), &progress, proxy.timeouts).await?;
         let mut failed = match sent {
-            Ok(answer) => return Ok((answer, sender, place)),
+            Ok(answer) => {
+                node.metrics.phase(Phase::UpstreamFirstByte, began.elapsed());
+                return Ok((answer, sender, place));
+            }
             Err(failed) => failed,
         };
         request = match (failed.take_message(), again) {

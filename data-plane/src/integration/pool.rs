@@ -14,7 +14,7 @@ use hyper::client::conn::http1::{self, SendRequest};
 use hyper_util::rt::TokioIo;
 
 use super::upload::Upload;
-use crate::node::Node;
+use crate::{node::Node, telemetry::Phase};
 
 /// How long a connection may wait. Most backends close theirs after 60 s or more.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -192,7 +192,9 @@ async fn open(
     address: Checked,
     limit: Duration,
 ) -> Result<Sender, ConnectError> {
+    let began = Instant::now();
     let stream = node.connector.connect(target, address, limit).await?;
+    node.metrics.phase(Phase::UpstreamConnect, began.elapsed());
     node.shared.metrics.upstream_connects.inc();
     let (sender, connection) = http1::Builder::new()
         .max_buf_size(HEAD_BYTES_MAX)

@@ -7,7 +7,7 @@ use std::{
     net::{IpAddr, SocketAddr},
     pin::pin,
     rc::Rc,
-    time::Duration,
+    time::{Duration, Instant},
 };
 
 use bytes::{Bytes, BytesMut};
@@ -39,6 +39,7 @@ use crate::{
     node::Node,
     response::{Followed, headers::FORWARDED_FOR},
     serve,
+    telemetry::Phase,
     tls::ALPN_HTTP2,
 };
 
@@ -207,7 +208,10 @@ async fn handshake(
         stream.write_all(PLAIN_ON_TLS).await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "http on the port for https"));
     }
-    tls.accept(stream).await
+    let began = Instant::now();
+    let stream = tls.accept(stream).await?;
+    node.metrics.phase(Phase::Tls, began.elapsed());
+    Ok(stream)
 }
 
 /// Reads until it is clear which protocol follows, or nothing does for too long; gives what was read. `None`: the

@@ -7,8 +7,11 @@ mod quota;
 mod restriction;
 pub(crate) mod throttle;
 
+use std::time::Instant;
+
 use crate::{
     exchange::Exchange, gateway_response::GatewayResponse, node::Node, snapshot::Snapshot,
+    telemetry::Phase,
 };
 
 /// The one order in which policies run, and why.
@@ -18,7 +21,17 @@ pub(crate) async fn apply(
     exchange: &mut Exchange,
 ) -> Result<(), GatewayResponse> {
     restriction::apply(snapshot, exchange)?; // first: what this node cannot enforce, nobody may pass
-    api_key::apply(snapshot, exchange)?; // finds the usage plan that throttle and quota read
+    let began = Instant::now();
+    let known = api_key::apply(snapshot, exchange); // finds the usage plan that throttle and quota read
+    let known_at = Instant::now();
+    node.metrics.phase(Phase::Auth, known_at - began);
+    known?;
+    let limited = limit(node, exchange).await;
+    node.metrics.phase(Phase::Limit, known_at.elapsed());
+    limited
+}
+
+async fn limit(node: &Node, exchange: &mut Exchange) -> Result<(), GatewayResponse> {
     let throttles = throttle::apply(node, exchange).await?;
     // Last: a call that anything else refuses takes nothing from it.
     let outcome = quota::apply(node, exchange).await;
