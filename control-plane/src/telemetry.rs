@@ -113,6 +113,10 @@ pub fn render(app: &App) -> prometheus::Result<String> {
 
 /// Brings what is looked up, not counted, up to date. Whoever gathers without rendering sees it as it was a moment ago.
 pub(crate) fn look_at(app: &App) {
+    // What has not happened yet stands at 0, so that the first time is a change.
+    for result in ["sent", "delayed", "given_up"] {
+        MAIL.with_label_values(&[result]);
+    }
     for (role, pool) in app.pools() {
         let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
         CONNECTIONS.with_label_values(&[role, "idle"]).set(idle);

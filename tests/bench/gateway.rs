@@ -24,7 +24,7 @@ struct Target {
 
 impl Gateway {
     pub(crate) async fn start(backend: &Nginx, settings: &[(&str, &str)]) -> Result<Self> {
-        let settings = [&[("TOLLGATE_NODE_THREADS", "1")], settings].concat();
+        let settings = [&[("TOLLGATE_NODE_THREADS", "1")][..], settings].concat();
         let mut world = World::start_with(&settings).await;
         let node = world.node().context("the world has a node")?.id();
         pin(node)?;
