@@ -20,6 +20,7 @@ mod people;
 mod postgres;
 mod replicas;
 mod rest_way;
+mod revoked_node;
 mod row_security;
 mod static_stability;
 mod strangers;
