@@ -118,6 +118,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     }
     .map_err(Error::Journal)?;
     journal.metrics().register(&shared.metrics.registry)?;
+    let _ = shared.room.set(journal.room()); // this is the one place that sets it
     let shipper = Arc::new(journal.shipper());
 
     let metrics = stream::Metrics::default();

@@ -1,11 +1,12 @@
 //! A running data plane: what all its threads share, and what each of them has for itself.
 
 use std::{
+    borrow::Cow,
     cell::{Cell, RefCell},
     ops::Deref,
     rc::Rc,
     sync::{
-        Arc,
+        Arc, OnceLock,
         atomic::{AtomicBool, Ordering},
     },
     time::{SystemTime, UNIX_EPOCH},
@@ -16,7 +17,7 @@ use egress::Connector;
 
 use crate::{
     Config,
-    counter::Counter,
+    counter::{Counter, Room, Want},
     integration::pool::Pools,
     policies::{limiter::Limiter, outage::Local},
     snapshot::Snapshot,
@@ -34,6 +35,8 @@ pub struct Shared {
     pub(crate) local_limits: Arc<Local>,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
+    /// Once the journal is open.
+    pub(crate) room: OnceLock<Room>,
     draining: AtomicBool,
     /// Another process listens on the same sockets.
     handed_over: AtomicBool,
@@ -82,14 +85,29 @@ impl Shared {
             metrics,
             local_limits: Arc::default(),
             tails: Arc::default(),
+            room: OnceLock::new(),
             draining: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
         }))
     }
 
-    /// Whether a load balancer should send requests here.
-    pub fn is_ready(&self) -> bool {
-        !self.is_draining() && self.snapshot.load().loaded
+    /// Why a load balancer should send no requests here.
+    pub(crate) fn unready(&self) -> Option<Cow<'static, str>> {
+        if self.is_draining() {
+            return Some("draining".into());
+        }
+        if !self.snapshot.load().loaded {
+            return Some("no configuration yet".into());
+        }
+        match self.wants()? {
+            full @ Want::Refusing(_) => Some(full.to_string().into()),
+            Want::InMemory(_) => None,
+        }
+    }
+
+    /// What is wrong with the usage journal, if anything.
+    pub(crate) fn wants(&self) -> Option<Want> {
+        self.room.get()?.wants()
     }
 
     pub fn is_draining(&self) -> bool {

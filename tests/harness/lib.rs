@@ -6,6 +6,7 @@
 
 pub mod client;
 pub mod collector;
+pub mod disk;
 pub mod kept;
 pub mod load;
 pub mod mail_server;

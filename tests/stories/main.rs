@@ -10,6 +10,7 @@ mod cold_start;
 mod config_delivery;
 mod console;
 mod drain;
+mod full_disk;
 mod http2;
 mod idempotency;
 mod keys;

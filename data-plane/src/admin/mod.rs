@@ -52,11 +52,11 @@ fn answer<B>(shared: &Shared, request: &Request<B>) -> Response<Full<Bytes>> {
     }
     match request.uri().path() {
         "/livez" => text(StatusCode::OK, "alive\n".to_owned()),
-        "/readyz" if shared.is_ready() => text(StatusCode::OK, "ready\n".to_owned()),
-        "/readyz" => {
-            let why = if shared.is_draining() { "draining\n" } else { "no configuration yet\n" };
-            text(StatusCode::SERVICE_UNAVAILABLE, why.to_owned())
-        }
+        "/readyz" => match (shared.unready(), shared.wants()) {
+            (Some(why), _) => text(StatusCode::SERVICE_UNAVAILABLE, format!("{why}\n")),
+            (None, Some(wants)) => text(StatusCode::OK, format!("ready, but {wants}\n")),
+            (None, None) => text(StatusCode::OK, "ready\n".to_owned()),
+        },
         "/metrics" => metrics(shared),
         _ => text(StatusCode::NOT_FOUND, "/livez, /readyz and /metrics are here\n".to_owned()),
     }

@@ -28,6 +28,7 @@ use std::{
 
 use arc_swap::ArcSwap;
 use memmap2::MmapMut;
+use prometheus::IntGauge;
 use rand::TryRng;
 use rustix::{
     fs::{FallocateFlags, FlockOperation},
@@ -153,6 +154,42 @@ impl Journal {
     pub fn metrics(&self) -> &Metrics {
         &self.shared.metrics
     }
+
+    /// Whether there is room to count requests.
+    pub fn room(&self) -> Room {
+        Room(Arc::clone(&self.shared))
+    }
+}
+
+/// What is left for the journal.
+pub struct Room(Arc<Shared>);
+
+impl Room {
+    /// What an operator has to do, where there is something.
+    pub fn wants(&self) -> Option<Want> {
+        let dir = &self.0.settings.dir;
+        if self.0.memory_is_full() {
+            return Some(Want::Refusing(dir.clone()));
+        }
+        (self.0.metrics.disk_full.get() != 0).then(|| Want::InMemory(dir.clone()))
+    }
+}
+
+/// What a disk without room leads to.
+#[derive(Debug, PartialEq, Eq, thiserror::Error)]
+pub enum Want {
+    #[error(
+        "the usage journal's disk is full: calls are counted in memory, and lost to the bill if this process dies \
+         before the ledger has them; free space under {}",
+        .0.display()
+    )]
+    InMemory(PathBuf),
+    #[error(
+        "the usage journal's disk and the memory set aside for it are full: calls are refused with 503; free space \
+         under {}, or bring the control plane back, which takes what waits",
+        .0.display()
+    )]
+    Refusing(PathBuf),
 }
 
 impl Shared {
@@ -449,7 +486,8 @@ struct Nursery {
     dir: PathBuf,
     prefix: String,
     made: u64,
-    full: bool,
+    /// 1 while the disk has no room.
+    full: IntGauge,
     /// By thread.
     suppliers: Vec<Sender<Region>>,
 }
@@ -457,7 +495,7 @@ struct Nursery {
 impl Nursery {
     fn new(shared: &Shared, suppliers: Vec<Sender<Region>>) -> Self {
         let (dir, prefix) = (shared.settings.dir.join("open"), shared.prefix.clone());
-        Self { dir, prefix, made: 0, full: false, suppliers }
+        Self { dir, prefix, made: 0, full: shared.metrics.disk_full.clone(), suppliers }
     }
 
     /// Replaces each region that a thread took. While the disk is full, tries again each second.
@@ -485,12 +523,21 @@ impl Nursery {
             let name = format!("{}-{:020}.segment", self.prefix, self.made);
             match Region::map(self.dir.join(name)) {
                 Ok(region) => {
-                    self.full = false;
+                    if self.full.get() != 0 {
+                        self.full.set(0);
+                        tracing::info!("the usage journal has room on its disk again");
+                    }
                     let _ = self.suppliers[thread as usize].send(region); // its counter may have gone
                 }
                 Err(error) => {
-                    if !std::mem::replace(&mut self.full, true) {
-                        tracing::error!(%error, "the usage journal has no room; requests are counted in memory");
+                    if self.full.get() == 0 {
+                        self.full.set(1);
+                        tracing::error!(
+                            %error,
+                            dir = %self.dir.display(),
+                            "the usage journal has no room on its disk: requests are counted in memory, and lost to \
+                             the bill if this process dies before the ledger has them; free space there"
+                        );
                     }
                     left.push(thread);
                 }

@@ -13,11 +13,14 @@ pub struct Metrics {
     pub in_memory: IntCounter,
     pub redrawn: IntCounter,
     pub unacknowledged: IntGauge,
+    /// 1 while the disk has no room: requests are counted in memory.
+    pub disk_full: IntGauge,
 }
 
 impl Metrics {
     pub(super) fn new() -> Self {
         let counter = |name, help| IntCounter::new(name, help).expect("a valid name");
+        let gauge = |name, help| IntGauge::new(name, help).expect("a valid name");
         Self {
             sealed: counter("tollgate_journal_segments_sealed_total", "Journal segments sealed"),
             records: counter(
@@ -40,11 +43,14 @@ impl Metrics {
                 "tollgate_journal_epochs_redrawn_total",
                 "Epochs that another live node had",
             ),
-            unacknowledged: IntGauge::new(
+            unacknowledged: gauge(
                 "tollgate_journal_segments_unacknowledged",
                 "Journal segments sealed and not acknowledged",
-            )
-            .expect("a valid name"),
+            ),
+            disk_full: gauge(
+                "tollgate_journal_disk_full",
+                "1 while the journal has no room on its disk and counts in memory",
+            ),
         }
     }
 
@@ -59,6 +65,7 @@ impl Metrics {
         ] {
             registry.register(Box::new(counter.clone()))?;
         }
+        registry.register(Box::new(self.disk_full.clone()))?;
         registry.register(Box::new(self.unacknowledged.clone()))
     }
 }

@@ -25,7 +25,7 @@ use std::sync::{
 use proto::segment::{Header, Record, State};
 
 pub use self::{
-    journal::{Journal, Settings},
+    journal::{Journal, Room, Settings, Want},
     metrics::Metrics,
     record::{Cache, Names, Outcome},
     ship::Shipper,
