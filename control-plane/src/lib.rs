@@ -42,6 +42,8 @@ pub async fn run(
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
     let app = Box::pin(App::connect(config)).await?;
+    // Before the first call: a session that was ended must not come back with a replica that starts.
+    jobs::learn_ended_sessions(&app).await?;
     // Every address first: a port in use must not leave half a replica running.
     let nodes = grpc::Grpc::bind(&app).await?;
     let people = http::listener::bind(app.config.http_listen).await?;

@@ -5,6 +5,7 @@
 //! dropped, by a panic too, nothing of it is left: its processes also die with the test that made them.
 
 pub mod client;
+pub mod clock;
 pub mod collector;
 pub mod disk;
 pub mod kept;

@@ -6,6 +6,7 @@ mod audit;
 mod bad_input;
 mod behind_proxy;
 mod canaries;
+mod clocks;
 mod cold_start;
 mod config_delivery;
 mod console;

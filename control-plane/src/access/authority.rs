@@ -27,8 +27,9 @@ use crate::store::installation_key::{self, InstallationKey};
 pub const NODE_CERTIFICATE_LIFE: TimeDelta = TimeDelta::days(30);
 const SERVER_CERTIFICATE_LIFE: TimeDelta = TimeDelta::days(90);
 const CA_LIFE: TimeDelta = TimeDelta::days(20 * 365);
-/// Certificates are good from this much earlier on, for machines whose clocks lag.
-const CLOCK_SKEW: TimeDelta = TimeDelta::minutes(10);
+/// Certificates are good from this much earlier on: for machines whose clocks lag, and for ours where it ran ahead
+/// when it issued them and was put right.
+const CLOCK_SKEW: TimeDelta = TimeDelta::days(1);
 /// No certificate request that a node sends is longer.
 const REQUEST_BYTES_MAX: usize = 8 * 1024;
 

@@ -111,7 +111,9 @@ pub async fn count(
         if count.last_failed_at + FORGOTTEN_AFTER <= now {
             continue;
         }
-        let wait = count.last_failed_at + rule.wait(count.failures) - now;
+        // A clock that went back since must not make anyone wait for it to come round again.
+        let last_failed_at = count.last_failed_at.min(now);
+        let wait = last_failed_at + rule.wait(count.failures) - now;
         if wait > TimeDelta::zero() {
             let seconds = u32::try_from((wait.num_milliseconds() + 999) / 1000).unwrap_or(u32::MAX);
             return Err(Error::TooManyRequests { retry_after_seconds: seconds });
@@ -141,6 +143,34 @@ mod tests {
     use super::*;
     use crate::app::Job;
     use crate::testing;
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_clock_that_goes_back_shuts_nobody_out(db: PgPool) {
+        let app = testing::app(db).await;
+        let email = Email::new("ada@example.com").unwrap();
+        let origin = Origin { address: "192.0.2.1".to_owned(), ..Origin::default() };
+        let a_try = async || {
+            let mut tx = app.system(Job::LogIn).await.unwrap();
+            let attempt = count(&app, &mut tx, &email, None, &origin).await?;
+            tx.commit().await.unwrap();
+            Ok::<_, Error>(attempt)
+        };
+        let first = a_try().await.unwrap();
+        let mut tx = app.system(Job::LogIn).await.unwrap();
+        first.succeeded(&mut tx, app.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+
+        app.clock.advance(TimeDelta::hours(-1));
+
+        for _ in 0..PAIR.free {
+            a_try().await.unwrap();
+        }
+        let refused = a_try().await.err().unwrap();
+        assert!(
+            matches!(refused, Error::TooManyRequests { retry_after_seconds: 1 }),
+            "{refused:?}"
+        );
+    }
 
     #[sqlx::test(migrations = "../migrations")]
     async fn log_ins_at_once_neither_wait_in_a_circle_nor_lose_a_count(db: PgPool) {

@@ -54,6 +54,11 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
     Ok(())
 }
 
+/// What a replica must know before it answers anyone.
+pub async fn learn_ended_sessions(app: &App) -> Result<()> {
+    sessions::learn_revoked(app).await
+}
+
 /// Does the job at once and then in each period; one that takes longer delays the next. A failure is logged when
 /// it begins and when it is over, not each time between.
 async fn every(period: Duration, what: &'static str, job: impl AsyncFn() -> Result<()>) {

@@ -12,8 +12,8 @@ use crate::error::Result;
 use crate::ids::SessionId;
 use crate::store;
 
-/// Replicas' clocks may differ by this much.
-const CLOCKS_APART_MAX: TimeDelta = TimeDelta::minutes(1);
+/// Replicas' clocks may differ by this much, or one's may jump so far: an ended session opens nothing all the same.
+const CLOCKS_APART_MAX: TimeDelta = TimeDelta::hours(2);
 
 /// How long an ended session stays readable.
 const KEPT_FOR: TimeDelta = TimeDelta::days(30);
