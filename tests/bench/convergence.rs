@@ -5,12 +5,15 @@ use std::time::{Duration, Instant};
 use anyhow::{Context, Result};
 use harness::client::Call;
 use harness::tenant::text;
-use harness::{World, within};
+use harness::{Origin, Tenant, World, within};
 use serde_json::json;
 
 const NODES: usize = 2;
 const ROUTES: usize = 300;
 const DEPLOYMENTS: usize = 40;
+/// As many as an operator may allow one API.
+const MANY_ROUTES: usize = 10_000;
+const MANY_DEPLOYMENTS: usize = 20;
 const KEYS: usize = 100;
 const PATIENCE: Duration = Duration::from_secs(30);
 
@@ -35,6 +38,7 @@ pub(crate) async fn run() -> Result<()> {
         tenant.mutate("createDeployment", kind, input, "deployment { id }").await;
         deployments.push(until_live(&world, &api.get(&path)).await);
     }
+    let many = many(&world, &tenant, &backend).await?;
     let input = json!({ "name": "gold", "stageIds": [api.stage_id] });
     let kind = "CreateUsagePlanInput!";
     let plan = tenant.mutate("createUsagePlan", kind, input, "usagePlan { id }").await;
@@ -48,7 +52,34 @@ pub(crate) async fn run() -> Result<()> {
     println!("| change, until live on {NODES} nodes | changes | p50 ms | p99 ms |");
     println!("|---|---|---|---|");
     print(&format!("a deployment of {ROUTES} routes"), deployments)?;
+    print(&format!("a deployment of {MANY_ROUTES} routes"), many)?;
     print("an API key", keys)
+}
+
+/// The same for a stage of so many routes. They are copied in the database: written one by one, they would take longer
+/// than all the rest, and the limits of the management API stand before them.
+async fn many(world: &World, tenant: &Tenant<'_>, backend: &Origin) -> Result<Vec<Duration>> {
+    let api = tenant.api("many").await.get_route("/first", backend).await.deploy("prod").await;
+    let mut database = world.database().await;
+    let copy = "insert into route (id, tenant_id, api_id, method, path, integration_id)
+        select $2 || lpad(number::text, 8, '0'), tenant_id, api_id, method, '/' || $2 || number, integration_id
+        from route, generate_series($3::int, $4::int) number where api_id = $1 and path = '/first'";
+    let mut add = async |prefix: &str, from: usize, to: usize| -> Result<()> {
+        let (from, to) = (i32::try_from(from)?, i32::try_from(to)?);
+        let added = sqlx::query(copy).bind(&api.api_id).bind(prefix).bind(from).bind(to);
+        added.execute(&mut database).await?;
+        Ok(())
+    };
+    add("ol", 2, MANY_ROUTES - MANY_DEPLOYMENTS).await?;
+    let mut took = Vec::new();
+    for change in 0..MANY_DEPLOYMENTS {
+        add("ne", change, change).await?;
+        let input = json!({ "apiId": api.id, "stage": "prod" });
+        let kind = "CreateDeploymentInput!";
+        tenant.mutate("createDeployment", kind, input, "deployment { id }").await;
+        took.push(until_live(world, &api.get(&format!("/ne{change}"))).await);
+    }
+    Ok(took)
 }
 
 async fn until_live(world: &World, call: &Call) -> Duration {
