@@ -57,6 +57,7 @@ pub enum Job {
     Mail,
     IdempotencyKeys,
     Operator,
+    Erasure,
     Audit,
     Nodes,
     Publisher,

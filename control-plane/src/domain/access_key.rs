@@ -81,8 +81,7 @@ pub async fn create(app: &App, actor: &Actor, name: &str) -> Result<(AccessKey, 
     let tenant = actor.tenant;
     let limit = limit::of(&mut tx, tenant, LimitName::AccessKeys).await?;
     if store::access_key::count(&mut tx, tenant).await? >= limit {
-        let rule = format!("this tenant may have {limit} access keys");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::AccessKeys.exceeded(limit));
     }
     let data_key = app.data_key(&mut tx, tenant).await?;
     let wrapped = data_key.wrap(&secret_context(tenant, &id), secret.expose_secret().as_bytes());

@@ -156,7 +156,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewApi) -> Result<Api> {
     let mut tx = app.begin(actor).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::Apis).await?;
     if store::api::count(&mut tx, actor.tenant).await? >= limit {
-        return Err(Error::limit_exceeded("", format!("this tenant may have {limit} APIs")));
+        return Err(LimitName::Apis.exceeded(limit));
     }
     let api = store::api::insert(&mut tx, actor.tenant, app.rng.id(), &new).await?;
     store::resource::insert_root(&mut tx, actor.tenant, api.id, app.rng.id()).await?;

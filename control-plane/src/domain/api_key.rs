@@ -152,8 +152,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewApiKey) -> Result<(ApiKey,
     let mut tx = app.begin(actor).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::ApiKeys).await?;
     if store::api_key::count(&mut tx, actor.tenant).await? >= limit {
-        let rule = format!("this tenant may have {limit} API keys");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::ApiKeys.exceeded(limit));
     }
     let digest = digest(app, &mut tx, actor, &value).await?;
     store::api_key::insert(&mut tx, actor.tenant, &key, &digest).await?;

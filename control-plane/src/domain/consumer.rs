@@ -63,8 +63,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewConsumer) -> Result<Consum
     let mut tx = app.begin(actor).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::Consumers).await?;
     if store::consumer::count(&mut tx, actor.tenant).await? >= limit {
-        let rule = format!("this tenant may have {limit} consumers");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::Consumers.exceeded(limit));
     }
     let consumer = store::consumer::insert(&mut tx, actor.tenant, app.rng.id(), &new).await?;
     let id = consumer.id.to_string();

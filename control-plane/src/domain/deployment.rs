@@ -118,9 +118,7 @@ async fn make_room(app: &App, tx: &mut Tx, actor: &Actor, api: ApiId) -> Result<
     let Some(over) = (kept + 1).checked_sub(limit).filter(|over| *over > 0) else { return Ok(()) };
     let gone = store::deployment::delete_oldest_unused(tx, actor.tenant, api, over).await?;
     if gone.len() < over as usize {
-        let rule =
-            format!("an API of this tenant may have {limit} deployments, and stages use all");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::DeploymentsPerApi.exceeded(limit));
     }
     for before in gone {
         let id = before.id.as_str();

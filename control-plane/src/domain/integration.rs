@@ -352,8 +352,7 @@ pub(crate) async fn insert(
 ) -> Result<Integration> {
     let limit = limit::of(tx, actor.tenant, LimitName::IntegrationsPerApi).await?;
     if store::integration::count(tx, actor.tenant, api).await? >= limit {
-        let rule = format!("an API of this tenant may have {limit} integrations");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::IntegrationsPerApi.exceeded(limit));
     }
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     let integration =

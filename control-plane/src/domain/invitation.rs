@@ -119,8 +119,7 @@ pub async fn create(app: &App, actor: &Actor, email: &str, role: Role) -> Result
     let mut tx = app.begin(actor).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::Invitations).await?;
     if store::invitation::count(&mut tx, actor.tenant).await? >= limit {
-        let why = format!("at most {limit} invitations of a tenant may wait; revoke some");
-        return Err(Error::limit_exceeded("", why));
+        return Err(LimitName::Invitations.exceeded(limit));
     }
     if store::member::has_email(&mut tx, actor.tenant, &email).await? {
         return Err(Error::conflict("email", "this address is a member's already"));

@@ -67,6 +67,36 @@ impl LimitName {
         }
     }
 
+    /// As people call it, and of what it is counted.
+    fn words(self) -> (&'static str, &'static str) {
+        match self {
+            Self::AccessKeys => ("this tenant", "access keys"),
+            Self::ApiKeys => ("this tenant", "API keys"),
+            Self::Apis => ("this tenant", "APIs"),
+            Self::Consumers => ("this tenant", "consumers"),
+            Self::DeploymentsPerApi => {
+                ("an API of this tenant", "deployments that stages point at")
+            }
+            Self::IntegrationsPerApi => ("an API of this tenant", "integrations"),
+            Self::Invitations => ("this tenant", "invitations that wait"),
+            Self::ResourcesPerApi => ("an API of this tenant", "resources"),
+            Self::RoutesPerApi => ("an API of this tenant", "routes"),
+            Self::StagesPerApi => ("an API of this tenant", "stages"),
+            Self::UsagePlans => ("this tenant", "usage plans"),
+        }
+    }
+
+    /// What is told to who wants one more: which limit it is, and what to do about it.
+    pub fn exceeded(self, limit: u32) -> Error {
+        let (whose, what) = self.words();
+        let name = self.as_str();
+        let message = format!(
+            "{whose} may have {limit} {what}; delete one, or ask the operator of this installation to raise the \
+             limit {name}"
+        );
+        Error::limit_exceeded("", message)
+    }
+
     /// Where the operator set none.
     pub fn default(self) -> u32 {
         match self {

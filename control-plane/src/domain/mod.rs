@@ -13,6 +13,7 @@ pub mod convergence;
 pub mod deployment;
 pub mod download;
 pub mod email;
+pub mod erasure;
 pub mod fleet;
 pub mod idempotency_key;
 pub mod integration;

@@ -83,8 +83,7 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewResource) -> R
     })?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::ResourcesPerApi).await?;
     if store::resource::count(&mut tx, actor.tenant, api).await? >= limit {
-        let rule = format!("an API of this tenant may have {limit} resources");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::ResourcesPerApi.exceeded(limit));
     }
     let variable = store::resource::variable_below(&mut tx, actor.tenant, api, parent.id).await?;
     if let Some(variable) = variable.filter(|part| *part != new.path_part)

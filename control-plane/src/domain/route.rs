@@ -226,8 +226,7 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewRoute) -> Resu
     suits(&api, &place.key)?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::RoutesPerApi).await?;
     if store::route::count(&mut tx, actor.tenant, api.id).await? >= limit {
-        let rule = format!("an API of this tenant may have {limit} routes");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::RoutesPerApi.exceeded(limit));
     }
     let integration =
         given(app, &mut tx, actor, api.id, &place.key, &new.integration, None).await?;

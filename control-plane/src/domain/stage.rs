@@ -220,8 +220,7 @@ pub(crate) async fn insert(
     }
     let limit = limit::of(tx, actor.tenant, LimitName::StagesPerApi).await?;
     if store::stage::count(tx, actor.tenant, api.id).await? >= limit {
-        let rule = format!("an API of this tenant may have {limit} stages");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::StagesPerApi.exceeded(limit));
     }
     if let Some(id) = new.deployment {
         deployment::check_fit(app, tx, actor, api.id, id, &new.variables).await?;

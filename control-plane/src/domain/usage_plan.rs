@@ -162,8 +162,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewUsagePlan) -> Result<Usage
     let mut tx = app.begin(actor).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::UsagePlans).await?;
     if store::usage_plan::count(&mut tx, actor.tenant).await? >= limit {
-        let rule = format!("this tenant may have {limit} usage plans");
-        return Err(Error::limit_exceeded("", rule));
+        return Err(LimitName::UsagePlans.exceeded(limit));
     }
     store::usage_plan::insert(&mut tx, actor.tenant, &plan).await?;
     store::usage_plan::set_stages(&mut tx, actor.tenant, plan.id, &plan.api_stages).await?;

@@ -10,6 +10,7 @@ use tokio::time::{MissedTickBehavior, interval};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
+use crate::domain::erasure;
 use crate::domain::fleet::{self, Replica};
 use crate::error::Result;
 use crate::{domain, ledger, telemetry};
@@ -40,6 +41,7 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
             every(SEAL_EVERY, "seal audit logs", || domain::audit_chain::seal(&app)),
             every(SECOND, "send letters", || mail::send_waiting(&app)),
             every(HOUR, "forget old sessions", || sessions::forget_old(&app)),
+            every(HOUR, "erase closed tenants", || erasure::run(&app)),
             every(HOUR, "forget idempotency keys", || idempotency_keys::forget_old(&app)),
             every(LOOK_EVERY, "look at the connections to the database", async || {
                 telemetry::look_at(&app);

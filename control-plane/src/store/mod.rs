@@ -12,6 +12,7 @@ pub mod convergence;
 pub mod deployment;
 pub mod download;
 pub mod draft;
+pub mod erasure;
 pub mod fleet;
 pub mod idempotency_key;
 pub mod installation_key;

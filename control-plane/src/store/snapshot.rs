@@ -53,7 +53,7 @@ pub async fn tenants(tx: &mut Tx, scope: Scope<'_, ()>) -> Result<Vec<TenantRow>
     Ok(sqlx::query_as!(
         TenantRow,
         "select id, status, data_key, key_pepper, egress_allow from tenant
-         where cell_id = $1 or id = $2 order by id",
+         where erased_at is null and (cell_id = $1 or id = $2) order by id",
         scope.cell(),
         scope.tenant(),
     )

@@ -150,7 +150,10 @@ async fn a_limit_that_the_operator_sets_holds_at_once_and_shows_how_far_it_is_us
 
     set(&[(LimitName::Consumers, Some(1)), (LimitName::Apis, Some(0))]).await.unwrap();
 
-    assert_eq!(change(&app, &alice, "second").await.unwrap_err().code(), "limit_exceeded");
+    let refused = change(&app, &alice, "second").await.unwrap_err();
+    assert_eq!(refused.code(), "limit_exceeded");
+    let told = refused.to_string();
+    assert!(told.contains("may have 1 consumers") && told.ends_with("raise the limit consumers"));
     change(&app, &mallory, "second").await.unwrap();
     let caller = Caller::Member(alice.clone());
     let limits = limit::list(&app, &caller, alice.tenant).await.unwrap();
