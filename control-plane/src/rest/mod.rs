@@ -27,6 +27,7 @@ pub mod member;
 pub mod openapi;
 pub mod operator;
 pub mod page;
+mod parity;
 pub mod price;
 pub mod problem;
 pub mod rate_limit;

@@ -65,7 +65,8 @@ fn document() -> Value {
             Errors are RFC 9457 problems with `code`, `param` and `requestId`; unknown fields are refused. A body \
             has at most 1 MiB. A POST with an `Idempotency-Key` takes effect once in 24 hours, whichever replicas \
             get its tries. The key is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
-            tokens. What is read alone has an `ETag`, for `If-None-Match` and `If-Match`.",
+            tokens. What is read alone has an `ETag`, for `If-None-Match` and `If-Match`.".to_owned()
+            + &super::parity::text(),
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
     document["servers"] = json!([{ "url": "/v1" }]);
