@@ -150,6 +150,7 @@ const TABLE: &[(Who, &[&str])] = &[
         MANAGERS,
         &[
             "createInvitation",
+            "createTenantExport",
             "deleteInvitation",
             // Oneself too: that is to leave, which every member may.
             "deleteMember",
@@ -168,6 +169,7 @@ const TABLE: &[(Who, &[&str])] = &[
             "closeTenant",
             "createJoinToken",
             "deleteJoinToken",
+            "exportTenant",
             "fleetNode",
             "fleetNodes",
             "getFleetNode",

@@ -13,6 +13,9 @@ use crate::error::{Error, Result};
 use crate::ids::{AuditEntryId, TenantId, UserId};
 use crate::store;
 
+/// Somebody took everything of a tenant away.
+pub const TENANT_EXPORT: &str = "tenant.export";
+
 /// One change, as it is read back.
 #[derive(Clone, Debug, PartialEq)]
 pub struct AuditEntry {
@@ -101,8 +104,8 @@ impl AuditFilter {
 
 /// Records a member's change. `before` and `after` are the noun as people know it; neither may hold a secret.
 ///
-/// Every change comes by here, so here a suspended tenant is told that it changes nothing; only who logs in or out
-/// is recorded of it.
+/// Every change comes by here, so here a suspended tenant is told that it changes nothing; only who logs in or out,
+/// or takes everything away, is recorded of it.
 pub async fn record<T: Serialize>(
     app: &App,
     tx: &mut Tx,
@@ -114,6 +117,7 @@ pub async fn record<T: Serialize>(
 ) -> Result<()> {
     let change = Change { action, noun_id, origin: &actor.origin };
     if change.noun() != "session"
+        && action != TENANT_EXPORT
         && let Some(reason) = store::tenant::suspended(tx, actor.tenant).await?
     {
         return Err(Error::TenantSuspended { reason });

@@ -11,7 +11,7 @@ use sha2::{Digest, Sha256};
 use crate::access::actor::{Actor, Caller};
 use crate::app::{App, Job, Tx};
 use crate::domain::bill::Month;
-use crate::domain::{audit, audit_chain};
+use crate::domain::{audit, audit_chain, tenant_export};
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
 use crate::ledger::export::csv;
@@ -38,6 +38,8 @@ pub enum Document {
     UsageCsv { month: String },
     /// An audit log, with what it takes to verify it.
     AuditNdjson {},
+    /// Everything of a tenant.
+    TenantExport {},
 }
 
 /// A link that was opened. Without a tenant it is a document of the installation.
@@ -61,6 +63,11 @@ pub async fn create_audit(app: &App, caller: &Caller) -> Result<Link> {
         None => app.system(Job::Downloads).await?,
     };
     make(app, tx, tenant, &Document::AuditNdjson {}).await
+}
+
+/// Makes a link to everything of the tenant, in the transaction that says who did.
+pub(super) async fn create_export(app: &App, tx: Tx, tenant: TenantId) -> Result<Link> {
+    make(app, tx, Some(tenant), &Document::TenantExport {}).await
 }
 
 async fn make(
@@ -94,7 +101,7 @@ impl Download {
     pub fn content_type(&self) -> &'static str {
         match self.document {
             Document::UsageCsv { .. } => "text/csv; charset=utf-8; header=present",
-            Document::AuditNdjson {} => "application/x-ndjson",
+            Document::AuditNdjson {} | Document::TenantExport {} => "application/x-ndjson",
         }
     }
 
@@ -103,6 +110,7 @@ impl Download {
         match &self.document {
             Document::UsageCsv { month } => format!("tollgate-usage-{month}.csv"),
             Document::AuditNdjson {} => format!("tollgate-audit-{whose}.ndjson"),
+            Document::TenantExport {} => format!("tollgate-tenant-{whose}.ndjson"),
         }
     }
 
@@ -114,6 +122,10 @@ impl Download {
                 usage_csv(app.clone(), tenant, Month::new(&app, Some(&month))?).boxed()
             }
             Document::AuditNdjson {} => audit_ndjson(app, self.tenant).boxed(),
+            Document::TenantExport {} => {
+                let tenant = self.tenant.ok_or(Error::NotFound("download"))?;
+                tenant_export::content(app, tenant).boxed()
+            }
         })
     }
 }

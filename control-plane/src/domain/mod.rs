@@ -36,6 +36,7 @@ pub mod session;
 pub mod sign_up;
 pub mod stage;
 pub mod tenant;
+pub mod tenant_export;
 pub mod text;
 pub mod throttle;
 pub mod usage;

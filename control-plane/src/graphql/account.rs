@@ -9,6 +9,7 @@ use crate::domain::limit::LimitName;
 use crate::domain::page::Key;
 use crate::error::Result;
 use crate::graphql::connection::{connection, page};
+use crate::graphql::download::CreateDownloadPayload;
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::node::Kind;
 use crate::graphql::operator;
@@ -102,6 +103,11 @@ pub struct TenantLimitInput {
     /// From 0 to 1,000,000; null puts the default back.
     #[graphql(validator(minimum = 0, maximum = 1_000_000))]
     limit: Option<i32>,
+}
+
+#[derive(InputObject)]
+pub struct ExportTenantInput {
+    id: ID,
 }
 
 #[derive(SimpleObject)]
@@ -214,6 +220,21 @@ impl AccountMutation {
             domain::account::close(app, operator, tenant_id(&input.id)?, &input.name).await
         };
         TenantPayload::of(Box::pin(made).await)
+    }
+
+    /// A link to everything of a tenant as NDJSON, without secrets; it works once, for 60 seconds. The operator's.
+    async fn export_tenant(
+        &self,
+        ctx: &Context<'_>,
+        input: ExportTenantInput,
+    ) -> async_graphql::Result<CreateDownloadPayload> {
+        let (app, operator) = operator(ctx)?;
+        let made = async {
+            let id = tenant_id(&input.id)?;
+            domain::tenant_export::create_as_operator(app, operator, id).await
+        };
+        let (link, errors) = user_errors(Box::pin(made).await)?;
+        Ok(CreateDownloadPayload::of(link, errors))
     }
 
     /// Undoes a closing within its week; the operator's.

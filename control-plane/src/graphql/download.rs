@@ -48,4 +48,15 @@ impl DownloadMutation {
         let (link, user_errors) = user_errors(made.await)?;
         Ok(CreateDownloadPayload::of(link, user_errors))
     }
+
+    /// A link to everything of the tenant as NDJSON, without secrets; it works once, for 60 seconds.
+    async fn create_tenant_export(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<CreateDownloadPayload> {
+        let (app, actor) = caller(ctx)?;
+        let made = Box::pin(domain::tenant_export::create(app, actor)).await;
+        let (link, user_errors) = user_errors(made)?;
+        Ok(CreateDownloadPayload::of(link, user_errors))
+    }
 }

@@ -1,6 +1,7 @@
 //! Tenants as the operator sees them.
 
 use axum::extract::State;
+use axum::http::StatusCode;
 use serde::{Deserialize, Serialize};
 use utoipa::{IntoParams, ToSchema};
 use utoipa_axum::router::OpenApiRouter;
@@ -15,6 +16,7 @@ use crate::domain::page::Page;
 use crate::domain::tenant::Status;
 use crate::error::Result;
 use crate::ids::TenantId;
+use crate::rest::download::Download;
 use crate::rest::extract::{Json, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -27,6 +29,7 @@ pub fn routes() -> OpenApiRouter<App> {
         .routes(routes!(suspend, resume))
         .routes(routes!(limits, update_limits))
         .routes(routes!(close))
+        .routes(routes!(export))
         .routes(routes!(reopen))
 }
 
@@ -224,6 +227,21 @@ async fn close(
     Json(body): Json<CloseTenant>,
 ) -> Result<axum::Json<Tenant>> {
     Ok(axum::Json(domain::account::close(&app, &operator, id, &body.name).await?.into()))
+}
+
+/// Makes a link to everything of a tenant as NDJSON, without secrets; it works once, for 60 seconds.
+#[utoipa::path(post, path = "/operator/tenants/{tenantId}/exports", tag = "operator", operation_id = "exportTenant",
+params(("tenantId" = String, Path)), responses(
+    (status = 201, body = Download),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+), security(("accessToken" = [])))]
+async fn export(
+    State(app): State<App>,
+    operator: Operator,
+    Path(id): Path<TenantId>,
+) -> Result<(StatusCode, axum::Json<Download>)> {
+    let link = Box::pin(domain::tenant_export::create_as_operator(&app, &operator, id)).await?;
+    Ok((StatusCode::CREATED, axum::Json(link.into())))
 }
 
 /// Undoes a closing within its week.

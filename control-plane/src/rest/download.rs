@@ -18,7 +18,7 @@ use crate::rest::extract::{Json, Path};
 use crate::rest::problem::Problem;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(create)).routes(routes!(open))
+    OpenApiRouter::new().routes(routes!(create)).routes(routes!(export)).routes(routes!(open))
 }
 
 #[derive(Deserialize, ToSchema)]
@@ -54,6 +54,20 @@ async fn create(
 ) -> Result<(StatusCode, axum::Json<Download>)> {
     let month = Month::new(&app, Some(&body.month))?;
     let link = domain::download::create(&app, &actor, month).await?;
+    Ok((StatusCode::CREATED, axum::Json(link.into())))
+}
+
+/// Makes a link to everything of the tenant as NDJSON, without secrets; it works once, for 60 seconds. The first line
+/// has how many of each kind follow, the last how many did.
+#[utoipa::path(post, path = "/tenant/exports", tag = "tenant", operation_id = "createTenantExport", responses(
+    (status = 201, body = Download),
+    (status = "4XX", body = Problem, content_type = "application/problem+json"),
+), security(("accessToken" = [])))]
+async fn export(
+    State(app): State<App>,
+    actor: Actor,
+) -> Result<(StatusCode, axum::Json<Download>)> {
+    let link = Box::pin(domain::tenant_export::create(&app, &actor)).await?;
     Ok((StatusCode::CREATED, axum::Json(link.into())))
 }
 

@@ -33,6 +33,7 @@ pub mod sign_up;
 pub mod snapshot;
 pub mod stage;
 pub mod tenant;
+pub mod tenant_export;
 pub mod usage;
 pub mod usage_hour;
 pub mod usage_intake;
