@@ -23,7 +23,7 @@ export const operator = { email: "operator@example.com", password: "seven copper
 export const password = "nine violet lanterns at dusk";
 
 const DESKTOP = { width: 1280, height: 800 };
-const TELEPHONE = { width: 390, height: 800 };
+const TELEPHONE = { width: 375, height: 800 };
 
 /** A name that no other test has. */
 export function unique(word: string): string {
@@ -42,6 +42,10 @@ export class Visit {
     readonly context: BrowserContext,
   ) {
     page.on("pageerror", (error) => this.faults.push(`page error: ${error.message}`));
+    page.on("dialog", (dialog) => {
+      this.faults.push(`dialog: ${dialog.message()}`);
+      void dialog.dismiss();
+    });
     page.on("console", (message) => {
       if (/Content Security Policy/i.test(message.text())) this.faults.push(`CSP: ${message.text()}`);
     });
@@ -52,11 +56,12 @@ export class Visit {
     });
   }
 
-  static async in(browser: Browser): Promise<Visit> {
+  static async in(browser: Browser, userAgent?: string): Promise<Visit> {
     const context = await browser.newContext({
       viewport: DESKTOP,
       colorScheme: "light",
       reducedMotion: "reduce",
+      ...(userAgent === undefined ? {} : { userAgent }),
     });
     // Playwright says what it waited for; the runner could only say that time is up.
     context.setDefaultTimeout(15_000);
@@ -64,10 +69,10 @@ export class Visit {
   }
 
   /** Somebody else, at a browser of their own, as closely watched. */
-  async another(): Promise<Visit> {
+  async another(userAgent?: string): Promise<Visit> {
     const browser = this.context.browser();
     if (!browser) throw new Error("the browser has ended");
-    const other = await Visit.in(browser);
+    const other = await Visit.in(browser, userAgent);
     this.others.push(other);
     return other;
   }
@@ -103,9 +108,15 @@ export class Visit {
     await this.page.getByText(text).first().waitFor();
   }
 
+  /** Nothing of the page is still to come. */
+  async loaded() {
+    const loading = this.page.getByRole("status", { name: "Loading" });
+    await expect.poll(() => loading.count(), { timeout: 15_000 }).toBe(0);
+  }
+
   /** axe finds nothing on the page as it stands, in either theme, and a telephone shows it without scrolling sideways. */
   async isAccessible() {
-    await this.page.getByRole("status", { name: "Loading" }).waitFor({ state: "detached" });
+    await this.loaded();
     for (const colorScheme of ["light", "dark"] as const) {
       await this.page.emulateMedia({ colorScheme, reducedMotion: "reduce" });
       if (!(await this.page.evaluate("'axe' in window"))) await this.page.evaluate(axeSource);
@@ -122,6 +133,9 @@ export class Visit {
       .poll(() => this.page.evaluate(stickingOut), { message: `wider than a telephone: ${this.page.url()}` })
       .toEqual([]);
     await this.page.setViewportSize(DESKTOP);
+    await expect
+      .poll(() => this.page.evaluate(stickingOut), { message: `wider than the window: ${this.page.url()}` })
+      .toEqual([]);
   }
 
   /** A new tenant whose owner is logged in here, without the form. */
@@ -147,12 +161,17 @@ export class Visit {
   }
 }
 
-/** Runs in the page: what makes it scroll sideways. */
+/** Runs in the page: what makes it scroll sideways, but for what a scrolling part of the page holds. */
 function stickingOut(): string[] {
   const { scrollWidth, clientWidth } = document.documentElement;
   if (scrollWidth <= clientWidth) return [];
+  const clipped = (element: Element): boolean => {
+    const parent = element.parentElement;
+    if (!parent || parent === document.body) return false;
+    return getComputedStyle(parent).overflowX !== "visible" || clipped(parent);
+  };
   return [...document.querySelectorAll("body *")]
-    .filter((element) => element.getBoundingClientRect().right > clientWidth)
+    .filter((element) => element.getBoundingClientRect().right > clientWidth && !clipped(element))
     .map((element) => element.outerHTML.slice(0, 160));
 }
 

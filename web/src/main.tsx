@@ -11,7 +11,6 @@ import { Toaster } from "./ui/toast";
 
 /** Back to log-in, and from there to where the person was. */
 function askToLogIn() {
-  queryClient.clear();
   shownOnce.clear();
   const { pathname, href } = router.state.location;
   const outside: string[] = [
@@ -21,7 +20,13 @@ function askToLogIn() {
     paths.invitation().to,
     paths.operator().to,
   ];
-  if (!outside.includes(pathname)) void router.navigate({ ...paths.logIn(href), replace: true });
+  if (outside.includes(pathname)) {
+    // What such a page asks itself is about nobody, and it waits for the answer.
+    queryClient.removeQueries({ type: "inactive" });
+  } else {
+    queryClient.clear();
+    void router.navigate({ ...paths.logIn(href), replace: true });
+  }
 }
 
 session.onEnd(askToLogIn);

@@ -26,16 +26,16 @@ export function Page({
     <div className="mx-auto flex w-full max-w-6xl flex-col px-5 pt-5 pb-16 md:px-8">
       <title>{`${title} · Tollgate`}</title>
       <nav aria-label="Breadcrumbs" className="flex h-5 items-center text-xs text-muted">
-        <ol className="flex items-center gap-1">
+        <ol className="flex min-w-0 items-center gap-1">
           {crumbs.map((crumb) => (
-            <li key={crumb.label} className="flex items-center gap-1">
-              <Link {...crumb.to} className="rounded-sm hover:text-ink hover:underline">
+            <li key={crumb.label} className="flex min-w-0 items-center gap-1">
+              <Link {...crumb.to} className="max-w-60 truncate rounded-sm hover:text-ink hover:underline">
                 {crumb.label}
               </Link>
-              <ChevronRight size={12} aria-hidden="true" />
+              <ChevronRight size={12} aria-hidden="true" className="shrink-0" />
             </li>
           ))}
-          <li aria-current="page" className="max-w-60 truncate">
+          <li aria-current="page" className="max-w-60 min-w-0 truncate">
             {title}
           </li>
         </ol>

@@ -80,7 +80,12 @@ export function AccessKeysPage() {
                     },
                     {
                       header: "Acts as",
-                      cell: (key) => key.userEmail ?? <span className="text-warn">a former member</span>,
+                      cell: (key) =>
+                        key.userEmail ? (
+                          <span className="wrap-anywhere">{key.userEmail}</span>
+                        ) : (
+                          <span className="text-warn">a former member</span>
+                        ),
                     },
                     {
                       header: "Last used",

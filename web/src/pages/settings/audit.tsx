@@ -153,7 +153,7 @@ function Fields({
   const fields = changes(before, after).map(({ field }) => field);
   const more = fields.length - FIELDS_MAX;
   return (
-    <span className="text-muted">
+    <span className="wrap-anywhere text-muted">
       {fields.slice(0, FIELDS_MAX).join(", ")}
       {more > 0 && ` and ${more} more`}
     </span>

@@ -1,0 +1,195 @@
+import { createMemoryHistory, createRouter } from "@tanstack/react-router";
+import { vi } from "vitest";
+import { expect, password, test, unique, url, type Visit } from "./console";
+import { becomeOperator } from "./operator";
+import { Planter, textFields } from "./plant";
+
+vi.mock("../src/api/client", () => ({ session: {} }));
+
+/** Fields whose text is compared with something, or stands for one of a few things. */
+const NOT_KEPT = [
+  "acceptInvitation.password",
+  "acceptInvitation.token",
+  "closeTenant.name",
+  "createIntegration.integration.method",
+  "createRoute.integration.method",
+  "createRoute.method",
+  "createUsageDownload.month",
+  "logIn.email",
+  "logIn.password",
+  "logIn.tenant",
+  "setPrice.currency",
+  "signUp.email",
+  "signUp.password",
+  "updateIntegration.integration.method",
+  "updateRoute.integration.method",
+];
+
+type Made = { id: string };
+
+/** A tenant in which every text is planted, and the ids that its pages name. */
+async function plantedTenant(member: Visit) {
+  const stranger = new Planter(member, "");
+  const base = { email: `${unique("ada")}@example.com`, password };
+  const { accessToken } = await stranger.mutate<{ accessToken: string }>("signUp", "accessToken", base);
+  const planter = new Planter(member, accessToken);
+  const make = <T>(noun: string, selection: string, input: object) =>
+    planter.mutate<T>(`create${noun}`, selection, { ...input });
+
+  const { api } = await make<{ api: Made & { resources: { nodes: Made[] } } }>(
+    "Api",
+    "api { id resources(first: 1) { nodes { id } } }",
+    {},
+  );
+  const apiId = api.id;
+  await make("Resource", "resource { id }", { apiId, parentId: api.resources.nodes[0]?.id });
+  for (const kind of [
+    { type: "HTTP_PROXY", mockResponse: null },
+    { type: "MOCK", mockResponse: { status: 200 }, uri: null, method: null },
+  ]) {
+    const { integration } = await make<{ integration: Made }>("Integration", "integration { id }", {
+      apiId,
+      integration: kind,
+    });
+    await planter.mutate("updateIntegration", "integration { id }", {
+      id: integration.id,
+      integration: kind,
+    });
+    const { route } = await make<{ route: Made }>("Route", "route { id }", {
+      apiId,
+      method: kind.type === "MOCK" ? "GET" : "POST",
+      integration: kind,
+    });
+    await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });
+  }
+  const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
+    apiId,
+  });
+  const { stage } = await make<{ stage: Made }>("Stage", "stage { id }", {
+    apiId,
+    deploymentId: deployment.id,
+  });
+  await planter.mutate("updateStage", "stage { id }", { id: stage.id });
+  const { usagePlan } = await make<{ usagePlan: Made }>("UsagePlan", "usagePlan { id }", {
+    stageIds: [stage.id],
+  });
+  const { consumer } = await make<{ consumer: Made }>("Consumer", "consumer { id }", {});
+  const { apiKey } = await make<{ apiKey: Made }>("ApiKey", "apiKey { id }", {
+    usagePlanIds: [usagePlan.id],
+    consumerId: consumer.id,
+  });
+  const { accessKey } = await make<{ accessKey: Made }>("AccessKey", "accessKey { id }", {});
+  for (const [noun, { id }] of Object.entries({ api, usagePlan, apiKey, accessKey })) {
+    const name = noun.charAt(0).toUpperCase() + noun.slice(1);
+    await planter.mutate(`update${name}`, `${noun} { id }`, { id });
+  }
+  const { link } = await make<{ link: string }>("Invitation", "link", { role: "VIEWER" });
+
+  const { viewer, auditEntries } = await member.graphql<{
+    viewer: { tenant: Made };
+    auditEntries: { nodes: Made[] };
+  }>("{ viewer { tenant { id } } auditEntries(first: 100) { nodes { id } } }", {}, accessToken);
+  const entries = auditEntries.nodes.map(({ id }) => id);
+  const ids = {
+    api: apiId,
+    stage: stage.id,
+    deployment: deployment.id,
+    plan: usagePlan.id,
+    apiKey: apiKey.id,
+    entry: entries[0] ?? "",
+    tenant: viewer.tenant.id,
+  };
+  return {
+    ids,
+    entries,
+    invitation: new URL(link).search,
+    planted: [...stranger.planted, ...planter.planted],
+  };
+}
+
+/** Runs in the page: what of the planted texts the browser took for more than text. */
+function taken(): string[] {
+  const found = document.querySelectorAll("img[src='x'], [onerror], body script, [href^='javascript:']");
+  const ran = "planted" in window ? [`ran ${String(window.planted)}`] : [];
+  return [...ran, ...[...found].map((element) => element.outerHTML.slice(0, 160))];
+}
+
+/** Runs in the page: which of these texts stand there, whole. */
+function standing(texts: string[]): string[] {
+  const fields = [...document.querySelectorAll<HTMLInputElement>("input, textarea")];
+  const all = [document.body.textContent, ...fields.map(({ value }) => value)].join("\n");
+  return texts.filter((text) => all.includes(text));
+}
+
+/** Runs in the page: tables that a long name pushed out of sight, and pictures that it squeezed. */
+function pushed(): string[] {
+  const tables = [...document.querySelectorAll("table")].filter(({ parentElement: around }) => {
+    return around && around.scrollWidth > around.clientWidth;
+  });
+  const pictures = [...document.querySelectorAll("svg[width]")].filter((svg) => {
+    const { width, height } = svg.getBoundingClientRect();
+    return height > 0 && width < Number(svg.getAttribute("width")) - 1;
+  });
+  return [...tables, ...pictures].map((element) => element.outerHTML.slice(0, 160));
+}
+
+test("what anybody writes stays text, on every page", { timeout: 400_000 }, async ({ visit }) => {
+  const { routeTree } = await import("../src/routes");
+  const { routesByPath } = createRouter({ routeTree, history: createMemoryHistory() });
+  await becomeOperator(visit);
+  // A browser says of itself what it likes.
+  const member = await visit.another(`"'><img src=x onerror=planted=1>${"W".repeat(300)}`);
+  const { ids, entries, invitation, planted } = await plantedTenant(member);
+  const visitors: Record<string, Visit> = {
+    visitor: await visit.another(),
+    tenant: member,
+    installation: visit,
+  };
+  const searches: Record<string, string> = {
+    "/invitation": invitation,
+    "/first-request": `?apiKey=${encodeURIComponent(ids.apiKey)}`,
+  };
+  const id = (name: string) => {
+    const known = ids[name as keyof typeof ids];
+    if (!known) throw new Error(`the walk knows no $${name}: plant one, and name its id`);
+    return encodeURIComponent(known);
+  };
+  const shown = new Set<string>();
+  const faults: string[] = [];
+  const walk = async (who: Visit, address: string, thoroughly = true) => {
+    await who.go(address);
+    await who.page.getByRole("heading", { level: 1 }).waitFor();
+    try {
+      await who.loaded();
+      if (thoroughly) await who.isAccessible();
+      expect(await who.page.getByText(/is not here|could not be loaded|nothing at this/).count()).toBe(0);
+      expect(await who.page.evaluate(taken)).toEqual([]);
+      expect(await who.page.evaluate(pushed)).toEqual([]);
+    } catch (error) {
+      // All pages are told of at once.
+      faults.push(`${address}: ${error instanceof Error ? error.message : error}`);
+    }
+    const texts = planted.map(({ text }) => text);
+    for (const text of await who.page.evaluate(standing, texts)) shown.add(text);
+  };
+  for (const [address, route] of Object.entries(routesByPath)) {
+    const who = visitors[route.id.split("/")[1] ?? ""];
+    if (!who) throw new Error(`${route.id}: nobody of the walk goes there`);
+    await walk(who, address.replaceAll(/\$(\w+)/g, (_, name) => id(name)) + (searches[address] ?? ""));
+  }
+  // What a page shows no more stands in the log.
+  for (const entry of entries) await walk(member, `/settings/audit/${encodeURIComponent(entry)}`, false);
+
+  const grant = await visit.context.request.post(`${url}/v1/session`, { headers: { origin: url } });
+  const { accessToken } = (await grant.json()) as { accessToken: string };
+  const operator = new Planter(visit, accessToken);
+  await operator.mutate("suspendTenant", "tenant { id }", { id: ids.tenant });
+  planted.push(...operator.planted);
+  await walk(visit, `/operator/tenants/${id("tenant")}`);
+  await walk(member, "/");
+
+  expect(faults).toEqual([]);
+  const unplanted = textFields().filter((field) => !planted.some((one) => one.field === field));
+  expect(unplanted.sort()).toEqual(NOT_KEPT);
+  expect(planted.filter(({ text }) => !shown.has(text)).map(({ field }) => field)).toEqual([]);
+});
