@@ -48,3 +48,47 @@ test("calls are counted on the overview as they come, by the socket or without i
   await call();
   await expect.poll(served, { timeout: 15_000 }).toBe(3);
 });
+
+test("requests are shown as they end, by their stage and status, and counted where the socket is down", async ({
+  visit,
+}) => {
+  const { api, stage, value } = await workingApi(visit, await visit.account());
+  const call = (key: string) =>
+    fetch(`${stage.pathInvokeUrl}/hello`, { headers: { "x-api-key": key } }).then(({ status }) => status);
+  await expect.poll(() => call(value), { timeout: 15_000 }).toBe(200);
+
+  await visit.go(`/apis/${encodeURIComponent(api.id)}`);
+  await visit.page.getByRole("navigation", { name: "Pages of this API" }).getByText("Requests").click();
+  await visit.sees("Waiting for a request");
+  await visit.page.getByRole("main").getByText("Live", { exact: true }).last().waitFor();
+  await visit.isAccessible();
+  const rows = visit.page.getByRole("table", { name: "Requests" }).getByRole("row");
+  await call(value);
+  await rows
+    .filter({ hasText: "GET /hello" })
+    .filter({ hasText: "200" })
+    .getByText("Pet store key")
+    .waitFor();
+  await call("nobody's");
+  await rows.filter({ hasText: "403" }).waitFor();
+  await visit.isAccessible();
+
+  await visit.page.getByLabel("Status").selectOption("4xx");
+  await visit.sees("Waiting for a request");
+  await visit.page.getByRole("main").getByText("Live", { exact: true }).last().waitFor();
+  await call(value);
+  await call("nobody's");
+  await rows.filter({ hasText: "403" }).waitFor();
+  expect(await rows.filter({ hasText: "200" }).count()).toBe(0);
+  await visit.click("Pause");
+  await visit.sees("Paused");
+  await visit.click("Clear");
+  await visit.sees("Nothing was seen");
+
+  await visit.page.routeWebSocket(/graphql/, (socket) => void socket.close({ code: 1011 }));
+  await visit.page.reload();
+  await visit.sees("Not live, asked every 5 s");
+  const counted = visit.page.getByRole("table", { name: "Calls by the minute" });
+  await counted.getByRole("row").filter({ hasText: "4xx" }).first().waitFor();
+  await visit.isAccessible();
+});

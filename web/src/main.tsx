@@ -4,6 +4,7 @@ import { RouterProvider } from "@tanstack/react-router";
 import { createRoot } from "react-dom/client";
 import { session } from "./api/client";
 import { isSignedOut, queryClient } from "./api/query";
+import { beginTracesAt } from "./api/trace";
 import { paths } from "./lib/paths";
 import { shownOnce } from "./lib/shown-once";
 import { router } from "./router";
@@ -29,6 +30,7 @@ function askToLogIn() {
   }
 }
 
+beginTracesAt(window);
 session.onEnd(askToLogIn);
 queryClient.getQueryCache().subscribe((event) => {
   if (event.type === "updated" && event.action.type === "error" && isSignedOut(event.action.error))

@@ -1,7 +1,16 @@
 import { createRootRoute, createRoute, lazyRouteComponent, redirect } from "@tanstack/react-router";
 import { session } from "./api/client";
 import { SignedOut } from "./api/session";
-import { auditSearch, overviewSearch, paths, safeNext, tenantsSearch, texts, usageSearch } from "./lib/paths";
+import {
+  auditSearch,
+  overviewSearch,
+  paths,
+  requestsSearch,
+  safeNext,
+  tenantsSearch,
+  texts,
+  usageSearch,
+} from "./lib/paths";
 
 const root = createRootRoute();
 
@@ -138,6 +147,12 @@ const deployment = createRoute({
   path: "/deployments/$deployment",
   component: lazyRouteComponent(() => import("./pages/apis/deployment"), "DeploymentPage"),
 });
+const requests = createRoute({
+  getParentRoute: () => api,
+  path: "/requests",
+  validateSearch: requestsSearch,
+  component: lazyRouteComponent(() => import("./pages/apis/requests"), "RequestsPage"),
+});
 const apiSettings = createRoute({
   getParentRoute: () => api,
   path: "/settings",
@@ -265,7 +280,7 @@ export const routeTree = root.addChildren([
     firstRequest,
     apis,
     newApi,
-    api.addChildren([routes, resources, stages, stage, deployments, deployment, apiSettings]),
+    api.addChildren([routes, resources, stages, stage, deployments, deployment, requests, apiSettings]),
     usagePlans,
     newUsagePlan,
     usagePlan,

@@ -1,10 +1,9 @@
 import { RequestError } from "./errors";
 import type { TypedDocumentString } from "./generated/graphql";
 import { browserSession, SignedOut } from "./session";
-import { beginTracesAt, noteTraced, traceHeaders } from "./trace";
+import { noteTraced, traceHeaders } from "./trace";
 
 export const session = browserSession();
-beginTracesAt(window);
 
 type Variables<V> = V extends Record<string, never> ? [] : [variables: V];
 

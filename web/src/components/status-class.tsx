@@ -3,10 +3,11 @@ import { Badge, type Tone } from "../ui/badge";
 
 const TONES: Record<number, Tone> = { 2: "ok", 3: "neutral", 4: "warn", 5: "bad" };
 
-export function StatusClass({ value }: { value: number }) {
+/** The class of a status, in its colour; the status itself where it is known. */
+export function StatusClass({ value, exact }: { value: number; exact?: number }) {
   return (
     <Badge tone={TONES[value] ?? "neutral"} dot>
-      {statusClass(value)}
+      {exact || statusClass(value)}
     </Badge>
   );
 }

@@ -60,3 +60,9 @@ it("names status classes, and calls cut off before one", () => {
 it("cuts an instant to the minute it is counted in", () => {
   expect(format.floorToMinute(Date.parse("2026-11-20T23:05:59.999Z"))).toBe("2026-11-20T23:05:00.000Z");
 });
+
+it("writes a duration in the unit that it is read in", () => {
+  expect(format.milliseconds(0.84)).toBe("0.8 ms");
+  expect(format.milliseconds(120.4)).toBe("120 ms");
+  expect(format.milliseconds(2345)).toBe("2.35 s");
+});

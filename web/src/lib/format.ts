@@ -46,6 +46,17 @@ export function time(instant: string): string {
   return `${new Date(instant).toISOString().slice(11, 16)} UTC`;
 }
 
+/** `23:05:59 UTC` */
+export function second(instant: string): string {
+  return `${new Date(instant).toISOString().slice(11, 19)} UTC`;
+}
+
+/** `0.8 ms`, `120 ms`, `2.35 s` */
+export function milliseconds(value: number): string {
+  if (value >= 1000) return `${(value / 1000).toFixed(2)} s`;
+  return `${value.toFixed(value < 10 ? 1 : 0)} ms`;
+}
+
 /** `20 Nov 2026` */
 export function day(instant: string): string {
   return dayFormat.format(new Date(instant));

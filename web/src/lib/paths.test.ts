@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { safeNext, texts, usageSearch } from "./paths";
+import { requestsSearch, safeNext, tenantsSearch, texts, usageSearch } from "./paths";
 
 it("goes back only to paths of this origin after log-in", () => {
   expect(safeNext("/usage?api=x")).toBe("/usage?api=x");
@@ -32,4 +32,11 @@ it("keeps only filters that parse", () => {
       after: "",
     }),
   ).toEqual({ api: "A", since: "2026-11-20T00:00:00.000Z" });
+});
+
+it("drops from an address what no filter is", () => {
+  expect(requestsSearch({ stage: "prod", status: 4 })).toEqual({ stage: "prod", status: 4 });
+  expect(requestsSearch({ stage: "", status: "9" })).toEqual({});
+  expect(tenantsSearch({ search: "acme", status: "CLOSED" })).toEqual({ search: "acme", status: "CLOSED" });
+  expect(tenantsSearch({ status: "GONE", more: "x" })).toEqual({});
 });

@@ -17,6 +17,8 @@ export const paths = {
   deployments: (api: string) => ({ to: "/apis/$api/deployments", params: { api } }) as const,
   deployment: (api: string, deployment: string) =>
     ({ to: "/apis/$api/deployments/$deployment", params: { api, deployment } }) as const,
+  requests: (api: string, filter: RequestsSearch = {}) =>
+    ({ to: "/apis/$api/requests", params: { api }, search: filter }) as const,
   apiSettings: (api: string) => ({ to: "/apis/$api/settings", params: { api } }) as const,
 
   usagePlans: (after?: string) => ({ to: "/usage-plans", search: { after } }) as const,
@@ -91,6 +93,17 @@ export function auditSearch(search: Record<string, unknown>): AuditSearch {
     ...rest,
     ...(since && isInstant(since) ? { since } : {}),
     ...(until && isInstant(until) ? { until } : {}),
+  };
+}
+
+/** Which requests of an API are watched. */
+export type RequestsSearch = { stage?: string; status?: number };
+
+export function requestsSearch(search: Record<string, unknown>): RequestsSearch {
+  const { stage, status } = texts("stage", "status")(search);
+  return {
+    ...(stage ? { stage } : {}),
+    ...(status && /^[2-5]$/.test(status) ? { status: Number(status) } : {}),
   };
 }
 

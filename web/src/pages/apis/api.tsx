@@ -64,6 +64,7 @@ export function ApiFrame() {
             { label: "Resources", to: paths.resources(id) },
             { label: "Stages", to: paths.stages(id), within: true },
             { label: "Deployments", to: paths.deployments(id), within: true },
+            { label: "Requests", to: paths.requests(id) },
             { label: "Settings", to: paths.apiSettings(id) },
           ]}
         />
