@@ -15,6 +15,7 @@ pub mod audit;
 pub mod bill;
 pub mod consumer;
 pub mod deployment;
+pub mod deprecation;
 pub mod download;
 pub mod etag;
 pub mod extract;
@@ -40,6 +41,7 @@ pub mod tenant;
 pub mod usage;
 pub mod usage_plan;
 pub mod user_account;
+pub mod version;
 #[cfg(test)]
 pub(crate) mod walk;
 
@@ -82,6 +84,7 @@ pub fn router(app: &App) -> Router {
     let rest = rest
         .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
         .layer(middleware::from_fn(etag::layer))
+        .layer(middleware::from_fn_with_state(deprecation::DEPRECATED, deprecation::layer))
         .layer(middleware::from_fn_with_state(app.clone(), rate_limit::layer));
     let socket = get(graphql::socket::open)
         .layer(middleware::from_fn_with_state(app.clone(), rate_limit::layer));
@@ -89,6 +92,7 @@ pub fn router(app: &App) -> Router {
         .nest("/v1", rest)
         .route("/graphql", socket.post(graphql::http::answer))
         .with_state(app.clone())
+        .layer(middleware::from_fn(version::layer))
         .layer(axum::Extension(graphql::http::Door::new(app)))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
 }

@@ -9,6 +9,7 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::app::App;
+use crate::rest::{deprecation, version};
 
 /// What the operations are about.
 const TAGS: [(&str, &str); 17] = [
@@ -65,10 +66,14 @@ fn document() -> Value {
             Errors are RFC 9457 problems with `code`, `param` and `requestId`; unknown fields are refused. A body \
             has at most 1 MiB. A POST with an `Idempotency-Key` takes effect once in 24 hours, whichever replicas \
             get its tries. The key is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
-            tokens. What is read alone has an `ETag`, for `If-None-Match` and `If-Match`.".to_owned()
+            tokens. What is read alone has an `ETag`, for `If-None-Match` and `If-Match`. `Api-Version` names the \
+            dated version that a call speaks, the newest where it is left out; each answer has it. What goes away \
+            has `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) for at least twelve months. `RateLimit` tells what \
+            is left of the caller's points, of which a GET takes 1 and a change 5; 429 where there are too few.".to_owned()
             + &super::parity::text(),
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
+    document["x-api-versions"] = json!(version::VERSIONS);
     document["servers"] = json!([{ "url": "/v1" }]);
     document["components"]["securitySchemes"] = json!({
         "accessToken": {
@@ -88,7 +93,9 @@ fn document() -> Value {
     document["tags"] = json!(tags);
     join_parts(&mut document["components"]["schemas"]);
     describe_versions(&mut document);
+    deprecation::describe(&mut document, deprecation::DEPRECATED);
     for (method, operation) in operations_mut(&mut document) {
+        add_parameter(operation, api_version());
         let post = method == "post";
         if post && operation["security"][0]["accessToken"].is_array() {
             add_parameter(operation, idempotency_key());
@@ -188,6 +195,15 @@ fn add_parameter(operation: &mut Value, parameter: Value) {
         Value::Array(parameters) => parameters.push(parameter),
         none => *none = json!([parameter]),
     }
+}
+
+fn api_version() -> Value {
+    json!({
+        "name": "Api-Version",
+        "in": "header",
+        "description": "The dated version that this call speaks; the newest where it is left out.",
+        "schema": { "type": "string", "enum": version::VERSIONS },
+    })
 }
 
 fn idempotency_key() -> Value {
