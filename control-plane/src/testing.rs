@@ -3,13 +3,14 @@
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message;
 use proto::config::v1::{Delta, Update, update};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
+use crate::access::authority::Issued;
 use crate::access::password::Password;
 use crate::access::precondition::Precondition;
 use crate::access::role::Role;
@@ -19,16 +20,22 @@ use crate::app::{App, outbox_context};
 use crate::clock::Clock;
 use crate::config::{Config, Signup};
 use crate::domain::api::{self, Dialect, NewApi, Protocol};
+use crate::domain::api_key::{self, NewApiKey};
 use crate::domain::audit::{self, AuditEntry, AuditFilter};
+use crate::domain::consumer::{self, NewConsumer};
 use crate::domain::deployment::{self, Deployment, NewDeployment};
 use crate::domain::integration::{IntegrationType, MockResponse, Settings};
+use crate::domain::join_token::{self, NewJoinToken};
 use crate::domain::outbox::{self, Waiting};
 use crate::domain::page::Page;
+use crate::domain::resource::{self, NewResource};
 use crate::domain::route::{self, NewRoute, Route, RouteIntegration};
 use crate::domain::session::{self, Grant};
 use crate::domain::tenant::{self, SignUp};
+use crate::domain::usage_plan::{self, NewUsagePlan};
+use crate::domain::{access_key, invitation, node};
 use crate::error::Result;
-use crate::ids::{ApiId, MailId, Rng, StageId, TenantId};
+use crate::ids::{ApiId, MailId, Rng, StageId, TenantId, UsagePlanId};
 use crate::mail;
 use crate::mail::letter::Text;
 
@@ -200,6 +207,12 @@ pub(crate) fn token(app: &App, actor: &Actor) -> String {
     app.tokens.sign(&app.clock, bearer).unwrap()
 }
 
+/// An access token of this operator.
+pub(crate) fn operator_token(app: &App, operator: &Operator) -> String {
+    let bearer = Bearer { user: operator.user, session: operator.session, tenant: None };
+    app.tokens.sign(&app.clock, bearer).unwrap()
+}
+
 /// A session of the member's, as a log-in begins it.
 pub(crate) async fn log_in(app: &App, actor: &Actor) -> Grant {
     let mut tx = app.system(crate::app::Job::LogIn).await.unwrap();
@@ -248,6 +261,57 @@ pub(crate) async fn deploy(
 ) -> Result<Deployment> {
     let new = NewDeployment::new(api, Some(stage.to_owned()), String::new())?;
     Ok(deployment::create(app, actor, new).await?.0)
+}
+
+/// A tenant that has three of each noun which lists give, among three tenants and three nodes.
+pub(crate) struct Furnished {
+    pub owner: Actor,
+    pub api: ApiId,
+    pub plan: UsagePlanId,
+}
+
+pub(crate) async fn furnished(app: &App) -> Furnished {
+    let owner = member(app, Role::Owner).await;
+    member(app, Role::Owner).await;
+    member(app, Role::Owner).await;
+    let api = new_api(app, &owner, Dialect::AwsRest).await;
+    let tree = resource::list(app, &owner, api, &Page::default()).await.unwrap();
+    let root = tree.items[0].id;
+    let plan = usage_plan::create(app, &owner, named_plan("plan")).await.unwrap().id;
+    for name in ["a", "b", "c"] {
+        new_api(app, &owner, Dialect::Native).await;
+        let part = NewResource::new(root, name).unwrap();
+        resource::create(app, &owner, api, part).await.unwrap();
+        new_route(app, &owner, api, &format!("GET /{name}"), mock("")).await;
+        deploy(app, &owner, api, name).await.unwrap();
+        usage_plan::create(app, &owner, named_plan(name)).await.unwrap();
+        let usage_plan_ids = [plan].into_iter().collect();
+        let key = NewApiKey { name: name.to_owned(), usage_plan_ids, ..NewApiKey::default() };
+        api_key::create(app, &owner, key).await.unwrap();
+        access_key::create(app, &owner, name).await.unwrap();
+        let consumer = NewConsumer { name: name.to_owned(), external_id: String::new() };
+        consumer::create(app, &owner, consumer).await.unwrap();
+        join(app, owner.tenant, Role::Viewer).await;
+        let email = format!("{name}@example.com");
+        invitation::create(app, &owner, &email, Role::Viewer).await.unwrap();
+        log_in(app, &owner).await;
+        join_node(app, name).await;
+    }
+    Furnished { owner, api, plan }
+}
+
+/// A node that joined by a token of its own.
+async fn join_node(app: &App, name: &str) {
+    let new = NewJoinToken::new("", vec!["default".to_owned()], None).unwrap();
+    let token = join_token::create_here(app, new).await.unwrap();
+    let issued =
+        Issued { certificate: Vec::new(), expires_at: app.clock.now() + TimeDelta::days(1) };
+    let secret = token.split('.').next().unwrap();
+    node::join(app, secret, name, |_| Ok(issued)).await.unwrap();
+}
+
+fn named_plan(name: &str) -> NewUsagePlan {
+    NewUsagePlan { name: name.to_owned(), ..NewUsagePlan::default() }
 }
 
 /// An operator, written straight into the database.

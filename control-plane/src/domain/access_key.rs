@@ -58,8 +58,10 @@ impl Versioned for AccessKey {
 }
 
 impl Keyed for AccessKey {
+    const LIST: &'static str = "accessKeys";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -105,7 +107,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[AccessKeyId]) -> Result<Vec<A
 /// The caller's own keys, and everyone's in the tenant for who manages members; oldest first.
 pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<AccessKey>> {
     let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::access_key::list(&mut tx, actor.tenant, whose(actor), page).await?))
+    page.cut(store::access_key::list(&mut tx, actor.tenant, whose(actor), page).await?)
 }
 
 pub async fn update(

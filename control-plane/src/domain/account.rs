@@ -38,8 +38,10 @@ pub struct MonthUsage {
 }
 
 impl Keyed for Account {
+    const LIST: &'static str = "tenants";
+
     fn key(&self) -> Key {
-        Key::new(self.tenant.created_at, &self.tenant.id)
+        Key::new(Self::LIST, self.tenant.created_at, &self.tenant.id)
     }
 }
 
@@ -90,7 +92,7 @@ pub async fn list(
 ) -> Result<Paged<Account>> {
     let month = Month::new(app, None)?;
     let mut tx = app.system(Job::Operator).await?;
-    Ok(page.cut(store::account::list(&mut tx, filter, month, page).await?))
+    page.cut(store::account::list(&mut tx, filter, month, page).await?)
 }
 
 pub async fn get(app: &App, _operator: &Operator, id: TenantId) -> Result<Account> {

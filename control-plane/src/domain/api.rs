@@ -109,8 +109,10 @@ impl Versioned for Api {
 }
 
 impl Keyed for Api {
+    const LIST: &'static str = "apis";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -178,7 +180,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[ApiId]) -> Result<Vec<Api>> {
 /// Oldest first.
 pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<Api>> {
     let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::api::list(&mut tx, actor.tenant, page).await?))
+    page.cut(store::api::list(&mut tx, actor.tenant, page).await?)
 }
 
 pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> Result<Api> {

@@ -68,8 +68,10 @@ impl Versioned for ApiKey {
 }
 
 impl Keyed for ApiKey {
+    const LIST: &'static str = "apiKeys";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -180,7 +182,7 @@ pub async fn list(
     page: &Page,
 ) -> Result<Paged<ApiKey>> {
     let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::api_key::list(&mut tx, actor.tenant, plan, page).await?))
+    page.cut(store::api_key::list(&mut tx, actor.tenant, plan, page).await?)
 }
 
 /// A plan is refused that has a stage on which another plan of the key counts.

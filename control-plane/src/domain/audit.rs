@@ -47,8 +47,10 @@ pub struct Link {
 }
 
 impl Keyed for AuditEntry {
+    const LIST: &'static str = "auditEntries";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -198,7 +200,7 @@ pub async fn list(
         Some(tenant) => app.begin_in(tenant).await?,
         None => app.system(Job::Operator).await?,
     };
-    Ok(page.cut(store::audit::list(&mut tx, tenant, filter, page).await?))
+    page.cut(store::audit::list(&mut tx, tenant, filter, page).await?)
 }
 
 /// Those of `ids` that are the tenant's, in no order.

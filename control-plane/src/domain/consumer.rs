@@ -41,8 +41,10 @@ impl Versioned for Consumer {
 }
 
 impl Keyed for Consumer {
+    const LIST: &'static str = "consumers";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -85,7 +87,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[ConsumerId]) -> Result<Vec<Co
 /// The tenant's consumers, oldest first.
 pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<Consumer>> {
     let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::consumer::list(&mut tx, actor.tenant, page).await?))
+    page.cut(store::consumer::list(&mut tx, actor.tenant, page).await?)
 }
 
 /// Refused while a key names the consumer, since its usage would lose its owner.

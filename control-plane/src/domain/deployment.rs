@@ -45,8 +45,10 @@ pub struct Deployment {
 }
 
 impl Keyed for Deployment {
+    const LIST: &'static str = "deployments";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -179,7 +181,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[DeploymentId]) -> Result<Vec<
 pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Deployment>> {
     let mut tx = app.begin(actor).await?;
     store::api::must_exist(&mut tx, actor.tenant, api).await?;
-    Ok(page.cut(store::deployment::list(&mut tx, actor.tenant, api, page).await?))
+    page.cut(store::deployment::list(&mut tx, actor.tenant, api, page).await?)
 }
 
 #[cfg(test)]

@@ -78,8 +78,10 @@ pub struct NodeRefusal {
 }
 
 impl Keyed for FleetNode {
+    const LIST: &'static str = "fleetNodes";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -119,7 +121,7 @@ pub async fn nodes(
 ) -> Result<Paged<FleetNode>> {
     let mut tx = app.system(Job::Operator).await?;
     let live_since = app.clock.now() - LIVE;
-    Ok(page.cut(store::fleet::nodes(&mut tx, state, live_since, page).await?))
+    page.cut(store::fleet::nodes(&mut tx, state, live_since, page).await?)
 }
 
 /// The same for the machine's administrator: every node that was not revoked.
@@ -130,7 +132,7 @@ pub async fn nodes_here(app: &App) -> Result<Vec<FleetNode>> {
     let mut after = None;
     loop {
         let page = Page::first(100, after, None)?;
-        let paged = page.cut(store::fleet::nodes(&mut tx, None, live_since, &page).await?);
+        let paged = page.cut(store::fleet::nodes(&mut tx, None, live_since, &page).await?)?;
         after = paged.items.last().map(Keyed::key);
         let more = paged.has_next;
         all.extend(paged.items.into_iter().filter(|node| node.state != FleetState::Revoked));

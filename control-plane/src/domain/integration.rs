@@ -137,8 +137,10 @@ impl Versioned for Integration {
 }
 
 impl Keyed for Integration {
+    const LIST: &'static str = "integrations";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -391,7 +393,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[IntegrationId]) -> Result<Vec
 pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Integration>> {
     let mut tx = app.begin(actor).await?;
     store::api::must_exist(&mut tx, actor.tenant, api).await?;
-    Ok(page.cut(store::integration::list(&mut tx, actor.tenant, api, page).await?))
+    page.cut(store::integration::list(&mut tx, actor.tenant, api, page).await?)
 }
 
 /// Puts `settings` in the place of those it had.

@@ -57,8 +57,10 @@ impl Versioned for Invitation {
 }
 
 impl Keyed for Invitation {
+    const LIST: &'static str = "invitations";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -137,7 +139,7 @@ pub async fn create(app: &App, actor: &Actor, email: &str, role: Role) -> Result
 pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<Invitation>> {
     actor.may(Action::ManageMembers)?;
     let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::invitation::list(&mut tx, actor.tenant, page).await?))
+    page.cut(store::invitation::list(&mut tx, actor.tenant, page).await?)
 }
 
 pub async fn get(app: &App, actor: &Actor, id: InvitationId) -> Result<Invitation> {

@@ -42,8 +42,10 @@ pub struct JoinToken {
 }
 
 impl Keyed for JoinToken {
+    const LIST: &'static str = "joinTokens";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -106,7 +108,7 @@ pub async fn create_here(app: &App, new: NewJoinToken) -> Result<String> {
 /// Those that are still good, newest first.
 pub async fn list(app: &App, _operator: &Operator, page: &Page) -> Result<Paged<JoinToken>> {
     let mut tx = app.system(Job::Operator).await?;
-    Ok(page.cut(store::join_token::list(&mut tx, app.clock.now(), page).await?))
+    page.cut(store::join_token::list(&mut tx, app.clock.now(), page).await?)
 }
 
 /// Nobody joins by the token any more; who did stays.

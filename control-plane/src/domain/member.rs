@@ -36,8 +36,10 @@ impl Versioned for Member {
 }
 
 impl Keyed for Member {
+    const LIST: &'static str = "members";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.user.id)
+        Key::new(Self::LIST, self.created_at, &self.user.id)
     }
 }
 
@@ -57,7 +59,7 @@ impl Member {
 /// Longest member first.
 pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<Member>> {
     let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::member::list(&mut tx, actor.tenant, page).await?))
+    page.cut(store::member::list(&mut tx, actor.tenant, page).await?)
 }
 
 pub async fn get(app: &App, actor: &Actor, user: UserId) -> Result<Member> {

@@ -3,6 +3,8 @@
 //! A store function takes a [`Page`] and fetches [`Page::rows_max`] rows beyond its keys, in the list's order or,
 //! where [`Page::backward`] says so, in reverse; [`Page::cut`] makes them a [`Paged`].
 
+use std::borrow::Cow;
+
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use chrono::{DateTime, Utc};
@@ -19,44 +21,62 @@ pub const LIMIT_DEFAULT: u32 = 20;
 /// Where an item stands in its list: its time, then its id among items of the same microsecond.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Key {
+    /// [`Keyed::LIST`]: a cursor is good for one list.
+    list: Cow<'static, str>,
+    /// The argument that held the cursor.
+    param: &'static str,
     pub at: DateTime<Utc>,
     pub id: String,
 }
 
 /// An item that knows its place in its list.
 pub trait Keyed {
+    /// What its lists are called in GraphQL.
+    const LIST: &'static str;
+
     fn key(&self) -> Key;
 }
 
 impl Key {
-    pub fn new(at: DateTime<Utc>, id: &impl ToString) -> Self {
-        Self { at, id: id.to_string() }
+    pub fn new(list: &'static str, at: DateTime<Utc>, id: &impl ToString) -> Self {
+        Self { list: list.into(), param: "cursor", at, id: id.to_string() }
     }
 
     /// The key as callers see it: opaque, and safe in a URL.
     pub fn to_cursor(&self) -> String {
-        BASE64_URL_SAFE_NO_PAD.encode(format!("{}:{}", self.at.timestamp_micros(), self.id))
+        let Self { list, at, id, .. } = self;
+        BASE64_URL_SAFE_NO_PAD.encode(format!("{list}:{}:{id}", at.timestamp_micros()))
     }
 
-    /// `param` is the argument that held the cursor.
-    pub fn from_cursor(cursor: &str, param: &str) -> Result<Self> {
+    /// `param` is the argument that holds the cursor.
+    pub fn from_cursor(cursor: &str, param: &'static str) -> Result<Self> {
         let decode = || {
             let text = String::from_utf8(BASE64_URL_SAFE_NO_PAD.decode(cursor).ok()?).ok()?;
-            let (micros, id) = text.split_once(':')?;
+            let (list, place) = text.split_once(':')?;
+            let (micros, id) = place.split_once(':')?;
             let at = DateTime::from_timestamp_micros(micros.parse().ok()?)?;
             // PostgreSQL's text holds no NUL, and its years begin at 4713 BC and end at 294276; no row is older
             // than 1970.
             let storable = !id.contains('\0') && (0..8_000_000_000_000).contains(&at.timestamp());
-            storable.then(|| Self { at, id: id.to_owned() })
+            storable.then(|| Self { list: list.to_owned().into(), param, at, id: id.to_owned() })
         };
-        decode().ok_or_else(|| Error::bad_request(param, "this is no cursor of this list"))
+        decode().ok_or_else(|| no_cursor(param))
     }
 
     /// The id of a noun that has a UUID.
     pub fn uuid(&self) -> Result<Uuid> {
-        let wrong = |_| Error::bad_request("cursor", "this is no cursor of this list");
-        self.id.parse().map_err(wrong)
+        self.id.parse().map_err(|_| self.foreign())
     }
+
+    /// The refusal of a cursor that another list gave.
+    pub fn foreign(&self) -> Error {
+        no_cursor(self.param)
+    }
+}
+
+fn no_cursor(param: &str) -> Error {
+    let rule = "this is no cursor of this list; leave it out to begin anew";
+    Error::bad_request(param, rule)
 }
 
 /// One page, asked for. `after` and `before` are exclusive and speak of the list's own order, also where that is
@@ -132,16 +152,21 @@ impl Page {
         self.before.as_ref().map(Key::uuid).transpose()
     }
 
-    /// The page that `rows` make: at most [`Page::rows_max`], in the order in which they were fetched.
-    pub fn cut<T>(&self, mut rows: Vec<T>) -> Paged<T> {
+    /// The page that `rows` make: at most [`Page::rows_max`], in the order in which they were fetched. Refused where
+    /// a cursor is another list's.
+    pub fn cut<T: Keyed>(&self, mut rows: Vec<T>) -> Result<Paged<T>> {
+        let mut given = [&self.after, &self.before].into_iter().flatten();
+        if let Some(foreign) = given.find(|key| key.list != T::LIST) {
+            return Err(foreign.foreign());
+        }
         let more = rows.len() > self.limit as usize;
         rows.truncate(self.limit as usize);
-        if self.backward {
+        Ok(if self.backward {
             rows.reverse();
             Paged { items: rows, has_previous: more, has_next: self.before.is_some() }
         } else {
             Paged { items: rows, has_previous: self.after.is_some(), has_next: more }
-        }
+        })
     }
 }
 
@@ -173,10 +198,13 @@ mod tests {
     use super::*;
 
     fn key(second: i64) -> Key {
-        Key::new(DateTime::from_timestamp(second, 1000).unwrap(), &format!("id{second}"))
+        let at = DateTime::from_timestamp(second, 1000).unwrap();
+        Key::new(i64::LIST, at, &format!("id{second}"))
     }
 
     impl Keyed for i64 {
+        const LIST: &'static str = "numbers";
+
         fn key(&self) -> Key {
             key(*self)
         }
@@ -184,14 +212,22 @@ mod tests {
 
     #[test]
     fn a_cursor_reads_back_as_its_key_and_nothing_else_is_one() {
-        assert_eq!(Key::from_cursor(&key(7).to_cursor(), "after").unwrap(), key(7));
-        let far = Key { at: DateTime::<Utc>::MAX_UTC, id: "x".to_owned() }.to_cursor();
-        let nul = Key::new(key(1).at, &"\0").to_cursor();
-        let ancient = Key { at: DateTime::<Utc>::MIN_UTC, id: "x".to_owned() }.to_cursor();
+        assert_eq!(Key::from_cursor(&key(7).to_cursor(), "cursor").unwrap(), key(7));
+        let far = Key::new("numbers", DateTime::<Utc>::MAX_UTC, &"x").to_cursor();
+        let nul = Key::new("numbers", key(1).at, &"\0").to_cursor();
+        let ancient = Key::new("numbers", DateTime::<Utc>::MIN_UTC, &"x").to_cursor();
         for wrong in ["", "x", "!!", "aWQ", &far, &ancient, &nul] {
             let refused = Key::from_cursor(wrong, "after").unwrap_err();
             assert_eq!(refused.param(), Some("after"), "{wrong}");
         }
+    }
+
+    #[test]
+    fn a_cursor_of_another_list_is_refused() {
+        let foreign = Key { list: "letters".into(), ..key(2) };
+        let page = Page::first(2, None, Some(foreign)).unwrap();
+        assert_eq!(page.cut(vec![1]).unwrap_err().param(), Some("cursor"));
+        assert!(Page::first(2, Some(key(2)), None).unwrap().cut(vec![3]).is_ok());
     }
 
     #[test]
@@ -206,7 +242,7 @@ mod tests {
     #[test]
     fn one_row_beyond_the_page_tells_that_there_is_more() {
         let page = Page::first(2, None, None).unwrap();
-        let cut = page.cut(vec![1, 2, 3]);
+        let cut = page.cut(vec![1, 2, 3]).unwrap();
         assert_eq!(
             (cut.items.as_slice(), cut.has_previous, cut.has_next),
             (&[1, 2][..], false, true)
@@ -214,7 +250,7 @@ mod tests {
         assert_eq!(cut.next_cursor(), Some(key(2).to_cursor()));
 
         let page = Page::first(2, Some(key(2)), None).unwrap();
-        let cut = page.cut(vec![3]);
+        let cut = page.cut(vec![3]).unwrap();
         assert_eq!((cut.items.as_slice(), cut.has_previous, cut.has_next), (&[3][..], true, false));
         assert_eq!(cut.next_cursor(), None);
     }
@@ -222,7 +258,7 @@ mod tests {
     #[test]
     fn a_page_from_the_end_is_in_the_lists_own_order() {
         let page = Page::last(2, None, Some(key(9))).unwrap();
-        let cut = page.cut(vec![8, 7, 6]);
+        let cut = page.cut(vec![8, 7, 6]).unwrap();
         assert_eq!(
             (cut.items.as_slice(), cut.has_previous, cut.has_next),
             (&[7, 8][..], true, true)

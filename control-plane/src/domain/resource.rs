@@ -43,8 +43,10 @@ impl Versioned for Resource {
 }
 
 impl Keyed for Resource {
+    const LIST: &'static str = "resources";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -115,7 +117,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[ResourceId]) -> Result<Vec<Re
 pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Resource>> {
     let mut tx = app.begin(actor).await?;
     store::api::must_exist(&mut tx, actor.tenant, api).await?;
-    Ok(page.cut(store::resource::list(&mut tx, actor.tenant, api, page).await?))
+    page.cut(store::resource::list(&mut tx, actor.tenant, api, page).await?)
 }
 
 /// The resource inside another operation, if it is of this Api.

@@ -61,8 +61,10 @@ impl Versioned for Route {
 }
 
 impl Keyed for Route {
+    const LIST: &'static str = "routes";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -299,7 +301,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[RouteId]) -> Result<Vec<Route
 pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Route>> {
     let mut tx = app.begin(actor).await?;
     store::api::must_exist(&mut tx, actor.tenant, api).await?;
-    Ok(page.cut(store::route::list(&mut tx, actor.tenant, api, page).await?))
+    page.cut(store::route::list(&mut tx, actor.tenant, api, page).await?)
 }
 
 pub async fn update(app: &App, actor: &Actor, id: RouteId, change: UpdateRoute) -> Result<Route> {

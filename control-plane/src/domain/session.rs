@@ -89,8 +89,10 @@ pub struct Active {
 }
 
 impl Keyed for Active {
+    const LIST: &'static str = "sessions";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -336,7 +338,7 @@ pub async fn log_out(app: &App, origin: &Origin, cookie: &str) -> Result<()> {
 /// The caller's own sessions in every tenant, oldest first.
 pub async fn list(app: &App, caller: &Caller, page: &Page) -> Result<Paged<Active>> {
     let mut tx = app.system(Job::Sessions).await?;
-    Ok(page.cut(store::session::list(&mut tx, caller.user(), app.clock.now(), page).await?))
+    page.cut(store::session::list(&mut tx, caller.user(), app.clock.now(), page).await?)
 }
 
 /// One of the caller's own that has not ended.

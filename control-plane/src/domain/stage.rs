@@ -72,8 +72,10 @@ impl Versioned for Stage {
 }
 
 impl Keyed for Stage {
+    const LIST: &'static str = "stages";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.name)
+        Key::new(Self::LIST, self.created_at, &self.name)
     }
 }
 
@@ -312,7 +314,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[StageId]) -> Result<Vec<Stage
 pub async fn list(app: &App, actor: &Actor, api: ApiId, page: &Page) -> Result<Paged<Stage>> {
     let mut tx = app.begin(actor).await?;
     store::api::must_exist(&mut tx, actor.tenant, api).await?;
-    Ok(page.cut(store::stage::list(&mut tx, actor.tenant, api, page).await?))
+    page.cut(store::stage::list(&mut tx, actor.tenant, api, page).await?)
 }
 
 pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage) -> Result<Stage> {

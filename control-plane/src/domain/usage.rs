@@ -132,12 +132,14 @@ impl Place {
         let class = parts.pop().and_then(|class| class.parse().ok());
         match (class, <[String; 6]>::try_from(parts)) {
             (Some(status_class), Ok(names)) => Ok(Self { names, status_class }),
-            _ => Err(Error::bad_request("cursor", "this is no cursor of this list")),
+            _ => Err(key.foreign()),
         }
     }
 }
 
 impl Keyed for UsageRow {
+    const LIST: &'static str = "usage";
+
     fn key(&self) -> Key {
         let or_none = |name: &Option<String>| name.clone().unwrap_or_default();
         let id = [
@@ -150,7 +152,7 @@ impl Keyed for UsageRow {
             self.status_class.to_string(),
         ]
         .join(SEPARATOR);
-        Key { at: self.start, id }
+        Key::new(Self::LIST, self.start, &id)
     }
 }
 
@@ -163,7 +165,7 @@ pub async fn list(
 ) -> Result<Paged<UsageRow>> {
     let mut tx = app.begin(actor).await?;
     let rows = store::usage::list(&mut tx, actor.tenant, filter, page).await?;
-    Ok(page.cut(rows))
+    page.cut(rows)
 }
 
 /// Calls of one status class in one interval, over all that the filter matches.
@@ -256,7 +258,7 @@ mod tests {
         assert_eq!(all[0].consumer_id, None);
         assert_eq!(forward, all);
         assert_eq!(backward, all);
-        let foreign = Key { at: all[0].start, id: "x".to_owned() };
+        let foreign = Key::new(UsageRow::LIST, all[0].start, &"x");
         let page = Page::first(4, Some(foreign), None).unwrap();
         let refused = list(&app, &alice, &filter, &page).await.unwrap_err();
         assert_eq!(refused.code(), "bad_request");

@@ -66,8 +66,10 @@ impl Versioned for UsagePlan {
 }
 
 impl Keyed for UsagePlan {
+    const LIST: &'static str = "usagePlans";
+
     fn key(&self) -> Key {
-        Key::new(self.created_at, &self.id)
+        Key::new(Self::LIST, self.created_at, &self.id)
     }
 }
 
@@ -184,7 +186,7 @@ pub async fn find(app: &App, actor: &Actor, ids: &[UsagePlanId]) -> Result<Vec<U
 /// The tenant's plans, oldest first.
 pub async fn list(app: &App, actor: &Actor, page: &Page) -> Result<Paged<UsagePlan>> {
     let mut tx = app.begin(actor).await?;
-    Ok(page.cut(store::usage_plan::list(&mut tx, actor.tenant, page).await?))
+    page.cut(store::usage_plan::list(&mut tx, actor.tenant, page).await?)
 }
 
 /// Changes hold for every key of the plan at once. A stage is refused on which one of those keys has another

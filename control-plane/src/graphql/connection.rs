@@ -59,7 +59,137 @@ pub fn connection_of<D: Keyed, T: OutputType>(
 
 #[cfg(test)]
 mod tests {
+    use async_graphql::parser::parse_schema;
+    use async_graphql::parser::types::{BaseType, FieldDefinition, TypeKind, TypeSystemDefinition};
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use serde_json::{Value, json};
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
     use super::*;
+    use crate::access::matrix::{self, Who};
+    use crate::app::App;
+    use crate::graphql::node::Kind;
+    use crate::graphql::schema_sdl;
+    use crate::testing;
+
+    /// Each field of the schema that is a connection: its parent's type and itself.
+    fn connections() -> Vec<(String, FieldDefinition)> {
+        let mut all = Vec::new();
+        for definition in parse_schema(schema_sdl()).unwrap().definitions {
+            let TypeSystemDefinition::Type(definition) = definition else { continue };
+            let TypeKind::Object(object) = definition.node.kind else { continue };
+            for field in object.fields {
+                let BaseType::Named(of) = &field.node.ty.node.base else { continue };
+                if of.ends_with("Connection") {
+                    all.push((definition.node.name.node.to_string(), field.node));
+                }
+            }
+        }
+        all
+    }
+
+    async fn ask(app: &App, token: &str, query: &str) -> Value {
+        let request = Request::post("/graphql")
+            .header("authorization", format!("Bearer {token}"))
+            .header("content-type", "application/json")
+            .body(Body::from(json!({ "query": query }).to_string()))
+            .unwrap();
+        let response = crate::http::router(app).oneshot(request).await.unwrap();
+        let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+        serde_json::from_slice(&body).unwrap()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn every_connection_is_paged_whole_from_both_ends_and_takes_no_other_cursor(db: PgPool) {
+        let app = testing::app(db).await;
+        let of = testing::furnished(&app).await;
+        let alice = testing::token(&app, &of.owner);
+        let operator = testing::operator_token(&app, &testing::operator(&app).await);
+        let (api, plan) = (Kind::Api.id(of.api), Kind::UsagePlan.id(of.plan));
+        let connections = connections();
+        assert!(connections.len() >= 19, "{connections:?}");
+        for (parent, field) in connections {
+            let name = field.name.node.as_str();
+            let token = match matrix::who(name) {
+                Some(Who::Operator) => &operator,
+                _ => &alice,
+            };
+            // Every argument but those of the page that must be there.
+            let required = match name {
+                "usage" => "filter: { since: \"2026-11-20T11:00:00Z\" }, ",
+                _ => "",
+            };
+            let get = async |arguments: &str| {
+                let page = format!(
+                    "page: {name}({required}{arguments}) {{ edges {{ cursor node {{ __typename }} }}
+                     pageInfo {{ hasNextPage hasPreviousPage startCursor endCursor }} }}"
+                );
+                let id = match parent.as_str() {
+                    "Query" => return ask(&app, token, &format!("{{ {page} }}")).await,
+                    "Api" => &api,
+                    "UsagePlan" => &plan,
+                    other => panic!("an id of {other} is needed"),
+                };
+                let id = id.as_str();
+                let query = format!("{{ node(id: \"{id}\") {{ ... on {parent} {{ {page} }} }} }}");
+                let mut answer = ask(&app, token, &query).await;
+                if answer["data"]["node"].is_object() {
+                    answer["data"] = answer["data"]["node"].take();
+                }
+                answer
+            };
+            let cursors = |answer: &Value| -> Vec<String> {
+                let edges = answer["data"]["page"]["edges"].as_array();
+                let edges = edges.unwrap_or_else(|| panic!("{parent}.{name}: {answer}"));
+                edges.iter().map(|edge| edge["cursor"].as_str().unwrap().to_owned()).collect()
+            };
+            let whole = cursors(&get("first: 100").await);
+            assert_eq!(whole.len() < 3, name == "usage", "{parent}.{name}: {whole:?}");
+            for (count, from, more, end) in [
+                ("first: 1", "after", "hasNextPage", "endCursor"),
+                ("last: 1", "before", "hasPreviousPage", "startCursor"),
+            ] {
+                let (mut paged, mut place) = (Vec::new(), String::new());
+                loop {
+                    let answer = get(&format!("{count}{place}")).await;
+                    paged.extend(cursors(&answer));
+                    assert!(paged.len() <= whole.len(), "{parent}.{name} goes round");
+                    let info = &answer["data"]["page"]["pageInfo"];
+                    if info[more] != true {
+                        break;
+                    }
+                    place = format!(", {from}: {}", info[end]);
+                }
+                if from == "before" {
+                    paged.reverse();
+                }
+                assert_eq!(paged, whole, "{parent}.{name}({count})");
+            }
+
+            let other = if name == "apis" { "members" } else { "apis" };
+            let other =
+                ask(&app, &alice, &format!("{{ page: {other} {{ edges {{ cursor }} }} }}")).await;
+            let foreign = cursors(&other).remove(0);
+            for (arguments, param) in [
+                ("first: 0", "first"),
+                ("first: 101", "first"),
+                ("last: -1", "last"),
+                ("first: 1, last: 1", "last"),
+                ("after: \"nonsense\"", "after"),
+                ("before: \"\"", "before"),
+                (&format!("after: \"{foreign}\""), "after"),
+                (&format!("last: 1, before: \"{foreign}\""), "before"),
+            ] {
+                let answer = get(arguments).await;
+                let error = &answer["errors"][0]["extensions"];
+                let told = (&error["code"], &error["param"]);
+                let right = (&json!("bad_request"), &json!(param));
+                assert_eq!(told, right, "{parent}.{name}({arguments}): {answer}");
+            }
+        }
+    }
 
     #[test]
     fn a_connection_is_paged_from_one_end_and_by_at_most_100() {

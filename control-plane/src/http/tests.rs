@@ -425,7 +425,7 @@ async fn lists_page_by_cursor_and_refuse_strange_ones(db: PgPool) {
     seen.dedup();
     assert_eq!(seen.len(), 5);
 
-    let not_a_uuid = crate::domain::page::Key::new(app.clock.now(), &"x").to_cursor();
+    let not_a_uuid = crate::domain::page::Key::new("members", app.clock.now(), &"x").to_cursor();
     for (query, param) in [
         ("?limit=0".to_owned(), "limit"),
         ("?limit=101".to_owned(), "limit"),

@@ -49,3 +49,103 @@ impl<T> List<T> {
         Self { items: paged.items.into_iter().map(form).collect(), next_cursor }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::Router;
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use serde_json::{Value, json};
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use crate::rest::openapi::openapi_document;
+    use crate::testing::{self, Furnished};
+
+    struct Caller {
+        router: Router,
+        token: String,
+    }
+
+    impl Caller {
+        async fn get(&self, path: &str) -> (u16, Value) {
+            let request = Request::get(path)
+                .header("authorization", format!("Bearer {}", self.token))
+                .body(Body::empty())
+                .unwrap();
+            let response = self.router.clone().oneshot(request).await.unwrap();
+            let status = response.status().as_u16();
+            let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+            (status, serde_json::from_slice(&body).unwrap_or_default())
+        }
+    }
+
+    /// The path of each operation that takes a cursor, up to where its query goes on.
+    fn lists(of: &Furnished) -> Vec<String> {
+        let document: Value = serde_json::from_str(&openapi_document()).unwrap();
+        let paths = document["paths"].as_object().unwrap().iter();
+        let lists = paths.filter(|(_, item)| {
+            let parameters = item["get"]["parameters"].as_array();
+            parameters.into_iter().flatten().any(|parameter| parameter["name"] == "cursor")
+        });
+        let plan = of.plan.to_string();
+        lists
+            .map(|(path, _)| path.replace("{apiId}", of.api.as_str()))
+            .map(|path| format!("/v1{}?", path.replace("{usagePlanId}", &plan)))
+            .map(|path| match path.as_str() {
+                "/v1/usage?" => format!("{path}since=2026-11-20T11:00:00Z&"),
+                _ => path,
+            })
+            .collect()
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn every_list_is_paged_whole_and_takes_no_other_cursor(db: PgPool) {
+        let app = testing::app(db).await;
+        let of = testing::furnished(&app).await;
+        let token = testing::token(&app, &of.owner);
+        let alice = Caller { router: crate::http::router(&app), token };
+        let token = testing::operator_token(&app, &testing::operator(&app).await);
+        let operator = Caller { router: crate::http::router(&app), token };
+        let foreign = async |path: &str| {
+            let other = if path == "/v1/apis?" { "/v1/members" } else { "/v1/apis" };
+            let (_, page) = alice.get(&format!("{other}?limit=1")).await;
+            page["nextCursor"].as_str().unwrap().to_owned()
+        };
+        let lists = lists(&of);
+        assert!(lists.len() >= 16, "{lists:?}");
+        for path in lists {
+            let caller = if path.starts_with("/v1/operator/") { &operator } else { &alice };
+            let (status, whole) = caller.get(&format!("{path}limit=100")).await;
+            assert_eq!((status, &whole["nextCursor"]), (200, &Value::Null), "{path}: {whole}");
+            let whole = whole["items"].as_array().unwrap();
+            // Nobody called this tenant's Apis.
+            assert_eq!(whole.len() < 3, path.starts_with("/v1/usage?"), "{path}: {whole:?}");
+            let (mut paged, mut query) = (Vec::new(), "limit=1".to_owned());
+            loop {
+                let (status, page) = caller.get(&format!("{path}{query}")).await;
+                assert_eq!(status, 200, "{path}{query}: {page}");
+                paged.extend(page["items"].as_array().unwrap().clone());
+                assert!(paged.len() <= whole.len(), "{path} goes round");
+                let Some(next) = page["nextCursor"].as_str() else { break };
+                query = format!("limit=1&cursor={next}");
+            }
+            assert_eq!(&paged, whole, "{path}");
+
+            let foreign = foreign(&path).await;
+            for (query, param) in [
+                ("limit=0", "limit"),
+                ("limit=101", "limit"),
+                ("limit=-1", "limit"),
+                ("limit=x", "limit"),
+                ("cursor=", "cursor"),
+                ("cursor=nonsense", "cursor"),
+                (&format!("cursor={foreign}"), "cursor"),
+            ] {
+                let (status, refused) = caller.get(&format!("{path}{query}")).await;
+                let told = (status, &refused["code"], &refused["param"]);
+                assert_eq!(told, (400, &json!("bad_request"), &json!(param)), "{path}{query}");
+            }
+        }
+    }
+}
