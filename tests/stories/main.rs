@@ -10,6 +10,7 @@ mod clocks;
 mod cold_start;
 mod config_delivery;
 mod console;
+mod conventions;
 mod drain;
 mod full_disk;
 mod http2;

@@ -208,8 +208,8 @@ pub(super) struct Body {
 }
 
 impl Body {
-    /// The request, if it is one subscription and nothing else.
-    pub(super) fn subscription(self, door: &Door) -> Result<async_graphql::Request> {
+    /// The request, if it is one subscription and nothing else, and the points that it costs.
+    pub(super) fn subscription(self, door: &Door) -> Result<(async_graphql::Request, u32)> {
         let variables = async_graphql::Variables::from_json(Value::Object(self.variables));
         let measured = door.shape.measure(&self.query, &variables)?;
         let mut operations = measured.document.operations.iter();
@@ -220,7 +220,7 @@ impl Body {
         let mut request = async_graphql::Request::new(self.query).variables(variables);
         request.operation_name = self.operation_name;
         request.set_parsed_query(measured.document);
-        Ok(request)
+        Ok((request, measured.cost))
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::StreamMap;
 
 use crate::access::actor::{Actor, Caller, Origin};
+use crate::access::allowance::Spender;
 use crate::app::App;
 use crate::domain;
 use crate::error::{Error, Result};
@@ -404,7 +405,8 @@ impl<Out: Sink<Message> + Unpin> Socket<'_, Out> {
                 format!("a socket carries at most {SUBSCRIPTIONS_MAX} subscriptions at once");
             return Err(Error::limit_exceeded("", rule));
         }
-        let request = Body::try_from(payload)?.subscription(self.door)?;
+        let (request, cost) = Body::try_from(payload)?.subscription(self.door)?;
+        self.app.allowance.spend(&Spender::User(self.member.actor.user), cost).1?;
         let actor = &self.member.actor;
         Ok(request
             .data(loader::batches(self.app, actor))

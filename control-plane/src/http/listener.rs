@@ -26,6 +26,7 @@ use tower::ServiceExt;
 use crate::access::wall::neighbourhood;
 use crate::error::{Error, Result};
 use crate::http::client_address::{client_address, is_trusted};
+use crate::http::unread::Answers;
 
 /// Connections at once; more wait in the kernel's queue.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -92,6 +93,7 @@ pub async fn serve(
                 if let Some(Ok((opening, stream))) = opened {
                     let _ = stream.set_nodelay(true); // only a matter of speed
                     let (read, write) = stream.into_split();
+                    let write = Answers::new(write, peer.ip());
                     let stream = tokio::io::join(Cursor::new(opening).chain(read), write);
                     let answer = |request| answer(router.clone(), peer, &trusted, request);
                     let connection = server.serve_connection_with_upgrades(
@@ -219,6 +221,35 @@ mod tests {
         let mut answer = String::new();
         client.read_to_string(&mut answer).await.unwrap();
         assert!(answer.starts_with("HTTP/1.1 200") && answer.ends_with("here"), "{answer}");
+        stop.cancel();
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_is_answered_with_a_reason_and_an_id() {
+        let stop = CancellationToken::new();
+        let long = format!("GET / HTTP/1.1\r\nhost: h\r\nx: {}\r\n\r\n", "x".repeat(40_000));
+        let many = "x: y\r\n".repeat(HEADERS_MAX + 1);
+        for (head, status, why) in [
+            ("GET / HTTP/1.1\r\nno colon\r\n\r\n", "400 Bad Request", "not HTTP"),
+            ("\0\0\0\0\r\n\r\n", "400 Bad Request", "not HTTP"),
+            (&long, "431 Request Header Fields Too Large", "too large"),
+            (&format!("GET / HTTP/1.1\r\n{many}\r\n"), "431 Request", "too many"),
+            ("GET / HTTP/1.1\r\nhost: h\r\n\r\nnonsense\r\n\r\n", "400 Bad Request", "not HTTP"),
+        ] {
+            let mut client = connect(&stop).await;
+            // It may be answered, and cut off, before all of it was taken.
+            let _ = client.write_all(head.as_bytes()).await;
+            let mut answer = Vec::new();
+            let _ = client.read_to_end(&mut answer).await;
+            let answer = String::from_utf8(answer).unwrap();
+            let at = answer.find(&format!("HTTP/1.1 {status}"));
+            let own = &answer[at.unwrap_or_else(|| panic!("{head:.40}: {answer}"))..];
+            let (head, body) = own.split_once("\r\n\r\n").unwrap();
+            let id = head.lines().find_map(|line| line.strip_prefix("x-request-id: ")).unwrap();
+            let body: serde_json::Value = serde_json::from_str(body).unwrap();
+            assert_eq!((&body["requestId"], &body["code"]), (&id.into(), &"bad_request".into()));
+            assert!(body["detail"].as_str().unwrap().contains(why), "{body}");
+        }
         stop.cancel();
     }
 

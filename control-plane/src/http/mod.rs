@@ -9,6 +9,7 @@ mod guard;
 pub mod listener;
 #[cfg(test)]
 mod tests;
+mod unread;
 
 use axum::extract::Request;
 use axum::http::Method;

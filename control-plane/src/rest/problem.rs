@@ -18,6 +18,9 @@ pub struct Problem {
     pub title: String,
     pub status: u16,
     pub detail: String,
+    /// This one occurrence: `urn:uuid:` and the request's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance: Option<String>,
     /// One of a fixed list, for programs.
     pub code: String,
     /// The field to mend, `throttle.rateLimit`.
@@ -59,6 +62,7 @@ impl IntoResponse for Error {
             tracing::error!(error = %cause, "a request failed inside");
         }
         let status = status(&self);
+        let request_id = crate::rest::request_id::current();
         let problem = Problem {
             kind: format!("/docs/errors/{}", self.code()),
             title: status.canonical_reason().unwrap_or_default().to_owned(),
@@ -67,7 +71,8 @@ impl IntoResponse for Error {
             code: self.code().to_owned(),
             param: self.param().map(str::to_owned),
             version: self.present_version().map(str::to_owned),
-            request_id: crate::rest::request_id::current(),
+            instance: request_id.as_ref().map(|id| format!("urn:uuid:{id}")),
+            request_id,
         };
         let mut response = (status, Json(problem)).into_response();
         let headers = response.headers_mut();
