@@ -19,7 +19,7 @@ use crate::snapshot::last_good::LastGood;
 use crate::snapshot::resources::Resources;
 use crate::snapshot::served::{Bucket, Period, Quota};
 use crate::snapshot::signature::Verifier;
-use crate::trace::Trace;
+use crate::trace::{Propagator, Trace};
 
 /// Where a request is taken to go.
 #[derive(Debug)]
@@ -36,11 +36,12 @@ pub fn address(head: &Parts, zone: &str) -> Option<Addressed> {
     Some(Addressed { api_id: address.api_id.to_string(), path: address.path.to_owned(), by_path })
 }
 
-/// The fields that a backend gets for these of a caller, as far as its trace goes.
-pub fn traced(mut headers: HeaderMap) -> HeaderMap {
-    let trace = Trace::begin(None, &mut headers);
+/// The fields that a backend gets for these of a caller, as far as its trace goes, told of in this way.
+pub fn traced(mut headers: HeaderMap, way: Propagator) -> HeaderMap {
+    let trace = Trace::begin(None, &[way], &mut headers);
     if let Some(mut trace) = trace {
-        trace.forward(None, &HeaderValue::from_static("backend"), &Method::GET, &mut headers);
+        let authority = HeaderValue::from_static("backend");
+        trace.forward(None, &[way], &authority, &Method::GET, &mut headers);
     }
     headers
 }

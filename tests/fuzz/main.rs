@@ -146,7 +146,7 @@ macro_rules! fuzzed {
 fuzzed! {
     path route uri_template egress_target proxy_protocol api_key_value cursor
     global_id join_token stream_message usage_segment
-    address traceparent request_cookies response_cookies forwarded_for redis_answer http2_frames
+    address traceparent trace_fields request_cookies response_cookies forwarded_for redis_answer http2_frames
     last_good graphql_guard access_token refresh_cookie idempotency_key if_match rest_body email
     audit_export
 }

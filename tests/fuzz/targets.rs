@@ -22,6 +22,7 @@ use control_plane::graphql::node::Kind;
 use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, Rng, StageId};
 use control_plane::rest::extract::Json;
 use control_plane::rest::{etag, idempotency};
+use data_plane::Propagator;
 use data_plane::hostile::{self, ConfigFile};
 use data_plane::listener::proxy_protocol::{self, Parsed};
 use data_plane::snapshot::join::JoinToken;
@@ -195,7 +196,7 @@ pub(crate) fn address(bytes: &[u8]) {
 pub(crate) fn traceparent(bytes: &[u8]) {
     let mut headers = fields(&HeaderName::from_static("traceparent"), bytes);
     headers.insert("tracestate", HeaderValue::from_static("a=b"));
-    let traced = hostile::traced(headers.clone());
+    let traced = hostile::traced(headers.clone(), Propagator::TraceContext);
     let Some(ours) = traced.get("traceparent") else {
         assert!(traced.is_empty(), "{traced:?}");
         return;
@@ -203,6 +204,28 @@ pub(crate) fn traceparent(bytes: &[u8]) {
     let (theirs, ours) = (headers["traceparent"].as_bytes(), ours.as_bytes());
     assert_eq!((ours.len(), &ours[..3], &ours[3..36]), (55, b"00-".as_slice(), &theirs[3..36]));
     assert_ne!(ours[36..52], theirs[36..52], "the parent is this node now");
+}
+
+/// Past the first node, which may fill up what is short, a trace told of in Zipkin's or AWS's way keeps its id.
+pub(crate) fn trace_fields(bytes: &[u8]) {
+    let mut headers = HeaderMap::new();
+    let names = ["b3", "x-b3-traceid", "x-b3-spanid", "x-b3-sampled", "x-amzn-trace-id"];
+    for (name, line) in names.into_iter().zip(bytes.split(|byte| *byte == b'\n')) {
+        headers.extend(
+            HeaderValue::from_bytes(line).map(|value| (HeaderName::from_static(name), value)),
+        );
+    }
+    let id = |headers: &HeaderMap, name: &str| {
+        let value = headers.get(name)?.to_str().ok()?;
+        let end = if name == "b3" { value.find('-') } else { value.find(";Parent") };
+        Some(value[..end.unwrap_or(value.len())].to_owned())
+    };
+    let ways = [Propagator::B3, Propagator::B3Multi, Propagator::XRay];
+    for (way, name) in ways.into_iter().zip(["b3", "x-b3-traceid", "x-amzn-trace-id"]) {
+        let once = hostile::traced(headers.clone(), way);
+        let twice = hostile::traced(once.clone(), way);
+        assert_eq!(id(&once, name), id(&twice, name), "{way:?}");
+    }
 }
 
 /// A backend never gets a cookie of ours, and always gets a caller's other ones.

@@ -168,7 +168,7 @@ mod tests {
             testing::new_route(&app, owner, api, "GET /pets", testing::mock("pets")).await;
             testing::deploy(&app, owner, api, "prod").await.unwrap();
         }
-        for number in 0..LINES_MAX + 1 {
+        for number in 0..=LINES_MAX {
             let new =
                 NewConsumer { name: format!("consumer {number}"), external_id: String::new() };
             consumer::create(&app, &alice, new).await.unwrap();

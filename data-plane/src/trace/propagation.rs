@@ -243,7 +243,7 @@ mod tests {
         }
         assert_eq!(
             b3(&format!("{short}-{SPAN}")).unwrap().trace.to_string(),
-            format!("{:0>32}", short)
+            format!("{short:0>32}")
         );
         let root = "Root=1-5759e988-bd862e3fe1be46a994272793";
         for (text, taken) in [
