@@ -203,6 +203,11 @@ async fn deceived(home: &Home, replica: &Replica, changes: usize) -> (Node, Liar
     let mut before = node(home, &[replica], Some(&replica.token().await)).unwrap();
     before.at(0).await;
     before.end().await;
+    // The start after the first takes a snapshot, to have a file to go back to; no later one wants it.
+    let before = node(home, &[replica], None).unwrap();
+    harness::eventually("a file to go back to", async || previous(home).exists().then_some(()))
+        .await;
+    before.end().await;
     let recorded = record(replica, changes).await;
     let liar = Liar::start(replica).await;
     let node = node_at(home, vec![liar.address.clone()], None).unwrap();
