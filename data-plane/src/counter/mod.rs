@@ -13,6 +13,7 @@ mod journal;
 mod metrics;
 mod record;
 mod recovery;
+mod room;
 mod segment;
 mod ship;
 
@@ -25,9 +26,10 @@ use std::sync::{
 use proto::segment::{Header, Record, State};
 
 pub use self::{
-    journal::{Journal, Room, Settings, Want},
+    journal::{Journal, Settings},
     metrics::Metrics,
     record::{Cache, Names, Outcome},
+    room::{Room, Want},
     ship::Shipper,
 };
 use self::{
