@@ -8,6 +8,7 @@ use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
 
+use chrono::NaiveDate;
 use prost::Message;
 use proto::config::v1::{Delta, Resource, ResourceName, Update, update};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
@@ -16,6 +17,7 @@ use tokio::sync::watch;
 
 use crate::access::actor::Actor;
 use crate::access::allowance::Allowance;
+use crate::access::api_version;
 use crate::access::attempt::Attempt;
 use crate::access::sealed::WrappingKey;
 use crate::access::token::TokenSigner;
@@ -41,6 +43,8 @@ pub struct App {
     pub(crate) revoked_sender: Arc<watch::Sender<Arc<HashSet<SessionId>>>>,
     pub wall: Arc<Wall>,
     pub allowance: Arc<Allowance>,
+    /// The versions of the API that are answered, the newest last.
+    pub api_versions: &'static [NaiveDate],
     pub live: Arc<Live>,
     /// None where no mail server was set: then letters are not written either.
     pub mailer: Option<Arc<Mailer>>,
@@ -111,6 +115,7 @@ impl App {
             revoked_sender: Arc::new(revoked_sender),
             wall: Arc::default(),
             allowance: Arc::new(allowance),
+            api_versions: api_version::VERSIONS,
             live: Arc::default(),
             mailer: mailer.map(Arc::new),
             tenants,

@@ -10,6 +10,7 @@ use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
+use crate::access::api_version;
 use crate::access::authority::Issued;
 use crate::access::password::Password;
 use crate::access::precondition::Precondition;
@@ -35,7 +36,7 @@ use crate::domain::tenant::{self, SignUp};
 use crate::domain::usage_plan::{self, NewUsagePlan};
 use crate::domain::{access_key, invitation, node};
 use crate::error::Result;
-use crate::ids::{ApiId, MailId, Rng, StageId, TenantId, UsagePlanId};
+use crate::ids::{ApiId, MailId, Rng, SessionId, StageId, TenantId, UsagePlanId, UserId};
 use crate::mail;
 use crate::mail::letter::Text;
 
@@ -203,13 +204,16 @@ pub(crate) async fn published(app: &App) -> Vec<Delta> {
 
 /// An access token of this member.
 pub(crate) fn token(app: &App, actor: &Actor) -> String {
-    let bearer = Bearer { user: actor.user, session: actor.session, tenant: Some(actor.tenant) };
-    app.tokens.sign(&app.clock, bearer).unwrap()
+    sign(app, actor.user, actor.session, Some(actor.tenant))
 }
 
 /// An access token of this operator.
 pub(crate) fn operator_token(app: &App, operator: &Operator) -> String {
-    let bearer = Bearer { user: operator.user, session: operator.session, tenant: None };
+    sign(app, operator.user, operator.session, None)
+}
+
+fn sign(app: &App, user: UserId, session: SessionId, tenant: Option<TenantId>) -> String {
+    let bearer = Bearer { user, session, tenant, api_version: api_version::FIRST };
     app.tokens.sign(&app.clock, bearer).unwrap()
 }
 

@@ -2,6 +2,7 @@
 
 pub mod actor;
 pub mod allowance;
+pub mod api_version;
 pub mod attempt;
 pub mod authority;
 pub mod link_token;

@@ -1,9 +1,10 @@
 //! A log-in: how it begins, its access tokens, its refreshing, its end.
 
-use chrono::{DateTime, TimeDelta, Utc};
+use chrono::{DateTime, NaiveDate, TimeDelta, Utc};
 use serde::Serialize;
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
+use crate::access::api_version;
 use crate::access::password::Password;
 use crate::access::precondition::Precondition;
 use crate::access::refresh::RefreshToken;
@@ -59,6 +60,7 @@ pub struct NewSession<'a> {
     pub refresh_hash: Vec<u8>,
     pub now: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+    pub api_version: NaiveDate,
     pub origin: &'a Origin,
 }
 
@@ -72,6 +74,8 @@ pub struct Session {
     pub rotated_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
     pub revoked_at: Option<DateTime<Utc>>,
+    /// The version of the API that was the newest when it began.
+    pub api_version: NaiveDate,
 }
 
 /// A session that has not ended, as its user sees it.
@@ -250,12 +254,14 @@ pub(crate) async fn begin(
         refresh_hash: token.hash(),
         now,
         expires_at: now + LIFE,
+        api_version: api_version::newest(app.api_versions),
         origin,
     };
     store::session::insert(tx, &new).await?;
+    let bearer = Bearer { user, session: id, tenant, api_version: new.api_version };
     Ok(Grant {
         session: id,
-        access_token: app.tokens.sign(&app.clock, Bearer { user, session: id, tenant })?,
+        access_token: app.tokens.sign(&app.clock, bearer)?,
         refresh: Some(Refresh { token, expires_in: LIFE }),
     })
 }
@@ -310,7 +316,8 @@ pub async fn refresh(
     let next = present.then(|| RefreshToken::fresh(app.rng, session.id));
     store::session::used(&mut tx, session.id, tenant, next.as_ref(), now).await?;
     tx.commit().await?;
-    let bearer = Bearer { user: session.user, session: session.id, tenant };
+    let Session { id, user, api_version, .. } = session;
+    let bearer = Bearer { user, session: id, tenant, api_version };
     Ok(Grant {
         session: session.id,
         access_token: app.tokens.sign(&app.clock, bearer)?,

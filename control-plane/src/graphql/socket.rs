@@ -531,12 +531,7 @@ mod tests {
             assert_eq!(peer.hear().await["type"], "connection_ack", "{payload}");
         }
         let operator = testing::operator(&app).await;
-        let operator = crate::access::token::Bearer {
-            user: operator.user,
-            session: operator.session,
-            tenant: None,
-        };
-        let operator = app.tokens.sign(&app.clock, operator).unwrap();
+        let operator = testing::operator_token(&app, &operator);
         for (first, code) in [
             (json!({ "type": "connection_init" }), 4401),
             (json!({ "type": "connection_init", "payload": { "accessToken": "x" } }), 4401),

@@ -107,7 +107,6 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
-    use crate::access::token::Bearer;
     use crate::ledger::intake::{self, tests as ledger};
     use crate::ledger::rollup;
     use crate::testing;
@@ -138,8 +137,7 @@ mod tests {
         let app = testing::app(db).await;
         let alice = testing::owner(&app).await;
         let operator = testing::operator(&app).await;
-        let bearer = Bearer { user: operator.user, session: operator.session, tenant: None };
-        let operator = app.tokens.sign(&app.clock, bearer).unwrap();
+        let operator = testing::operator_token(&app, &operator);
         let token = testing::token(&app, &alice);
         let node = ledger::node(&app, "default").await;
         let mut used = ledger::call(&app, alice.tenant);

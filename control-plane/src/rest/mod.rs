@@ -92,7 +92,7 @@ pub fn router(app: &App) -> Router {
         .nest("/v1", rest)
         .route("/graphql", socket.post(graphql::http::answer))
         .with_state(app.clone())
-        .layer(middleware::from_fn(version::layer))
+        .layer(middleware::from_fn_with_state(app.clone(), version::layer))
         .layer(axum::Extension(graphql::http::Door::new(app)))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
 }

@@ -8,8 +8,9 @@ use serde_json::{Map, Value, json};
 use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
+use crate::access::api_version::VERSIONS;
 use crate::app::App;
-use crate::rest::{deprecation, version};
+use crate::rest::deprecation;
 
 /// What the operations are about.
 const TAGS: [(&str, &str); 17] = [
@@ -67,13 +68,14 @@ fn document() -> Value {
             has at most 1 MiB. A POST with an `Idempotency-Key` takes effect once in 24 hours, whichever replicas \
             get its tries. The key is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
             tokens. What is read alone has an `ETag`, for `If-None-Match` and `If-Match`. `Api-Version` names the \
-            dated version that a call speaks, the newest where it is left out; each answer has it. What goes away \
+            dated version that a call speaks; where it is left out, that which was the newest when the session \
+            began. Each answer has it. What goes away \
             has `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) for at least twelve months. `RateLimit` tells what \
             is left of the caller's points, of which a GET takes 1 and a change 5; 429 where there are too few.".to_owned()
             + &super::parity::text(),
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });
-    document["x-api-versions"] = json!(version::VERSIONS);
+    document["x-api-versions"] = json!(VERSIONS);
     document["servers"] = json!([{ "url": "/v1" }]);
     document["components"]["securitySchemes"] = json!({
         "accessToken": {
@@ -201,8 +203,9 @@ fn api_version() -> Value {
     json!({
         "name": "Api-Version",
         "in": "header",
-        "description": "The dated version that this call speaks; the newest where it is left out.",
-        "schema": { "type": "string", "enum": version::VERSIONS },
+        "description": "The dated version that this call speaks. Where it is left out: that which was the newest when \
+            the session began.",
+        "schema": { "type": "string", "enum": VERSIONS },
     })
 }
 

@@ -13,8 +13,8 @@ use crate::ids::{SessionId, TenantId, UserId};
 pub async fn insert(tx: &mut Tx, new: &NewSession<'_>) -> Result<()> {
     sqlx::query!(
         "insert into session (id, user_id, tenant_id, refresh_hash, rotated_at, created_at, last_used_at,
-                              expires_at, user_agent, address)
-         values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8)",
+                              expires_at, user_agent, address, api_version)
+         values ($1, $2, $3, $4, $5, $5, $5, $6, $7, $8, $9)",
         new.id.0,
         new.user.0,
         new.tenant.map(|tenant| tenant.0),
@@ -23,6 +23,7 @@ pub async fn insert(tx: &mut Tx, new: &NewSession<'_>) -> Result<()> {
         new.expires_at,
         new.origin.user_agent,
         new.origin.address,
+        new.api_version,
     )
     .execute(&mut **tx)
     .await?;
@@ -32,7 +33,8 @@ pub async fn insert(tx: &mut Tx, new: &NewSession<'_>) -> Result<()> {
 /// The session, locked until the transaction ends: of two refreshes at once the second sees the first's.
 pub async fn lock(tx: &mut Tx, id: SessionId) -> Result<Option<Session>> {
     let row = sqlx::query!(
-        "select id, user_id, tenant_id, refresh_hash, previous_refresh_hash, rotated_at, expires_at, revoked_at
+        "select id, user_id, tenant_id, refresh_hash, previous_refresh_hash, rotated_at, expires_at, revoked_at,
+                api_version
          from session where id = $1 for update",
         id.0,
     )
@@ -47,6 +49,7 @@ pub async fn lock(tx: &mut Tx, id: SessionId) -> Result<Option<Session>> {
         rotated_at: row.rotated_at,
         expires_at: row.expires_at,
         revoked_at: row.revoked_at,
+        api_version: row.api_version,
     }))
 }
 
