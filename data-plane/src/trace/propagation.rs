@@ -90,8 +90,8 @@ impl Propagator {
                 headers.remove(B3_PARENT); // it was the caller's parent, not ours
             }
             Self::XRay => {
-                let (time, unique) = (trace.to_string(), trace.to_string());
-                let (time, unique) = (&time[..8], &unique[8..]);
+                let trace = trace.to_string();
+                let (time, unique) = trace.split_at(8);
                 let sampled = sampled.unwrap_or("?");
                 insert(XRAY, format!("Root=1-{time}-{unique};Parent={span};Sampled={sampled}"));
             }
