@@ -86,20 +86,26 @@ impl World {
         Self::started(Self::with_stores(&[], None, (replicas, nodes)).await).await
     }
 
-    /// So many replicas and no node, with settings of the story's own.
+    /// So many replicas with settings of the story's own; no node is started.
     pub async fn start_replicas(replicas: usize, settings: &[(&str, &str)]) -> Self {
         let shared = std::env::var("DATABASE_URL").ok();
-        Self::started(Self::with_stores(settings, shared.as_deref(), (replicas, 0)).await).await
+        let mut world = Self::with_stores(settings, shared.as_deref(), (replicas, 1)).await;
+        world.start_control_planes().await;
+        world
     }
 
     async fn started(mut self) -> Self {
-        for replica in 0..self.replicas.len() {
-            self.start_control_plane_at(replica).await;
-        }
+        self.start_control_planes().await;
         for node in 0..self.nodes.len() {
             self.start_node_at(node).await;
         }
         self
+    }
+
+    async fn start_control_planes(&mut self) {
+        for replica in 0..self.replicas.len() {
+            self.start_control_plane_at(replica).await;
+        }
     }
 
     /// The stores, and a migrated database; no plane runs yet.
@@ -138,8 +144,7 @@ impl World {
         let key = self.directory.join("master.key");
         std::fs::write(&key, hex::encode(rand::random::<[u8; 32]>()))
             .expect("the world's directory can be written");
-        let http = self.management_address();
-        let node = self.nodes.first().map_or(http, |node| node.endpoint.address());
+        let (http, node) = (self.management_address(), self.endpoint_address());
         let listeners = self.listeners().into_iter().map(|address| address.to_string());
         let grpc = self.replicas.iter().map(|it| format!("https://{}", it.grpc.address()));
         let values = [
