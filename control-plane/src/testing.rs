@@ -336,7 +336,7 @@ pub(crate) async fn operator(app: &App) -> Operator {
 
 /// The same application with a mail server that nobody answers for: letters wait in the outbox.
 pub(crate) async fn app_with_mail(db: PgPool) -> App {
-    let settings = mail::Settings::new("smtp://127.0.0.1:1", "gate@example.com").unwrap();
+    let settings = mail::Settings::new("smtp://127.0.0.1:1", "gate@example.com", None).unwrap();
     let mut app = app(db).await;
     app.mailer = Some(std::sync::Arc::new(mail::Mailer::new(&settings).unwrap()));
     app

@@ -1,17 +1,23 @@
 //! A mail server: speaks SMTP (RFC 5321) on a port of its own and keeps what it takes.
 
 use crate::eventually;
+use rustls_pki_types::{PrivateKeyDer, PrivatePkcs8KeyDer};
 use std::net::SocketAddr;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
-use tokio::io::{AsyncBufReadExt, AsyncWriteExt, BufReader};
+use tokio::io::{AsyncBufReadExt, AsyncRead, AsyncWrite, AsyncWriteExt, BufReader};
 use tokio::net::{TcpListener, TcpStream};
 use tokio::task::JoinHandle;
+use tokio_rustls::TlsAcceptor;
+use tokio_rustls::rustls;
 
 /// Listens until it is dropped.
 pub struct MailServer {
     address: SocketAddr,
     state: Arc<Mutex<State>>,
     task: JoinHandle<()>,
+    /// Where it asks for STARTTLS: the file with its certificate.
+    certificate: Option<PathBuf>,
 }
 
 #[derive(Default)]
@@ -28,6 +34,8 @@ pub struct Letter {
     pub from: String,
     /// As the envelope says it.
     pub to: Vec<String>,
+    /// Whether it came over TLS.
+    pub tls: bool,
     /// Header fields, unfolded.
     pub head: Vec<(String, String)>,
     /// The plain text, decoded.
@@ -54,19 +62,48 @@ impl Letter {
 }
 
 impl MailServer {
-    /// # Panics
-    /// Where no port can be had.
+    /// Speaks in the clear.
     pub async fn start() -> Self {
+        Self::listen(None, None).await
+    }
+
+    /// Takes letters after STARTTLS only, with a certificate of its own.
+    ///
+    /// # Panics
+    /// Where the certificate cannot be written.
+    pub async fn start_with_tls() -> Self {
+        let own = rcgen::generate_simple_self_signed(["127.0.0.1".to_owned()]).expect("a name");
+        let file = format!("tollgate-mail-{}.pem", hex::encode(rand::random::<[u8; 8]>()));
+        let file = std::env::temp_dir().join(file);
+        std::fs::write(&file, own.cert.pem()).expect("the directory can be written");
+        let key = PrivateKeyDer::Pkcs8(PrivatePkcs8KeyDer::from(own.signing_key.serialize_der()));
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let config = rustls::ServerConfig::builder_with_provider(provider)
+            .with_safe_default_protocol_versions()
+            .expect("versions of TLS")
+            .with_no_client_auth()
+            .with_single_cert(vec![own.cert.der().clone()], key)
+            .expect("a certificate and its key");
+        Self::listen(Some(TlsAcceptor::from(Arc::new(config))), Some(file)).await
+    }
+
+    async fn listen(tls: Option<TlsAcceptor>, certificate: Option<PathBuf>) -> Self {
         let listener = TcpListener::bind("127.0.0.1:0").await.expect("loopback has a free port");
         let address = listener.local_addr().expect("a listener has an address");
         let state = Arc::<Mutex<State>>::default();
-        let task = tokio::spawn(accept(listener, state.clone()));
-        Self { address, state, task }
+        let task = tokio::spawn(accept(listener, state.clone(), tls));
+        Self { address, state, task, certificate }
     }
 
     /// For `TOLLGATE_SMTP_URL`.
     pub fn url(&self) -> String {
-        format!("smtp://{}", self.address)
+        let scheme = if self.certificate.is_some() { "smtp+starttls" } else { "smtp" };
+        format!("{scheme}://{}", self.address)
+    }
+
+    /// For `TOLLGATE_SMTP_CA_FILE`.
+    pub fn certificate(&self) -> Option<&Path> {
+        self.certificate.as_deref()
     }
 
     /// Everything that was taken so far.
@@ -78,6 +115,12 @@ impl MailServer {
     pub fn refuse(&self, to: &str, code: u16) {
         let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         state.refused.push((to.to_owned(), code));
+    }
+
+    /// From now on letters to this address are taken.
+    pub fn take(&self, to: &str) {
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.refused.retain(|(refused, _)| refused != to);
     }
 
     /// The newest letter to this address with these words in its subject, when it is there.
@@ -96,26 +139,62 @@ impl MailServer {
 impl Drop for MailServer {
     fn drop(&mut self) {
         self.task.abort();
+        if let Some(file) = &self.certificate {
+            let _ = std::fs::remove_file(file);
+        }
     }
 }
 
-async fn accept(listener: TcpListener, state: Arc<Mutex<State>>) {
+async fn accept(listener: TcpListener, state: Arc<Mutex<State>>, tls: Option<TlsAcceptor>) {
     while let Ok((stream, _)) = listener.accept().await {
-        let state = state.clone();
-        tokio::spawn(async move { converse(stream, state).await.ok() });
+        let (state, tls) = (state.clone(), tls.clone());
+        tokio::spawn(async move { converse(stream, &state, tls).await.ok() });
     }
 }
 
 /// One conversation, to its end.
-async fn converse(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Result<()> {
-    let (read, mut write) = stream.into_split();
-    let mut lines = BufReader::new(read).lines();
+async fn converse(
+    stream: TcpStream,
+    state: &Mutex<State>,
+    tls: Option<TlsAcceptor>,
+) -> std::io::Result<()> {
+    let mut stream = BufReader::new(stream);
+    stream.write_all(b"220 mail.test ESMTP\r\n").await?;
+    match tls {
+        None => talk(&mut stream, state, Tls::No).await.map(drop),
+        Some(tls) if talk(&mut stream, state, Tls::First).await? => {
+            let mut stream = BufReader::new(tls.accept(stream.into_inner()).await?);
+            talk(&mut stream, state, Tls::Yes).await.map(drop)
+        }
+        Some(_) => Ok(()),
+    }
+}
+
+#[derive(Clone, Copy, PartialEq)]
+enum Tls {
+    No,
+    /// Nothing is taken before it.
+    First,
+    Yes,
+}
+
+/// Until the end, or until TLS is to begin: then true.
+async fn talk<S: AsyncRead + AsyncWrite + Unpin>(
+    stream: &mut BufReader<S>,
+    state: &Mutex<State>,
+    tls: Tls,
+) -> std::io::Result<bool> {
     let (mut from, mut to) = (String::new(), Vec::new());
-    write.write_all(b"220 mail.test ESMTP\r\n").await?;
-    while let Some(line) = lines.next_line().await? {
+    while let Some(line) = read_line(stream).await? {
         let command = line.split([' ', ':']).next().unwrap_or_default().to_ascii_uppercase();
         let answer = match command.as_str() {
+            "EHLO" | "HELO" if tls == Tls::First => "250-mail.test\r\n250 STARTTLS".to_owned(),
             "EHLO" | "HELO" => "250-mail.test\r\n250 8BITMIME".to_owned(),
+            "STARTTLS" if tls == Tls::First => {
+                stream.write_all(b"220 go ahead\r\n").await?;
+                return Ok(true);
+            }
+            "MAIL" if tls == Tls::First => "530 STARTTLS first".to_owned(),
             "MAIL" => {
                 from = address(&line);
                 to.clear();
@@ -133,28 +212,37 @@ async fn converse(stream: TcpStream, state: Arc<Mutex<State>>) -> std::io::Resul
                 }
             }
             "DATA" => {
-                write.write_all(b"354 go on\r\n").await?;
+                stream.write_all(b"354 go on\r\n").await?;
                 let mut text = Vec::new();
-                while let Some(line) = lines.next_line().await? {
+                while let Some(line) = read_line(stream).await? {
                     if line == "." {
                         break;
                     }
                     text.push(line.strip_prefix('.').unwrap_or(&line).to_owned());
                 }
-                let letter = read_letter(from.clone(), to.clone(), &text);
+                let letter = read_letter(from.clone(), to.clone(), tls == Tls::Yes, &text);
                 state.lock().unwrap_or_else(PoisonError::into_inner).received.push(letter);
                 "250 OK".to_owned()
             }
             "RSET" | "NOOP" => "250 OK".to_owned(),
             "QUIT" => {
-                write.write_all(b"221 bye\r\n").await?;
-                return Ok(());
+                stream.write_all(b"221 bye\r\n").await?;
+                return Ok(false);
             }
             _ => "500 unknown".to_owned(),
         };
-        write.write_all(format!("{answer}\r\n").as_bytes()).await?;
+        stream.write_all(format!("{answer}\r\n").as_bytes()).await?;
     }
-    Ok(())
+    Ok(false)
+}
+
+/// Without its end.
+async fn read_line<S: AsyncRead + Unpin>(
+    stream: &mut BufReader<S>,
+) -> std::io::Result<Option<String>> {
+    let mut line = String::new();
+    let read = stream.read_line(&mut line).await?;
+    Ok((read > 0).then(|| line.trim_end_matches(['\r', '\n']).to_owned()))
 }
 
 /// What stands between the angle brackets.
@@ -163,9 +251,9 @@ fn address(line: &str) -> String {
     inner.map(|(inner, _)| inner.to_owned()).unwrap_or_default()
 }
 
-fn read_letter(from: String, to: Vec<String>, lines: &[String]) -> Letter {
+fn read_letter(from: String, to: Vec<String>, tls: bool, lines: &[String]) -> Letter {
     let (head, rest) = read_head(lines);
-    let mut letter = Letter { from, to, head, body: String::new(), html: String::new() };
+    let mut letter = Letter { from, to, tls, head, body: String::new(), html: String::new() };
     let kind = letter.field("content-type").unwrap_or_default();
     let boundary = kind.split_once("boundary=").map(|(_, rest)| rest.trim_matches('"').to_owned());
     let Some(boundary) = boundary else {

@@ -17,6 +17,7 @@ mod http2;
 mod idempotency;
 mod keys;
 mod live;
+mod lock_out;
 mod metrics;
 mod migrations;
 mod people;

@@ -9,8 +9,12 @@ use std::time::Duration;
 
 use lettre::message::{Mailbox, Message, MultiPart};
 use lettre::transport::smtp::AsyncSmtpTransportBuilder;
+use lettre::transport::smtp::client::{Certificate, Tls, TlsParameters};
 use lettre::{Address, AsyncSmtpTransport, AsyncTransport, Tokio1Executor};
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use secrecy::{ExposeSecret, SecretString};
+use url::Url;
 
 use crate::ids::MailId;
 use crate::mail::letter::Text;
@@ -25,6 +29,8 @@ const LETTER_MAX: Duration = Duration::from_secs(30);
 pub struct Settings {
     url: SecretString,
     from: Mailbox,
+    /// Signs the mail server's certificate, where no public authority does.
+    authority: Option<Certificate>,
 }
 
 /// What is wrong with the settings, by the variable's name.
@@ -37,14 +43,20 @@ pub enum InvalidSettings {
     Url(String),
     #[error("TOLLGATE_MAIL_FROM is not an address, for example Tollgate <gate@example.com>: {0}")]
     From(String),
+    #[error(
+        "TOLLGATE_SMTP_CA_FILE holds no certificate in PEM that the mail server in TOLLGATE_SMTP_URL can have: {0}"
+    )]
+    Authority(String),
 }
 
 impl Settings {
     /// `url`: `smtp://` speaks in the clear, `smtps://` TLS from the first byte, `smtp+starttls://` TLS or nothing;
     /// each with `user:password@` where the server asks for it, percent-encoded.
-    pub fn new(url: &str, from: &str) -> Result<Self, InvalidSettings> {
+    /// `authority`: a certificate in PEM that is trusted beside the public ones.
+    pub fn new(url: &str, from: &str, authority: Option<&[u8]>) -> Result<Self, InvalidSettings> {
         let from = from.parse().map_err(|cause| InvalidSettings::From(format!("{cause}")))?;
-        let settings = Self { url: url.into(), from };
+        let authority = authority.map(read_authority).transpose()?;
+        let settings = Self { url: url.into(), from, authority };
         settings.builder()?;
         Ok(settings)
     }
@@ -55,8 +67,21 @@ impl Settings {
             Some(rest) if !rest.contains('?') => format!("smtp://{rest}?tls=required"),
             _ => given.to_owned(),
         };
-        AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
-            .map_err(|cause| InvalidSettings::Url(cause.to_string()))
+        let builder = AsyncSmtpTransport::<Tokio1Executor>::from_url(&url)
+            .map_err(|cause| InvalidSettings::Url(cause.to_string()))?;
+        let Some(authority) = &self.authority else { return Ok(builder) };
+        let wrong = |why: &str| InvalidSettings::Authority(why.to_owned());
+        let parsed = Url::parse(given).map_err(|cause| InvalidSettings::Url(cause.to_string()))?;
+        let host = parsed.host_str().unwrap_or_default().trim_matches(['[', ']']).to_owned();
+        let parameters = TlsParameters::builder(host)
+            .add_root_certificate(authority.clone())
+            .build()
+            .map_err(|cause| InvalidSettings::Authority(told(&cause)))?;
+        match parsed.scheme() {
+            "smtps" => Ok(builder.tls(Tls::Wrapper(parameters))),
+            "smtp+starttls" => Ok(builder.tls(Tls::Required(parameters))),
+            _ => Err(wrong("that URL asks for no TLS")),
+        }
     }
 }
 
@@ -107,6 +132,13 @@ impl Mailer {
     }
 }
 
+/// lettre takes a file without a certificate for one with none to trust.
+fn read_authority(pem: &[u8]) -> Result<Certificate, InvalidSettings> {
+    let wrong = |why: String| InvalidSettings::Authority(why);
+    CertificateDer::from_pem_slice(pem).map_err(|cause| wrong(cause.to_string()))?;
+    Certificate::from_pem(pem).map_err(|cause| wrong(told(&cause)))
+}
+
 /// The error with its causes: lettre's own text names only the step.
 fn told(cause: &dyn std::error::Error) -> String {
     let mut text = cause.to_string();
@@ -130,7 +162,7 @@ mod tests {
 
     #[tokio::test]
     async fn nobodys_text_begins_a_header_field_of_its_own() {
-        let settings = Settings::new("smtp://127.0.0.1", "gate@example.com").unwrap();
+        let settings = Settings::new("smtp://127.0.0.1", "gate@example.com", None).unwrap();
         let mailer = Mailer::new(&settings).unwrap();
         let evil = "Acme\r\nBcc: mallory@example.com\r\n\r\nbody";
         let letter = |to: &str| Letter::Invitation {
@@ -164,16 +196,21 @@ mod tests {
             "smtps://mail.example",
             "smtp+starttls://user:p%40ss@mail.example:587",
         ] {
-            let settings = Settings::new(right, from).unwrap();
+            let settings = Settings::new(right, from, None).unwrap();
             assert!(!format!("{settings:?}").contains("p%40ss"));
         }
         for wrong in
             ["", "mail.example", "http://mail.example", "smtp://", "smtp+starttls://x?tls=none"]
         {
-            let refused = Settings::new(wrong, from).unwrap_err().to_string();
+            let refused = Settings::new(wrong, from, None).unwrap_err().to_string();
             assert!(refused.contains("TOLLGATE_SMTP_URL"), "{wrong}: {refused}");
         }
-        let refused = Settings::new("smtp://127.0.0.1", "nobody").unwrap_err().to_string();
+        let refused = Settings::new("smtp://127.0.0.1", "nobody", None).unwrap_err().to_string();
         assert!(refused.contains("TOLLGATE_MAIL_FROM"), "{refused}");
+        for (url, authority) in [("smtps://mail.example", "nonsense"), ("smtp://mail.example", "")]
+        {
+            let refused = Settings::new(url, from, Some(authority.as_bytes())).unwrap_err();
+            assert!(refused.to_string().contains("TOLLGATE_SMTP_CA_FILE"), "{refused}");
+        }
     }
 }

@@ -109,6 +109,9 @@ pub(crate) struct ControlPlane {
         requires = "mail_from"
     )]
     pub(crate) smtp_url_file: Option<PathBuf>,
+    /// A certificate in PEM that signs the mail server's own, where no public authority does
+    #[arg(long, env = "TOLLGATE_SMTP_CA_FILE", value_name = "FILE")]
+    pub(crate) smtp_ca_file: Option<PathBuf>,
     /// Whom letters are from, for example `Tollgate <gate@example.com>`
     #[arg(long, env = "TOLLGATE_MAIL_FROM", value_name = "ADDRESS")]
     pub(crate) mail_from: Option<String>,
@@ -356,7 +359,13 @@ impl ControlPlane {
     pub(crate) fn mail(&self) -> Result<Option<control_plane::mail::Settings>> {
         let url = secret(self.smtp_url.as_ref(), self.smtp_url_file.as_ref())?;
         let from = self.mail_from.as_deref().unwrap_or_default();
-        Ok(url.map(|url| control_plane::mail::Settings::new(&url, from)).transpose()?)
+        let read = |path: &PathBuf| {
+            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+        };
+        let authority = self.smtp_ca_file.as_ref().map(read).transpose()?;
+        let settings =
+            |url: String| control_plane::mail::Settings::new(&url, from, authority.as_deref());
+        Ok(url.map(settings).transpose()?)
     }
 }
 
