@@ -64,7 +64,7 @@ export class Planter {
 
   constructor(
     private readonly visit: Visit,
-    private readonly accessToken: string,
+    readonly accessToken: string,
   ) {}
 
   /** One mutation with `base` and a text in every other field that takes one; its payload's `selection`. */

@@ -19,6 +19,8 @@ function askToLogIn() {
     paths.logOut().to,
     paths.signUp().to,
     paths.invitation().to,
+    paths.resetPassword().to,
+    paths.verifyEmail().to,
     paths.operator().to,
   ];
   if (outside.includes(pathname)) {

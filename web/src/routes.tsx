@@ -61,6 +61,20 @@ const invitation = createRoute({
   component: lazyRouteComponent(() => import("./pages/invitation"), "InvitationPage"),
 });
 
+const resetPassword = createRoute({
+  getParentRoute: () => visitor,
+  path: "/reset-password",
+  validateSearch: texts("token"),
+  component: lazyRouteComponent(() => import("./pages/reset-password"), "ResetPasswordPage"),
+});
+
+const verifyEmail = createRoute({
+  getParentRoute: () => visitor,
+  path: "/verify-email",
+  validateSearch: texts("token"),
+  component: lazyRouteComponent(() => import("./pages/verify-email"), "VerifyEmailPage"),
+});
+
 const operator = createRoute({
   getParentRoute: () => visitor,
   path: "/operator",
@@ -217,6 +231,11 @@ const tenantSettings = createRoute({
   path: "/",
   component: lazyRouteComponent(() => import("./pages/settings/tenant"), "TenantPage"),
 });
+const profile = createRoute({
+  getParentRoute: () => settings,
+  path: "/profile",
+  component: lazyRouteComponent(() => import("./pages/settings/profile"), "ProfilePage"),
+});
 const members = createRoute({
   getParentRoute: () => settings,
   path: "/members",
@@ -274,7 +293,7 @@ const price = createRoute({
 
 /** Every URL of the console. */
 export const routeTree = root.addChildren([
-  visitor.addChildren([signUp, logIn, logOut, invitation, operator]),
+  visitor.addChildren([signUp, logIn, logOut, invitation, resetPassword, verifyEmail, operator]),
   tenant.addChildren([
     overview,
     firstRequest,
@@ -289,7 +308,7 @@ export const routeTree = root.addChildren([
     apiKey,
     usage,
     billing,
-    settings.addChildren([tenantSettings, members, sessions, accessKeys, audit, auditEntry]),
+    settings.addChildren([tenantSettings, profile, members, sessions, accessKeys, audit, auditEntry]),
   ]),
   installation.addChildren([tenants, tenantAccount, price]),
 ]);

@@ -35,6 +35,14 @@ export function Frame({
     shown.current = pathname;
   }, [pathname]);
 
+  // On a telephone the sections scroll, and the one that is open may be out of sight.
+  const nav = useRef<HTMLElement>(null);
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another page is another open section
+  useEffect(() => {
+    const open = nav.current?.querySelector("[aria-current=page]");
+    open?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [pathname]);
+
   return (
     <div className="min-h-dvh md:grid md:grid-cols-[14rem_minmax(0,1fr)]">
       <a
@@ -54,7 +62,11 @@ export function Frame({
           </span>
         </div>
         {search && <div className="px-3 pb-2 max-md:hidden">{search}</div>}
-        <nav aria-label="Main" className="flex gap-0.5 overflow-x-auto px-3 max-md:pb-2 md:flex-col">
+        <nav
+          ref={nav}
+          aria-label="Main"
+          className="flex gap-0.5 overflow-x-auto px-3 max-md:pb-2 md:flex-col"
+        >
           {sections.map(({ label, to, icon: Icon }) => (
             <Link
               key={label}

@@ -1,6 +1,6 @@
-import { Link, type LinkProps } from "@tanstack/react-router";
+import { Link, type LinkProps, useLocation } from "@tanstack/react-router";
 import { ChevronRight } from "lucide-react";
-import type { ReactNode } from "react";
+import { type ReactNode, useEffect, useRef } from "react";
 
 export type Crumb = { label: string; to: LinkProps };
 
@@ -54,8 +54,16 @@ export function Page({
 
 /** The pages of one thing. Links, since each has its own URL; `within` marks one that has pages beneath it. */
 export function Tabs({ label, items }: { label: string; items: readonly (Crumb & { within?: boolean })[] }) {
+  const bar = useRef<HTMLElement>(null);
+  const { pathname } = useLocation();
+  // On a telephone the tabs scroll, and the one that is open may be out of sight.
+  // biome-ignore lint/correctness/useExhaustiveDependencies: another page is another open tab
+  useEffect(() => {
+    const open = bar.current?.querySelector("[aria-current=page]");
+    open?.scrollIntoView({ block: "nearest", inline: "nearest" });
+  }, [pathname]);
   return (
-    <nav aria-label={label} className="mt-4 flex gap-5 overflow-x-auto border-b border-line">
+    <nav ref={bar} aria-label={label} className="mt-4 flex gap-5 overflow-x-auto border-b border-line">
       {items.map((item) => (
         <Link
           key={item.label}

@@ -26,6 +26,7 @@ const PLACES: Target[] = [
   { kind: "Page", label: "Usage", to: paths.usage() },
   { kind: "Page", label: "Billing", to: paths.billing(), needs: "readBilling" },
   { kind: "Page", label: "Settings", to: paths.settings() },
+  { kind: "Page", label: "Profile", to: paths.profile() },
   { kind: "Page", label: "Members", to: paths.members() },
   { kind: "Page", label: "Sessions", to: paths.sessions() },
   { kind: "Page", label: "Access keys", to: paths.accessKeys() },

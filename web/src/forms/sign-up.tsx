@@ -7,13 +7,20 @@ import { Form, useSchemaForm } from "./form";
 
 const SignUpDocument = graphql(`
   mutation SignUp($input: SignUpInput!) {
-    signUp(input: $input) { accessToken expiresInSeconds userErrors { code message param } }
+    signUp(input: $input) { accessToken expiresInSeconds verificationSent userErrors { code message param } }
   }
 `);
 
 const schema = z.object({ tenant: requiredText("Name your organisation."), email, password: newPassword });
 
-export function SignUpForm({ onDone }: { onDone: () => void }) {
+export function SignUpForm({
+  onDone,
+  onSent,
+}: {
+  onDone: () => void;
+  /** A letter went to the address; the link in it begins the account. */
+  onSent: (email: string) => void;
+}) {
   const form = useSchemaForm(schema, { tenant: "", email: "", password: "" });
   const { errors } = form.formState;
   return (
@@ -22,13 +29,13 @@ export function SignUpForm({ onDone }: { onDone: () => void }) {
       submit="Sign up"
       wide
       send={async (input) => {
-        const { accessToken, expiresInSeconds, userErrors } = (
+        const { accessToken, expiresInSeconds, verificationSent, userErrors } = (
           await requestAsNobody(SignUpDocument, { input })
         ).signUp;
         if (accessToken && expiresInSeconds) {
           session.start({ accessToken, expiresInSeconds });
           onDone();
-        }
+        } else if (verificationSent) onSent(input.email);
         return userErrors;
       }}
     >

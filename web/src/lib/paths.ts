@@ -5,6 +5,8 @@ export const paths = {
   logIn: (next?: string) => ({ to: "/log-in", search: { next } }) as const,
   logOut: () => ({ to: "/log-out" }) as const,
   invitation: (token?: string) => ({ to: "/invitation", search: { token } }) as const,
+  resetPassword: () => ({ to: "/reset-password", search: {} }) as const,
+  verifyEmail: () => ({ to: "/verify-email", search: {} }) as const,
   firstRequest: (apiKey: string) => ({ to: "/first-request", search: { apiKey } }) as const,
 
   apis: (after?: string) => ({ to: "/apis", search: { after } }) as const,
@@ -33,6 +35,7 @@ export const paths = {
   billing: (month?: string) => ({ to: "/billing", search: { month } }) as const,
 
   settings: () => ({ to: "/settings" }) as const,
+  profile: () => ({ to: "/settings/profile" }) as const,
   members: (after?: string) => ({ to: "/settings/members", search: { after } }) as const,
   sessions: (after?: string) => ({ to: "/settings/sessions", search: { after } }) as const,
   accessKeys: (after?: string) => ({ to: "/settings/access-keys", search: { after } }) as const,

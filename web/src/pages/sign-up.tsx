@@ -1,15 +1,33 @@
 import { Link, useNavigate } from "@tanstack/react-router";
+import { useState } from "react";
+import type { Signup } from "../api/generated/graphql";
+import { useInstallation } from "../components/installation";
+import { LoadError } from "../components/load-error";
 import { Card } from "../components/visitor-frame";
 import { SignUpForm } from "../forms/sign-up";
 import { paths } from "../lib/paths";
+import { Loading } from "../ui/panel";
+
+/** Why nobody signs up here, where nobody may. */
+const CLOSED: Record<Exclude<Signup, "OPEN">, string> = {
+  INVITE:
+    "Accounts are made by invitation here. Ask a member of your organisation for one, and open its link.",
+  CLOSED: "No accounts are made here. Ask who runs this installation.",
+};
 
 export function SignUpPage() {
-  const navigate = useNavigate();
+  const installation = useInstallation();
   return (
     <>
-      <Card title="Create your account" note="Publish an API, issue keys, meter and bill each call.">
-        <SignUpForm onDone={() => void navigate(paths.overview())} />
-      </Card>
+      {installation.data ? (
+        <SignUp signup={installation.data.signup} />
+      ) : installation.isError ? (
+        <LoadError error={installation.error} retry={() => void installation.refetch()} whole />
+      ) : (
+        <Card title="Create your account">
+          <Loading lines={5} />
+        </Card>
+      )}
       <p className="mt-5 text-center text-muted">
         Have an account?{" "}
         <Link {...paths.logIn()} className="font-medium text-accent underline underline-offset-2">
@@ -17,5 +35,32 @@ export function SignUpPage() {
         </Link>
       </p>
     </>
+  );
+}
+
+function SignUp({ signup }: { signup: Signup }) {
+  const navigate = useNavigate();
+  const [sentTo, setSentTo] = useState<string>();
+  if (signup !== "OPEN") {
+    return (
+      <Card title="Create your account">
+        <p>{CLOSED[signup]}</p>
+      </Card>
+    );
+  }
+  if (sentTo) {
+    return (
+      <Card title="Look into your mail">
+        <p className="wrap-anywhere">
+          A letter is on its way to <strong>{sentTo}</strong>. Open the link in it within a day, and your
+          account begins.
+        </p>
+      </Card>
+    );
+  }
+  return (
+    <Card title="Create your account" note="Publish an API, issue keys, meter and bill each call.">
+      <SignUpForm onDone={() => void navigate(paths.overview())} onSent={setSentTo} />
+    </Card>
   );
 }

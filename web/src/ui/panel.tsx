@@ -13,12 +13,15 @@ export function Panel({
   actions?: ReactNode;
   /** The content reaches the border: tables. */
   flush?: boolean;
-  children: ReactNode;
+  /** A panel of a title and what it does has none. */
+  children?: ReactNode;
 }) {
   return (
     <section className="rounded-xl border border-line bg-panel shadow-low">
       {title && (
-        <header className="flex min-h-12 flex-wrap items-center gap-x-3 gap-y-1 border-b border-line px-4 py-2">
+        <header
+          className={`flex min-h-12 flex-wrap items-center gap-x-3 gap-y-1 px-4 py-2 ${children ? "border-b border-line" : ""}`}
+        >
           <div className="mr-auto min-w-0">
             <h2 className="text-sm font-semibold">{title}</h2>
             {note && <p className="text-xs text-muted">{note}</p>}
@@ -26,7 +29,7 @@ export function Panel({
           {actions}
         </header>
       )}
-      <div className={flush ? "" : "p-4"}>{children}</div>
+      {children && <div className={flush ? "" : "p-4"}>{children}</div>}
     </section>
   );
 }

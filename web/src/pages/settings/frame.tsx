@@ -13,6 +13,7 @@ export function SettingsFrame() {
           label="Settings"
           items={[
             { label: "Organisation", to: paths.settings() },
+            { label: "Profile", to: paths.profile() },
             { label: "Members", to: paths.members() },
             { label: "Sessions", to: paths.sessions() },
             { label: "Access keys", to: paths.accessKeys() },
