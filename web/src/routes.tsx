@@ -3,6 +3,7 @@ import { session } from "./api/client";
 import { SignedOut } from "./api/session";
 import {
   auditSearch,
+  nodesSearch,
   overviewSearch,
   paths,
   requestsSearch,
@@ -285,6 +286,23 @@ const tenantAccount = createRoute({
   path: "/operator/tenants/$tenant",
   component: lazyRouteComponent(() => import("./pages/operator/tenant"), "TenantAccountPage"),
 });
+const nodes = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/nodes",
+  validateSearch: nodesSearch,
+  component: lazyRouteComponent(() => import("./pages/operator/nodes"), "NodesPage"),
+});
+const node = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/nodes/$node",
+  component: lazyRouteComponent(() => import("./pages/operator/node"), "NodePage"),
+});
+const joinTokens = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/join-tokens",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/operator/join-tokens"), "JoinTokensPage"),
+});
 const price = createRoute({
   getParentRoute: () => installation,
   path: "/operator/price",
@@ -310,5 +328,5 @@ export const routeTree = root.addChildren([
     billing,
     settings.addChildren([tenantSettings, profile, members, sessions, accessKeys, audit, auditEntry]),
   ]),
-  installation.addChildren([tenants, tenantAccount, price]),
+  installation.addChildren([tenants, tenantAccount, nodes, node, joinTokens, price]),
 ]);

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Navigate, Outlet } from "@tanstack/react-router";
-import { Building2, CircleDollarSign } from "lucide-react";
+import { Building2, CircleDollarSign, Server, Ticket } from "lucide-react";
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
 import { Loading } from "../ui/panel";
@@ -10,6 +10,8 @@ import { ViewerDocument } from "./viewer";
 
 const SECTIONS: Section[] = [
   { label: "Tenants", to: paths.tenants(), icon: Building2 },
+  { label: "Nodes", to: paths.nodes(), icon: Server },
+  { label: "Join tokens", to: paths.joinTokens(), icon: Ticket },
   { label: "Price", to: paths.price(), icon: CircleDollarSign },
 ];
 

@@ -45,6 +45,9 @@ export const paths = {
   operator: () => ({ to: "/operator", search: {} }) as const,
   tenants: (filter: TenantsSearch = {}) => ({ to: "/operator/tenants", search: filter }) as const,
   tenant: (tenant: string) => ({ to: "/operator/tenants/$tenant", params: { tenant } }) as const,
+  nodes: (filter: NodesSearch = {}) => ({ to: "/operator/nodes", search: filter }) as const,
+  node: (node: string) => ({ to: "/operator/nodes/$node", params: { node } }) as const,
+  joinTokens: (after?: string) => ({ to: "/operator/join-tokens", search: { after } }) as const,
   price: () => ({ to: "/operator/price" }) as const,
 };
 
@@ -119,6 +122,17 @@ export function tenantsSearch(search: Record<string, unknown>): TenantsSearch {
   const { status, ...rest } = texts("search", "status", "after")(search);
   const known = STATUSES.find((one) => one === status);
   return { ...rest, ...(known ? { status: known } : {}) };
+}
+
+const FLEET_STATES = ["LIVE", "OFFLINE", "REVOKED"] as const;
+
+/** The filter of the operator's list of nodes. */
+export type NodesSearch = { state?: (typeof FLEET_STATES)[number]; after?: string };
+
+export function nodesSearch(search: Record<string, unknown>): NodesSearch {
+  const { state, ...rest } = texts("state", "after")(search);
+  const known = FLEET_STATES.find((one) => one === state);
+  return { ...rest, ...(known ? { state: known } : {}) };
 }
 
 /** The named search parameters that are non-empty text; everything else in the URL is dropped. */
