@@ -7,6 +7,7 @@ use async_graphql::Variables;
 use aws_lc_rs::signature::Ed25519KeyPair;
 use axum::body::Body;
 use axum::extract::FromRequest;
+use control_plane::access::api_version;
 use control_plane::access::refresh::RefreshToken;
 use control_plane::access::sealed::WrappingKey;
 use control_plane::access::token::{Bearer, TokenSigner};
@@ -333,7 +334,8 @@ pub(crate) fn access_token(bytes: &[u8]) {
     static SIGNED: LazyLock<(TokenSigner, String)> = LazyLock::new(|| {
         let key = Ed25519KeyPair::generate_pkcs8(&aws_lc_rs::rand::SystemRandom::new()).unwrap();
         let signer = TokenSigner::new(key.as_ref()).unwrap();
-        let bearer = Bearer { user: Rng.id(), session: Rng.id(), tenant: None };
+        let api_version = api_version::FIRST;
+        let bearer = Bearer { user: Rng.id(), session: Rng.id(), tenant: None, api_version };
         let token = signer.sign(&Clock::system(), bearer).unwrap();
         (signer, token)
     });

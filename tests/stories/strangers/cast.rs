@@ -4,6 +4,7 @@ use super::catalog::{Catalog, Request};
 use super::fill::{Fill, Ids};
 use base64::Engine;
 use base64::engine::general_purpose::URL_SAFE_NO_PAD;
+use control_plane::access::api_version;
 use control_plane::access::sealed::WrappingKey;
 use control_plane::access::token::{Bearer, TokenSigner};
 use control_plane::clock::Clock;
@@ -108,6 +109,7 @@ pub(super) async fn expired(world: &World, token: &str) -> String {
         user: UserId(id("sub")),
         session: SessionId(id("sid")),
         tenant: Some(TenantId(id("tid"))),
+        api_version: api_version::FIRST,
     };
     let wrapped: Vec<u8> =
         sqlx::query_scalar("select private from installation_key where name = 'session_signing'")
