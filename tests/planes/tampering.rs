@@ -204,7 +204,7 @@ async fn deceived(home: &Home, replica: &Replica, changes: usize) -> (Node, Liar
     before.at(0).await;
     before.end().await;
     let recorded = record(replica, changes).await;
-    let liar = Liar::start(replica).await;
+    let liar = Box::pin(Liar::start(replica)).await;
     let node = node_at(home, vec![liar.address.clone()], None).unwrap();
     (node, liar, recorded)
 }
@@ -213,7 +213,7 @@ async fn deceived(home: &Home, replica: &Replica, changes: usize) -> (Node, Liar
 async fn a_node_applies_no_gap_and_nothing_older_and_asks_for_a_snapshot(db: PgPool) {
     let home = Home::new();
     let replica = replica(&db, &home).await;
-    let (mut node, mut liar, recorded) = deceived(&home, &replica, 7).await;
+    let (mut node, mut liar, recorded) = Box::pin(deceived(&home, &replica, 7)).await;
     let mut stream = liar.stream().await;
     assert_eq!(stream.held, 0);
 
@@ -255,7 +255,7 @@ async fn replayed_then_next(replica: &Replica) -> Signed {
 async fn a_forged_message_ends_the_stream_and_the_node_goes_on_from_where_it_was(db: PgPool) {
     let home = Home::new();
     let replica = replica(&db, &home).await;
-    let (mut node, mut liar, recorded) = deceived(&home, &replica, 3).await;
+    let (mut node, mut liar, recorded) = Box::pin(deceived(&home, &replica, 3)).await;
     let mut stream = liar.stream().await;
     // A node that was started again wants a second file.
     stream.send(&recorded.first).await;

@@ -45,7 +45,7 @@ fn shown(text: &str) -> BTreeMap<String, (Family, usize)> {
             .iter()
             .find_map(|end| name.strip_suffix(end).filter(|name| families.contains_key(*name)))
             .unwrap_or(name);
-        let pairs = labels.trim_end_matches('}').split("\",");
+        let pairs = labels.trim_end_matches("\"}").split("\",");
         let labels: Vec<_> =
             pairs.filter_map(|it| it.split_once('=')).filter(|(name, _)| *name != "le").collect();
         series.entry(name.to_owned()).or_default().insert(format!("{labels:?}"));

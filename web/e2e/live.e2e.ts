@@ -63,22 +63,27 @@ test("requests are shown as they end, by their stage and status, and counted whe
   await visit.page.getByRole("main").getByText("Live", { exact: true }).last().waitFor();
   await visit.isAccessible();
   const rows = visit.page.getByRole("table", { name: "Requests" }).getByRole("row");
-  await call(value);
-  await rows
-    .filter({ hasText: "GET /hello" })
-    .filter({ hasText: "200" })
-    .getByText("Pet store key")
-    .waitFor();
-  await call("nobody's");
-  await rows.filter({ hasText: "403" }).waitFor();
+  // A socket does not tell when it has subscribed: who calls right after is not always seen.
+  const callUntilShown = (key: string, status: string) =>
+    expect
+      .poll(
+        async () => {
+          await call(key);
+          return rows.filter({ hasText: "GET /hello" }).filter({ hasText: status }).count();
+        },
+        { timeout: 15_000 },
+      )
+      .toBeGreaterThan(0);
+  await callUntilShown(value, "200");
+  await rows.filter({ hasText: "200" }).getByText("Pet store key").first().waitFor();
+  await callUntilShown("nobody's", "403");
   await visit.isAccessible();
 
   await visit.page.getByLabel("Status").selectOption("4xx");
   await visit.sees("Waiting for a request");
   await visit.page.getByRole("main").getByText("Live", { exact: true }).last().waitFor();
   await call(value);
-  await call("nobody's");
-  await rows.filter({ hasText: "403" }).waitFor();
+  await callUntilShown("nobody's", "403");
   expect(await rows.filter({ hasText: "200" }).count()).toBe(0);
   await visit.click("Pause");
   await visit.sees("Paused");

@@ -258,7 +258,7 @@ mod tests {
         let Claim::Ours(attempt) = claimed else { panic!("the key was not free") };
         if after_its_change {
             let new = NewUsagePlan { name: "gold".to_owned(), ..NewUsagePlan::default() };
-            attempt.scope(usage_plan::create(app, actor, new)).await.unwrap();
+            Box::pin(attempt.scope(usage_plan::create(app, actor, new))).await.unwrap();
         }
     }
 
@@ -372,7 +372,7 @@ mod tests {
     async fn who_died_before_the_change_is_followed_by_the_next_try(db: PgPool) {
         let (app, router, alice, token) = open(&db).await;
         let body = json!({ "name": "gold" });
-        dies(&app, &alice, "k", false).await;
+        Box::pin(dies(&app, &alice, "k", false)).await;
 
         let early = post(&router, &token, "k", "/v1/usage-plans", &body).await;
         early.refused(409, "idempotency_key_in_use");
@@ -385,7 +385,7 @@ mod tests {
     async fn who_died_after_the_change_is_said_to_have_made_it(db: PgPool) {
         let (app, router, alice, token) = open(&db).await;
         let body = json!({ "name": "gold" });
-        dies(&app, &alice, "k", true).await;
+        Box::pin(dies(&app, &alice, "k", true)).await;
 
         let early = post(&router, &token, "k", "/v1/usage-plans", &body).await;
         early.refused(409, "idempotency_key_in_use");
@@ -406,7 +406,7 @@ mod tests {
         assert_eq!(post(&router, &token, "k", "/v1/usage-plans", &gold).await.status, 201);
 
         let new = NewUsagePlan { name: "late".to_owned(), ..NewUsagePlan::default() };
-        let late = slow.scope(usage_plan::create(&app, &alice, new)).await;
+        let late = Box::pin(slow.scope(usage_plan::create(&app, &alice, new))).await;
 
         assert_eq!(late.unwrap_err().code(), "idempotency_key_in_use");
         assert_eq!(count(&db, "usage_plan").await, 1);

@@ -75,6 +75,11 @@ fn settle(world: &World, catalog: &Catalog, name: &str, ids: &Ids) -> std::path:
         writeln!(settings, "\"path.{name}\" = \"{id}\"").unwrap();
     }
     assert!(settings.lines().count() > 8, "{settings}");
+    // To the tool's own list: a wrong `If-Match` may be refused before what else is wrong.
+    settings.push_str(
+        "[checks.negative_data_rejection]\n\
+         expected-statuses = [400, 401, 403, 404, 405, 406, 409, 412, 415, 422, 428, 429, \"5xx\"]\n",
+    );
     std::fs::write(directory.join("schemathesis.toml"), settings).unwrap();
     directory
 }
