@@ -28,6 +28,7 @@ mod revoked_node;
 mod row_security;
 mod static_stability;
 mod strangers;
+mod tenants;
 mod tls;
 mod traces;
 mod upgrade;
