@@ -1,5 +1,6 @@
 /** The words that the browser tests use: a person at the console, with everything watched that must not happen. */
 import { randomBytes } from "node:crypto";
+import { readFile } from "node:fs/promises";
 import { type AxeResults, source as axeSource } from "axe-core";
 import { type Browser, type BrowserContext, chromium, type Page } from "playwright-core";
 import { test as base, expect } from "vitest";
@@ -106,6 +107,14 @@ export class Visit {
 
   async sees(text: string | RegExp) {
     await this.page.getByText(text).first().waitFor();
+  }
+
+  /** What the browser stores once a button is pressed, line by line as JSON. */
+  async downloads(name: string): Promise<{ file: string; lines: Record<string, unknown>[] }> {
+    const [download] = await Promise.all([this.page.waitForEvent("download"), this.click(name)]);
+    const text = await readFile(await download.path(), "utf8");
+    const lines = text.trimEnd().split("\n");
+    return { file: download.suggestedFilename(), lines: lines.map((line) => JSON.parse(line)) };
   }
 
   /** Nothing of the page is still to come. */

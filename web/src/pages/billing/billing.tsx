@@ -1,18 +1,15 @@
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, useNavigate } from "@tanstack/react-router";
-import { Download } from "lucide-react";
 import { request } from "../../api/client";
-import { requestIdOf, sentence, settled } from "../../api/errors";
 import { graphql } from "../../api/generated";
 import { query } from "../../api/query";
+import { DownloadButton } from "../../components/download-button";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { decimal, money, month, monthsBack } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
-import { Button } from "../../ui/button";
 import { Empty, Panel } from "../../ui/panel";
-import { toast } from "../../ui/toast";
 
 const BillDocument = graphql(`
   query Bill($month: String) {
@@ -41,16 +38,6 @@ export function BillingPage() {
   const months = monthsBack(new Date(), MONTHS);
   const shown = chosen ?? months[0] ?? "";
   if (!months.includes(shown)) months.push(shown);
-  const download = useMutation({
-    mutationFn: async () => {
-      const input = { month: shown };
-      return settled((await request(CreateUsageDownloadDocument, { input })).createUsageDownload).url;
-    },
-    // A plain navigation: the browser stores the file, the page stays. By path, since the link names the public
-    // URL and this page may have been opened by another name of the same server.
-    onSuccess: (url) => url && location.assign(new URL(url, location.origin).pathname),
-    onError: (error) => toast(sentence(error), "bad", requestIdOf(error)),
-  });
   return (
     <Page
       title="Billing"
@@ -71,10 +58,13 @@ export function BillingPage() {
               ))}
             </select>
           </label>
-          <Button onClick={() => download.mutate()} busy={download.isPending}>
-            <Download size={14} aria-hidden="true" />
+          <DownloadButton
+            ask={async () =>
+              (await request(CreateUsageDownloadDocument, { input: { month: shown } })).createUsageDownload
+            }
+          >
             Download CSV
-          </Button>
+          </DownloadButton>
         </>
       }
     >

@@ -8,6 +8,7 @@ import type { TenantAccountQuery } from "../../api/generated/graphql";
 import { query, refreshAll } from "../../api/query";
 import { ConfirmDialog } from "../../components/confirm-dialog";
 import { DeleteDialog } from "../../components/delete-dialog";
+import { DownloadButton } from "../../components/download-button";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { TenantStatus } from "../../components/tenant-status";
@@ -52,6 +53,12 @@ const CloseTenantDocument = graphql(`
 const ReopenTenantDocument = graphql(`
   mutation ReopenTenant($input: ReopenTenantInput!) {
     reopenTenant(input: $input) { tenant { id } userErrors { code message param } }
+  }
+`);
+
+const ExportTenantDocument = graphql(`
+  mutation ExportTenant($input: ExportTenantInput!) {
+    exportTenant(input: $input) { url userErrors { code message param } }
   }
 `);
 
@@ -162,6 +169,17 @@ function Deeds({ tenant }: { tenant: Account["tenant"] }) {
     <>
       <Panel title="What you can do" flush>
         <ul className="divide-y divide-line">
+          <Deed
+            name="Export"
+            note="All that it has, one line for each thing, without secrets. Its audit log says that you did."
+          >
+            <DownloadButton
+              ask={async () => (await request(ExportTenantDocument, { input: { id } })).exportTenant}
+              begun="The export has begun; your browser stores it"
+            >
+              Export everything (NDJSON)
+            </DownloadButton>
+          </Deed>
           {status === "ACTIVE" && (
             <Deed
               name="Suspend"

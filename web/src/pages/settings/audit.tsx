@@ -1,12 +1,11 @@
-import { useMutation, useQuery } from "@tanstack/react-query";
+import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
-import { Download } from "lucide-react";
 import { useState } from "react";
 import { request } from "../../api/client";
-import { requestIdOf, sentence, settled } from "../../api/errors";
 import { graphql } from "../../api/generated";
 import { query } from "../../api/query";
 import { AuditVerdict } from "../../components/audit-verdict";
+import { DownloadButton } from "../../components/download-button";
 import { Loaded } from "../../components/loaded";
 import { Pager } from "../../components/pager";
 import { changes } from "../../lib/diff";
@@ -18,7 +17,6 @@ import { Dialog } from "../../ui/dialog";
 import { SelectField, TextField } from "../../ui/field";
 import { Empty, Panel } from "../../ui/panel";
 import { DataTable } from "../../ui/table";
-import { toast } from "../../ui/toast";
 
 const AuditDocument = graphql(`
   query Audit($filter: AuditFilter, $after: String) {
@@ -48,12 +46,6 @@ export function AuditPage() {
   const { after, ...filter } = search;
   const audit = useQuery(query(AuditDocument, { filter, after }));
   const [verifying, setVerifying] = useState(false);
-  const download = useMutation({
-    mutationFn: async () => settled((await request(CreateAuditDownloadDocument)).createAuditDownload).url,
-    // By path: this page may have been opened by another name of the server than its public URL.
-    onSuccess: (url) => url && location.assign(new URL(url, location.origin).pathname),
-    onError: (error) => toast(sentence(error), "bad", requestIdOf(error)),
-  });
   return (
     <>
       <Panel>
@@ -66,10 +58,11 @@ export function AuditPage() {
         actions={
           <>
             <Button onClick={() => setVerifying(true)}>Verify</Button>
-            <Button onClick={() => download.mutate()} busy={download.isPending}>
-              <Download size={14} aria-hidden="true" />
+            <DownloadButton
+              ask={async () => (await request(CreateAuditDownloadDocument)).createAuditDownload}
+            >
               Export
-            </Button>
+            </DownloadButton>
           </>
         }
       >
