@@ -157,7 +157,7 @@ test("tenants come in pages", async ({ visit }) => {
 
 test("no other member sees the operator's pages", async ({ visit }) => {
   await visit.account();
-  for (const path of ["/operator/tenants", "/operator/price"]) {
+  for (const path of ["/operator/tenants", "/operator/price", "/operator/audit"]) {
     await visit.go(path);
     await visit.sees(/Open the one-time operator link/);
   }

@@ -308,6 +308,12 @@ const price = createRoute({
   path: "/operator/price",
   component: lazyRouteComponent(() => import("./pages/operator/price"), "PricePage"),
 });
+const operatorAudit = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/audit",
+  validateSearch: auditSearch,
+  component: lazyRouteComponent(() => import("./pages/operator/audit"), "OperatorAuditPage"),
+});
 
 /** Every URL of the console. */
 export const routeTree = root.addChildren([
@@ -328,5 +334,5 @@ export const routeTree = root.addChildren([
     billing,
     settings.addChildren([tenantSettings, profile, members, sessions, accessKeys, audit, auditEntry]),
   ]),
-  installation.addChildren([tenants, tenantAccount, nodes, node, joinTokens, price]),
+  installation.addChildren([tenants, tenantAccount, nodes, node, joinTokens, price, operatorAudit]),
 ]);

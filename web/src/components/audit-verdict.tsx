@@ -1,11 +1,10 @@
 import { useMutation } from "@tanstack/react-query";
-import { Link } from "@tanstack/react-router";
+import { Link, type LinkProps } from "@tanstack/react-router";
 import { type FormEvent, useState } from "react";
 import { request } from "../api/client";
 import { requestIdOf, sentence } from "../api/errors";
 import { graphql } from "../api/generated";
 import { count } from "../lib/format";
-import { paths } from "../lib/paths";
 import { Badge } from "../ui/badge";
 import { Button } from "../ui/button";
 import { CodeBlock } from "../ui/copy";
@@ -22,7 +21,7 @@ const VerifyAuditLogDocument = graphql(`
 `);
 
 /** Checks the chain of hashes that holds the log together, and says what it found. */
-export function AuditVerdict() {
+export function AuditVerdict({ entry }: { entry?: ((id: string) => LinkProps) | undefined }) {
   const [expected, setExpected] = useState("");
   const check = useMutation({
     mutationFn: async () =>
@@ -67,9 +66,9 @@ export function AuditVerdict() {
               {found.fault && (
                 <Fact name={`Fault at ${count(found.fault.sequence)}`}>
                   <span className="text-bad">{found.fault.reason}</span>{" "}
-                  {found.fault.entryId && (
+                  {entry && found.fault.entryId && (
                     <Link
-                      {...paths.auditEntry(found.fault.entryId)}
+                      {...entry(found.fault.entryId)}
                       className="font-medium text-accent underline underline-offset-2"
                     >
                       Show the entry

@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Navigate, Outlet } from "@tanstack/react-router";
-import { Building2, CircleDollarSign, Server, Ticket } from "lucide-react";
+import { Building2, CircleDollarSign, ScrollText, Server, Ticket } from "lucide-react";
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
 import { Loading } from "../ui/panel";
@@ -13,6 +13,7 @@ const SECTIONS: Section[] = [
   { label: "Nodes", to: paths.nodes(), icon: Server },
   { label: "Join tokens", to: paths.joinTokens(), icon: Ticket },
   { label: "Price", to: paths.price(), icon: CircleDollarSign },
+  { label: "Audit log", to: paths.operatorAudit(), icon: ScrollText },
 ];
 
 /** The frame of every page of the operator; whoever is not goes to the operator's door. */

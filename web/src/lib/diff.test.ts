@@ -18,6 +18,11 @@ it("shows all of what was made or deleted", () => {
   expect(changes('{"name":""}', null)).toEqual([{ field: "name", before: "", after: undefined }]);
 });
 
+it("tells of the fields of what had none", () => {
+  expect(changes("{}", '{"apis":"0"}')).toEqual([{ field: "apis", before: undefined, after: "0" }]);
+  expect(changes('{"quota":{}}', "{}")).toEqual([{ field: "quota", before: "{}", after: undefined }]);
+});
+
 it("keeps text as text", () => {
   const name = '<img src=x onerror="alert(1)">';
   expect(changes(null, JSON.stringify({ name }))).toEqual([

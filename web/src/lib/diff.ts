@@ -24,7 +24,10 @@ function fields(json: string | null | undefined): Map<string, string> {
 function collect(value: unknown, path: string, into: Map<string, string>) {
   const inner = typeof value === "object" && value !== null ? Object.entries(value) : [];
   if (inner.length === 0) {
-    into.set(path, typeof value === "string" ? value : JSON.stringify(value));
+    // A noun without a field has nothing to tell of.
+    if (path !== "" || typeof value !== "object") {
+      into.set(path, typeof value === "string" ? value : JSON.stringify(value));
+    }
     return;
   }
   for (const [name, part] of inner) {

@@ -49,6 +49,7 @@ export const paths = {
   node: (node: string) => ({ to: "/operator/nodes/$node", params: { node } }) as const,
   joinTokens: (after?: string) => ({ to: "/operator/join-tokens", search: { after } }) as const,
   price: () => ({ to: "/operator/price" }) as const,
+  operatorAudit: (filter: AuditSearch = {}) => ({ to: "/operator/audit", search: filter }) as const,
 };
 
 /** What the overview's chart shows: the last day where nothing is said. */

@@ -2,14 +2,13 @@ import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
 import { graphql } from "../../api/generated";
 import { query } from "../../api/query";
+import { AuditFacts, Difference, nameless } from "../../components/audit-entry";
 import { Loaded } from "../../components/loaded";
-import { type Change, changes } from "../../lib/diff";
-import { count, minute } from "../../lib/format";
+import { changes } from "../../lib/diff";
+import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { ButtonLink } from "../../ui/button";
-import { CopyText } from "../../ui/copy";
-import { Fact, Facts, Panel } from "../../ui/panel";
-import { DataTable } from "../../ui/table";
+import { Panel } from "../../ui/panel";
 import { Missing } from "../not-found";
 
 const AuditEntryDocument = graphql(`
@@ -17,7 +16,7 @@ const AuditEntryDocument = graphql(`
     node(id: $id) {
       __typename
       ... on AuditEntry {
-        id action noun nounId userEmail address before after requestId sequence hash createdAt
+        id action noun nounId userId userEmail address before after requestId sequence hash createdAt
       }
     }
   }
@@ -45,24 +44,7 @@ export function AuditEntryPage() {
                 </ButtonLink>
               }
             >
-              <Facts>
-                <Fact name="Who">{entry.userEmail ?? <span className="text-muted">the system</span>}</Fact>
-                <Fact name="From">
-                  <code className="font-mono text-xs">{entry.address || "inside"}</code>
-                </Fact>
-                <Fact name="Id">
-                  <CopyText text={entry.nounId} what={`${entry.noun} id`} />
-                </Fact>
-                <Fact name="Request id">
-                  <CopyText text={entry.requestId} what="request id" />
-                </Fact>
-                {entry.sequence != null && <Fact name="Place in the log">{count(entry.sequence)}</Fact>}
-                {entry.hash && (
-                  <Fact name="Hash">
-                    <CopyText text={entry.hash} what="hash" />
-                  </Fact>
-                )}
-              </Facts>
+              <AuditFacts entry={entry} nameless={nameless(entry.userId)} />
             </Panel>
             <Panel title="What changed" flush>
               <Difference changes={changes(entry.before, entry.after)} />
@@ -71,34 +53,5 @@ export function AuditEntryPage() {
         )
       }
     </Loaded>
-  );
-}
-
-function Difference({ changes }: { changes: readonly Change[] }) {
-  if (changes.length === 0) return <p className="p-4 text-muted">Nothing that is written down.</p>;
-  const cell = (value: string | undefined, look: string) =>
-    value === undefined ? (
-      <span className="text-muted">none</span>
-    ) : (
-      <code
-        className={`inline-block rounded-sm px-1.5 py-0.5 font-mono text-xs wrap-anywhere whitespace-pre-wrap ${look}`}
-      >
-        {value === "" ? '""' : value}
-      </code>
-    );
-  return (
-    <DataTable
-      caption="Fields before and after"
-      rows={changes}
-      rowKey={({ field }) => field}
-      columns={[
-        {
-          header: "Field",
-          cell: ({ field }) => <code className="font-mono text-xs">{field || "(all)"}</code>,
-        },
-        { header: "Before", cell: ({ before }) => cell(before, "bg-bad-soft text-bad") },
-        { header: "After", cell: ({ after }) => cell(after, "bg-ok-soft text-ok") },
-      ]}
-    />
   );
 }
