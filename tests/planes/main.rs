@@ -276,7 +276,7 @@ async fn with_32_writers_and_2_replicas_every_node_has_every_version_in_order(db
         writers.spawn(async move {
             for _ in 0..CHANGES {
                 let pause = Duration::from_micros(pauses.random_range(0..12_750));
-                tokio::time::sleep(pause).await;
+                tokio::time::sleep(pause).await; // so that the writers meet in any order
                 change(&app).await;
             }
         });

@@ -42,7 +42,7 @@ async fn a_node_serves_as_before_while_the_control_plane_and_the_database_are_de
     world.kill_control_plane();
     world.kill_database();
     let killed = Instant::now();
-    tokio::time::sleep(dead).await;
+    tokio::time::sleep(dead).await; // this is how long they are away
     let after = Instant::now();
     world.start_database().await;
     world.start_control_plane().await;

@@ -115,7 +115,7 @@ async fn the_total_timeout_binds_a_caller_who_reads_slowly() {
     let read = async {
         let mut body = body;
         while let Some(Ok(_)) = body.frame().await {
-            tokio::time::sleep(Duration::from_millis(2)).await;
+            tokio::time::sleep(Duration::from_millis(2)).await; // this is how slow it is
         }
     };
     timeout(PATIENCE, read).await.expect("reset in time");
@@ -127,7 +127,7 @@ async fn the_total_timeout_binds_a_caller_who_reads_slowly() {
     let read = async {
         let mut some = [0; 1024];
         while stream.read(&mut some).await.is_ok_and(|bytes| bytes > 0) {
-            tokio::time::sleep(Duration::from_millis(5)).await;
+            tokio::time::sleep(Duration::from_millis(5)).await; // and this one
         }
     };
     let cut = until(|| node.shared.metrics.callers_cut.get() == 2);
