@@ -180,6 +180,7 @@ uuid_id! {
     SessionId
     ConsumerId
     InvitationId
+    TenantInvitationId
     /// A letter in the outbox.
     MailId
     NodeId

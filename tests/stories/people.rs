@@ -246,6 +246,45 @@ async fn who_may_sign_up_is_told_on_both_faces() {
 }
 
 #[tokio::test]
+async fn the_operators_invitation_begins_the_first_tenant_where_nobody_may_sign_up() {
+    let world = World::start_replicas(1, &[("TOLLGATE_SIGNUP", "invite")]).await;
+    let operator = world.operator().await.token;
+    let invite = async |email: &str, key: &str| {
+        let body = json!({ "email": email, "tenantName": "Engines" });
+        let call = world.management().post("/v1/operator/tenant-invitations").bearer(&operator);
+        text(&call.header("idempotency-key", key).json(&body).await.expect(201).json()["link"])
+    };
+    let link = invite("ada@example.com", "first").await;
+    assert_eq!(invite("ada@example.com", "first").await, link, "the first answer again");
+    let token = link.split_once("/sign-up?token=").unwrap().1;
+
+    let new = json!({ "email": "ada@example.com", "password": PASSWORD, "tenant": "Engines" });
+    post(&world, "/v1/signup", new.clone()).await.expect(403);
+    let mut invited = new;
+    invited["token"] = json!(token);
+    let begun = post(&world, "/v1/signup", invited.clone()).await.expect(201).json();
+    assert_eq!(begun["tenant"]["name"], "Engines");
+    let again = post(&world, "/v1/signup", invited).await.expect(400).json();
+    assert_eq!(again["param"], "token");
+
+    let invite = "mutation($input: InviteTenantInput!) { inviteTenant(input: $input)
+        { invitation { email tenantName } link userErrors { code param } } }";
+    let ask = async |email: &str| {
+        let input = json!({ "input": { "email": email } });
+        graphql(&world, Some(&operator), invite, input).await.json()["data"]["inviteTenant"].clone()
+    };
+    let made = ask("bob@example.com").await;
+    assert_eq!(made["invitation"], json!({ "email": "bob@example.com", "tenantName": null }));
+    assert!(text(&made["link"]).contains("/sign-up?token="), "{made}");
+    let known = ask("ada@example.com").await;
+    assert_eq!(known["userErrors"], json!([{ "code": "CONFLICT", "param": "email" }]));
+    let member = Some(begun["accessToken"].as_str().unwrap());
+    let input = json!({ "input": { "email": "eve@example.com" } });
+    let refused = graphql(&world, member, invite, input).await.json();
+    assert_eq!(refused["errors"][0]["extensions"]["code"], "forbidden", "{refused}");
+}
+
+#[tokio::test]
 async fn without_a_mail_server_the_operator_makes_the_link_on_the_machine() {
     let world = World::start_replicas(1, &[]).await;
     let ada = world.tenant("engines").await;

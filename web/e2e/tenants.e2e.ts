@@ -162,3 +162,32 @@ test("no other member sees the operator's pages", async ({ visit }) => {
     await visit.sees(/Open the one-time operator link/);
   }
 });
+
+test("who is invited begins a tenant by the link", async ({ visit }) => {
+  const email = `${unique("grace")}@example.com`;
+  const tenant = unique("Looms");
+  await becomeOperator(visit);
+  await visit.click("Invite a tenant");
+  const dialog = visit.page.getByRole("dialog");
+  await dialog.getByLabel("Email").fill(email);
+  await dialog.getByLabel("Organisation").fill(tenant);
+  await visit.isAccessible();
+  await dialog.getByRole("button", { name: "Invite" }).click();
+  const link = await dialog.getByText("/sign-up?token=").innerText();
+  await visit.isAccessible();
+
+  const guest = await visit.another();
+  const { pathname, search } = new URL(link);
+  await guest.go(pathname + search);
+  await guest.heading("Create your account").waitFor();
+  await expect.poll(() => guest.page.url()).not.toContain("token");
+  await guest.fill("Organisation", "Another");
+  await guest.fill("Email", email);
+  await guest.fill("Password", password);
+  await guest.click("Sign up");
+  await guest.sees(`this invitation is for ${tenant}`);
+  await guest.fill("Organisation", tenant);
+  await guest.click("Sign up");
+  await guest.heading("Overview").waitFor();
+  await guest.sees(tenant);
+});

@@ -32,6 +32,7 @@ async function isLoggedIn(): Promise<boolean> {
 const signUp = createRoute({
   getParentRoute: () => visitor,
   path: "/sign-up",
+  validateSearch: texts("token"),
   beforeLoad: async () => {
     if (await isLoggedIn()) throw redirect(paths.overview());
   },

@@ -176,6 +176,7 @@ const TABLE: &[(Who, &[&str])] = &[
             "getPrice",
             "getTenantAccount",
             "getTenantAccountLimits",
+            "inviteTenant",
             "joinTokens",
             "listFleetNodes",
             "listJoinTokens",

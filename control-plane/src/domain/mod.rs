@@ -37,6 +37,7 @@ pub mod sign_up;
 pub mod stage;
 pub mod tenant;
 pub mod tenant_export;
+pub mod tenant_invitation;
 pub mod text;
 pub mod throttle;
 pub mod usage;

@@ -7,9 +7,9 @@ use chrono::TimeDelta;
 use crate::access::actor::Origin;
 use crate::access::link_token::{self, LinkToken};
 use crate::app::{App, Job};
-use crate::domain::outbox;
 use crate::domain::tenant::{self, Founder, NewTenant, SignUp, SignedUp};
 use crate::domain::user::Email;
+use crate::domain::{outbox, tenant_invitation};
 use crate::error::{Error, Result};
 use crate::mail::letter::Letter;
 use crate::store;
@@ -25,8 +25,16 @@ pub struct Asked {
     pub tenant: String,
 }
 
-/// Begins an account, or sends the letter that does: then there is nothing yet.
-pub async fn begin(app: &App, origin: &Origin, new: SignUp) -> Result<Option<SignedUp>> {
+/// Begins an account, or sends the letter that does: then there is nothing yet. An invitation's token begins it.
+pub async fn begin(
+    app: &App,
+    origin: &Origin,
+    new: SignUp,
+    token: Option<&str>,
+) -> Result<Option<SignedUp>> {
+    if let Some(token) = token {
+        return Box::pin(tenant_invitation::accept(app, origin, token, new)).await.map(Some);
+    }
     if app.mailer.is_none() {
         return Box::pin(tenant::sign_up(app, origin, new)).await.map(Some);
     }
@@ -91,7 +99,7 @@ mod tests {
     }
 
     async fn asked(app: &App, email: &str, tenant: &str) -> Option<SignedUp> {
-        begin(app, &Origin::default(), new(email, tenant)).await.unwrap()
+        begin(app, &Origin::default(), new(email, tenant), None).await.unwrap()
     }
 
     #[sqlx::test(migrations = "../migrations")]
@@ -144,7 +152,7 @@ mod tests {
             app.config = Arc::new(config);
             let name = format!("{signup:?}").to_lowercase();
             let stranger = format!("{name}@stranger.example");
-            let founded = begin(&app, &Origin::default(), new(&stranger, &name)).await;
+            let founded = begin(&app, &Origin::default(), new(&stranger, &name), None).await;
             assert_eq!(founded.is_ok(), founds, "{name}");
             if let Err(refused) = founded {
                 assert_eq!(refused.code(), "forbidden", "{name}");

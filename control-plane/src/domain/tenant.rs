@@ -85,13 +85,8 @@ pub struct NewTenant {
 }
 
 impl NewTenant {
-    /// A name is unique in the installation, and not itself an id: log-in takes either.
     pub(crate) fn new(app: &App, name: &str) -> Result<Self> {
-        let name = text::name("tenant", name)?;
-        let parsed: Result<TenantId, InvalidId> = name.parse();
-        if parsed.is_ok() {
-            return Err(Error::bad_request("tenant", "a name must not look like an id"));
-        }
+        let name = name_of("tenant", name)?;
         let id: TenantId = app.rng.id();
         let data_key: [u8; 32] = app.rng.bytes();
         let pepper: [u8; 32] = app.rng.bytes();
@@ -104,6 +99,16 @@ impl NewTenant {
                 .wrap(&format!("tenant:{id}:key_pepper"), &pepper),
         })
     }
+}
+
+/// A name is unique in the installation, and not itself an id: log-in takes either.
+pub(crate) fn name_of(param: &str, name: &str) -> Result<String> {
+    let name = text::name(param, name)?;
+    let parsed: Result<TenantId, InvalidId> = name.parse();
+    if parsed.is_ok() {
+        return Err(Error::bad_request(param, "a name must not look like an id"));
+    }
+    Ok(name)
 }
 
 /// What somebody signs up with.

@@ -41,6 +41,7 @@ pub mod socket;
 pub mod stage;
 pub mod subscription;
 pub mod tenant;
+pub mod tenant_invitation;
 pub mod throttle;
 pub mod usage;
 pub mod usage_plan;
@@ -93,6 +94,7 @@ pub struct Mutation(
     account::AccountMutation,
     fleet::FleetMutation,
     join_token::JoinTokenMutation,
+    tenant_invitation::TenantInvitationMutation,
     price::PriceMutation,
 );
 

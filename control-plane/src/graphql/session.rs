@@ -45,6 +45,9 @@ struct SignUpInput {
     password: String,
     /// The tenant's name, unique in the installation.
     tenant: String,
+    /// The `token` of an invitation's link, which the operator sends (`inviteTenant`): the account begins at once,
+    /// also where nobody else may sign up.
+    token: Option<String>,
 }
 
 #[derive(Default, SimpleObject)]
@@ -172,7 +175,8 @@ impl SessionMutation {
             password: Password::new(&input.password),
             tenant: input.tenant,
         };
-        let begun = Box::pin(domain::sign_up::begin(app(ctx), origin(ctx), new)).await;
+        let token = input.token.as_deref();
+        let begun = Box::pin(domain::sign_up::begin(app(ctx), origin(ctx), new, token)).await;
         let (begun, user_errors) = user_errors(begun)?;
         let Some(made) = begun.flatten() else {
             let verification_sent = user_errors.is_empty();

@@ -48,6 +48,7 @@ pub(super) async fn forget_old(app: &App) -> Result<()> {
     let links = store::one_time_link::delete_old(&mut tx, now - KEPT_FOR).await?;
     store::user_link::delete_old(&mut tx, now).await?;
     store::sign_up::delete_old(&mut tx, now).await?;
+    store::tenant_invitation::delete_old(&mut tx, now).await?;
     store::download::prune(&mut tx, now).await?;
     tx.commit().await?;
     app.wall.forget_quiet();

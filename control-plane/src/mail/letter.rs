@@ -57,6 +57,13 @@ pub enum Letter {
         role: Role,
         link: String,
     },
+    /// The operator invites to sign up.
+    TenantInvitation {
+        to: String,
+        /// None where it is theirs to choose.
+        tenant: Option<String>,
+        link: String,
+    },
 }
 
 /// What is sent, as text and as HTML that says the same.
@@ -194,9 +201,30 @@ impl Letter {
                     says("If you do not know them, do nothing."),
                 ],
             ),
+            Self::TenantInvitation { to, tenant, link } => tenant_invitation(to, tenant, link),
         };
         Some(Text { to, subject, body })
     }
+}
+
+fn tenant_invitation(
+    to: String,
+    tenant: Option<String>,
+    link: String,
+) -> (String, String, Vec<Paragraph>) {
+    let said =
+        "Whoever runs this installation of Tollgate invites you to sign up with this address";
+    let said = match tenant {
+        Some(tenant) => format!("{said} and the organisation {tenant}."),
+        None => format!("{said}."),
+    };
+    let body = vec![
+        Says(said),
+        Says("Open this link within a week to do so; it works once:".to_owned()),
+        Link(link),
+        Says("If you did not expect this, do nothing.".to_owned()),
+    ];
+    (to, "You are invited to sign up".to_owned(), body)
 }
 
 fn escape(text: &str) -> String {
@@ -250,6 +278,7 @@ mod tests {
         let letters = [
             Letter::SignUp { to: to(), link: link() },
             Letter::SignUpAgain { to: to(), log_in: link() },
+            Letter::TenantInvitation { to: to(), tenant: Some("Engines".to_owned()), link: link() },
             Letter::Verification { to: to(), link: link() },
             Letter::PasswordReset { to: to(), link: link() },
             Letter::PasswordChanged { to: to(), at },

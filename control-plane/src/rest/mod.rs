@@ -38,6 +38,7 @@ pub mod route;
 pub mod session;
 pub mod stage;
 pub mod tenant;
+pub mod tenant_invitation;
 pub mod usage;
 pub mod usage_plan;
 pub mod user_account;
@@ -59,6 +60,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(user_account::routes())
         .merge(fleet::routes())
         .merge(join_token::routes())
+        .merge(tenant_invitation::routes())
         .merge(member::routes())
         .merge(invitation::routes())
         .merge(api::routes())

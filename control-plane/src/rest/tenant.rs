@@ -107,6 +107,9 @@ struct SignUp {
     password: Password,
     /// The tenant's name, unique in the installation.
     tenant: String,
+    /// The `token` of an invitation's link, which the operator sends (`inviteTenant`): the account begins at once,
+    /// also where nobody else may sign up.
+    token: Option<String>,
 }
 
 #[derive(Serialize, ToSchema)]
@@ -141,7 +144,8 @@ async fn sign_up(
     let new =
         domain::tenant::SignUp { email: body.email, password: body.password, tenant: body.tenant };
     let origin = origin(&parts);
-    let Some(made) = Box::pin(domain::sign_up::begin(&app, &origin, new)).await? else {
+    let token = body.token.as_deref();
+    let Some(made) = Box::pin(domain::sign_up::begin(&app, &origin, new, token)).await? else {
         let sent = axum::Json(AskedToSignUp { verification_sent: true });
         return Ok((StatusCode::ACCEPTED, sent).into_response());
     };

@@ -34,6 +34,7 @@ pub mod snapshot;
 pub mod stage;
 pub mod tenant;
 pub mod tenant_export;
+pub mod tenant_invitation;
 pub mod usage;
 pub mod usage_hour;
 pub mod usage_intake;

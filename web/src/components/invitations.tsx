@@ -8,11 +8,11 @@ import { InvitationCreateForm, type SentInvitation } from "../forms/invitation-c
 import { day } from "../lib/format";
 import { Badge } from "../ui/badge";
 import { Button } from "../ui/button";
-import { CodeBlock } from "../ui/copy";
 import { Dialog } from "../ui/dialog";
 import { Empty, Panel } from "../ui/panel";
 import { DataTable } from "../ui/table";
 import { toast } from "../ui/toast";
+import { InvitationLink } from "./invitation-link";
 import { Loaded } from "./loaded";
 
 /** A tenant's open invitations are a hundred at most. */
@@ -141,21 +141,7 @@ export function Invitations() {
           <InvitationCreateForm onCancel={close} onDone={show} />
         </Dialog>
       )}
-      {typeof open === "object" && open.link && (
-        <Dialog title={`Invitation of ${open.email}`} onClose={close}>
-          <div className="flex flex-col gap-4">
-            <p>
-              No mail goes out from this installation. Pass the link on yourself: it is shown only this once.
-            </p>
-            <CodeBlock text={open.link} what="invitation link" />
-            <div className="flex justify-end">
-              <Button look="primary" onClick={close}>
-                I have copied it
-              </Button>
-            </div>
-          </div>
-        </Dialog>
-      )}
+      {typeof open === "object" && <InvitationLink sent={open} onClose={close} />}
     </>
   );
 }

@@ -14,9 +14,12 @@ const SignUpDocument = graphql(`
 const schema = z.object({ tenant: requiredText("Name your organisation."), email, password: newPassword });
 
 export function SignUpForm({
+  token,
   onDone,
   onSent,
 }: {
+  /** Of the operator's invitation, where there is one. */
+  token?: string | undefined;
   onDone: () => void;
   /** A letter went to the address; the link in it begins the account. */
   onSent: (email: string) => void;
@@ -30,7 +33,7 @@ export function SignUpForm({
       wide
       send={async (input) => {
         const { accessToken, expiresInSeconds, verificationSent, userErrors } = (
-          await requestAsNobody(SignUpDocument, { input })
+          await requestAsNobody(SignUpDocument, { input: token ? { ...input, token } : input })
         ).signUp;
         if (accessToken && expiresInSeconds) {
           session.start({ accessToken, expiresInSeconds });

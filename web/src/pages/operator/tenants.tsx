@@ -4,16 +4,21 @@ import { type FormEvent, useState } from "react";
 import { graphql } from "../../api/generated";
 import type { TenantStatus as Status } from "../../api/generated/graphql";
 import { query } from "../../api/query";
+import { InvitationLink } from "../../components/invitation-link";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { Pager } from "../../components/pager";
 import { STATUSES, TenantStatus } from "../../components/tenant-status";
+import type { SentInvitation } from "../../forms/invitation-create";
+import { TenantInviteForm } from "../../forms/tenant-invite";
 import { count, day } from "../../lib/format";
 import { paths, type TenantsSearch } from "../../lib/paths";
 import { Button } from "../../ui/button";
+import { Dialog } from "../../ui/dialog";
 import { SelectField, TextField } from "../../ui/field";
 import { Empty, Panel } from "../../ui/panel";
 import { DataTable } from "../../ui/table";
+import { toast } from "../../ui/toast";
 
 const TenantsDocument = graphql(`
   query Tenants($filter: TenantFilter, $after: String) {
@@ -33,8 +38,25 @@ export function TenantsPage() {
   const { after, ...filter } = route.useSearch();
   const tenants = useQuery(query(TenantsDocument, { filter, after }));
   const filtered = !!(filter.search || filter.status);
+  const [open, setOpen] = useState<"new" | SentInvitation>();
+  const close = () => setOpen(undefined);
+  const show = (sent: SentInvitation) => {
+    if (sent.link) setOpen(sent);
+    else {
+      close();
+      toast(`Invitation sent to ${sent.email}`);
+    }
+  };
   return (
-    <Page title="Tenants" note="Every organisation on this installation, the newest first.">
+    <Page
+      title="Tenants"
+      note="Every organisation on this installation, the newest first."
+      actions={
+        <Button look="primary" onClick={() => setOpen("new")}>
+          Invite a tenant
+        </Button>
+      }
+    >
       <Panel>
         {/* The button Back changes what was searched for without the person's typing. */}
         <Filters key={filter.search ?? ""} filter={filter} />
@@ -94,6 +116,12 @@ export function TenantsPage() {
           }
         </Loaded>
       </Panel>
+      {open === "new" && (
+        <Dialog title="Invite a tenant" onClose={close}>
+          <TenantInviteForm onCancel={close} onDone={show} />
+        </Dialog>
+      )}
+      {typeof open === "object" && <InvitationLink sent={open} onClose={close} />}
     </Page>
   );
 }
