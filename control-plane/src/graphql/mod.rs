@@ -31,6 +31,7 @@ pub mod join_token;
 pub mod limits;
 pub mod loader;
 pub mod member;
+pub mod nesting;
 pub mod node;
 pub mod price;
 pub mod rate_limit;
