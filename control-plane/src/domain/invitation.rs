@@ -123,6 +123,10 @@ pub async fn create(app: &App, actor: &Actor, email: &str, role: Role) -> Result
     if store::invitation::count(&mut tx, actor.tenant).await? >= limit {
         return Err(LimitName::Invitations.exceeded(limit));
     }
+    let limit = limit::of(&mut tx, actor.tenant, LimitName::Members).await?;
+    if store::member::count(&mut tx, actor.tenant).await? >= limit {
+        return Err(LimitName::Members.exceeded(limit));
+    }
     if store::member::has_email(&mut tx, actor.tenant, &email).await? {
         return Err(Error::conflict("email", "this address is a member's already"));
     }
@@ -484,6 +488,42 @@ mod tests {
         assert!(open(&app, &Origin::default(), &token(&revoked)).await.is_err());
         let gone = delete(&app, &alice, first.invitation.id).await;
         assert!(matches!(gone, Err(Error::NotFound("invitation"))), "{gone:?}");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn who_is_invited_holds_a_members_place_until_they_join_or_are_not_awaited(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        sqlx::query("update tenant set limits = '{\"members\": 3}' where id = $1")
+            .bind(alice.tenant.0)
+            .execute(&db)
+            .await
+            .unwrap();
+        let bob = invite(&app, &alice, "bob@example.com", Role::Viewer).await;
+        let eve = create(&app, &alice, "eve@example.com", Role::Viewer).await.unwrap();
+        let refused = async |app: &App| {
+            let refused = create(app, &alice, "dan@example.com", Role::Viewer).await.err().unwrap();
+            assert_eq!(refused.code(), "limit_exceeded");
+            let told = refused.to_string();
+            assert!(told.contains("may have 3 members"), "{told}");
+            assert!(told.ends_with("raise the limit members"), "{told}");
+        };
+        let used = async || {
+            let caller = Caller::Member(alice.clone());
+            let limits = limit::list(&app, &caller, alice.tenant).await.unwrap();
+            let limit = limits.into_iter().find(|limit| limit.name == LimitName::Members).unwrap();
+            (limit.used, limit.limit)
+        };
+
+        refused(&app).await;
+        accepted(&app, &bob, Some(PASSWORD)).await.unwrap();
+        refused(&app).await;
+        assert_eq!(used().await, (3, 3));
+        assert!(create(&app, &mallory, "dan@example.com", Role::Viewer).await.is_ok());
+
+        delete(&app, &alice, eve.invitation.id).await.unwrap();
+        assert_eq!(used().await, (2, 3));
+        create(&app, &alice, "dan@example.com", Role::Viewer).await.unwrap();
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::access::actor::{Caller, Operator};
 use crate::app::{App, Job, Tx};
 use crate::domain::{
-    access_key, api, api_key, audit, consumer, deployment, invitation, resource, route, stage,
-    usage_plan,
+    access_key, api, api_key, audit, consumer, deployment, invitation, member, resource, route,
+    stage, usage_plan,
 };
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
@@ -30,6 +30,8 @@ pub enum LimitName {
     IntegrationsPerApi,
     /// Those that wait for an answer.
     Invitations,
+    /// Whoever waits to answer an invitation counts as one.
+    Members,
     ResourcesPerApi,
     RoutesPerApi,
     StagesPerApi,
@@ -37,7 +39,7 @@ pub enum LimitName {
 }
 
 impl LimitName {
-    pub const ALL: [Self; 11] = [
+    pub const ALL: [Self; 12] = [
         Self::AccessKeys,
         Self::ApiKeys,
         Self::Apis,
@@ -45,6 +47,7 @@ impl LimitName {
         Self::DeploymentsPerApi,
         Self::IntegrationsPerApi,
         Self::Invitations,
+        Self::Members,
         Self::ResourcesPerApi,
         Self::RoutesPerApi,
         Self::StagesPerApi,
@@ -60,6 +63,7 @@ impl LimitName {
             Self::DeploymentsPerApi => "deploymentsPerApi",
             Self::IntegrationsPerApi => "integrationsPerApi",
             Self::Invitations => "invitations",
+            Self::Members => "members",
             Self::ResourcesPerApi => "resourcesPerApi",
             Self::RoutesPerApi => "routesPerApi",
             Self::StagesPerApi => "stagesPerApi",
@@ -79,6 +83,7 @@ impl LimitName {
             }
             Self::IntegrationsPerApi => ("an API of this tenant", "integrations"),
             Self::Invitations => ("this tenant", "invitations that wait"),
+            Self::Members => ("this tenant", "members, invited ones too"),
             Self::ResourcesPerApi => ("an API of this tenant", "resources"),
             Self::RoutesPerApi => ("an API of this tenant", "routes"),
             Self::StagesPerApi => ("an API of this tenant", "stages"),
@@ -107,6 +112,7 @@ impl LimitName {
             Self::DeploymentsPerApi => deployment::DEPLOYMENTS_MAX,
             Self::IntegrationsPerApi | Self::RoutesPerApi => route::ROUTES_MAX,
             Self::Invitations => invitation::INVITATIONS_MAX,
+            Self::Members => member::MEMBERS_MAX,
             Self::ResourcesPerApi => resource::RESOURCES_MAX,
             Self::StagesPerApi => stage::STAGES_MAX,
             Self::UsagePlans => usage_plan::PLANS_MAX,

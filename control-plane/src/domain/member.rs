@@ -16,6 +16,9 @@ use crate::error::{Error, Result};
 use crate::ids::UserId;
 use crate::store;
 
+/// With those who were invited and have not answered.
+pub const MEMBERS_MAX: u32 = 1000;
+
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Member {
     pub user: User,

@@ -36,6 +36,8 @@ pub enum TenantLimitName {
     IntegrationsPerApi,
     /// Those that wait for an answer.
     Invitations,
+    /// Whoever waits to answer an invitation counts as one.
+    Members,
     ResourcesPerApi,
     RoutesPerApi,
     StagesPerApi,

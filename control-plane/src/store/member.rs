@@ -56,6 +56,19 @@ pub async fn of_user(tx: &mut Tx, user: UserId) -> Result<Vec<(TenantId, Role)>>
         .collect()
 }
 
+/// How many members the tenant has, with those who were invited and have not answered: at one instant, since who
+/// answers goes from the one to the other.
+pub async fn count(tx: &mut Tx, tenant: TenantId) -> Result<u32> {
+    let count = sqlx::query_scalar!(
+        r#"select (select count(*) from member where tenant_id = $1)
+             + (select count(*) from invitation where tenant_id = $1) as "count!""#,
+        tenant.0,
+    )
+    .fetch_one(&mut **tx)
+    .await?;
+    Ok(u32::try_from(count).unwrap_or(u32::MAX))
+}
+
 /// How many owners the tenant has.
 pub async fn owners(tx: &mut Tx, tenant: TenantId) -> Result<u32> {
     let count = sqlx::query_scalar!(

@@ -12,6 +12,7 @@ export const LIMITS: Record<TenantLimitName, string> = {
   API_KEYS: "API keys",
   CONSUMERS: "Consumers",
   ACCESS_KEYS: "Access keys",
+  MEMBERS: "Members, invited ones too",
   INVITATIONS: "Open invitations",
 };
 
