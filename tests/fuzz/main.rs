@@ -9,6 +9,7 @@
 mod targets;
 
 use std::fs::File;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::process::Command;
@@ -18,7 +19,9 @@ use rand::rngs::StdRng;
 use rand::{RngExt, SeedableRng};
 
 /// The longest input that mutation makes.
-const INPUT_BYTES_MAX: usize = 4096;
+const INPUT_BYTES_MAX: usize = 64 * 1024;
+/// A token is repeated, and a part nested, up to two to the power of this: what is read by recursion ends there, if not before.
+const REPEATED_MAX_LOG2: u32 = 15;
 const MEMORY_BYTES_MAX: u64 = 2 << 30;
 
 /// What parsers are likely to stumble over.
@@ -40,6 +43,7 @@ const TOKENS: &[&[u8]] = &[
     b"@",
     b"[",
     b"]",
+    b"(",
     b":",
     b"?",
     b"#",
@@ -49,6 +53,10 @@ const TOKENS: &[&[u8]] = &[
     b"-1",
     b"9223372036854775808",
 ];
+
+/// What opens a level and what closes it.
+const BRACKETS: &[(&[u8], &[u8])] =
+    &[(b"[", b"]"), (b"(", b")"), (b"{", b"}"), (b"{a", b"}"), (b"{\"a\":", b"}")];
 
 /// Seconds, or minutes where `tests/run --long` set `TESTS_LONG`.
 fn length() -> Duration {
@@ -66,18 +74,41 @@ fn limit(length: Duration) {
     assert!(status.success(), "prlimit: {status}");
 }
 
+fn token(random: &mut StdRng) -> &'static [u8] {
+    TOKENS[random.random_range(0..TOKENS.len())]
+}
+
+/// Puts a part of the input that many brackets deep.
+fn nest(input: &mut Vec<u8>, part: Range<usize>, levels: usize, random: &mut StdRng) {
+    let (open, close) = BRACKETS[random.random_range(0..BRACKETS.len())];
+    let within = input[part.clone()].to_vec();
+    let nested = [open.repeat(levels), within, close.repeat(levels)].concat();
+    drop(input.splice(part, nested));
+}
+
 fn mutate(random: &mut StdRng, input: &mut Vec<u8>, corpus: &[Vec<u8>]) {
     for _ in 0..random.random_range(1..=4) {
         let at = random.random_range(0..=input.len());
-        match random.random_range(0..6) {
+        match random.random_range(0..7) {
             0 if at < input.len() => input[at] ^= 1 << random.random_range(0..8),
             1 if at < input.len() => input[at] = random.random(),
-            2 => drop(input.splice(at..at, TOKENS[random.random_range(0..TOKENS.len())].to_vec())),
-            3 => {
+            2 => drop(input.splice(at..at, token(random).to_vec())),
+            // As often a few times as near the limit.
+            3 if random.random_ratio(1, 8) => {
+                let most = 1 << random.random_range(0..=REPEATED_MAX_LOG2);
+                let times = random.random_range(0..most);
+                drop(input.splice(at..at, token(random).repeat(times)));
+            }
+            4 if random.random_ratio(1, 8) => {
+                let end = random.random_range(at..=input.len());
+                let most = 1 << random.random_range(0..=REPEATED_MAX_LOG2);
+                nest(input, at..end, random.random_range(0..most), random);
+            }
+            3 | 4 => {
                 let end = random.random_range(at..=input.len());
                 input.drain(at..end);
             }
-            4 => {
+            5 => {
                 let end = random.random_range(at..=input.len());
                 let again = input[at..end].to_vec();
                 drop(input.splice(at..at, again));
