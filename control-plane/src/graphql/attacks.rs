@@ -129,6 +129,16 @@ async fn nesting_never_gets_to_who_reads_by_recursion(db: PgPool) {
             }
         }
     }
+    // A block string without end is none to the parser: it reads on behind the first two quotes, and looks for the
+    // end of each anew.
+    let hidden = [100, 1000, 3000]
+        .map(|levels| format!("\"\"\"x\" {}1{}", "[".repeat(levels), "]".repeat(levels)));
+    let slow = "\"\"\"\\\"\"".repeat(10_000);
+    for hidden in hidden.into_iter().chain([slow]) {
+        let answer = target.nobody_asks(&format!("{{ nodes(ids: [{hidden}]) {{ id }} }}")).await;
+        answer.is_refused("bad_request");
+        assert!(answer.message().contains("block string"), "{}", answer.text);
+    }
     // As text, brackets are no nesting.
     let text =
         format!("{{ nodes(ids: [\"{}\"]) {{ id }} }} # {}", "[".repeat(100), "{".repeat(100));

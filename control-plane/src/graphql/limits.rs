@@ -100,8 +100,15 @@ impl Shape {
         if query.len() > DOCUMENT_BYTES_MAX {
             return Err(too_much(format!("has more than {DOCUMENT_BYTES_MAX} bytes")));
         }
-        if nesting(query) > NESTING_MAX {
-            return Err(too_much(format!("nests brackets deeper than {NESTING_MAX}")));
+        match nesting(query) {
+            None => {
+                let rule = "is no GraphQL document: a block string does not end";
+                return Err(Error::bad_request("query", rule));
+            }
+            Some(levels) if levels > NESTING_MAX => {
+                return Err(too_much(format!("nests brackets deeper than {NESTING_MAX}")));
+            }
+            Some(_) => {}
         }
         let mut document = parse_query(query).map_err(|cause| {
             Error::bad_request("query", format!("is no GraphQL document: {}", reason(&cause)))
