@@ -7,7 +7,7 @@ use std::sync::Arc;
 use async_graphql::{Enum, ErrorExtensionValues, Response, ServerError, SimpleObject, Value};
 
 use crate::error::{Error, Result};
-use crate::rest::request_id;
+use crate::rest::{problem, request_id};
 
 /// The codes of `userErrors`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
@@ -65,7 +65,7 @@ pub fn refused(error: Error) -> Response {
     Response::from_errors(vec![ServerError { source, ..ServerError::new(message, None) }])
 }
 
-/// Gives every top-level error its `code`, `param` and `requestId`: the one place, over the finished answer.
+/// Gives every top-level error its `code`, `type`, `param` and `requestId`: the one place, over the finished answer.
 ///
 /// A resolver's error carries ours as its source. One without a source is GraphQL's own, about the document
 /// or its variables, and the caller's to mend. Any other is our fault, and its text stays with us.
@@ -97,6 +97,10 @@ pub fn complete(answer: &mut Response) {
                     extensions.set("param", param);
                 }
             }
+        }
+        if let Some(Value::String(code)) = extensions.get("code") {
+            let kind = problem::kind(code);
+            extensions.set("type", kind);
         }
         if let Some(id) = request_id::current() {
             extensions.set("requestId", id);

@@ -309,6 +309,8 @@ mod tests {
         assert_eq!(errors.len(), 1, "{answer}");
         let extensions = &errors[0]["extensions"];
         assert!(extensions["requestId"].is_string(), "{answer}");
+        let code = extensions["code"].as_str().unwrap();
+        assert_eq!(extensions["type"], format!("/docs/errors/{code}"), "{answer}");
         (extensions["code"].as_str().unwrap(), extensions["param"].as_str())
     }
 

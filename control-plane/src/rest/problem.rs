@@ -33,6 +33,11 @@ pub struct Problem {
     pub request_id: Option<String>,
 }
 
+/// Where it says what a code means and what to do.
+pub fn kind(code: &str) -> String {
+    format!("/docs/errors/{code}")
+}
+
 pub fn status(error: &Error) -> StatusCode {
     status_of_code(error.code())
 }
@@ -64,7 +69,7 @@ impl IntoResponse for Error {
         let status = status(&self);
         let request_id = crate::rest::request_id::current();
         let problem = Problem {
-            kind: format!("/docs/errors/{}", self.code()),
+            kind: kind(self.code()),
             title: status.canonical_reason().unwrap_or_default().to_owned(),
             status: status.as_u16(),
             detail: self.to_string(),
