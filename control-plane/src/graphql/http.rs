@@ -111,10 +111,16 @@ async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<
     Box::pin(idempotency::once(app, &caller, &key, &fingerprint, work)).await
 }
 
-/// Whether this mutation changed nothing, and says why.
+/// Whether this mutation changed nothing, and says why. One that failed inside may have, and so has one of which
+/// only something below could not be told.
 fn refused(answer: &async_graphql::Response, field: &str) -> bool {
     use async_graphql::Value::{List, Object};
-    let Object(data) = &answer.data else { return true };
+    let Object(data) = &answer.data else {
+        return answer.errors.iter().all(|error| {
+            let ours = error.source::<Error>().map(problem::status);
+            error.path.len() <= 1 && ours.is_none_or(|status| status.is_client_error())
+        });
+    };
     let Some(Object(payload)) = data.get(field) else { return true };
     matches!(payload.get("userErrors"), Some(List(errors)) if !errors.is_empty())
 }

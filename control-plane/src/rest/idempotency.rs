@@ -54,9 +54,14 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resu
     }
     let Some(key) = key(request.headers())? else { return Ok(next.run(request).await) };
     let (parts, body) = request.into_parts();
-    let Ok(caller) = extract::caller(&app, &parts).await else {
+    let caller = match extract::caller(&app, &parts).await {
+        Ok(caller) => caller,
         // The handler says why, or is open to everybody.
-        return Ok(next.run(Request::from_parts(parts, body)).await);
+        Err(Error::Unauthenticated(_)) => {
+            return Ok(next.run(Request::from_parts(parts, body)).await);
+        }
+        // Who cannot be asked for their name now may have it a moment later: nothing runs without the key.
+        Err(error) => return Err(error),
     };
     let body = to_bytes(body, BODY_BYTES_MAX).await.map_err(|cause| {
         match cause.source().and_then(|cause| cause.downcast_ref::<LengthLimitError>()) {
@@ -434,6 +439,21 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
+    async fn nothing_runs_under_a_key_while_it_cannot_be_told_whose_it_is(db: PgPool) {
+        let (_, router, _, token) = open(&db).await;
+        let body = json!({ "email": "ada@example.com" });
+        // This one is open to everybody.
+        let asked = post(&router, &token, "k", "/v1/password-reset", &body).await;
+        asked.refused(409, "conflict");
+
+        sqlx::query("alter table member rename to away").execute(&db).await.unwrap();
+        let asked = post(&router, &token, "k", "/v1/password-reset", &body).await;
+        asked.refused(500, "internal");
+        let asked = post(&router, "nobody's", "k", "/v1/password-reset", &body).await;
+        asked.refused(409, "conflict");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
     async fn a_key_is_known_for_a_day(db: PgPool) {
         let (app, router, alice, _) = open(&db).await;
         let again = async |name: &str| {
@@ -477,5 +497,31 @@ mod tests {
         assert_eq!((two.status, code(&two)), (400, json!("bad_request")), "{two:?}");
         assert!(!ask("k", "{ viewer { operator } }").await.replayed, "a question has no effect");
         assert_eq!(count(&db, "usage_plan").await, 1);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_mutation_that_failed_inside_may_have_had_its_effect_and_runs_no_second_time(
+        db: PgPool,
+    ) {
+        let app = testing::app(db.clone()).await;
+        let router = crate::http::router(&app);
+        let token = testing::user(&app, "ada@example.com").await.access_token;
+        // The try is counted in a transaction of its own, and what follows fails.
+        sqlx::query("alter table user_link rename to away").execute(&db).await.unwrap();
+        let change = format!(
+            "mutation {{ changePassword(input: {{ currentPassword: \"{}\", newPassword: \"amber walrus whistles\" }}) {{
+                done userErrors {{ message }} }} }}",
+            testing::PASSWORD
+        );
+        let ask = async || {
+            let got = post(&router, &token, "k", "/graphql", &json!({ "query": change })).await;
+            got.json()["errors"][0]["extensions"]["code"].clone()
+        };
+
+        assert_eq!(ask().await, "internal");
+        assert_eq!(count(&db, "idempotency_key where effect_at is not null").await, 1);
+        assert_eq!(ask().await, "idempotency_key_in_use");
+        app.clock.advance(ABANDONED_AFTER);
+        assert_eq!(ask().await, "idempotency_answer_lost");
     }
 }
