@@ -1,7 +1,7 @@
 //! Who changed what. An entry is written in the transaction of its change, so there is never one without the
 //! other; the database links it to the one before ([`crate::domain::audit_chain`]).
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, Datelike, Utc};
 use serde::Serialize;
 use serde_json::Value;
 
@@ -92,6 +92,12 @@ impl AuditFilter {
             && since >= until
         {
             return Err(Error::bad_request("until", "until is later than since"));
+        }
+        // PostgreSQL's time begins in 4713 BC, and no entry is that old.
+        for (param, at) in [("since", self.since), ("until", self.until)] {
+            if at.is_some_and(|at| at.year() < 1) {
+                return Err(Error::bad_request(param, "lies before the year 1"));
+            }
         }
         for (param, text) in
             [("action", &self.action), ("noun", &self.noun), ("nounId", &self.noun_id)]

@@ -190,3 +190,41 @@ async fn download(State(app): State<App>, caller: Caller) -> Result<(StatusCode,
     let link = domain::download::create_audit(&app, &caller).await?;
     Ok((StatusCode::CREATED, Json(link.into())))
 }
+
+#[cfg(test)]
+mod tests {
+    use axum::body::{Body, to_bytes};
+    use axum::http::Request;
+    use sqlx::PgPool;
+    use tower::ServiceExt;
+
+    use super::*;
+    use crate::testing;
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_time_that_the_log_cannot_know_is_the_callers_to_mend(db: PgPool) {
+        let app = testing::app(db).await;
+        let router = crate::http::router(&app);
+        let token = testing::token(&app, &testing::owner(&app).await);
+        for (time, status) in [
+            ("-200000-01-01T00:00:00Z", 400),
+            ("-4713-01-01T00:00:00Z", 400),
+            ("0000-12-31T23:59:59Z", 400),
+            ("0001-01-01T00:00:00Z", 200),
+            ("%2B262142-12-31T23:59:59Z", 200),
+        ] {
+            for param in ["since", "until"] {
+                let request = Request::get(format!("/v1/audit-entries?{param}={time}"))
+                    .header("authorization", format!("Bearer {token}"))
+                    .body(Body::empty())
+                    .unwrap();
+                let response = router.clone().oneshot(request).await.unwrap();
+                let got = response.status().as_u16();
+                let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
+                let body: Value = serde_json::from_slice(&body).unwrap();
+                assert_eq!(got, status, "{param} {time}: {body}");
+                assert!(status == 200 || body["param"] == param, "{time}: {body}");
+            }
+        }
+    }
+}
