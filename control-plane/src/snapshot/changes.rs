@@ -33,8 +33,8 @@ const ACKNOWLEDGEMENTS_KEPT: TimeDelta = TimeDelta::days(7);
 /// What is kept at hand of each cell.
 const RECENT_UPDATES_MAX: usize = 1024;
 const RECENT_BYTES_MAX: usize = 32 << 20;
-/// Outbox rows read at once.
-const PAGE: i64 = 128;
+/// Outbox rows read at once, by each stream that is behind. Their tenants make them as large as they may be.
+const PAGE: i64 = 8;
 /// Resources of a chunk together, unless one alone has more.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// The furthest that a cell's version is moved on to pass a node's, after the database was restored.
@@ -423,4 +423,15 @@ async fn notified(listener: &mut Option<PgListener>) -> bool {
 
 fn lost(error: &Error) {
     tracing::warn!(error = ?error, "no notifications from the database; asking it every {POLL:?} instead");
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_stream_reads_at_once_fits_into_memory_however_large_its_tenants_made_it() {
+        let rows = usize::try_from(PAGE).unwrap();
+        assert!(rows * proto::config::UPDATE_BYTES_MAX <= 128 << 20);
+    }
 }
