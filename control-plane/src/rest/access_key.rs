@@ -102,8 +102,8 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<AccessKey>>> {
-    Ok(Json(List::of(domain::access_key::list(&app, &actor, &page.try_into()?).await?)))
+) -> Result<List<AccessKey>> {
+    Ok(List::of(domain::access_key::list(&app, &actor, &page.try_into()?).await?))
 }
 
 /// Makes an access key of the caller's own; `secretAccessKey` is shown here and never again.

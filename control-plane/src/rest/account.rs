@@ -128,11 +128,11 @@ async fn list(
     State(app): State<App>,
     operator: Operator,
     Query(query): Query<TenantQuery>,
-) -> Result<axum::Json<List<TenantAccount>>> {
+) -> Result<List<TenantAccount>> {
     let filter = AccountFilter::new(query.search, query.status)?;
     let page = Page::try_from(PageQuery { limit: query.limit, cursor: query.cursor })?;
     let listed = domain::account::list(&app, &operator, &filter, &page).await?;
-    Ok(axum::Json(List::of(listed)))
+    Ok(List::of(listed))
 }
 
 /// A tenant of the installation.

@@ -1,6 +1,5 @@
 //! Apis.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -101,14 +100,14 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Api>>> {
+) -> Result<List<Api>> {
     let apis = domain::api::list(&app, &actor, &page.try_into()?).await?;
     let ids: Vec<ApiId> = apis.items.iter().map(|api| api.id).collect();
     let pending = domain::api::pending_changes(&app, &actor, &ids).await?;
-    Ok(Json(List::map(apis, |api| {
+    Ok(List::map(apis, |api| {
         let pending = pending.get(&api.id).copied().unwrap_or(false);
         Api::of(api, pending)
-    })))
+    }))
 }
 
 /// Makes an Api.

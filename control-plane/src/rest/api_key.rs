@@ -146,8 +146,8 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<ApiKey>>> {
-    Ok(Json(List::of(domain::api_key::list(&app, &actor, None, &page.try_into()?).await?)))
+) -> Result<List<ApiKey>> {
+    Ok(List::of(domain::api_key::list(&app, &actor, None, &page.try_into()?).await?))
 }
 
 /// Makes an API key; `value` is shown here and never again.

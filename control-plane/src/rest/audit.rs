@@ -140,7 +140,7 @@ async fn list(
     State(app): State<App>,
     caller: Caller,
     Query(query): Query<AuditQuery>,
-) -> Result<Json<List<AuditEntry>>> {
+) -> Result<List<AuditEntry>> {
     let user =
         |id: String| id.parse::<UserId>().map_err(|_| Error::bad_request("userId", "is not an id"));
     let filter = AuditFilter {
@@ -153,7 +153,7 @@ async fn list(
     }
     .checked()?;
     let page = Page::try_from(PageQuery { limit: query.limit, cursor: query.cursor })?;
-    Ok(Json(List::of(domain::audit::list(&app, &caller, &filter, &page).await?)))
+    Ok(List::of(domain::audit::list(&app, &caller, &filter, &page).await?))
 }
 
 /// Checks the whole log that `listAuditEntries` lists.

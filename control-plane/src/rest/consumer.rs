@@ -1,6 +1,5 @@
 //! Consumers.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -76,8 +75,8 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Consumer>>> {
-    Ok(Json(List::of(domain::consumer::list(&app, &actor, &page.try_into()?).await?)))
+) -> Result<List<Consumer>> {
+    Ok(List::of(domain::consumer::list(&app, &actor, &page.try_into()?).await?))
 }
 
 /// Makes a consumer.

@@ -189,8 +189,8 @@ async fn list(
     actor: Actor,
     Path(api): Path<ApiId>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Deployment>>> {
-    Ok(Json(List::of(domain::deployment::list(&app, &actor, api, &page.try_into()?).await?)))
+) -> Result<List<Deployment>> {
+    Ok(List::of(domain::deployment::list(&app, &actor, api, &page.try_into()?).await?))
 }
 
 /// Checks the draft, freezes it and, when `stage` is named, points that stage at it.

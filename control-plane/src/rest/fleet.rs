@@ -174,11 +174,11 @@ async fn nodes(
     State(app): State<App>,
     operator: Operator,
     Query(query): Query<NodeQuery>,
-) -> Result<axum::Json<List<FleetNode>>> {
+) -> Result<List<FleetNode>> {
     let page = Page::try_from(PageQuery { limit: query.limit, cursor: query.cursor })?;
     let state = query.state.map(Into::into);
     let listed = domain::fleet::nodes(&app, &operator, state, &page).await?;
-    Ok(axum::Json(List::of(listed)))
+    Ok(List::of(listed))
 }
 
 /// A node of the data plane.

@@ -1,6 +1,5 @@
 //! Integrations.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -79,8 +78,8 @@ async fn list(
     actor: Actor,
     Path(api): Path<ApiId>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Integration>>> {
-    Ok(Json(List::of(domain::integration::list(&app, &actor, api, &page.try_into()?).await?)))
+) -> Result<List<Integration>> {
+    Ok(List::of(domain::integration::list(&app, &actor, api, &page.try_into()?).await?))
 }
 
 /// Makes an integration.

@@ -163,8 +163,8 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Invitation>>> {
-    Ok(Json(List::of(domain::invitation::list(&app, &actor, &page.try_into()?).await?)))
+) -> Result<List<Invitation>> {
+    Ok(List::of(domain::invitation::list(&app, &actor, &page.try_into()?).await?))
 }
 
 /// Invites an address into the caller's tenant for a week.

@@ -89,9 +89,9 @@ async fn list(
     State(app): State<App>,
     operator: Operator,
     Query(query): Query<PageQuery>,
-) -> Result<axum::Json<List<JoinToken>>> {
+) -> Result<List<JoinToken>> {
     let page = query.try_into()?;
-    Ok(axum::Json(List::of(domain::join_token::list(&app, &operator, &page).await?)))
+    Ok(List::of(domain::join_token::list(&app, &operator, &page).await?))
 }
 
 /// Makes a token by which any number of nodes may join until it expires.

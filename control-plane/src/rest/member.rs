@@ -1,6 +1,5 @@
 //! Members.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -68,8 +67,8 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Member>>> {
-    Ok(Json(List::of(domain::member::list(&app, &actor, &page.try_into()?).await?)))
+) -> Result<List<Member>> {
+    Ok(List::of(domain::member::list(&app, &actor, &page.try_into()?).await?))
 }
 
 /// One member.

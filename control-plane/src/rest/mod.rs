@@ -86,6 +86,7 @@ pub fn router(app: &App) -> Router {
     let rest = rest
         .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
         .layer(middleware::from_fn(etag::layer))
+        .layer(middleware::from_fn(page::layer))
         .layer(middleware::from_fn_with_state(deprecation::DEPRECATED, deprecation::layer))
         .layer(middleware::from_fn_with_state(app.clone(), rate_limit::layer));
     let socket = get(graphql::socket::open)

@@ -63,7 +63,8 @@ fn document() -> Value {
         "title": "Tollgate",
         "version": env!("CARGO_PKG_VERSION"),
         "description": "The management API of a multi-tenant API gateway. JSON is camelCase, times are RFC 3339 \
-            in UTC. Lists take `limit` (1 to 100, 20 by default) and `cursor`, and give `{items, nextCursor}`. \
+            in UTC. Lists take `limit` (1 to 100, 20 by default) and `cursor`, and give `{items, nextCursor}`, and the \
+            next page as `Link: <…>; rel=\"next\"` (RFC 8288) too. \
             Errors are RFC 9457 problems with `code`, `param` and `requestId`; unknown fields are refused. A body \
             has at most 1 MiB. A POST with an `Idempotency-Key` takes effect once in 24 hours, whichever replicas \
             get its tries. The key is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
@@ -101,6 +102,13 @@ fn document() -> Value {
         let post = method == "post";
         if post && operation["security"][0]["accessToken"].is_array() {
             add_parameter(operation, idempotency_key());
+        }
+        let mut parameters = operation["parameters"].as_array().into_iter().flatten();
+        if parameters.any(|parameter| parameter["name"] == "cursor") {
+            operation["responses"]["200"]["headers"]["Link"] = json!({
+                "description": "The next page, where there is one: `<…>; rel=\"next\"`.",
+                "schema": { "type": "string" },
+            });
         }
         // OpenAPI wants a description of each response.
         let responses = operation["responses"].as_object_mut();

@@ -1,6 +1,12 @@
-//! Pages in REST: `?limit=&cursor=` in, `{items, nextCursor}` out.
+//! Pages in REST: `?limit=&cursor=` in, `{items, nextCursor}` out, and where to go on in `Link` (RFC 8288).
 
+use axum::Json;
+use axum::extract::{OriginalUri, Request};
+use axum::http::{HeaderValue, header};
+use axum::middleware::Next;
+use axum::response::{IntoResponse, Response};
 use serde::{Deserialize, Serialize};
+use url::form_urlencoded;
 use utoipa::{IntoParams, ToSchema};
 
 use crate::domain::page::{Key, Keyed, LIMIT_DEFAULT, Page, Paged};
@@ -50,6 +56,36 @@ impl<T> List<T> {
     }
 }
 
+/// The `nextCursor` of an answer, for [`layer`].
+#[derive(Clone)]
+struct NextCursor(String);
+
+impl<T: Serialize> IntoResponse for List<T> {
+    fn into_response(self) -> Response {
+        let next = self.next_cursor.clone();
+        let mut response = Json(self).into_response();
+        if let Some(cursor) = next {
+            response.extensions_mut().insert(NextCursor(cursor));
+        }
+        response
+    }
+}
+
+/// The layer that says where the next page is: the question again, but for its cursor.
+pub async fn layer(OriginalUri(uri): OriginalUri, request: Request, next: Next) -> Response {
+    let mut response = next.run(request).await;
+    let Some(NextCursor(cursor)) = response.extensions_mut().remove() else { return response };
+    let asked = form_urlencoded::parse(uri.query().unwrap_or_default().as_bytes());
+    let query = form_urlencoded::Serializer::new(String::new())
+        .extend_pairs(asked.filter(|(name, _)| name != "cursor"))
+        .append_pair("cursor", &cursor)
+        .finish();
+    if let Ok(link) = HeaderValue::try_from(format!("<{}?{query}>; rel=\"next\"", uri.path())) {
+        response.headers_mut().append(header::LINK, link);
+    }
+    response
+}
+
 #[cfg(test)]
 mod tests {
     use axum::Router;
@@ -69,14 +105,24 @@ mod tests {
 
     impl Caller {
         async fn get(&self, path: &str) -> (u16, Value) {
+            let (status, _, body) = self.follow(path).await;
+            (status, body)
+        }
+
+        /// The same with the target of `Link: <…>; rel="next"`, empty where there is none.
+        async fn follow(&self, path: &str) -> (u16, String, Value) {
             let request = Request::get(path)
                 .header("authorization", format!("Bearer {}", self.token))
                 .body(Body::empty())
                 .unwrap();
             let response = self.router.clone().oneshot(request).await.unwrap();
             let status = response.status().as_u16();
+            let link = response.headers().get("link").map_or("", |link| link.to_str().unwrap());
+            let next =
+                link.split_once('<').and_then(|(_, link)| link.split_once(">; rel=\"next\""));
+            let next = next.map(|(next, _)| next.to_owned()).unwrap_or_default();
             let body = to_bytes(response.into_body(), usize::MAX).await.unwrap();
-            (status, serde_json::from_slice(&body).unwrap_or_default())
+            (status, next, serde_json::from_slice(&body).unwrap_or_default())
         }
     }
 
@@ -121,14 +167,19 @@ mod tests {
             let whole = whole["items"].as_array().unwrap();
             // Nobody called this tenant's Apis.
             assert_eq!(whole.len() < 3, path.starts_with("/v1/usage?"), "{path}: {whole:?}");
-            let (mut paged, mut query) = (Vec::new(), "limit=1".to_owned());
+            let (mut paged, mut question) = (Vec::new(), format!("{path}limit=1"));
             loop {
-                let (status, page) = caller.get(&format!("{path}{query}")).await;
-                assert_eq!(status, 200, "{path}{query}: {page}");
+                let (status, next, page) = caller.follow(&question).await;
+                assert_eq!(status, 200, "{question}: {page}");
                 paged.extend(page["items"].as_array().unwrap().clone());
                 assert!(paged.len() <= whole.len(), "{path} goes round");
-                let Some(next) = page["nextCursor"].as_str() else { break };
-                query = format!("limit=1&cursor={next}");
+                let Some(cursor) = page["nextCursor"].as_str() else {
+                    assert_eq!(next, "", "{question}");
+                    break;
+                };
+                let named = format!("limit=1&cursor={cursor}");
+                assert!(next.ends_with(&named) && next.starts_with("/v1/"), "{question}: {next}");
+                question = next;
             }
             assert_eq!(&paged, whole, "{path}");
 

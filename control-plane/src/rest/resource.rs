@@ -1,6 +1,5 @@
 //! Resources.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -94,8 +93,8 @@ async fn list(
     actor: Actor,
     Path(api): Path<ApiId>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Resource>>> {
-    Ok(Json(List::of(domain::resource::list(&app, &actor, api, &page.try_into()?).await?)))
+) -> Result<List<Resource>> {
+    Ok(List::of(domain::resource::list(&app, &actor, api, &page.try_into()?).await?))
 }
 
 /// Makes a resource below another; a resource has at most one child that is a variable.

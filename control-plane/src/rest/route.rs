@@ -1,6 +1,5 @@
 //! Routes.
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -130,8 +129,8 @@ async fn list(
     actor: Actor,
     Path(api): Path<ApiId>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Route>>> {
-    Ok(Json(List::of(domain::route::list(&app, &actor, api, &page.try_into()?).await?)))
+) -> Result<List<Route>> {
+    Ok(List::of(domain::route::list(&app, &actor, api, &page.try_into()?).await?))
 }
 
 /// Makes a route.

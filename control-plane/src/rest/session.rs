@@ -185,9 +185,9 @@ async fn list(
     State(app): State<App>,
     caller: Caller,
     Query(page): Query<PageQuery>,
-) -> Result<axum::Json<List<ActiveSession>>> {
+) -> Result<List<ActiveSession>> {
     let sessions = domain::session::list(&app, &caller, &page.try_into()?).await?;
-    Ok(axum::Json(List::map(sessions, |session| ActiveSession {
+    Ok(List::map(sessions, |session| ActiveSession {
         current: session.id == caller.session(),
         id: session.id,
         created_at: session.created_at,
@@ -195,7 +195,7 @@ async fn list(
         expires_at: session.expires_at,
         user_agent: session.user_agent,
         address: session.address,
-    })))
+    }))
 }
 
 /// Ends one of the caller's own sessions, within five seconds wherever its access tokens are shown.

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -139,14 +138,14 @@ async fn list(
     actor: Actor,
     Path(api): Path<ApiId>,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<Stage>>> {
+) -> Result<List<Stage>> {
     let stages = domain::stage::list(&app, &actor, api, &page.try_into()?).await?;
     let ids: Vec<StageId> = stages.items.iter().map(domain::stage::Stage::id).collect();
     let pending = domain::stage::pending_changes(&app, &actor, &ids).await?;
-    Ok(Json(List::map(stages, |stage| {
+    Ok(List::map(stages, |stage| {
         let pending = pending.get(&stage.id()).copied().unwrap_or(false);
         Stage::of(&app, stage, pending)
-    })))
+    }))
 }
 
 /// Makes a stage.

@@ -1,6 +1,5 @@
 //! Usage.
 
-use axum::Json;
 use axum::extract::State;
 use chrono::{DateTime, Utc};
 use serde::{Deserialize, Serialize};
@@ -103,7 +102,7 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(query): Query<UsageQuery>,
-) -> Result<Json<List<UsageRow>>> {
+) -> Result<List<UsageRow>> {
     let interval = match query.interval {
         Interval::Minute => domain::usage::Interval::Minute,
         Interval::Hour => domain::usage::Interval::Hour,
@@ -117,7 +116,7 @@ async fn list(
     };
     let filter = UsageFilter::new(&app, interval, query.since, query.until, wanted)?;
     let page = Page::try_from(PageQuery { limit: query.limit, cursor: query.cursor })?;
-    Ok(Json(List::of(domain::usage::list(&app, &actor, &filter, &page).await?)))
+    Ok(List::of(domain::usage::list(&app, &actor, &filter, &page).await?))
 }
 
 fn id<Id: std::str::FromStr>(text: Option<String>, param: &'static str) -> Result<Option<Id>> {

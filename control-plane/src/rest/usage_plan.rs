@@ -2,7 +2,6 @@
 
 use std::collections::btree_map::Entry;
 
-use axum::Json;
 use axum::extract::State;
 use axum::http::StatusCode;
 use chrono::{DateTime, Utc};
@@ -161,8 +160,8 @@ async fn list(
     State(app): State<App>,
     actor: Actor,
     Query(page): Query<PageQuery>,
-) -> Result<Json<List<UsagePlan>>> {
-    Ok(Json(List::of(domain::usage_plan::list(&app, &actor, &page.try_into()?).await?)))
+) -> Result<List<UsagePlan>> {
+    Ok(List::of(domain::usage_plan::list(&app, &actor, &page.try_into()?).await?))
 }
 
 /// Makes a usage plan.
