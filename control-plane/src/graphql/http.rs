@@ -21,6 +21,7 @@ use crate::graphql::limits::Shape;
 use crate::graphql::rate_limit::Spent;
 use crate::graphql::{GatewaySchema, Identity, error, loader};
 use crate::rest::extract::{self, Json, origin};
+use crate::rest::idempotency::Ended;
 use crate::rest::{idempotency, problem, rate_limit};
 
 /// What the door to GraphQL needs beside the application.
@@ -105,24 +106,28 @@ async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<
     };
     let work = async move {
         let answer = run.await;
-        let refused = refused(&answer, &field);
-        (render(answer), refused)
+        let ended = ended(&answer, &field);
+        (render(answer), ended)
     };
     Box::pin(idempotency::once(app, &caller, &key, &fingerprint, work)).await
 }
 
-/// Whether this mutation changed nothing, and says why. One that failed inside may have, and so has one of which
-/// only something below could not be told.
-fn refused(answer: &async_graphql::Response, field: &str) -> bool {
+/// How this mutation ended. One that failed inside may have changed something, and one of which only something below
+/// could not be told has.
+fn ended(answer: &async_graphql::Response, field: &str) -> Ended {
     use async_graphql::Value::{List, Object};
     let Object(data) = &answer.data else {
-        return answer.errors.iter().all(|error| {
+        let refused = answer.errors.iter().all(|error| {
             let ours = error.source::<Error>().map(problem::status);
             error.path.len() <= 1 && ours.is_none_or(|status| status.is_client_error())
         });
+        return if refused { Ended::Refused } else { Ended::Failed };
     };
-    let Some(Object(payload)) = data.get(field) else { return true };
-    matches!(payload.get("userErrors"), Some(List(errors)) if !errors.is_empty())
+    let Some(Object(payload)) = data.get(field) else { return Ended::Refused };
+    match payload.get("userErrors") {
+        Some(List(errors)) if !errors.is_empty() => Ended::Refused,
+        _ => Ended::Done,
+    }
 }
 
 /// A request that we will run.

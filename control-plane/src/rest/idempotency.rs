@@ -74,8 +74,15 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resu
     let request = Request::from_parts(parts, Body::from(body));
     let work = async move {
         let response = next.run(request).await;
-        let refused = response.status().is_client_error();
-        (response, refused)
+        let status = response.status();
+        let ended = if status.is_client_error() {
+            Ended::Refused
+        } else if status.is_success() {
+            Ended::Done
+        } else {
+            Ended::Failed
+        };
+        (response, ended)
     };
     once(&app, &caller, &key, &fingerprint, work).await
 }
@@ -91,9 +98,18 @@ pub fn fingerprint(names: &[&str], body: &[u8]) -> [u8; 32] {
     digest.finalize().into()
 }
 
-/// Runs `work` once for this key, or answers what it answered then. `work` also tells whether it refused, and so
-/// changed nothing: such an answer is not kept, nor is a failure. It runs to its end even if the client goes away:
-/// mostly in order to try again.
+/// How a try ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    Done,
+    /// It changed nothing, and says why.
+    Refused,
+    /// It may have changed something.
+    Failed,
+}
+
+/// Runs `work` once for this key, or answers what it answered then. Only the answer of what was done is kept. It runs
+/// to its end even if the client goes away: mostly in order to try again.
 pub async fn once<F>(
     app: &App,
     caller: &Caller,
@@ -102,7 +118,7 @@ pub async fn once<F>(
     work: F,
 ) -> Result<Response>
 where
-    F: Future<Output = (Response, bool)> + Send + 'static,
+    F: Future<Output = (Response, Ended)> + Send + 'static,
 {
     let attempt = match idempotency_key::claim(app, caller, key, fingerprint).await? {
         Claim::Ours(attempt) => attempt,
@@ -112,9 +128,9 @@ where
     let all = async move {
         let work = tokio::time::timeout(TRY_WITHIN, attempt.clone().scope(work));
         let done = AssertUnwindSafe(work).catch_unwind().await;
-        let (response, refused) = match done {
+        let (response, ended) = match done {
             Ok(Ok(done)) => done,
-            Ok(Err(_)) => (Error::Timeout.into_response(), false),
+            Ok(Err(_)) => (Error::Timeout.into_response(), Ended::Failed),
             Err(panic) => {
                 settle(&app, &caller, &attempt, None, false).await;
                 resume_unwind(panic)
@@ -123,9 +139,9 @@ where
         let (parts, body) = response.into_parts();
         // Ours are made in memory.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        let answer = (parts.status.is_success() && body.len() <= ANSWER_BYTES_MAX)
+        let answer = (ended == Ended::Done && body.len() <= ANSWER_BYTES_MAX)
             .then(|| Answer::of(parts.status, &parts.headers, &body));
-        settle(&app, &caller, &attempt, answer, refused).await;
+        settle(&app, &caller, &attempt, answer, ended == Ended::Refused).await;
         Response::from_parts(parts, Body::from(body))
     };
     let task = tokio::spawn(request_id::carry(all).in_current_span());
@@ -428,7 +444,7 @@ mod tests {
             begin.send(()).unwrap();
             ended.await.unwrap();
             done.send(()).unwrap();
-            (StatusCode::CREATED.into_response(), false)
+            (StatusCode::CREATED.into_response(), Ended::Done)
         };
         tokio::select! {
             _ = once(&app, &caller, "k", &[1; 32], work) => panic!("it waits"),
