@@ -113,7 +113,7 @@ impl AuditFilter {
 /// Records a member's change. `before` and `after` are the noun as people know it; neither may hold a secret.
 ///
 /// Every change comes by here, so here a suspended tenant is told that it changes nothing; only who logs in or out,
-/// or takes everything away, is recorded of it.
+/// changes their own password or address, or takes everything away, is recorded of it.
 pub async fn record<T: Serialize>(
     app: &App,
     tx: &mut Tx,
@@ -124,7 +124,7 @@ pub async fn record<T: Serialize>(
     after: Option<&T>,
 ) -> Result<()> {
     let change = Change { action, noun_id, origin: &actor.origin };
-    if change.noun() != "session"
+    if !matches!(change.noun(), "session" | "user")
         && action != TENANT_EXPORT
         && let Some(reason) = store::tenant::suspended(tx, actor.tenant).await?
     {

@@ -2,7 +2,7 @@
 
 use serde::Serialize;
 
-use crate::access::actor::{Actor, Caller, Origin};
+use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::access::link_token;
 use crate::access::password::Password;
 use crate::access::precondition::Precondition;
@@ -149,7 +149,7 @@ pub async fn reset(app: &App, origin: &Origin, token: &str, new: &Password) -> R
     Ok(())
 }
 
-/// A user's own change is told in each tenant that they are in.
+/// A user's own change is told in each tenant that they are in; the operator's in the installation's log.
 pub(crate) async fn record(
     app: &App,
     tx: &mut Tx,
@@ -159,6 +159,11 @@ pub(crate) async fn record(
     action: &str,
 ) -> Result<()> {
     let noun_id = user.to_string();
+    if store::user::is_operator(tx, user).await? {
+        let operator = Operator { user, session, origin: origin.clone() };
+        let after = Recorded { email };
+        audit::record_operator(app, tx, &operator, action, &noun_id, None, Some(&after)).await?;
+    }
     for (tenant, role) in store::member::of_user(tx, user).await? {
         let (precondition, origin) = (Precondition::default(), origin.clone());
         let actor = Actor { tenant, user, session, role, precondition, origin };
@@ -295,5 +300,54 @@ mod tests {
         }
         let slowed = confirm(&app, &caller, "password", &wrong).await.err().unwrap();
         assert!(matches!(slowed, Error::TooManyRequests { .. }), "{slowed:?}");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn no_tenants_suspension_or_end_keeps_a_user_from_their_own_password(db: PgPool) {
+        use crate::domain::account;
+
+        let app = testing::app(db).await;
+        let ada = testing::user(&app, "ada@example.com").await;
+        let caller =
+            session::authenticate(&app, &ada.access_token, Origin::default()).await.unwrap();
+        let (tenant, operator) = (caller.tenant().unwrap(), testing::operator(&app).await);
+        let [right, other] = [PASSWORD, OTHER].map(Password::new);
+        let reset_link = async || {
+            let link = create_reset_link(&app, "ada@example.com").await.unwrap();
+            link.split_once("token=").unwrap().1.to_owned()
+        };
+
+        account::suspend(&app, &operator, tenant, "the bill").await.unwrap();
+        change(&app, &caller, &right, &other).await.unwrap();
+        reset_to_other(&app, &reset_link().await).await.unwrap();
+        let told = testing::audited(&app, caller.member().unwrap()).await;
+        assert_eq!(told[0].action, "user.reset_password");
+        let name = "tenant of ada@example.com";
+        account::close(&app, &operator, tenant, name).await.unwrap();
+        reset_to_other(&app, &reset_link().await).await.unwrap();
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn the_operators_own_change_is_told_in_the_installations_log(db: PgPool) {
+        use crate::domain::audit::AuditFilter;
+        use crate::domain::page::Page;
+
+        let app = testing::app(db.clone()).await;
+        let operator = testing::operator(&app).await;
+        let [right, other] = [PASSWORD, OTHER].map(Password::new);
+        sqlx::query("update user_account set password_hash = $2 where id = $1")
+            .bind(operator.user.0)
+            .bind(Password::new(PASSWORD).hash().await.unwrap())
+            .execute(&db)
+            .await
+            .unwrap();
+        let caller = Caller::Operator(operator);
+
+        change(&app, &caller, &right, &other).await.unwrap();
+
+        let log = audit::list(&app, &caller, &AuditFilter::default(), &Page::default()).await;
+        let log = log.unwrap().items;
+        assert_eq!(log[0].action, "user.change_password");
+        assert_eq!(log[0].user, Some(caller.user()));
     }
 }
