@@ -20,6 +20,9 @@ pub const FORGOTTEN_AFTER: TimeDelta = TimeDelta::hours(24);
 /// A session begun this lately at an address, or with a browser, makes it one of the user's own.
 pub(crate) const OWN_PLACE_FOR: TimeDelta = TimeDelta::days(30);
 
+/// A failure that is this far ahead was counted by a clock that went back since.
+const AHEAD_MAX: TimeDelta = TimeDelta::minutes(1);
+
 /// When waiting starts, and how it grows: `first_wait` doubles with every failure after `free` ones.
 struct Rule {
     free: i32,
@@ -108,10 +111,12 @@ pub async fn count(
             _ if own => continue,
             _ => &EMAIL,
         };
-        if count.last_failed_at + FORGOTTEN_AFTER <= now {
+        // A clock that went back since must not make anyone wait for it to come round again.
+        let ahead = count.last_failed_at > now + AHEAD_MAX;
+        if ahead || count.last_failed_at + FORGOTTEN_AFTER <= now {
             continue;
         }
-        // A clock that went back since must not make anyone wait for it to come round again.
+        // Another replica's clock may be a little ahead.
         let last_failed_at = count.last_failed_at.min(now);
         let wait = last_failed_at + rule.wait(count.failures) - now;
         if wait > TimeDelta::zero() {
@@ -218,5 +223,27 @@ mod tests {
         assert_eq!([20, 100, i32::MAX].map(seconds), [900, 900, 900]);
         assert_eq!(EMAIL.wait(99), TimeDelta::zero());
         assert_eq!(EMAIL.wait(100), TimeDelta::minutes(1));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_clock_that_went_ahead_and_back_makes_nobody_wait_for_it(db: PgPool) {
+        let app = testing::app(db).await;
+        let email = Email::new("ada@example.com").unwrap();
+        let origin = Origin { address: "192.0.2.1".to_owned(), ..Origin::default() };
+        let a_try = async || {
+            let mut tx = app.system(Job::LogIn).await.unwrap();
+            count(&app, &mut tx, &email, None, &origin).await?;
+            tx.commit().await.unwrap();
+            Ok::<_, Error>(())
+        };
+        for _ in 0..PAIR.free {
+            a_try().await.unwrap();
+        }
+        assert!(a_try().await.is_err());
+
+        app.clock.advance(TimeDelta::hours(-1));
+
+        a_try().await.unwrap();
+        assert!(a_try().await.is_err(), "and is counted on");
     }
 }

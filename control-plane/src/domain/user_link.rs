@@ -78,14 +78,17 @@ pub(crate) async fn make(
     Ok(token.link(&app.config.public_url, purpose.page()))
 }
 
-/// How many seconds until the user may be sent another letter of this kind; none where now.
+/// How many seconds until the user may be sent another letter of this kind; none where now, nor where the clock went
+/// back since the last one.
 pub(crate) async fn wait_seconds(
     app: &App,
     tx: &mut Tx,
     user: UserId,
     purpose: Purpose,
 ) -> Result<Option<u32>> {
+    let now = app.clock.now();
     let made = store::user_link::made_at(tx, user, purpose).await?;
-    let wait = made.map(|made| (made + LETTERS_APART - app.clock.now()).num_seconds());
+    let made = made.filter(|made| *made <= now + LETTERS_APART);
+    let wait = made.map(|made| (made + LETTERS_APART - now).num_seconds());
     Ok(wait.and_then(|seconds| u32::try_from(seconds).ok()).filter(|seconds| *seconds > 0))
 }
