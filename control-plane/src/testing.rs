@@ -379,3 +379,15 @@ pub(crate) async fn user(app: &App, email: &str) -> Grant {
     let new = SignUp { email, password: Password::new(PASSWORD), tenant };
     tenant::sign_up(app, &Origin::default(), new).await.unwrap().grant
 }
+
+/// Completes as soon as a transaction of this database waits for another's lock.
+pub(crate) async fn somebody_waits(db: &PgPool) {
+    let asked = "select exists (select from pg_stat_activity
+                     where datname = current_database() and wait_event_type = 'Lock')";
+    let waits = async {
+        while !sqlx::query_scalar::<_, bool>(asked).fetch_one(db).await.unwrap() {
+            tokio::task::yield_now().await;
+        }
+    };
+    tokio::time::timeout(std::time::Duration::from_mins(1), waits).await.expect("somebody waits");
+}

@@ -85,6 +85,9 @@ pub async fn change(app: &App, caller: &Caller, new: &str, current: &Password) -
     }
     let now = app.clock.now();
     let mut tx = app.system(Job::Sessions).await?;
+    if !store::user::keep_password(&mut tx, user.id, &account.password_hash).await? {
+        return Err(Error::conflict("currentPassword", "the password was changed meanwhile"));
+    }
     let change = if app.mailer.is_some() {
         let wait = user_link::wait_seconds(app, &mut tx, user.id, Purpose::VerifyEmail).await?;
         if let Some(retry_after_seconds) = wait {
@@ -207,5 +210,37 @@ mod tests {
         let user = address(&app, &ada).await;
         assert_eq!((user.email.as_str(), user.email_verified), ("ada@new.example", false));
         assert!(matches!(resend(&app, &ada).await, Err(Error::Conflict { .. })));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_password_that_is_changed_meanwhile_changes_no_address(db: PgPool) {
+        let app = testing::app_with_mail(db.clone()).await;
+        let ada = caller(&app, "ada@example.com").await;
+        let mut meanwhile = db.begin().await.unwrap();
+        let lock = "select id from user_account where id = $1 for update";
+        sqlx::query(lock).bind(ada.user().0).execute(&mut *meanwhile).await.unwrap();
+        let app_too = app.clone();
+        let changed = tokio::spawn(async move {
+            change(&app_too, &ada, "mallory@example.com", &Password::new(PASSWORD)).await
+        });
+        testing::somebody_waits(&db).await;
+        let other = "update user_account set password_hash = 'another'";
+        sqlx::query(other).execute(&mut *meanwhile).await.unwrap();
+        meanwhile.commit().await.unwrap();
+
+        let refused = changed.await.unwrap().unwrap_err();
+        assert_eq!((refused.code(), refused.param()), ("conflict", Some("currentPassword")));
+        assert!(testing::letters(&app).await.is_empty());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_clock_that_goes_back_keeps_no_letter_back(db: PgPool) {
+        let app = testing::app_with_mail(db).await;
+        let ada = caller(&app, "ada@example.com").await;
+        resend(&app, &ada).await.unwrap();
+
+        app.clock.advance(chrono::TimeDelta::hours(-1));
+
+        resend(&app, &ada).await.unwrap();
     }
 }

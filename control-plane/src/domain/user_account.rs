@@ -18,9 +18,16 @@ pub async fn delete(app: &App, caller: &Caller, given: &Password) -> Result<()> 
     let user = account.user;
 
     let mut tx = app.system(Job::Sessions).await?;
-    for (tenant, role) in store::member::of_user(&mut tx, user.id).await? {
+    if !store::user::keep_password(&mut tx, user.id, &account.password_hash).await? {
+        return Err(Error::conflict("password", "the password was changed meanwhile"));
+    }
+    for (tenant, _) in store::member::of_user(&mut tx, user.id).await? {
         let (precondition, origin) = (Precondition::default(), caller.origin().clone());
         let session = caller.session();
+        store::tenant::lock(&mut tx, tenant).await?;
+        // As what they are in it now that nobody changes that.
+        let members = store::member::find(&mut tx, tenant, &[user.id]).await?;
+        let Some(role) = members.first().map(|member| member.role) else { continue };
         let actor = Actor { tenant, user: user.id, session, role, precondition, origin };
         leave(app, &mut tx, &actor, tenant, &user.email).await?;
     }
@@ -33,8 +40,8 @@ pub async fn delete(app: &App, caller: &Caller, given: &Password) -> Result<()> 
     Ok(())
 }
 
+/// Takes the actor out of the tenant, which is locked.
 async fn leave(app: &App, tx: &mut Tx, actor: &Actor, tenant: TenantId, email: &str) -> Result<()> {
-    store::tenant::lock(tx, tenant).await?;
     if actor.role == Role::Owner && store::member::owners(tx, tenant).await? < 2 {
         let name = store::tenant::get(tx, tenant).await?.name;
         let last = format!("you are the last owner of {name}; make another member an owner first");
@@ -95,5 +102,39 @@ mod tests {
         let told = testing::audited(&app, &bob).await;
         let actions: Vec<&str> = told.iter().map(|entry| entry.action.as_str()).take(2).collect();
         assert_eq!(actions, ["member.delete", "access_key.delete"]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn who_becomes_the_last_owner_meanwhile_stays(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let ada = caller(&app, "ada@example.com").await;
+        let (tenant, bob) = (ada.tenant().unwrap(), caller(&app, "bob@example.com").await);
+        sqlx::query("insert into member (tenant_id, user_id, role) values ($1, $2, 'viewer')")
+            .bind(tenant.0)
+            .bind(bob.user().0)
+            .execute(&db)
+            .await
+            .unwrap();
+        sqlx::query("delete from member where tenant_id = $1 and user_id = $2")
+            .bind(bob.tenant().unwrap().0)
+            .bind(bob.user().0)
+            .execute(&db)
+            .await
+            .unwrap();
+        let mut meanwhile = db.begin().await.unwrap();
+        for sql in [
+            "select id from tenant where id = $1 for no key update",
+            "update member set role = case role when 'viewer' then 'owner' else 'viewer' end where tenant_id = $1",
+        ] {
+            sqlx::query(sql).bind(tenant.0).execute(&mut *meanwhile).await.unwrap();
+        }
+        let (app_too, bob_too) = (app.clone(), bob.clone());
+        let ended =
+            tokio::spawn(async move { delete(&app_too, &bob_too, &Password::new(PASSWORD)).await });
+        testing::somebody_waits(&db).await;
+        meanwhile.commit().await.unwrap();
+
+        let refused = ended.await.unwrap().unwrap_err();
+        assert_eq!(refused.code(), "conflict", "{refused:?}");
     }
 }
