@@ -123,7 +123,7 @@ mod tests {
         let app = testing::app(db.clone()).await;
         let operator = testing::operator(&app).await;
         let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
-        testing::join(&app, alice.tenant, Role::Viewer).await;
+        let viewer = testing::join(&app, alice.tenant, Role::Viewer).await;
         for owner in [&alice, &mallory] {
             let api = testing::new_api(&app, owner, Dialect::Native).await;
             testing::new_route(&app, owner, api, "GET /pets", testing::mock("pets")).await;
@@ -136,6 +136,13 @@ mod tests {
         sqlx::query("insert into member (tenant_id, user_id, role) values ($1, $2, 'viewer')")
             .bind(mallory.tenant.0)
             .bind(alice.user.0)
+            .execute(&db)
+            .await
+            .unwrap();
+        // Who was in another tenant once does not.
+        sqlx::query("update deployment set created_by = $2 where tenant_id = $1")
+            .bind(mallory.tenant.0)
+            .bind(viewer.user.0)
             .execute(&db)
             .await
             .unwrap();

@@ -107,8 +107,7 @@ pub async fn people(tx: &mut Tx, tenant: TenantId) -> Result<()> {
     let alone = sqlx::query_scalar!(
         "select id from user_account u where id = any($1) and not operator
              and not exists (select from member where user_id = u.id)
-             and not exists (select from access_key where user_id = u.id)
-             and not exists (select from deployment where created_by = u.id)",
+             and not exists (select from access_key where user_id = u.id)",
         &members,
     )
     .fetch_all(&mut **tx)
