@@ -52,7 +52,8 @@ pub struct Invited {
     pub mailed: bool,
 }
 
-/// Invites the address to begin a tenant, of this name where the operator gives one.
+/// Invites the address to begin a tenant, of this name where the operator gives one. An earlier invitation of the
+/// address works no more.
 pub async fn create(
     app: &App,
     operator: &Operator,
@@ -83,6 +84,7 @@ pub async fn create(
     };
     let mailed = app.mailer.is_some();
     let new = NewTenantInvitation { invitation, token_hash: token.hash(), mailed };
+    store::tenant_invitation::delete_of(&mut tx, email.as_str()).await?;
     store::tenant_invitation::insert(&mut tx, &new, now).await?;
     let invitation = new.invitation;
     let noun_id = invitation.id.to_string();
@@ -256,5 +258,19 @@ mod tests {
         assert_eq!(refused(by_link).0, "forbidden");
         let another = create(&closed, &operator, "eve@example.com", None).await;
         assert_eq!(refused(another).0, "conflict");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn only_the_newest_invitation_of_an_address_works(db: PgPool) {
+        let app = testing::app(db).await;
+        let operator = testing::operator(&app).await;
+        let wrong = create(&app, &operator, "ada@example.com", Some("Enginse")).await.unwrap();
+        let other = create(&app, &operator, "bob@example.com", None).await.unwrap();
+        let right = create(&app, &operator, "ADA@example.com", Some("Engines")).await.unwrap();
+
+        let answer = begin(&app, "ada@example.com", "Enginse", &token_of(&wrong)).await;
+        assert_eq!(refused(answer), at("bad_request", "token"));
+        begin(&app, "ada@example.com", "Engines", &token_of(&right)).await.unwrap();
+        begin(&app, "bob@example.com", "Looms", &token_of(&other)).await.unwrap();
     }
 }

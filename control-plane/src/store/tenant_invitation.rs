@@ -24,6 +24,14 @@ pub async fn insert(tx: &mut Tx, new: &NewTenantInvitation, now: DateTime<Utc>) 
     Ok(())
 }
 
+/// Deletes those of the address; answers how many.
+pub async fn delete_of(tx: &mut Tx, email: &str) -> Result<u64> {
+    let done = sqlx::query!("delete from tenant_invitation where lower(email) = lower($1)", email)
+        .execute(&mut **tx)
+        .await?;
+    Ok(done.rows_affected())
+}
+
 /// What the link of this hash is for, while it works.
 pub async fn opened(tx: &mut Tx, hash: &[u8], now: DateTime<Utc>) -> Result<Option<Invited>> {
     let invited = sqlx::query_as!(
