@@ -67,6 +67,7 @@ pub async fn open_link(app: &App, origin: &Origin, given: OpenLink) -> Result<Gr
     let (user, ended) = match store::user::account(&mut tx, &email).await? {
         Some(account) if account.operator => {
             store::user::set_password(&mut tx, account.user.id, &password_hash).await?;
+            store::user_link::delete_changes(&mut tx, account.user.id).await?;
             let ended = store::session::revoke_all(&mut tx, account.user.id, now).await?;
             (account.user, ended)
         }
@@ -110,7 +111,7 @@ mod tests {
 
     use super::*;
     use crate::access::actor::Caller;
-    use crate::domain::tenant;
+    use crate::domain::{email, tenant};
     use crate::testing;
 
     fn with(link: &str, email: &str) -> OpenLink {
@@ -197,6 +198,25 @@ mod tests {
         let late = create_operator_link(&app).await.unwrap();
         app.clock.advance(LINK_LIFE);
         let refused = open_link(&app, &Origin::default(), with(&late, "op@example.com")).await;
+        assert_eq!(refused.err().unwrap().param(), Some("token"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_second_link_spends_the_links_that_would_undo_it(db: PgPool) {
+        let app = testing::app_with_mail(db).await;
+        let link = create_operator_link(&app).await.unwrap();
+        let given = with(&link, "op@example.com");
+        let first = open_link(&app, &Origin::default(), given).await.unwrap();
+        let caller =
+            session::authenticate(&app, &first.access_token, Origin::default()).await.unwrap();
+        let right = Password::new("violet otter juggles");
+        email::change(&app, &caller, "mallory@example.com", &right).await.unwrap();
+        let taken_over = testing::token_in_newest_letter(&app).await;
+
+        let link = create_operator_link(&app).await.unwrap();
+        open_link(&app, &Origin::default(), with(&link, "op@example.com")).await.unwrap();
+
+        let refused = email::verify(&app, &Origin::default(), &taken_over).await;
         assert_eq!(refused.err().unwrap().param(), Some("token"));
     }
 }
