@@ -37,11 +37,14 @@ pub(super) async fn send_waiting(app: &App) -> Result<()> {
 }
 
 async fn send(app: &App, mailer: &Mailer, waiting: &Waiting) -> Result<()> {
-    let Some(text) = outbox::open(app, waiting).await? else {
-        return outbox::forget(app, waiting.id).await;
-    };
-    let failed = mailer.send(waiting.id, &text).await.err();
     let old = app.clock.now() - waiting.created_at >= GIVEN_UP_AFTER;
+    let failed = match outbox::open(app, waiting).await {
+        Ok(Some(text)) => mailer.send(waiting.id, &text).await.err(),
+        Ok(None) => return outbox::forget(app, waiting.id).await,
+        Err(error) if old => Some(Failed::ForGood(error.to_string())),
+        // A newer release may have written it.
+        Err(error) => return Err(error),
+    };
     match failed {
         None => telemetry::mailed(telemetry::Mailed::Sent),
         Some(Failed::ForNow(cause)) if !old => {
@@ -55,4 +58,30 @@ async fn send(app: &App, mailer: &Mailer, waiting: &Waiting) -> Result<()> {
         }
     }
     outbox::forget(app, waiting.id).await
+}
+
+#[cfg(test)]
+mod tests {
+    use sqlx::PgPool;
+
+    use super::*;
+    use crate::testing;
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_letter_that_cannot_be_read_is_given_up_after_a_day_too(db: PgPool) {
+        let app = testing::app_with_mail(db.clone()).await;
+        let mut tx = app.system(Job::Mail).await.unwrap();
+        store::mail::insert(&mut tx, app.rng.id(), None, b"x", app.clock.now()).await.unwrap();
+        tx.commit().await.unwrap();
+        let left = async || -> i64 {
+            let left = sqlx::query_scalar("select count(*) from mail");
+            left.fetch_one(&db).await.unwrap()
+        };
+
+        assert!(send_waiting(&app).await.is_err());
+        assert_eq!(left().await, 1, "another release may read it");
+        app.clock.advance(GIVEN_UP_AFTER);
+        send_waiting(&app).await.unwrap();
+        assert_eq!(left().await, 0);
+    }
 }
