@@ -7,10 +7,19 @@ pub const NAME_CHARS_MAX: usize = 128;
 /// The longest description, in characters.
 pub const DESCRIPTION_CHARS_MAX: usize = 1024;
 
+/// What is seen as nothing: it joins and parts letters, or orders them, and is no name by itself.
+fn unseen(c: char) -> bool {
+    matches!(c, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+}
+
 /// A name: not blank, at most [`NAME_CHARS_MAX`] characters, without the spaces around it.
 pub fn name(param: &str, text: &str) -> Result<String> {
     let name = line(param, text.trim(), NAME_CHARS_MAX)?;
-    if name.is_empty() { Err(Error::bad_request(param, "must not be blank")) } else { Ok(name) }
+    if name.chars().all(|c| c.is_whitespace() || unseen(c)) {
+        Err(Error::bad_request(param, "must not be blank"))
+    } else {
+        Ok(name)
+    }
 }
 
 /// A description: at most [`DESCRIPTION_CHARS_MAX`] characters, of which tabs and line ends may be some.
@@ -44,7 +53,11 @@ mod tests {
     fn a_name_is_one_line_and_not_blank() {
         assert_eq!(name("name", "  Gold plan ").unwrap(), "Gold plan");
         assert!(name("name", &"ü".repeat(NAME_CHARS_MAX)).is_ok());
-        for wrong in ["", "  ", "a\0b", "a\nb", &"a".repeat(NAME_CHARS_MAX + 1)] {
+        // What joins letters and pictures is a part of some languages.
+        assert!(name("name", "می\u{200c}خواهم 👩\u{200d}💻").is_ok());
+        for wrong in
+            ["", "  ", "a\0b", "a\nb", &"a".repeat(NAME_CHARS_MAX + 1), "\u{200b}\u{200d} \u{feff}"]
+        {
             let error = name("plan.name", wrong).unwrap_err();
             assert_eq!(
                 (error.code(), error.param()),
