@@ -46,7 +46,8 @@ pub struct Tenant {
 #[serde(rename_all = "snake_case")]
 pub enum Status {
     Active,
-    /// Nodes refuse its calls; its members log in and read.
+    /// Nodes refuse its calls; its members log in, read and watch, and change nothing but their own password and
+    /// address.
     Suspended,
     /// Nodes refuse its calls; its members are logged out; it is erased a week later.
     Closed,

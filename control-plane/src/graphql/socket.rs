@@ -2,7 +2,9 @@
 //! (github.com/enisdenjo/graphql-ws, PROTOCOL.md).
 //!
 //! The access token comes in `connection_init`, as `{"accessToken": "…"}` or `{"authorization": "Bearer …"}`, and
-//! is asked again and again: when it has expired, or its session was ended, so is the socket. No cookie counts.
+//! is asked again and again: when it has expired, or its session was ended, so is the socket; so it is when its user
+//! is no longer in the tenant or has another role there, or the tenant is closed. In a suspended tenant it stays, since
+//! members read on. No cookie counts.
 
 use std::num::NonZeroU32;
 use std::time::Duration;
@@ -444,6 +446,7 @@ mod tests {
 
     use super::*;
     use crate::access::authority::Issued;
+    use crate::access::role::Role;
     use crate::access::token;
     use crate::domain::api::Dialect;
     use crate::domain::node;
@@ -708,5 +711,46 @@ mod tests {
         let mut last = Peer::of(&app, &carol).await;
         app.live.sockets.close().await;
         assert_eq!(last.closed().await, 1012);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_socket_ends_with_the_membership_and_with_the_tenant(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (alice, operator) = (testing::owner(&app).await, testing::operator(&app).await);
+        let bob = testing::join(&app, alice.tenant, Role::Viewer).await;
+        let (mut owners, mut viewers) = (Peer::of(&app, &alice).await, Peer::of(&app, &bob).await);
+
+        // Neither token's session is in the database, as one that has moved to another tenant is not in this one.
+        domain::member::delete(&app, &alice, bob.user).await.unwrap();
+        assert_eq!(viewers.closed().await, 4401);
+
+        let name = domain::account::get(&app, &operator, alice.tenant).await.unwrap().tenant.name;
+        domain::account::close(&app, &operator, alice.tenant, &name).await.unwrap();
+        assert_eq!(owners.closed().await, 4401);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn who_is_in_a_suspended_tenant_watches_on_as_they_read_on(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (alice, operator) = (testing::owner(&app).await, testing::operator(&app).await);
+        let bob = testing::join(&app, alice.tenant, Role::Viewer).await;
+        let (mut held, mut demoted) = (Peer::of(&app, &alice).await, Peer::of(&app, &bob).await);
+        held.subscribe("before", "subscription { usage { minutes { start } } }").await;
+        assert_eq!(held.hear().await["type"], "next");
+
+        domain::account::suspend(&app, &operator, alice.tenant, "the bill").await.unwrap();
+        for role in ["developer", "viewer"] {
+            // Each end comes with a check, and the other socket's checks are as often.
+            let sql = "update member set role = $2 where user_id = $1";
+            sqlx::query(sql).bind(bob.user.0).bind(role).execute(&db).await.unwrap();
+            assert_eq!(demoted.closed().await, 4403);
+            let role = Role::try_from(role).unwrap();
+            demoted = Peer::of(&app, &Actor { role, ..bob.clone() }).await;
+        }
+
+        held.subscribe("after", "subscription { usage { minutes { start } } }").await;
+        assert_eq!(held.hear().await["id"], "after");
+        let again = Peer::of(&app, &alice).await;
+        drop(again);
     }
 }
