@@ -134,13 +134,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut threads = Threads::start(&shared, counters, &own, &sockets)?;
     let admin_socket = sockets.admin.one().and_then(TcpListener::from_std).map_err(listen)?;
     let mut admin = tokio::spawn(admin::serve(admin_socket, shared.clone()));
-    let certificate = threads.certificate.clone();
-    let following = shared.clone();
-    let renewals = tokio::spawn(async move {
-        if let Some(certificate) = certificate {
-            certificate.follow(&following.metrics).await;
-        }
-    });
+    let renewals = tokio::spawn(renewals(threads.certificate.clone(), shared.clone()));
     let door = Door::open(&config.dir)
         .inspect_err(|error| tracing::warn!(%error, "no other process can take this node's place"))
         .ok();
@@ -186,7 +180,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
                 let lock = journal.lock().map_err(Error::Journal)?;
                 let installed = tokio::select! {
                     installed = successor.install(&sockets, lock) => installed,
-                    () = shutdown.as_mut() => break Ok(()),
+                    () = shutdown.as_mut() => {
+                        // It may come to serve all the same, and would take our open segments for left ones.
+                        successor.keep_until_the_end();
+                        break Ok(());
+                    }
                 };
                 let Err(error) = installed else {
                     admin.abort();
@@ -209,6 +207,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     renewals.abort();
     admin.abort();
     outcome
+}
+
+/// Shows what comes to lie in the certificates' files, where there is TLS.
+async fn renewals(certificate: Option<Arc<tls::Shown>>, shared: Arc<Shared>) {
+    if let Some(certificate) = certificate {
+        certificate.follow(&shared.metrics).await;
+    }
 }
 
 /// Lets what is in progress finish, and what was counted reach the ledger.

@@ -1,8 +1,9 @@
 //! A node's process is replaced by another, and its callers do not notice.
 
+use std::io::{ErrorKind, Read};
 use std::net::TcpListener;
 use std::os::fd::{AsRawFd, OwnedFd};
-use std::os::unix::net::UnixDatagram;
+use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
@@ -92,6 +93,48 @@ async fn a_process_that_cannot_take_over_leaves_the_node_as_it_was() {
     api.get("/pets").await.expect(200);
     let api = api.get_route("/more", &origin).await.deploy("prod").await;
     api.get("/more").await.expect(200);
+}
+
+#[tokio::test]
+async fn a_node_that_is_told_to_stop_while_it_hands_over_is_not_taken_for_gone_before_it_has_ended()
+{
+    let mut world = World::start().await;
+    let origin = world.origin().await.replies(200, "late but whole");
+    origin.hold();
+    let call = {
+        let acme = world.tenant("acme").await;
+        let api = acme.api("pets").await.get_route("/pets", &origin).await.deploy("prod").await;
+        api.get("/pets")
+    };
+    let in_progress = tokio::spawn(std::future::IntoFuture::into_future(call));
+    origin.asked(1).await;
+
+    // Whoever takes over seals what this node left in its journal, as soon as this connection has ended.
+    let mut successor = UnixStream::connect(world.node_directory(0).join("handover.sock")).unwrap();
+    assert!(successor.read(&mut [0; 4096]).unwrap() > 0, "it gave nothing over");
+    let mut node = world.take_node();
+    node.ask_to_end();
+    let admin = world.node_admin();
+    eventually("the drain", async || {
+        let answer = admin.get("/readyz").try_send().await.ok()?;
+        (answer.status() == 503).then_some(())
+    })
+    .await;
+    successor.set_nonblocking(true).unwrap();
+    let told = loop {
+        match successor.read(&mut [0; 4096]) {
+            Ok(bytes) if bytes > 0 => {}
+            told => break told.map_err(|error| error.kind()),
+        }
+    };
+    assert!(node.runs(), "the node ended with a request in progress");
+    assert_eq!(told, Err(ErrorKind::WouldBlock), "it still counts the request in progress");
+
+    origin.release();
+    assert_eq!(in_progress.await.unwrap().expect(200).text(), "late but whole");
+    node.ended().await;
+    assert_eq!(successor.read(&mut [0; 4096]).unwrap(), 0);
+    assert_eq!(billed(&world).await, 1);
 }
 
 /// The command that runs with these sockets as systemd gives them.
