@@ -565,6 +565,11 @@ fn write_new(path: &Path, content: &[u8]) -> io::Result<()> {
     })
 }
 
+/// Whether the machine lacks something for the moment, and nothing is wrong with the file.
+pub(super) fn is_passing(error: &io::Error) -> bool {
+    matches!(Errno::from_io_error(error), Some(Errno::MFILE | Errno::NFILE | Errno::NOMEM))
+}
+
 pub(super) fn sync_dir(dir: &Path) -> io::Result<()> {
     File::open(dir)?.sync_all()
 }
@@ -588,10 +593,11 @@ fn draw() -> io::Result<[u8; 16]> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::collections::BTreeMap;
+    use std::{collections::BTreeMap, os::fd::AsRawFd};
 
     use proptest::prelude::*;
     use proto::segment::{self, BLOCK_BYTES, Record, State};
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 
     use super::*;
     use crate::counter::{Names, Outcome, Slot};
@@ -613,6 +619,25 @@ pub(super) mod tests {
     impl Drop for Dir {
         fn drop(&mut self) {
             let _ = fs::remove_dir_all(&self.0);
+        }
+    }
+
+    /// The process may open so many descriptors more, until it is dropped. Each test has a process of its own.
+    pub(in crate::counter) struct Descriptors(Rlimit);
+
+    impl Descriptors {
+        pub(in crate::counter) fn allow(more: u64) -> Self {
+            let before = getrlimit(Resource::Nofile);
+            let next = File::open("/dev/null").unwrap().as_raw_fd(); // all below it are taken
+            let current = Some(u64::try_from(next).unwrap() + more);
+            setrlimit(Resource::Nofile, Rlimit { current, ..before.clone() }).unwrap();
+            Self(before)
+        }
+    }
+
+    impl Drop for Descriptors {
+        fn drop(&mut self) {
+            setrlimit(Resource::Nofile, self.0.clone()).unwrap();
         }
     }
 
@@ -883,6 +908,23 @@ pub(super) mod tests {
         assert!(bench.counter.begin(&names("GET /"), 0).is_ok(), "there is room again");
         assert_eq!(counted(&dir.0).len() as u64, request);
         assert_eq!(bench.shared.memory_bytes.load(Ordering::Relaxed), 0);
+    }
+
+    #[test]
+    fn what_cannot_be_opened_for_want_of_descriptors_is_recovered_when_there_are_some() {
+        let (dir, left) = (Dir::new(), Dir::new());
+        let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+        let slot = bench.counter.begin(&names("GET /"), 0).unwrap();
+        bench.counter.finish(slot, &outcome(1, 5));
+        copy(&dir.0, &left.0);
+        let open = || Shared::open(Settings::new(left.0.clone(), 1), 1000).unwrap();
+        {
+            let _few = Descriptors::allow(2); // the lock, and the list of what is there
+            drop(open());
+        }
+        assert_eq!(fs::read_dir(left.0.join("quarantine")).unwrap().count(), 0);
+        drop(open());
+        assert_eq!(counted(&left.0).keys().collect::<Vec<_>>(), [&1]);
     }
 
     #[test]

@@ -11,7 +11,7 @@ use std::{
 use proto::segment::{self, BLOCK_BYTES, CONTENT_BYTES_MAX, Footer};
 
 use super::{
-    journal::{Id, sync_dir},
+    journal::{Id, is_passing, sync_dir},
     metrics::Metrics,
 };
 
@@ -27,6 +27,9 @@ pub(super) fn recover(dir: &Path, metrics: &Metrics, now_ms: u64, ours: &str) ->
         let path = entry.path();
         match recover_one(dir, &path, metrics, now_ms) {
             Ok(kept) => sealed += u32::from(kept),
+            Err(error) if is_passing(&error) => {
+                tracing::error!(%error, path = %path.display(), "a segment of the usage journal waits for the next start");
+            }
             Err(error) => {
                 tracing::error!(%error, path = %path.display(), "a segment of the usage journal was not recovered");
                 set_aside(dir, &path, metrics)?;

@@ -21,7 +21,7 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::journal::{Id, Place, Sealed, Shared, listed};
+use super::journal::{Id, Place, Sealed, Shared, is_passing, listed};
 
 /// Segments sent and not yet acknowledged.
 const WINDOW: usize = 16;
@@ -124,7 +124,7 @@ impl Shipper {
                 && let Some(sealed) = self.shared.pop()
             {
                 flying.segments.push_back(sealed);
-                if let Some(message) = self.read(flying.segments.back()).await {
+                if let Some(message) = self.read(flying.segments.back()).await? {
                     // There is room for a whole window.
                     let sent = to_ledger.send(message).await;
                     sent.map_err(|_| Status::unavailable("the stream was closed"))?;
@@ -143,8 +143,8 @@ impl Shipper {
     }
 
     /// None: it could not be read and is set aside.
-    async fn read(&self, sealed: Option<&Sealed>) -> Option<Segment> {
-        let sealed = sealed?;
+    async fn read(&self, sealed: Option<&Sealed>) -> io::Result<Option<Segment>> {
+        let Some(sealed) = sealed else { return Ok(None) };
         let content = match &sealed.place {
             Place::Memory(memory) => Ok(memory.to_vec()),
             Place::File(path) => tokio::fs::read(path).await,
@@ -159,19 +159,20 @@ impl Shipper {
             }
         });
         match intact {
-            Ok(content) => Some(Segment {
+            Ok(content) => Ok(Some(Segment {
                 epoch: sealed.id.epoch.to_vec(),
                 thread: sealed.id.thread,
                 counter: sealed.id.counter,
                 sha256: Sha256::digest(&content).to_vec(),
                 content,
-            }),
+            })),
+            Err(error) if is_passing(&error) => Err(error),
             Err(error) => {
                 tracing::error!(%error, "a segment of the usage journal cannot be read and is set aside");
                 self.shared.metrics.quarantined.inc();
                 self.store(sealed, "quarantine");
                 self.shared.settle(sealed.id);
-                None
+                Ok(None)
             }
         }
     }
@@ -328,7 +329,7 @@ mod tests {
     use super::*;
     use crate::counter::{
         Counter, Journal, Outcome as Ended, Settings,
-        journal::tests::{Dir, names},
+        journal::tests::{Descriptors, Dir, names},
     };
 
     /// A ledger that remembers what it got and answers as it is told.
@@ -337,6 +338,7 @@ mod tests {
 
     #[derive(Default)]
     struct State {
+        opened: usize,
         applied: BTreeSet<(Vec<u8>, u32, u64)>,
         received: usize,
         redraws: usize,
@@ -361,6 +363,7 @@ mod tests {
             _: Request<OpenEpochRequest>,
         ) -> Result<Response<OpenEpochResponse>, Status> {
             let mut state = self.0.lock().unwrap();
+            state.opened += 1;
             let redraw = state.redraws > 0;
             state.redraws = state.redraws.saturating_sub(1);
             Ok(Response::new(OpenEpochResponse { redraw, high_water: state.high_water.clone() }))
@@ -506,6 +509,26 @@ mod tests {
         seal(&mut world.counter, 2);
         world.drained().await;
         assert_eq!((world.files("quarantine"), world.files("kept")), (1, 1));
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_read_for_want_of_descriptors_is_sent_once_there_are_some() {
+        let mut world = World::new(Ledger::default()).await;
+        seal(&mut world.counter, 1);
+        world.drained().await;
+        let quarantined = world.shipper.shared.metrics.quarantined.clone();
+        let opened = || world.ledger.0.lock().unwrap().opened;
+        let before = opened();
+        {
+            let _without = Descriptors::allow(0);
+            seal(&mut world.counter, 1);
+            while opened() == before && quarantined.get() == 0 {
+                tokio::task::yield_now().await;
+            }
+        }
+        world.drained().await;
+        assert_eq!(quarantined.get(), 0);
+        assert_eq!((world.ledger.applied(), world.files("kept")), (2, 2));
     }
 
     #[tokio::test]
