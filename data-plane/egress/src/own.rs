@@ -63,15 +63,17 @@ fn is_this_host(ip: IpAddr) -> bool {
     } else {
         SocketAddr::from((Ipv6Addr::UNSPECIFIED, 0))
     };
-    let source = UdpSocket::bind(any).and_then(|socket| {
-        socket.connect((ip, 9))?;
-        socket.local_addr()
-    });
+    let Ok(socket) = UdpSocket::bind(any) else {
+        return true; // without a descriptor it cannot be asked; in doubt it is ours
+    };
+    let source = socket.connect((ip, 9)).and_then(|()| socket.local_addr());
     source.is_ok_and(|source| source.ip() == ip)
 }
 
 #[cfg(test)]
 mod tests {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+
     use super::*;
 
     fn own(sockets: &[&str]) -> Own {
@@ -114,6 +116,19 @@ mod tests {
         let interface = socket.local_addr().unwrap().ip();
         assert!(own(&["0.0.0.0:9080"]).holds(SocketAddr::new(interface, 9080)));
         assert!(own(&["127.0.0.1:9080"]).holds(SocketAddr::new(interface, 9080)));
+    }
+
+    #[test]
+    fn while_the_kernel_cannot_be_asked_nobody_is_let_through_to_our_ports() {
+        let own = own(&["0.0.0.0:9080"]);
+        let address = "192.0.2.1:9080".parse().unwrap();
+        assert!(!own.holds(address));
+        // Each test has a process of its own.
+        let before = getrlimit(Resource::Nofile);
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before.clone() }).unwrap();
+        let holds = own.holds(address);
+        setrlimit(Resource::Nofile, before).unwrap();
+        assert!(holds);
     }
 
     #[test]
