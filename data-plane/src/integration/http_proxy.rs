@@ -3,7 +3,9 @@
 use std::{future::Future, pin::pin, rc::Rc, sync::Arc, time::Instant};
 
 use egress::ConnectError;
-use http::{Method, Request, Response, StatusCode, Uri, Version};
+use http::{
+    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header::TRANSFER_ENCODING,
+};
 use http_body::Body;
 use hyper::body::Incoming;
 
@@ -131,11 +133,16 @@ fn request(
     let uri = Uri::try_from(uri).map_err(|_| {
         Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
     })?;
+    let is_of_unknown_length = !upload.is_end_stream() && upload.size_hint().exact().is_none();
     let mut request = Request::new(upload);
     *request.method_mut() = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
     *request.uri_mut() = uri;
     headers::prepare_request(exchange, proxy);
     *request.headers_mut() = std::mem::take(&mut exchange.head.headers);
+    if is_of_unknown_length {
+        // Unsaid, hyper sends none with a GET or a HEAD.
+        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
+    }
     Ok(request)
 }
 

@@ -10,6 +10,16 @@ use crate::router::Addressing;
 /// Cookies of this name belong to Tollgate itself.
 const OWN_COOKIE: &str = "tollgate_";
 
+/// Makes one field of cookies that came over HTTP/2 in pieces: HTTP/1.1 knows but one (RFC 9113 §8.2.3).
+pub(crate) fn join(headers: &mut HeaderMap) {
+    let pieces: Vec<&[u8]> = headers.get_all(COOKIE).iter().map(HeaderValue::as_bytes).collect();
+    if pieces.len() > 1
+        && let Ok(joined) = HeaderValue::from_bytes(&pieces.join(&b"; "[..]))
+    {
+        headers.insert(COOKIE, joined);
+    }
+}
+
 /// Keeps our own cookies from a backend.
 pub(crate) fn drop_own(headers: &mut HeaderMap) {
     if !headers.contains_key(COOKIE) {

@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use http::{
-    HeaderMap, HeaderName, HeaderValue,
+    HeaderMap, HeaderName, HeaderValue, Version,
     header::{self, CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
@@ -27,6 +27,9 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// Removes what concerns one connection only: the fixed list, and whatever `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    if headers.contains_key(TRANSFER_ENCODING) {
+        headers.remove(header::CONTENT_LENGTH); // it is not the body's (RFC 9112 §6.3)
+    }
     let named: Vec<HeaderName> = headers
         .get_all(CONNECTION)
         .iter()
@@ -53,9 +56,13 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
         .or_else(|| exchange.head.headers.get(HOST).cloned());
     let by_path = matches!(exchange.addressing, Addressing::Path { .. });
     let peer = exchange.peer;
+    let is_http2 = exchange.head.version == Version::HTTP_2;
 
     let headers = &mut exchange.head.headers;
     remove_hop_by_hop(headers);
+    if is_http2 {
+        cookies::join(headers);
+    }
     headers.remove(header::EXPECT); // the caller was told to go on when the body was first read
     headers.remove(header::FORWARDED); // would contradict the fields below
     let host = asked_host.as_ref().filter(|_| proxy.preserve_host).unwrap_or(&proxy.authority);
@@ -120,7 +127,6 @@ mod tests {
             ("proxy-connection", "keep-alive"),
             ("proxy-authorization", "Basic x"),
             ("te", "trailers"),
-            ("transfer-encoding", "chunked"),
             ("upgrade", "h2c"),
             ("x-secret", "1"),
             ("x-other", "1"),
@@ -133,6 +139,10 @@ mod tests {
         let mut left: Vec<&str> = headers.keys().map(HeaderName::as_str).collect();
         left.sort_unstable();
         assert_eq!(left, ["content-length", "host", "www-authenticate", "x-kept"]);
+
+        let mut headers = map(&[("content-length", "5"), ("transfer-encoding", "chunked")]);
+        remove_hop_by_hop(&mut headers);
+        assert!(headers.is_empty(), "the length is not the body's: {headers:?}");
     }
 
     #[test]

@@ -117,6 +117,24 @@ async fn a_head_that_takes_too_long_is_cut_off_and_a_silent_connection_is_not() 
 }
 
 #[tokio::test]
+async fn cookies_that_came_in_pieces_over_http2_are_one_field_for_the_backend() {
+    let origin = echo().await;
+    let node = TestNode::start(api(Native, &[("GET /", proxy(format!("http://{origin}/")))]));
+    let stream = TcpStream::connect(node.address).await.unwrap();
+    let (mut sender, connection) =
+        http2::handshake::<_, _, Empty<Bytes>>(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .unwrap();
+    tokio::spawn(connection);
+    let request = Request::get(format!("http://{API}.execute-api.localhost:9080/prod/"));
+    let request = request.header("cookie", "a=1").header("cookie", "b=2; c=3");
+    let response = sender.send_request(request.body(Empty::new()).unwrap()).await.unwrap();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    let echoed = String::from_utf8_lossy(&body);
+    assert!(echoed.contains("\ncookie: a=1; b=2; c=3\n"), "{echoed}");
+}
+
+#[tokio::test]
 async fn http2_is_served_by_prior_knowledge_many_streams_at_once() {
     let origin = echo().await;
     let node =
