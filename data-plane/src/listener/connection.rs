@@ -73,7 +73,8 @@ const PLAIN_ON_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: applicat
 pub(crate) struct Peer {
     /// Of the connection, or what a trusted proxy's PROXY header says.
     pub(crate) address: IpAddr,
-    /// Whether the connection itself comes from a trusted proxy, whose `X-Forwarded-…` fields are believed.
+    /// Whether that is a trusted proxy, whose `X-Forwarded-…` fields are believed. Behind a PROXY header they are not
+    /// the balancer's, but of whoever it let through.
     pub(crate) trusted: bool,
     pub(crate) tls: bool,
 }
@@ -159,13 +160,15 @@ async fn open(
     let config = &node.shared.config;
     let limits = &config.limits;
     let address = from.ip().to_canonical();
-    let trusted = config.trusted_proxies.iter().any(|proxies| proxies.contains(&address));
-    let mut peer = Peer { address, trusted, tls: tls.is_some() };
-    if trusted && config.proxy_protocol {
+    let is_trusted =
+        |address| config.trusted_proxies.iter().any(|proxies| proxies.contains(&address));
+    let mut peer = Peer { address, trusted: is_trusted(address), tls: tls.is_some() };
+    if peer.trusted && config.proxy_protocol {
         let header = timeout(limits.header_timeout, proxy_protocol::read(&mut stream, from)).await;
         peer.address = header.map_err(io::Error::from).flatten().inspect_err(|_| {
             Unserved::NoProxyHeader.record(node, peer, Version::HTTP_11);
         })?;
+        peer.trusted = is_trusted(peer.address);
     }
     let Some(tls) = tls else {
         let greeting = greeting(&mut stream, limits.header_timeout);

@@ -314,24 +314,28 @@ async fn who_chooses_http2_and_says_nothing_is_closed_at_the_header_timeout() {
     until(|| node.shared.metrics.connections.get() == 0).await;
 }
 
-/// A node behind a balancer on this machine, and the `x-forwarded-for` that a backend saw.
-async fn forwarded_for(trusted: bool, head: &[u8]) -> String {
+/// What a caller gets from a node that trusts these proxies and is called with these bytes before its request.
+async fn behind_balancer(trusted: &[&str], head: &[u8], fields: &str) -> String {
     let origin = echo().await;
     let routes = [("GET /pets", proxy(format!("http://{origin}/pets")))];
     let node = TestNode::start_with(api(Dialect::Native, &routes), |config| {
         config.proxy_protocol = true;
-        if trusted {
-            config.trusted_proxies = vec!["127.0.0.0/8".parse().unwrap()];
-        }
+        config.trusted_proxies = trusted.iter().map(|range| range.parse().unwrap()).collect();
     });
     let request = format!(
-        "GET /prod/pets HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\nconnection: close\r\n\r\n"
+        "GET /prod/pets HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n{fields}connection: close\r\n\r\n"
     );
     let mut stream = TcpStream::connect(node.address).await.unwrap();
     stream.write_all(&[head, request.as_bytes()].concat()).await.unwrap();
     let mut answer = Vec::new();
     let _ = timeout(PATIENCE, stream.read_to_end(&mut answer)).await.expect("closed in time");
-    let answer = String::from_utf8(answer).unwrap();
+    String::from_utf8(answer).unwrap()
+}
+
+/// A node behind a balancer on this machine, and the `x-forwarded-for` that a backend saw.
+async fn forwarded_for(trusted: bool, head: &[u8]) -> String {
+    let trusted: &[_] = if trusted { &["127.0.0.0/8"] } else { &[] };
+    let answer = behind_balancer(trusted, head, "").await;
     let field = answer.lines().find_map(|line| line.strip_prefix("x-forwarded-for: "));
     field.unwrap_or(answer.lines().next().unwrap_or("closed")).to_owned()
 }
@@ -351,4 +355,20 @@ async fn a_trusted_proxy_says_who_called_and_nobody_else_does() {
     assert_eq!(forwarded_for(true, b"").await, "closed", "a header must come");
     assert_eq!(forwarded_for(true, b"PROXY TCP4 nobody\r\n").await, "closed");
     assert!(forwarded_for(false, first).await.contains("400"), "no header is read");
+}
+
+#[tokio::test]
+async fn what_a_stranger_behind_a_balancer_of_connections_forwards_is_not_believed() {
+    let head = b"PROXY TCP4 192.0.2.7 198.51.100.1 5000 443\r\n";
+    let fields = "x-forwarded-for: 10.0.0.1\r\nx-forwarded-proto: https\r\nx-forwarded-host: x\r\n";
+
+    let stranger = behind_balancer(&["127.0.0.0/8"], head, fields).await;
+    assert!(stranger.contains("\nx-forwarded-for: 192.0.2.7\n"), "{stranger}");
+    assert!(stranger.contains("\nx-forwarded-proto: http\n"), "{stranger}");
+    let host = format!("\nx-forwarded-host: {API}.execute-api.localhost\n");
+    assert!(stranger.contains(&host), "{stranger}");
+
+    let proxy = behind_balancer(&["127.0.0.0/8", "192.0.2.0/24"], head, fields).await;
+    assert!(proxy.contains("\nx-forwarded-for: 10.0.0.1, 192.0.2.7\n"), "{proxy}");
+    assert!(proxy.contains("\nx-forwarded-proto: https\n"), "{proxy}");
 }
