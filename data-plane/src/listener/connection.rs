@@ -325,57 +325,41 @@ async fn http2(
     });
     let io = TokioIo::new(io.following(streams.clone()));
     let mut connection = pin!(builder.serve_connection(io, service));
-    let mut settled = poll_fn(|cx| {
-        let polled = connection.as_mut().poll(cx);
-        streams.borrow_mut().settle().record(&node, peer);
-        polled
-    });
-    let looked = async {
-        let mut look =
-            tokio::time::interval(limits.write_timeout.min(limits.keep_alive_timeout) / 4);
-        let mut before = false;
-        loop {
-            look.tick().await;
-            let stuck = streams.borrow().stuck(limits.write_timeout) > streamer.working();
-            if stuck && before {
-                return Verdict::Stuck;
+    let mut look = tokio::time::interval(limits.write_timeout.min(limits.keep_alive_timeout) / 4);
+    let (mut was_stuck, mut told_to_go) = (false, false);
+    let ended = loop {
+        let settled = poll_fn(|cx| {
+            let polled = connection.as_mut().poll(cx);
+            streams.borrow_mut().settle().record(&node, peer);
+            polled
+        });
+        tokio::select! {
+            ended = settled => break ended,
+            _ = look.tick() => {
+                // No window lets out what the service handed over whole; once may be just on its way out.
+                let stuck = streams.borrow().stuck(limits.write_timeout) > streamer.working();
+                if stuck && was_stuck {
+                    node.shared.metrics.callers_cut.inc();
+                    break Ok(());
+                }
+                was_stuck = stuck;
+                if streams.borrow_mut().look() <= limits.keep_alive_timeout {
+                    continue;
+                }
+                if told_to_go {
+                    break Ok(()); // it stays, and asks for nothing
+                }
             }
-            before = stuck; // once may be an answer that is just on its way out
-            if streams.borrow_mut().look() > limits.keep_alive_timeout {
-                return Verdict::Idle;
-            }
+            _ = drain.wait_for(|draining| *draining), if !told_to_go => {}
         }
-    };
-    let ended = tokio::select! {
-        ended = &mut settled => Some(ended),
-        verdict = looked => match verdict {
-            Verdict::Stuck => {
-                node.shared.metrics.callers_cut.inc();
-                Some(Ok(()))
-            }
-            Verdict::Idle => None,
-        },
-        _ = drain.wait_for(|draining| *draining) => None,
-    };
-    let ended = if let Some(ended) = ended {
-        ended
-    } else {
         connection.as_mut().graceful_shutdown();
-        connection.as_mut().await
+        told_to_go = true;
     };
     if streams.borrow().is_flooded() {
         node.shared.metrics.http2_floods.inc();
     }
     streams.borrow_mut().end().record(&node, peer);
     ended
-}
-
-/// Why an HTTP/2 connection is ended.
-enum Verdict {
-    /// No window lets out what the service handed over whole.
-    Stuck,
-    /// Nobody has asked for anything for too long.
-    Idle,
 }
 
 async fn one(

@@ -117,6 +117,20 @@ async fn a_head_that_takes_too_long_is_cut_off_and_a_silent_connection_is_not() 
 }
 
 #[tokio::test]
+async fn an_idle_http2_caller_that_does_not_go_when_told_to_is_cut_off() {
+    let node = TestNode::start_with(api(Native, &[("GET /", mock(200, "ok"))]), |config| {
+        config.limits.keep_alive_timeout = Duration::from_millis(200);
+    });
+    let mut stream = TcpStream::connect(node.address).await.unwrap();
+    let settings = b"\0\0\0\x04\0\0\0\0\0";
+    stream.write_all(&[b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", &settings[..]].concat()).await.unwrap();
+    let mut rest = Vec::new();
+    let _ = timeout(PATIENCE, stream.read_to_end(&mut rest)).await.expect("closed in time");
+    let goes_away = b"\0\0\x08\x07\0\0\0\0\0";
+    assert!(rest.windows(goes_away.len()).any(|frame| frame == goes_away), "{rest:?}");
+}
+
+#[tokio::test]
 async fn cookies_that_came_in_pieces_over_http2_are_one_field_for_the_backend() {
     let origin = echo().await;
     let node = TestNode::start(api(Native, &[("GET /", proxy(format!("http://{origin}/")))]));
