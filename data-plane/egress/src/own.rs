@@ -125,7 +125,7 @@ mod tests {
         assert!(!own.holds(address));
         // Each test has a process of its own.
         let before = getrlimit(Resource::Nofile);
-        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before.clone() }).unwrap();
+        setrlimit(Resource::Nofile, Rlimit { current: Some(0), ..before }).unwrap();
         let holds = own.holds(address);
         setrlimit(Resource::Nofile, before).unwrap();
         assert!(holds);

@@ -630,14 +630,14 @@ pub(super) mod tests {
             let before = getrlimit(Resource::Nofile);
             let next = File::open("/dev/null").unwrap().as_raw_fd(); // all below it are taken
             let current = Some(u64::try_from(next).unwrap() + more);
-            setrlimit(Resource::Nofile, Rlimit { current, ..before.clone() }).unwrap();
+            setrlimit(Resource::Nofile, Rlimit { current, ..before }).unwrap();
             Self(before)
         }
     }
 
     impl Drop for Descriptors {
         fn drop(&mut self) {
-            setrlimit(Resource::Nofile, self.0.clone()).unwrap();
+            setrlimit(Resource::Nofile, self.0).unwrap();
         }
     }
 
