@@ -36,7 +36,7 @@ use crate::domain::tenant::{self, SignUp};
 use crate::domain::usage_plan::{self, NewUsagePlan};
 use crate::domain::{access_key, invitation, node};
 use crate::error::Result;
-use crate::ids::{ApiId, MailId, Rng, SessionId, StageId, TenantId, UsagePlanId, UserId};
+use crate::ids::{ApiId, MailId, NodeId, Rng, SessionId, StageId, TenantId, UsagePlanId, UserId};
 use crate::mail;
 use crate::mail::letter::Text;
 
@@ -305,13 +305,13 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
 }
 
 /// A node that joined by a token of its own.
-async fn join_node(app: &App, name: &str) {
+pub(crate) async fn join_node(app: &App, name: &str) -> NodeId {
     let new = NewJoinToken::new("", vec!["default".to_owned()], None).unwrap();
     let token = join_token::create_here(app, new).await.unwrap();
     let issued =
         Issued { certificate: Vec::new(), expires_at: app.clock.now() + TimeDelta::days(1) };
     let secret = token.split('.').next().unwrap();
-    node::join(app, secret, name, |_| Ok(issued)).await.unwrap();
+    node::join(app, secret, name, |_| Ok(issued)).await.unwrap().0
 }
 
 fn named_plan(name: &str) -> NewUsagePlan {

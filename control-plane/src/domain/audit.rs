@@ -113,7 +113,7 @@ impl AuditFilter {
 /// Records a member's change. `before` and `after` are the noun as people know it; neither may hold a secret.
 ///
 /// Every change comes by here, so here a suspended tenant is told that it changes nothing; only who logs in or out,
-/// changes their own password or address, or takes everything away, is recorded of it.
+/// changes their own account, or takes everything away, is recorded of it.
 pub async fn record<T: Serialize>(
     app: &App,
     tx: &mut Tx,

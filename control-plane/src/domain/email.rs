@@ -4,11 +4,13 @@ use crate::access::actor::{Caller, Origin};
 use crate::access::link_token;
 use crate::access::password::Password;
 use crate::app::{App, Job};
+use crate::domain::password::{self, Changed, Recorded};
 use crate::domain::tenant::SignedUp;
 use crate::domain::user::{Email, User};
 use crate::domain::user_link::{self, Purpose};
-use crate::domain::{outbox, password, sign_up};
+use crate::domain::{outbox, sign_up};
 use crate::error::{Error, Result};
+use crate::ids::UserId;
 use crate::mail::letter::Letter;
 use crate::store;
 
@@ -43,15 +45,32 @@ pub async fn verify(app: &App, origin: &Origin, token: &str) -> Result<Verified>
     if before.email != link.email {
         store::user::set_email(&mut tx, link.user, &link.email).await?;
         store::user_link::delete_changes(&mut tx, link.user).await?;
-        let (whose, none) = ((link.user, link.email.as_str()), app.rng.id());
-        password::record(app, &mut tx, whose, none, origin, "user.change_email").await?;
+        let (from, to) = (Recorded::of(&before.email), Recorded::of(&link.email));
+        let changed = by_link(app, origin, link.user, from, to);
+        password::record(app, &mut tx, "user.change_email", changed).await?;
         let letter = Letter::EmailChanged { to: before.email, at: now };
         outbox::post(app, &mut tx, None, &letter).await?;
+    } else if !before.email_verified {
+        let [from, to] = [false, true]
+            .map(|verified| Recorded { email: &link.email, email_verified: Some(verified) });
+        let changed = by_link(app, origin, link.user, from, to);
+        password::record(app, &mut tx, "user.verify_email", changed).await?;
     }
     store::user::verify(&mut tx, link.user, &link.email, now).await?;
     let user = store::user::get(&mut tx, link.user).await?;
     tx.commit().await?;
     Ok(Verified { user, begun: None })
+}
+
+/// What a link changed, in no session.
+fn by_link<'a>(
+    app: &App,
+    origin: &'a Origin,
+    user: UserId,
+    before: Recorded<'a>,
+    after: Recorded<'a>,
+) -> Changed<'a> {
+    Changed { user, session: app.rng.id(), origin, before: Some(before), after }
 }
 
 /// Sends the caller another link to verify their address.
@@ -88,7 +107,7 @@ pub async fn change(app: &App, caller: &Caller, new: &str, current: &Password) -
     if !store::user::keep_password(&mut tx, user.id, &account.password_hash).await? {
         return Err(Error::conflict("currentPassword", "the password was changed meanwhile"));
     }
-    let change = if app.mailer.is_some() {
+    let (change, action) = if app.mailer.is_some() {
         let wait = user_link::wait_seconds(app, &mut tx, user.id, Purpose::VerifyEmail).await?;
         if let Some(retry_after_seconds) = wait {
             return Err(Error::TooManyRequests { retry_after_seconds });
@@ -97,19 +116,24 @@ pub async fn change(app: &App, caller: &Caller, new: &str, current: &Password) -
         let link = user_link::make(app, &mut tx, whose, Purpose::VerifyEmail, true).await?;
         let letter = Letter::Verification { to: new.as_str().to_owned(), link };
         outbox::post(app, &mut tx, None, &letter).await?;
-        Change::LetterSent
+        (Change::LetterSent, "user.request_email_change")
     } else {
         store::user::set_email(&mut tx, user.id, new.as_str()).await?;
         store::user_link::delete_changes(&mut tx, user.id).await?;
-        let (whose, present) = ((user.id, new.as_str()), caller.session());
-        password::record(app, &mut tx, whose, present, caller.origin(), "user.change_email")
-            .await?;
-        Change::Done
+        (Change::Done, "user.change_email")
     };
+    let changed = Changed {
+        user: user.id,
+        session: caller.session(),
+        origin: caller.origin(),
+        before: Some(Recorded::of(&user.email)),
+        after: Recorded::of(new.as_str()),
+    };
+    password::record(app, &mut tx, action, changed).await?;
     let ended = store::session::revoke_others(&mut tx, user.id, caller.session(), now).await?;
     tx.commit().await?;
     for session in ended {
-        app.revoke_here(session);
+        app.revoke_here(session.id);
     }
     Ok(change)
 }

@@ -16,10 +16,30 @@ use crate::ids::{SessionId, UserId};
 use crate::mail::letter::Letter;
 use crate::store;
 
-/// The audit log's view of whose it is.
+/// The audit log's view of a user's own account.
 #[derive(Serialize)]
-struct Recorded<'a> {
-    email: &'a str,
+#[serde(rename_all = "camelCase")]
+pub(crate) struct Recorded<'a> {
+    pub email: &'a str,
+    /// None where it is not about that.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub email_verified: Option<bool>,
+}
+
+impl<'a> Recorded<'a> {
+    pub(crate) fn of(email: &'a str) -> Self {
+        Self { email, email_verified: None }
+    }
+}
+
+/// Whose account was changed, in which session and from where.
+pub(crate) struct Changed<'a> {
+    pub user: UserId,
+    pub session: SessionId,
+    pub origin: &'a Origin,
+    /// Of a password nothing but whose it is.
+    pub before: Option<Recorded<'a>>,
+    pub after: Recorded<'a>,
 }
 
 /// Whether this is the caller's password. A wrong one counts like a log-in that failed.
@@ -62,13 +82,14 @@ pub async fn change(app: &App, caller: &Caller, current: &Password, new: &Passwo
     store::user_link::delete_changes(&mut tx, account.user.id).await?;
     let (present, now) = (caller.session(), app.clock.now());
     let ended = store::session::revoke_others(&mut tx, account.user.id, present, now).await?;
-    let action = "user.change_password";
-    let (user, email) = (account.user.id, account.user.email.as_str());
-    record(app, &mut tx, (user, email), present, caller.origin(), action).await?;
+    let (user, origin) = (account.user.id, caller.origin());
+    let after = Recorded::of(&account.user.email);
+    let changed = Changed { user, session: present, origin, before: None, after };
+    record(app, &mut tx, "user.change_password", changed).await?;
     let letter = Letter::PasswordChanged { to: account.user.email, at: now };
     outbox::post(app, &mut tx, None, &letter).await?;
     tx.commit().await?;
-    end(app, ended);
+    end(app, ended.into_iter().map(|session| session.id));
     Ok(())
 }
 
@@ -140,40 +161,37 @@ pub async fn reset(app: &App, origin: &Origin, token: &str, new: &Password) -> R
     }
     login_failure::forgive(&mut tx, &Email::new(&link.email)?, origin, now).await?;
     let ended = store::session::revoke_all(&mut tx, link.user, now).await?;
-    let action = "user.reset_password";
-    let none = app.rng.id();
-    record(app, &mut tx, (link.user, &link.email), none, origin, action).await?;
+    let (user, none, after) = (link.user, app.rng.id(), Recorded::of(&link.email));
+    let changed = Changed { user, session: none, origin, before: None, after };
+    record(app, &mut tx, "user.reset_password", changed).await?;
     outbox::post(app, &mut tx, None, &Letter::PasswordChanged { to: link.email, at: now }).await?;
     tx.commit().await?;
     end(app, ended);
     Ok(())
 }
 
-/// A user's own change is told in each tenant that they are in; the operator's in the installation's log.
+/// A user's own change is told in each tenant that they are in, and the operator's in the installation's log.
 pub(crate) async fn record(
     app: &App,
     tx: &mut Tx,
-    (user, email): (UserId, &str),
-    session: SessionId,
-    origin: &Origin,
     action: &str,
+    changed: Changed<'_>,
 ) -> Result<()> {
-    let noun_id = user.to_string();
+    let Changed { user, session, origin, before, after } = changed;
+    let (noun_id, before, after) = (user.to_string(), before.as_ref(), Some(&after));
     if store::user::is_operator(tx, user).await? {
         let operator = Operator { user, session, origin: origin.clone() };
-        let after = Recorded { email };
-        audit::record_operator(app, tx, &operator, action, &noun_id, None, Some(&after)).await?;
+        audit::record_operator(app, tx, &operator, action, &noun_id, before, after).await?;
     }
     for (tenant, role) in store::member::of_user(tx, user).await? {
         let (precondition, origin) = (Precondition::default(), origin.clone());
         let actor = Actor { tenant, user, session, role, precondition, origin };
-        let after = Recorded { email };
-        audit::record(app, tx, &actor, action, &noun_id, None, Some(&after)).await?;
+        audit::record(app, tx, &actor, action, &noun_id, before, after).await?;
     }
     Ok(())
 }
 
-fn end(app: &App, sessions: Vec<SessionId>) {
+fn end(app: &App, sessions: impl IntoIterator<Item = SessionId>) {
     for session in sessions {
         app.revoke_here(session);
     }
@@ -185,6 +203,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
+    use crate::domain::account;
     use crate::domain::session::{self, LogIn};
     use crate::testing::{self, PASSWORD};
 
@@ -229,6 +248,22 @@ mod tests {
         assert!(enter(&app, "ada@example.com", OTHER).await.is_ok());
         let told = testing::letters(&app).await.pop().unwrap();
         assert_eq!(told.subject, "Your password was changed");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_suspended_tenants_member_changes_their_own_password(db: PgPool) {
+        let app = testing::app(db).await;
+        let ada = testing::user(&app, "ada@example.com").await;
+        let caller = session::authenticate(&app, &ada.access_token, Origin::default()).await;
+        let caller = caller.unwrap();
+        let (actor, operator) = (caller.member().unwrap(), testing::operator(&app).await);
+        account::suspend(&app, &operator, actor.tenant, "unpaid").await.unwrap();
+
+        change(&app, &caller, &Password::new(PASSWORD), &Password::new(OTHER)).await.unwrap();
+
+        assert!(enter(&app, "ada@example.com", OTHER).await.is_ok());
+        let told = testing::audited(&app, actor).await;
+        assert!(told.iter().any(|entry| entry.action == "user.change_password"), "{told:?}");
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -76,6 +76,23 @@ pub struct Session {
     pub revoked_at: Option<DateTime<Utc>>,
     /// The version of the API that was the newest when it began.
     pub api_version: NaiveDate,
+    /// As the browser called itself at log-in.
+    pub user_agent: String,
+}
+
+/// A session as the audit log is told of it: one that was just begun, or ended.
+pub struct Told {
+    pub id: SessionId,
+    pub user: UserId,
+    /// None for the operator's.
+    pub tenant: Option<TenantId>,
+    pub user_agent: String,
+}
+
+impl From<Session> for Told {
+    fn from(Session { id, user, tenant, user_agent, .. }: Session) -> Self {
+        Self { id, user, tenant, user_agent }
+    }
 }
 
 /// A session that has not ended, as its user sees it.
@@ -207,7 +224,9 @@ async fn admit(
     tell_of_new_place(app, &mut tx, account, origin).await?;
     let tenant = membership.map(|(tenant, _)| tenant);
     let grant = begin(app, &mut tx, account.user.id, tenant, origin).await?;
-    record(app, &mut tx, "session.create", grant.session, account.user.id, tenant, origin).await?;
+    let (user, user_agent) = (account.user.id, origin.user_agent.clone());
+    let begun = Told { id: grant.session, user, tenant, user_agent };
+    record(app, &mut tx, "session.create", &begun, origin).await?;
     tx.commit().await?;
     Ok(grant)
 }
@@ -291,11 +310,11 @@ pub async fn refresh(
         && now < session.rotated_at + FORGIVEN;
     if !present && !forgiven {
         store::session::revoke(&mut tx, session.id, now).await?;
-        record(app, &mut tx, "session.revoke", session.id, session.user, session.tenant, origin)
-            .await?;
+        let ended = session.into();
+        record(app, &mut tx, "session.revoke", &ended, origin).await?;
         tx.commit().await?;
-        app.revoke_here(session.id);
-        tracing::warn!(session.id = %session.id, "a spent refresh cookie came back; the session was ended");
+        app.revoke_here(ended.id);
+        tracing::warn!(session.id = %ended.id, "a spent refresh cookie came back; the session was ended");
         return Err(ENDED);
     }
 
@@ -335,10 +354,10 @@ pub async fn log_out(app: &App, origin: &Origin, cookie: &str) -> Result<()> {
         return Ok(());
     }
     store::session::revoke(&mut tx, session.id, app.clock.now()).await?;
-    record(app, &mut tx, "session.delete", session.id, session.user, session.tenant, origin)
-        .await?;
+    let ended = session.into();
+    record(app, &mut tx, "session.delete", &ended, origin).await?;
     tx.commit().await?;
-    app.revoke_here(session.id);
+    app.revoke_here(ended.id);
     Ok(())
 }
 
@@ -365,8 +384,7 @@ pub async fn revoke(app: &App, caller: &Caller, id: SessionId) -> Result<()> {
         return Ok(());
     }
     store::session::revoke(&mut tx, id, now).await?;
-    let origin = caller.origin();
-    record(app, &mut tx, "session.revoke", id, session.user, session.tenant, origin).await?;
+    record(app, &mut tx, "session.revoke", &session.into(), caller.origin()).await?;
     tx.commit().await?;
     app.revoke_here(id);
     Ok(())
@@ -377,13 +395,12 @@ pub async fn revoke_others(app: &App, caller: &Caller) -> Result<usize> {
     let mut tx = app.system(Job::Sessions).await?;
     let (user, present) = (caller.user(), caller.session());
     let ended = store::session::revoke_others(&mut tx, user, present, app.clock.now()).await?;
-    for id in &ended {
-        let (tenant, origin) = (caller.tenant(), caller.origin());
-        record(app, &mut tx, "session.revoke", *id, user, tenant, origin).await?;
+    for session in &ended {
+        record(app, &mut tx, "session.revoke", session, caller.origin()).await?;
     }
     tx.commit().await?;
-    for id in &ended {
-        app.revoke_here(*id);
+    for session in &ended {
+        app.revoke_here(session.id);
     }
     Ok(ended.len())
 }
@@ -401,32 +418,30 @@ pub async fn viewer(app: &App, caller: &Caller) -> Result<Viewer> {
     }
 }
 
+/// Tells the log of the tenant that the session is in, or the installation's, that it was begun or ended.
 async fn record(
     app: &App,
     tx: &mut Tx,
     action: &str,
-    session: SessionId,
-    user: UserId,
-    tenant: Option<TenantId>,
+    session: &Told,
     origin: &Origin,
 ) -> Result<()> {
-    let noun_id = session.to_string();
-    let after = Recorded { user_agent: &origin.user_agent };
+    let Told { id, user, tenant, ref user_agent } = *session;
+    let noun_id = id.to_string();
+    let recorded = Recorded { user_agent };
+    let (before, after) = match action {
+        "session.create" => (None, Some(&recorded)),
+        _ => (Some(&recorded), None),
+    };
     let origin = origin.clone();
     if let Some(tenant) = tenant {
         // Only who and where is taken of the actor; a log-in asks no role's permission.
-        let actor = Actor {
-            tenant,
-            user,
-            session,
-            role: Role::Viewer,
-            precondition: Precondition::default(),
-            origin,
-        };
-        audit::record(app, tx, &actor, action, &noun_id, None, Some(&after)).await
+        let (role, precondition) = (Role::Viewer, Precondition::default());
+        let actor = Actor { tenant, user, session: id, role, precondition, origin };
+        audit::record(app, tx, &actor, action, &noun_id, before, after).await
     } else {
-        let operator = Operator { user, session, origin };
-        audit::record_operator(app, tx, &operator, action, &noun_id, None, Some(&after)).await
+        let operator = Operator { user, session: id, origin };
+        audit::record_operator(app, tx, &operator, action, &noun_id, before, after).await
     }
 }
 
@@ -553,6 +568,29 @@ mod tests {
         assert_eq!(revoke_others(&app, &ada).await.unwrap(), 2);
         assert_eq!(revoke_others(&app, &ada).await.unwrap(), 0);
         assert_eq!(sessions(&app, &ada).await, [home.session]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_ended_session_is_told_in_the_log_of_the_tenant_it_was_in(db: PgPool) {
+        let app = testing::app(db).await;
+        let made = ada(&app).await;
+        let (ada, other) = (caller(&app, &made.grant).await, testing::owner(&app).await);
+        let mut tx = app.system(Job::SignUp).await.unwrap();
+        store::member::insert(&mut tx, other.tenant, made.user.id, Role::Viewer).await.unwrap();
+        let origin = Origin { user_agent: "another browser".to_owned(), ..Origin::default() };
+        let tenant = Some(other.tenant);
+        let there = begin(&app, &mut tx, made.user.id, tenant, &origin).await.unwrap();
+        tx.commit().await.unwrap();
+
+        assert_eq!(revoke_others(&app, &ada).await.unwrap(), 1);
+
+        let told = testing::audited(&app, &other).await;
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert_eq!(told[0].action, "session.revoke");
+        assert_eq!(told[0].noun_id, there.session.to_string());
+        assert_eq!(told[0].before.as_ref().unwrap()["userAgent"], "another browser");
+        let own = testing::audited(&app, ada.member().unwrap()).await;
+        assert!(own.iter().all(|entry| entry.action != "session.revoke"), "{own:?}");
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -14,6 +14,8 @@ pub mod api_key;
 #[cfg(test)]
 mod attacks;
 pub mod audit;
+#[cfg(test)]
+mod audited;
 pub mod bill;
 pub mod connection;
 pub mod consumer;

@@ -8,10 +8,10 @@ use async_graphql::parser::types::{
     BaseType, FieldDefinition, InputValueDefinition, Type, TypeKind, TypeSystemDefinition,
 };
 use futures_util::StreamExt;
-use serde_json::{Map, Value, json};
+use serde_json::{Value, json};
 use sqlx::PgPool;
 
-use crate::access::actor::{Actor, Caller};
+use crate::access::actor::{Actor, Caller, Origin};
 use crate::access::matrix::{self, Who};
 use crate::access::role::Role;
 use crate::app::App;
@@ -24,16 +24,24 @@ use crate::testing;
 const FILLED: [&str; 3] = ["method", "path", "uri"];
 
 /// The schema as data, to make a call of each operation.
-struct Operations {
-    inputs: HashMap<String, Vec<InputValueDefinition>>,
+pub(super) struct Operations {
+    pub inputs: HashMap<String, Vec<InputValueDefinition>>,
     enums: HashMap<String, String>,
     composite: Vec<String>,
     /// (`query`, `mutation` or `subscription`, the field).
-    fields: Vec<(&'static str, FieldDefinition)>,
+    pub fields: Vec<(&'static str, FieldDefinition)>,
+}
+
+/// A text of the caller's own among an operation's variables.
+pub(super) struct Text {
+    /// Its JSON pointer.
+    pub at: String,
+    pub name: String,
+    pub is_id: bool,
 }
 
 impl Operations {
-    fn of_schema() -> Self {
+    pub(super) fn of_schema() -> Self {
         let mut all = Self {
             inputs: HashMap::new(),
             enums: HashMap::new(),
@@ -73,18 +81,36 @@ impl Operations {
 
     /// A request with the operation alone, its required arguments filled with what could be right.
     fn request(&self, kind: &str, field: &FieldDefinition) -> async_graphql::Request {
+        self.request_with(kind, field, self.variables(field))
+    }
+
+    /// The required arguments, filled with what could be right.
+    pub(super) fn variables(&self, field: &FieldDefinition) -> Value {
+        let operation = field.name.node.as_str();
+        let required = field.arguments.iter().filter(|argument| !argument.node.ty.node.nullable);
+        let filled = required.map(|argument| {
+            let name = argument.node.name.node.to_string();
+            let value = self.value(&argument.node.ty.node, &name, operation);
+            (name, value)
+        });
+        Value::Object(filled.collect())
+    }
+
+    /// A request with the operation alone.
+    pub(super) fn request_with(
+        &self,
+        kind: &str,
+        field: &FieldDefinition,
+        variables: Value,
+    ) -> async_graphql::Request {
         let name = field.name.node.as_str();
         let (mut definitions, mut arguments) = (Vec::new(), Vec::new());
-        let mut variables = Map::new();
         for argument in field.arguments.iter().map(|argument| &argument.node) {
-            let of = &argument.ty.node;
-            if of.nullable {
-                continue;
+            let (of, argument) = (&argument.ty.node, argument.name.node.as_str());
+            if variables.get(argument).is_some() {
+                definitions.push(format!("${argument}: {of}"));
+                arguments.push(format!("{argument}: ${argument}"));
             }
-            let argument = argument.name.node.as_str();
-            definitions.push(format!("${argument}: {of}"));
-            arguments.push(format!("{argument}: ${argument}"));
-            variables.insert(argument.to_owned(), self.value(of, argument, name));
         }
         let list = |items: Vec<String>| match items.len() {
             0 => String::new(),
@@ -97,8 +123,41 @@ impl Operations {
         };
         let (definitions, arguments) = (list(definitions), list(arguments));
         let query = format!("{kind}{definitions} {{ {name}{arguments} {selection} }}");
-        let variables = async_graphql::Variables::from_json(Value::Object(variables));
+        let variables = async_graphql::Variables::from_json(variables);
         async_graphql::Request::new(query).variables(variables)
+    }
+
+    /// The ids and the texts in these variables.
+    pub(super) fn texts(&self, field: &FieldDefinition, variables: &Value) -> Vec<Text> {
+        let mut found = Vec::new();
+        for argument in field.arguments.iter().map(|argument| &argument.node) {
+            let name = argument.name.node.as_str();
+            if let Some(value) = variables.get(name) {
+                self.collect(&argument.ty.node, name, value, format!("/{name}"), &mut found);
+            }
+        }
+        found
+    }
+
+    fn collect(&self, of: &Type, name: &str, value: &Value, at: String, found: &mut Vec<Text>) {
+        let type_name = match &of.base {
+            BaseType::List(inner) => {
+                for (index, value) in value.as_array().into_iter().flatten().enumerate() {
+                    self.collect(inner, name, value, format!("{at}/{index}"), found);
+                }
+                return;
+            }
+            BaseType::Named(name) => name.as_str(),
+        };
+        for field in self.inputs.get(type_name).into_iter().flatten() {
+            let name = field.name.node.as_str();
+            if let Some(value) = value.get(name) {
+                self.collect(&field.ty.node, name, value, format!("{at}/{name}"), found);
+            }
+        }
+        if value.is_string() && ["ID", "String"].contains(&type_name) {
+            found.push(Text { at, name: name.to_owned(), is_id: type_name == "ID" });
+        }
     }
 
     /// A value of this type. An id is of the noun that its name, or else the operation, speaks of.
@@ -145,13 +204,13 @@ impl Operations {
     }
 }
 
-/// A global id of what `name` or `operation` is about, which is nobody's.
-fn id(name: &str, operation: &str) -> async_graphql::ID {
+/// The noun that `name`, or else `operation`, is about.
+pub(super) fn kind(name: &str, operation: &str) -> Kind {
     let noun = name.strip_suffix("Id").filter(|noun| !noun.is_empty()).map_or_else(
         || operation.trim_start_matches(|c: char| c.is_ascii_lowercase()).to_owned(),
         |noun| noun[..1].to_uppercase() + &noun[1..],
     );
-    let kind = match noun.as_str() {
+    match noun.as_str() {
         "AccessKey" => Kind::AccessKey,
         "Api" => Kind::Api,
         "ApiKey" => Kind::ApiKey,
@@ -166,7 +225,12 @@ fn id(name: &str, operation: &str) -> async_graphql::ID {
         "Stage" => Kind::Stage,
         "Tenant" | "TenantLimits" => Kind::Tenant,
         _ => Kind::UsagePlan, // also for `node`, which takes any
-    };
+    }
+}
+
+/// A global id of that noun, which is nobody's.
+pub(super) fn id(name: &str, operation: &str) -> async_graphql::ID {
+    let kind = kind(name, operation);
     match kind {
         Kind::Stage => kind.id("abc123xyz0/prod"),
         Kind::AccessKey => kind.id("TGAKABCDEFGHIJKLMNOP"),
@@ -196,20 +260,32 @@ async fn run(
     actor: Option<&Actor>,
     request: async_graphql::Request,
 ) -> async_graphql::Response {
-    let request = match actor {
-        Some(actor) => request
-            .data(loader::batches(app, actor))
-            .data(Identity::Known(Caller::Member(actor.clone()))),
-        None => request.data(Identity::Nobody("nobody")),
+    let caller = actor.map(|actor| Caller::Member(actor.clone()));
+    run_as(schema, app, caller.as_ref(), &Origin::default(), request).await
+}
+
+/// The answer to this caller, whose call comes from `origin`.
+pub(super) async fn run_as(
+    schema: &GatewaySchema,
+    app: &App,
+    caller: Option<&Caller>,
+    origin: &Origin,
+    request: async_graphql::Request,
+) -> async_graphql::Response {
+    let request = match caller {
+        Some(Caller::Member(actor)) => request.data(loader::batches(app, actor)),
+        _ => request,
     };
-    let request = request.data(crate::access::actor::Origin::default()).data(Spent::default());
+    let identity =
+        caller.map_or(Identity::Nobody("nobody"), |caller| Identity::Known(caller.clone()));
+    let request = request.data(identity).data(origin.clone()).data(Spent::default());
     // A question and a change have one answer; of a subscription the first says who may ask.
     let mut answer = schema.execute_stream(request).next().await.expect("an answer");
     error::complete(&mut answer);
     answer
 }
 
-fn codes(answer: &async_graphql::Response) -> Vec<&str> {
+pub(super) fn codes(answer: &async_graphql::Response) -> Vec<&str> {
     answer.errors.iter().filter_map(error::code).collect()
 }
 

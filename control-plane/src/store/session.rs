@@ -6,7 +6,7 @@ use uuid::Uuid;
 use crate::access::refresh::RefreshToken;
 use crate::app::Tx;
 use crate::domain::page::Page;
-use crate::domain::session::{Active, NewSession, Place, Session};
+use crate::domain::session::{Active, NewSession, Place, Session, Told};
 use crate::error::Result;
 use crate::ids::{SessionId, TenantId, UserId};
 
@@ -34,7 +34,7 @@ pub async fn insert(tx: &mut Tx, new: &NewSession<'_>) -> Result<()> {
 pub async fn lock(tx: &mut Tx, id: SessionId) -> Result<Option<Session>> {
     let row = sqlx::query!(
         "select id, user_id, tenant_id, refresh_hash, previous_refresh_hash, rotated_at, expires_at, revoked_at,
-                api_version
+                api_version, user_agent
          from session where id = $1 for update",
         id.0,
     )
@@ -50,6 +50,7 @@ pub async fn lock(tx: &mut Tx, id: SessionId) -> Result<Option<Session>> {
         expires_at: row.expires_at,
         revoked_at: row.revoked_at,
         api_version: row.api_version,
+        user_agent: row.user_agent,
     }))
 }
 
@@ -133,23 +134,33 @@ pub async fn revoke_of_tenant(
     Ok(ids.into_iter().map(SessionId).collect())
 }
 
-/// Revokes the user's sessions but one; answers which.
+/// Revokes the user's sessions but one; answers which, in the order of their tenants' ids, by which logs may be
+/// written.
 pub async fn revoke_others(
     tx: &mut Tx,
     user: UserId,
     but: SessionId,
     now: DateTime<Utc>,
-) -> Result<Vec<SessionId>> {
-    let ids = sqlx::query_scalar!(
-        "update session set revoked_at = $3
-         where user_id = $1 and id <> $2 and revoked_at is null and expires_at > $3 returning id",
+) -> Result<Vec<Told>> {
+    let rows = sqlx::query!(
+        r#"with ended as (
+             update session set revoked_at = $3
+             where user_id = $1 and id <> $2 and revoked_at is null and expires_at > $3
+             returning id, tenant_id, user_agent
+         ) select id as "id!", tenant_id, user_agent as "user_agent!" from ended order by tenant_id, id"#,
         user.0,
         but.0,
         now,
     )
     .fetch_all(&mut **tx)
     .await?;
-    Ok(ids.into_iter().map(SessionId).collect())
+    let ended = rows.into_iter().map(|row| Told {
+        id: SessionId(row.id),
+        user,
+        tenant: row.tenant_id.map(TenantId),
+        user_agent: row.user_agent,
+    });
+    Ok(ended.collect())
 }
 
 /// One of the user's sessions that has not ended.
