@@ -1,6 +1,7 @@
-//! An access key: what a program signs management calls with, by AWS Signature Version 4. It acts as the member
-//! who made it. Verifying a signature takes the secret itself, so that is kept, wrapped by the tenant's data key;
-//! it is shown once, when the key is made.
+//! An access key: what a program is to sign management calls with, by AWS Signature Version 4, as the member who made
+//! it. Nothing verifies a signature yet, so a key opens nothing and is pinned to no version of the API; it is to be, as
+//! a session is, once it does. Verifying takes the secret itself, so that is kept, wrapped by the tenant's data key; it
+//! is shown once, when the key is made.
 
 use chrono::{DateTime, Utc};
 use secrecy::{ExposeSecret, SecretString};

@@ -28,7 +28,8 @@ pub struct AccessKeyQuery;
 #[derive(Default)]
 pub struct AccessKeyMutation;
 
-/// What a program signs management calls with, by AWS Signature Version 4. It acts as the member who made it.
+/// What a program is to sign management calls with, by AWS Signature Version 4, as the member who made it. No operation
+/// takes a signature yet: calls carry an access token.
 pub struct AccessKey(domain::access_key::AccessKey);
 
 impl From<domain::access_key::AccessKey> for AccessKey {

@@ -26,7 +26,8 @@ pub fn routes() -> OpenApiRouter<App> {
     OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
 }
 
-/// What a program signs management calls with, by AWS Signature Version 4. It acts as the member who made it.
+/// What a program is to sign management calls with, by AWS Signature Version 4, as the member who made it. No operation
+/// takes a signature yet: calls carry an access token.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 struct AccessKey {

@@ -28,7 +28,8 @@ const TAGS: [(&str, &str); 17] = [
     ("usage", "What was called, what it costs, and both to take away."),
     (
         "access keys",
-        "Access keys: what programs sign management calls with, by AWS Signature Version 4.",
+        "Access keys: what programs are to sign management calls with, by AWS Signature Version 4. No operation takes a \
+         signature yet.",
     ),
     ("tenant", "The tenant itself, and how much it may have."),
     ("members", "The members of the tenant, and who is invited to become one."),

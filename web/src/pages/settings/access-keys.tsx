@@ -56,7 +56,7 @@ export function AccessKeysPage() {
     <>
       <Panel
         title="Access keys"
-        note="For programs that call the management API: signed as AWS calls are, each acting as its owner."
+        note="For programs that are to sign their calls as AWS's are, each acting as its owner. No call is taken by a signature yet."
         flush
         actions={!empty && create}
       >
