@@ -319,6 +319,14 @@ impl Walk<'_> {
         told
     }
 
+    /// The text that makes an update change something.
+    fn renamed(&self, field: &FieldDefinition) -> Option<&'static str> {
+        let input = self.operations.inputs.get(&input_type(field))?;
+        let has = |name: &&str| input.iter().any(|of| of.name.node == *name);
+        let update = field.name.node.starts_with("update");
+        ["name", "description", "operationName"].into_iter().filter(|_| update).find(has)
+    }
+
     async fn make(&mut self, field: &FieldDefinition, number: u32, by: By, variant: &str) {
         let (operation, mail) = (field.name.node.as_str(), self.mail);
         let what = format!("{operation} {variant} by {by:?}");
@@ -343,14 +351,8 @@ impl Walk<'_> {
                 variables["input"][name] = value;
             }
         }
-        if operation.starts_with("update") {
-            let named = ["name", "description", "operationName"].into_iter().find(|name| {
-                let input = self.operations.inputs.get(&input_type(field));
-                input.into_iter().flatten().any(|of| of.name.node == *name)
-            });
-            if let Some(name) = named {
-                variables["input"][name] = json!("other");
-            }
+        if let Some(name) = self.renamed(field) {
+            variables["input"][name] = json!("other");
         }
         if operation == "revokeOtherSessions" {
             scene.another_session().await;
