@@ -179,7 +179,7 @@ fuzzed! {
     global_id join_token stream_message usage_segment
     address traceparent trace_fields request_cookies response_cookies forwarded_for redis_answer http2_frames
     last_good graphql_guard access_token refresh_cookie idempotency_key if_match rest_body email
-    audit_export
+    audit_export socket_message certificate_request
 }
 
 /// `cargo fuzz` builds what lies here, outside the workspace: a file for each target, all alike.

@@ -8,6 +8,7 @@ use aws_lc_rs::signature::Ed25519KeyPair;
 use axum::body::Body;
 use axum::extract::FromRequest;
 use control_plane::access::api_version;
+use control_plane::access::authority::{self, Authority};
 use control_plane::access::refresh::RefreshToken;
 use control_plane::access::sealed::WrappingKey;
 use control_plane::access::token::{Bearer, TokenSigner};
@@ -20,6 +21,7 @@ use control_plane::domain::page::Key;
 use control_plane::domain::user::Email;
 use control_plane::graphql::limits::{NODES_MAX, Shape};
 use control_plane::graphql::node::Kind;
+use control_plane::graphql::socket::message::{self, Close, REASON_BYTES_MAX, Said};
 use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, Rng, StageId};
 use control_plane::rest::extract::Json;
 use control_plane::rest::{etag, idempotency};
@@ -35,6 +37,7 @@ use plan::{RouteKey, RoutePath, UriTemplate};
 use prost::Message;
 use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::segment::{self, BLOCK_BYTES};
+use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {
@@ -419,5 +422,74 @@ pub(crate) fn audit_export(bytes: &[u8]) {
     }
     if let Ok(head) = text.parse::<Head>() {
         assert_eq!(head.to_string().parse::<Head>().ok(), Some(head));
+    }
+}
+
+/// A message that is taken is taken again once it was written out, as the same; what is refused is told why in a frame.
+pub(crate) fn socket_message(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let said = match Said::parse(text) {
+        Ok(said) => said,
+        Err(Close { code, reason }) => {
+            assert!(code == 4400 && reason.len() <= REASON_BYTES_MAX, "{code} {reason}");
+            return;
+        }
+    };
+    let told = |said: &Said| match said {
+        Said::ConnectionInit { payload } => {
+            let payload = payload.clone().unwrap_or_default();
+            let token = message::token(&payload);
+            if let Ok(token) = &token {
+                let mut texts = payload.values().filter_map(serde_json::Value::as_str);
+                assert!(texts.any(|text| text.contains(token)), "{token}");
+            }
+            token.map_err(|close| assert_eq!(close.code, 4401)).ok()
+        }
+        Said::Subscribe { id, .. } => {
+            assert!((1..=message::ID_BYTES_MAX).contains(&id.len()));
+            assert!(Close::taken(id).reason.len() <= REASON_BYTES_MAX);
+            Some(id.clone())
+        }
+        Said::Complete { id } => Some(id.clone()),
+        Said::Ping { .. } | Said::Pong {} => None,
+    };
+    let again = Said::parse(&serde_json::to_string(&said).unwrap()).unwrap();
+    assert_eq!(std::mem::discriminant(&again), std::mem::discriminant(&said));
+    assert_eq!(told(&again), told(&said));
+}
+
+/// A certificate is for the key that signed the request, and takes nothing else from it.
+pub(crate) fn certificate_request(bytes: &[u8]) {
+    static MADE: LazyLock<(Authority, Vec<u8>, Vec<u8>)> = LazyLock::new(|| {
+        let now = Clock::system().now();
+        let authority = Authority::new(authority::make(now).unwrap()).unwrap();
+        let key = KeyPair::generate().unwrap();
+        let mut greedy = CertificateParams::new(vec!["greedy.example".to_owned()]).unwrap();
+        greedy.distinguished_name.push(DnType::CommonName, "greedy");
+        greedy.is_ca = IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        let request = greedy.serialize_request(&key).unwrap();
+        (authority, request.der().to_vec(), key.subject_public_key_info())
+    });
+    let (authority, request, key) = &*MADE;
+    let (node, now) = (Rng.id(), Clock::system().now());
+    let certified = |request: &[u8]| match authority.certify_node(node, request, now) {
+        Ok(issued) => Some(issued.certificate),
+        Err(error) => {
+            assert_eq!(error.param(), Some("certificateRequest"), "{error:?}");
+            None
+        }
+    };
+    let holds = |certificate: &[u8], part: &[u8]| {
+        certificate.windows(part.len()).any(|window| window == part)
+    };
+    let tried = changed(request, bytes);
+    let of_ours = certified(&tried);
+    assert!(of_ours.is_some() || tried != *request, "a whole request is refused");
+    if let Some(certificate) = &of_ours {
+        assert!(holds(certificate, key), "it is for another key");
+    }
+    for certificate in of_ours.into_iter().chain(certified(bytes)) {
+        assert!(!holds(&certificate, b"greedy"), "the request's own names");
+        assert!(holds(&certificate, node.to_string().as_bytes()));
     }
 }

@@ -58,6 +58,11 @@ impl Authority {
             })
             .await?;
         tx.commit().await?;
+        Self::new(key)
+    }
+
+    /// The one that signs with this key.
+    pub fn new(key: InstallationKey) -> Result<Self> {
         let certificate = CertificateDer::from(key.public);
         let pair = KeyPair::try_from(key.private.as_slice()).map_err(Error::internal)?;
         let issuer = Issuer::from_ca_cert_der(&certificate, pair).map_err(Error::internal)?;
@@ -165,7 +170,8 @@ impl fmt::Debug for ServerCertificate {
     }
 }
 
-fn make(now: DateTime<Utc>) -> Result<InstallationKey> {
+/// The key of an authority that begins.
+pub fn make(now: DateTime<Utc>) -> Result<InstallationKey> {
     let pair = KeyPair::generate().map_err(Error::internal)?;
     let mut params = CertificateParams::default();
     params.distinguished_name = named("Tollgate");

@@ -20,7 +20,6 @@ use futures_util::future::{Either, select};
 use futures_util::stream::BoxStream;
 use futures_util::{Sink, SinkExt, Stream, StreamExt, stream};
 use governor::{DefaultDirectRateLimiter, Quota, RateLimiter};
-use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::StreamMap;
@@ -31,9 +30,12 @@ use crate::app::App;
 use crate::domain;
 use crate::error::{Error, Result};
 use crate::graphql::http::{Body, Door};
+use crate::graphql::socket::message::{Close, Said};
 use crate::graphql::{Identity, error, loader};
 use crate::live::Place;
 use crate::rest::{extract, request_id, session};
+
+pub mod message;
 
 const PROTOCOL: &str = "graphql-transport-ws";
 /// A document and its variables.
@@ -48,7 +50,6 @@ const PING_EVERY: Duration = Duration::from_secs(15);
 /// Who says nothing for so long, not even that it heard the ping, is gone.
 const SILENCE_MAX: Duration = Duration::from_secs(45);
 const SUBSCRIPTIONS_MAX: usize = 20;
-const ID_BYTES_MAX: usize = 128;
 /// Messages of a peer.
 const MESSAGES_PER_SECOND: NonZeroU32 = NonZeroU32::new(10).expect("not zero");
 const MESSAGES_AT_ONCE: NonZeroU32 = NonZeroU32::new(60).expect("not zero");
@@ -107,36 +108,8 @@ fn admit(
     Ok((upgrade, place))
 }
 
-/// Why we end a socket, as the protocol numbers it: 4400 to 4499 its own, 1000 to 1999 WebSocket's.
-#[derive(Debug, PartialEq, Eq)]
-struct Close {
-    code: u16,
-    reason: String,
-}
-
-impl Close {
-    fn because(code: u16, reason: impl Into<String>) -> Self {
-        Self { code, reason: reason.into() }
-    }
-
-    fn unauthenticated(reason: &str) -> Self {
-        Self::because(4401, format!("Unauthorized: {reason}"))
-    }
-}
-
 /// Err: we end it. Ok(None), where there is one: the peer has.
 type Step<T = ()> = std::result::Result<T, Close>;
-
-/// What a peer says.
-#[derive(Deserialize)]
-#[serde(tag = "type", rename_all = "snake_case")]
-enum Said {
-    ConnectionInit { payload: Option<Map<String, Value>> },
-    Ping { payload: Option<Value> },
-    Pong {},
-    Subscribe { id: String, payload: Map<String, Value> },
-    Complete { id: String },
-}
 
 /// What a subscription brings.
 enum Event {
@@ -215,7 +188,7 @@ where
         Some(Said::ConnectionInit { payload }) => payload.unwrap_or_default(),
         Some(_) => return Err(Close::unauthenticated("connection_init comes first")),
     };
-    let token = token(&payload)?;
+    let token = message::token(&payload)?;
     let actor = member(app, &token, origin).await?;
     let place = app.live.sockets.enter(actor.tenant);
     let place = place.ok_or_else(|| {
@@ -223,24 +196,6 @@ where
     })?;
     send(out, json!({ "type": "connection_ack" })).await?;
     Ok(Some(Member { token, actor, _place: place }))
-}
-
-/// The access token of `connection_init`.
-fn token(payload: &Map<String, Value>) -> Step<String> {
-    let given = |name: &str| {
-        let mut fields = payload.iter();
-        fields
-            .find(|(field, _)| field.eq_ignore_ascii_case(name))
-            .and_then(|(_, value)| value.as_str())
-    };
-    let bearer = given("authorization").and_then(|value| {
-        let (scheme, token) = value.split_once(' ')?;
-        scheme.eq_ignore_ascii_case("bearer").then_some(token.trim())
-    });
-    let token = given("accessToken").or(bearer).map(str::to_owned);
-    token.ok_or_else(|| {
-        Close::unauthenticated(r#"connection_init needs {"accessToken": "…"} as its payload"#)
-    })
 }
 
 async fn member(app: &App, token: &str, origin: &Origin) -> Step<Actor> {
@@ -264,13 +219,11 @@ fn going_away() -> Close {
 
 /// What a message says; none where it is the protocol's of WebSocket itself.
 fn said(message: Message) -> Step<Option<Said>> {
-    let text = match message {
-        Message::Text(text) => text,
-        Message::Binary(_) => return Err(Close::because(4400, "Messages are text")),
-        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => return Ok(None),
-    };
-    let said = serde_json::from_str(&text);
-    said.map(Some).map_err(|_| Close::because(4400, "This is no message of graphql-transport-ws"))
+    match message {
+        Message::Text(text) => Said::parse(&text).map(Some),
+        Message::Binary(_) => Err(Close::because(4400, "Messages are text")),
+        Message::Ping(_) | Message::Pong(_) | Message::Close(_) => Ok(None),
+    }
 }
 
 async fn send<Out: Sink<Message> + Unpin>(out: &mut Out, message: Value) -> Step {
@@ -377,11 +330,8 @@ impl<Out: Sink<Message> + Unpin> Socket<'_, Out> {
     }
 
     async fn subscribe(&mut self, id: String, payload: Map<String, Value>) -> Step {
-        if id.is_empty() || id.len() > ID_BYTES_MAX {
-            return Err(Close::because(4400, "An id has 1 to 128 bytes"));
-        }
         if self.streams.contains_key(&id) {
-            return Err(Close::because(4409, format!("Subscriber for {id} already exists")));
+            return Err(Close::taken(&id));
         }
         match self.request(payload) {
             Ok(request) => {
