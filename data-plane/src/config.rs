@@ -49,6 +49,8 @@ pub struct Config {
     pub propagators: Vec<Propagator>,
     /// Makes the node's spans; without it there are none.
     pub tracer: Option<SdkTracer>,
+    /// Whether a caller's decision that its trace is kept, or is not, goes before the rules of a stage.
+    pub callers_decide: bool,
     /// Holds what this node counts; each node has its own.
     pub registry: Registry,
     /// Where a record of each request goes.
@@ -126,6 +128,7 @@ impl Config {
             limits: Limits::default(),
             propagators: vec![Propagator::TraceContext],
             tracer: None,
+            callers_decide: true,
             registry: Registry::new(),
             access_log: AccessLog::default(),
         }

@@ -24,7 +24,7 @@ use crate::{
     response::headers::REQUEST_ID,
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
-    trace::Trace,
+    trace::{self, Parent, Trace},
 };
 
 /// What is known of a request so far. Dropping it counts and logs it as cut off, unless it ended before.
@@ -42,7 +42,9 @@ pub(crate) struct Exchange {
     /// Held until the answer has ended; the upload holds it too.
     pub(crate) serving: Rc<Serving>,
     pub(crate) head: Parts,
-    /// None where nobody traces the call.
+    /// The caller's trace.
+    parent: Option<Parent>,
+    /// None where nobody traces the call, and until its stage is known.
     pub(crate) trace: Option<Trace>,
     pub(crate) body: Option<Incoming>,
     /// How the Api was named; set by the router with the rest of this group.
@@ -96,11 +98,7 @@ impl Exchange {
         let started = Instant::now();
         let config = &node.shared.config;
         let client = peer.client(&head.headers, &config.trusted_proxies);
-        let trace = if config.propagators.is_empty() {
-            None
-        } else {
-            Trace::begin(config.tracer.as_ref(), &config.propagators, &mut head.headers)
-        };
+        let parent = trace::parent(&config.propagators, &mut head.headers);
         let client_id = client_id(&head.headers);
         Self {
             node: node.clone(),
@@ -112,7 +110,8 @@ impl Exchange {
             client,
             serving,
             head,
-            trace,
+            parent,
+            trace: None,
             body: Some(body),
             addressing: Addressing::Host,
             stage: None,
@@ -148,6 +147,22 @@ impl Exchange {
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let index = self.route()?.key.variables().position(|variable| variable == name)?;
         self.path.get(self.captures.get(index)?.clone())
+    }
+
+    /// Finds the call's place in its trace, by the rules of its stage where it has any.
+    pub(crate) fn begin_trace(&mut self) {
+        let config = &self.node.shared.config;
+        if self.trace.is_some() || config.propagators.is_empty() {
+            return;
+        }
+        let tracer = config.tracer.as_ref();
+        let sampling = self.stage.as_ref().and_then(|stage| stage.sampling.as_ref());
+        let head = sampling.filter(|_| tracer.is_some()).map(|sampling| {
+            let parent = self.parent.filter(|_| config.callers_decide);
+            let caller = parent.and_then(|parent| parent.kept());
+            sampling.rule(self.route).head(caller, self.started)
+        });
+        self.trace = Trace::begin(tracer, self.parent, head, self.started);
     }
 
     /// Opens the request's place in the usage journal. Calls that the journal has no room for are not served.
@@ -193,6 +208,7 @@ impl Exchange {
         if std::mem::replace(&mut self.ended, true) {
             return;
         }
+        self.begin_trace(); // unless it came so far
         self.node.in_flight.set(self.node.in_flight.get() - 1);
         self.serving.pace().end();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.

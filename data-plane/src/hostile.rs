@@ -1,7 +1,7 @@
 //! Parsers of a stranger's bytes that nothing outside has to know of but `tests/fuzz`: each here takes and gives what
 //! a property can be said about.
 
-use std::net::IpAddr;
+use std::{net::IpAddr, time::Instant};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
 use http::{HeaderMap, HeaderValue, Method, request::Parts};
@@ -19,7 +19,7 @@ use crate::snapshot::last_good::LastGood;
 use crate::snapshot::resources::Resources;
 use crate::snapshot::served::{Bucket, Period, Quota};
 use crate::snapshot::signature::Verifier;
-use crate::trace::{Propagator, Trace};
+use crate::trace::{self, Propagator, Trace};
 
 /// Where a request is taken to go.
 #[derive(Debug)]
@@ -38,8 +38,8 @@ pub fn address(head: &Parts, zone: &str) -> Option<Addressed> {
 
 /// The fields that a backend gets for these of a caller, as far as its trace goes, told of in this way.
 pub fn traced(mut headers: HeaderMap, way: Propagator) -> HeaderMap {
-    let trace = Trace::begin(None, &[way], &mut headers);
-    if let Some(mut trace) = trace {
+    let parent = trace::parent(&[way], &mut headers);
+    if let Some(mut trace) = Trace::begin(None, parent, None, Instant::now()) {
         let authority = HeaderValue::from_static("backend");
         trace.forward(None, &[way], &authority, &Method::GET, &mut headers);
     }

@@ -53,7 +53,7 @@ use std::{
 use tokio::{net::TcpListener, time::Instant};
 
 pub use self::config::Config;
-pub use self::trace::Propagator;
+pub use self::trace::{Head, KEPT_FOR, Propagator, Tail};
 use self::{
     config::Start,
     counter::{Journal, Shipper},

@@ -49,7 +49,9 @@ async fn answer(
     exchange: &mut Exchange,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     limits::check(node, exchange)?;
-    router::route(node, snapshot, exchange)?;
+    let routed = router::route(node, snapshot, exchange);
+    exchange.begin_trace();
+    routed?;
     limits::check_body(exchange)?;
     policies::apply(node, snapshot, exchange).await?;
     #[cfg(test)]

@@ -4,6 +4,9 @@
 //! unsampled `traceparent` of ours for a decision that nobody made.
 
 mod propagation;
+pub(crate) mod sampling;
+
+use std::time::{Instant, SystemTime};
 
 use http::{HeaderMap, HeaderValue, Method, StatusCode, Version};
 use opentelemetry::{
@@ -15,12 +18,18 @@ use opentelemetry::{
 };
 use opentelemetry_sdk::trace::{SdkTracer, Span};
 
-use self::propagation::Parent;
-pub use self::propagation::Propagator;
+pub(crate) use self::propagation::Parent;
+pub use self::{
+    propagation::Propagator,
+    sampling::{Head, Tail},
+};
 use crate::{exchange::Exchange, gateway_response::Kind};
 
 /// In `tracestate`: it is left to us whether the trace is kept.
 const UNDECIDED: (&str, &str) = ("tollgate", "undecided");
+
+/// On each span of a trace that was kept when its call was over: `error` or `latency`.
+pub const KEPT_FOR: &str = "sampling.kept_for";
 
 /// A call's place in its trace.
 pub(crate) struct Trace {
@@ -30,6 +39,8 @@ pub(crate) struct Trace {
     pub(crate) flags: TraceFlags,
     /// Whether anybody has decided if the trace is kept.
     decided: bool,
+    /// What the stage's rules decided; `None`: there are none.
+    head: Option<Head>,
     spans: Option<Box<Spans>>,
 }
 
@@ -37,26 +48,39 @@ pub(crate) struct Trace {
 struct Spans {
     request: Span,
     upstream: Option<Span>,
+    /// When the backend's answer began, of a call that is watched: its spans end together.
+    answered: Option<SystemTime>,
+}
+
+/// The caller's trace, as the last of `propagators` that finds one has it.
+pub(crate) fn parent(propagators: &[Propagator], headers: &mut HeaderMap) -> Option<Parent> {
+    // Each is asked: what cannot be used must not go on.
+    propagators.iter().fold(None, |parent: Option<Parent>, propagator| {
+        let taken = propagator.take(headers);
+        taken.or(parent)
+    })
 }
 
 impl Trace {
-    /// Continues the caller's trace, as the last of `propagators` that finds one has it; without a usable one, begins one where
-    /// there is a `tracer`.
+    /// Continues the caller's trace; without one, begins one where there is a `tracer`. Its sampler decides unless the
+    /// stage's rules did.
     pub(crate) fn begin(
         tracer: Option<&SdkTracer>,
-        propagators: &[Propagator],
-        headers: &mut HeaderMap,
+        parent: Option<Parent>,
+        head: Option<Head>,
+        started: Instant,
     ) -> Option<Self> {
-        // Each is asked: what cannot be used must not go on.
-        let parent = propagators.iter().fold(None, |parent: Option<Parent>, propagator| {
-            let taken = propagator.take(headers);
-            taken.or(parent)
-        });
+        let span = || SpanId::from(rand::random::<u64>().max(1));
         let Some(tracer) = tracer else {
-            let Parent { trace, flags, decided, .. } = parent?;
-            let span = SpanId::from(rand::random::<u64>().max(1));
-            return Some(Self { id: trace, span, flags, decided, spans: None });
+            let Parent { trace: id, flags, decided, .. } = parent?;
+            return Some(Self { id, span: span(), flags, decided, head: None, spans: None });
         };
+        if head == Some(Head::Drop) {
+            let id = parent.map(|parent| parent.trace);
+            let id = id.unwrap_or_else(|| TraceId::from(rand::random::<u128>().max(1)));
+            let flags = TraceFlags::default();
+            return Some(Self { id, span: span(), flags, decided: true, head, spans: None });
+        }
         let context = parent.map_or_else(Context::new, |parent| {
             // The field itself passes through as it came.
             let state = if parent.decided { None } else { Some(UNDECIDED) };
@@ -66,11 +90,17 @@ impl Trace {
                 .with_remote_span_context(SpanContext::new(trace, span, flags, true, state))
         });
         let request = tracer.span_builder("request").with_kind(SpanKind::Server);
-        let request = request.start_with_context(tracer, &context);
+        let request = match SystemTime::now().checked_sub(started.elapsed()) {
+            Some(started) => request.with_start_time(started),
+            None => request,
+        };
+        let request = request.start_with_context(tracer, &ruled(context, head));
         let ours = request.span_context();
         let (id, span, flags) = (ours.trace_id(), ours.span_id(), ours.trace_flags());
-        let spans = request.is_recording().then(|| Box::new(Spans { request, upstream: None }));
-        Some(Self { id, span, flags, decided: true, spans })
+        let spans = request
+            .is_recording()
+            .then(|| Box::new(Spans { request, upstream: None, answered: None }));
+        Some(Self { id, span, flags, decided: true, head, spans })
     }
 
     /// Gives the backend its parent, and begins the span of its call.
@@ -94,7 +124,7 @@ impl Trace {
                     KeyValue::new("http.request.method", known(method)),
                     KeyValue::new("server.address", authority),
                 ])
-                .start_with_context(tracer, &context);
+                .start_with_context(tracer, &ruled(context, self.head));
             span = upstream.span_context().span_id();
             spans.upstream = Some(upstream);
         }
@@ -106,8 +136,8 @@ impl Trace {
 
     /// The backend's answer has begun, or will not come.
     pub(crate) fn answered(&mut self, answer: Result<StatusCode, &'static str>) {
-        let upstream = self.spans.as_mut().and_then(|spans| spans.upstream.take());
-        let Some(mut upstream) = upstream else { return };
+        let Some(spans) = &mut self.spans else { return };
+        let Some(mut upstream) = spans.upstream.take() else { return };
         match answer {
             Ok(status) => {
                 let code = i64::from(status.as_u16());
@@ -121,13 +151,28 @@ impl Trace {
                 upstream.set_status(Status::error(""));
             }
         }
-        upstream.end();
+        if let Some(Head::Watch(_)) = self.head {
+            spans.answered = Some(SystemTime::now());
+            spans.upstream = Some(upstream);
+        } else {
+            upstream.end();
+        }
     }
 
     /// The call is over. Names, counts and times only, as in the access log.
     pub(crate) fn end(&mut self, exchange: &Exchange, aborted: bool) {
         let Some(spans) = self.spans.take() else { return };
-        let mut span = spans.request;
+        let Spans { request: mut span, upstream, answered } = *spans;
+        if let Some(Head::Watch(tail)) = self.head {
+            let took = exchange.started.elapsed();
+            // Spans without a reason are not exported.
+            let Some(reason) = tail.keeps(exchange.status, took) else { return };
+            span.set_attribute(KeyValue::new(KEPT_FOR, reason));
+            if let Some(mut upstream) = upstream {
+                upstream.set_attribute(KeyValue::new(KEPT_FOR, reason));
+                upstream.end_with_timestamp(answered.unwrap_or_else(SystemTime::now));
+            }
+        }
         let method = known(&exchange.head.method);
         // A route's name is its method and its path's template.
         let route = exchange.route().map(|route| route.name.clone());
@@ -157,6 +202,14 @@ impl Trace {
             span.set_status(Status::error(""));
         }
         span.end();
+    }
+}
+
+/// Tells the tracer's sampler what was decided.
+fn ruled(context: Context, head: Option<Head>) -> Context {
+    match head {
+        Some(head) => context.with_value(head),
+        None => context,
     }
 }
 

@@ -1,8 +1,10 @@
 //! What a collector gets to see of both planes: traces of calls, metrics, logs.
 
 use harness::collector::{Collector, Span};
+use harness::tenant::{Api, Tenant};
 use harness::{World, eventually};
-use serde_json::json;
+use serde_json::{Value, json};
+use std::time::{Duration, Instant};
 
 const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
 const CALLER: &str = "b7ad6b7169203331";
@@ -47,6 +49,94 @@ async fn a_call_with_a_traceparent_is_one_trace_from_caller_to_backend() {
 
     let told = format!("{spans:?}");
     assert!(!told.contains("canary") && !told.contains(&key), "a secret in a span");
+}
+
+/// Sets the stage's rules and waits until the nodes go by them.
+async fn sample(acme: &Tenant<'_>, api: &Api<'_>, settings: Value) {
+    let mut input = settings;
+    input["id"] = json!(api.stage_id);
+    acme.mutate("updateStage", "UpdateStageInput!", input, "stage { tracingEnabled }").await;
+    acme.world.settled().await;
+}
+
+#[tokio::test]
+async fn the_rules_of_a_stage_say_which_of_its_traces_are_exported() {
+    let collector = Collector::start().await;
+    // By itself the node would keep none.
+    let mut world = World::start_with(&[
+        ("OTEL_EXPORTER_OTLP_ENDPOINT", &collector.url()),
+        ("OTEL_TRACES_SAMPLER", "parentbased_always_off"),
+    ])
+    .await;
+    let good = world.origin().await.replies(200, "good");
+    let broken = world.origin().await.replies(503, "broken");
+    let slow = world.origin().await.replies(200, "slow");
+    let by_caller = |flags: &str| format!("00-{TRACE}-{CALLER}-{flags}");
+    {
+        let acme = world.tenant("acme").await;
+        let api = acme.api("pets").await.get_route("/kept", &good).await;
+        let api = api.get_route("/none", &good).await.get_route("/broken", &broken).await;
+        let api = api.get_route("/slow", &slow).await.deploy("prod").await;
+        api.get("/kept").await.expect(200);
+
+        let none = json!({ "routeKey": "GET /none", "rate": 0 });
+        let errors = json!({ "routeKey": "GET /broken", "rate": 0, "keepErrors": true });
+        let long = json!({ "routeKey": "GET /slow", "rate": 0, "keepSlowerThanMillis": 20 });
+        let all = json!({ "routeKey": "*", "rate": 1 });
+        let rules = json!([none, errors, long, all]);
+        let settings = json!({ "tracingEnabled": true, "samplingRules": rules });
+        sample(&acme, &api, settings).await;
+        api.get("/kept").await.expect(200);
+        api.get("/none").await.expect(200);
+        api.get("/nowhere").await.expect(404);
+        api.get("/broken").await.expect(503);
+        slow.hold();
+        let answered = async {
+            slow.asked(1).await;
+            let asked = Instant::now();
+            let long = Duration::from_millis(21);
+            eventually("the bound to pass", async || (asked.elapsed() > long).then_some(())).await;
+            slow.release();
+        };
+        let (answer, ()) = tokio::join!(api.get("/slow"), answered);
+        answer.expect(200);
+        // A caller's decision goes before the rules.
+        api.get("/kept").header("traceparent", &by_caller("00")).await.expect(200);
+        api.get("/none").header("traceparent", &by_caller("01")).await.expect(200);
+
+        sample(&acme, &api, json!({ "tracingEnabled": false })).await;
+        api.get("/kept").await.expect(200);
+    }
+    world.stop_node().await;
+
+    let spans = collector.spans();
+    let is_request = |span: &&Span| span.attribute("request.id").is_some();
+    let requests: Vec<&Span> = spans.iter().filter(is_request).collect();
+    let mut names: Vec<&str> = requests.iter().map(|span| &*span.name).collect();
+    names.sort_unstable();
+    // The first is the one that found no route.
+    assert_eq!(names, ["GET", "GET /broken", "GET /kept", "GET /none", "GET /slow"]);
+    let of = |name: &str| *requests.iter().find(|span| span.name == name).unwrap();
+    assert_eq!(of("GET /none").trace, TRACE, "the one whose caller had it sampled");
+
+    // What was kept in the end is whole, under the ids that the backend was told, with the head's decision.
+    for (name, origin, reason) in
+        [("GET /broken", &broken, "error"), ("GET /slow", &slow, "latency")]
+    {
+        let request = of(name);
+        let upstream = spans.iter().find(|span| span.parent == request.id).unwrap();
+        let told = format!("00-{}-{}-00", request.trace, upstream.id);
+        assert_eq!(origin.received()[0].headers["traceparent"], told);
+        for span in [request, upstream] {
+            assert_eq!(span.attribute("sampling.kept_for"), Some(reason), "{span:?}");
+        }
+        assert_eq!(upstream.trace, request.trace);
+    }
+    let flags = good.received().into_iter().map(|received| {
+        let told = received.headers["traceparent"].to_str().unwrap().to_owned();
+        told.rsplit('-').next().unwrap() == "01"
+    });
+    assert_eq!(flags.collect::<Vec<_>>(), [false, true, false, false, true, false]);
 }
 
 #[tokio::test]

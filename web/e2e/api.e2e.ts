@@ -92,6 +92,34 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await visit.isAccessible();
 });
 
+test("a stage's sampling rules are kept in their order", async ({ visit }) => {
+  const { api, stage } = await workingApi(visit, await visit.account());
+  await visit.go(`/apis/${encodeURIComponent(api.id)}/stages/${encodeURIComponent(stage.id)}`);
+  await visit.sees("None. One trace a second is kept, and 5 % of the rest.");
+  await visit.page.getByLabel("Sample by these rules").check();
+  await visit.click("Add rule");
+  await visit.fill("Percent of rule 1", "120");
+  await visit.click("Save tracing");
+  await visit.sees("Enter a number from 0 to 100.");
+  await visit.fill("Percent of rule 1", "7");
+  await visit.click("Add rule");
+  await visit.fill("Route of rule 2", "GET /pets");
+  await visit.fill(/^Keep calls longer than, in ms, of rule 2/, "750");
+  await visit.click("Save tracing");
+  await visit.sees("no rule can stand after *");
+  await visit.isAccessible();
+  await visit.page.getByRole("button", { name: "Move rule 2 up" }).click();
+  await visit.click("Save tracing");
+  await visit.sees("Tracing saved");
+  await visit.page.reload();
+  await expect.poll(() => visit.page.getByLabel("Route of rule 1").inputValue()).toBe("GET /pets");
+  const kept = async (label: string) => visit.page.getByLabel(label).inputValue();
+  expect(await kept("Keep calls longer than, in ms, of rule 1")).toBe("750");
+  expect(await kept("Percent of rule 2")).toBe("7");
+  expect(await visit.page.getByLabel("Sample by these rules").isChecked()).toBe(true);
+  await visit.isAccessible();
+});
+
 test("an address of nothing says so", async ({ visit }) => {
   await visit.account();
   await visit.go("/apis/bm9uZXhpc3RlbnQ");

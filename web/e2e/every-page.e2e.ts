@@ -81,7 +81,10 @@ async function plantedTenant(member: Visit) {
     apiId,
     deploymentId: deployment.id,
   });
-  await planter.mutate("updateStage", "stage { id }", { id: stage.id });
+  await planter.mutate("updateStage", "stage { id }", {
+    id: stage.id,
+    samplingRules: [{ rate: 0.5 }],
+  });
   const { usagePlan } = await make<{ usagePlan: Made }>("UsagePlan", "usagePlan { id }", {
     stageIds: [stage.id],
   });

@@ -19,6 +19,7 @@ const LENGTHS = [4096, 1024, 256, 128, 64];
 /** What these hold around any text. */
 const AROUND: Record<string, [before: string, after: string]> = {
   path: ["/", ""],
+  routeKey: ["GET /", ""],
   uri: ["http://127.0.0.1:9/", ""],
   email: ["", "@example.com"],
 };

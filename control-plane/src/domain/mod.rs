@@ -32,6 +32,7 @@ pub mod price;
 pub mod request_tail;
 pub mod resource;
 pub mod route;
+pub mod sampling;
 pub mod session;
 pub mod sign_up;
 pub mod stage;

@@ -13,6 +13,7 @@ use crate::domain::api::{Api, Dialect};
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
+use crate::domain::sampling::{self, SamplingRule};
 use crate::domain::throttle::Throttle;
 use crate::domain::{api, audit, deployment, text};
 use crate::error::{Error, Result};
@@ -44,6 +45,9 @@ pub struct Stage {
     pub throttle: Option<Throttle>,
     /// Whether answers carry `RateLimit` headers; none: as the dialect does.
     pub rate_limit_headers: Option<bool>,
+    /// Whether `sampling_rules` decide which traces of its calls are kept; else a node's own setting does.
+    pub tracing_enabled: bool,
+    pub sampling_rules: Vec<SamplingRule>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -142,6 +146,9 @@ pub struct UpdateStage {
     pub throttle: Patch<Throttle>,
     /// `Clear`: as the dialect does.
     pub rate_limit_headers: Patch<bool>,
+    pub tracing_enabled: Option<bool>,
+    /// All of them, in the place of those it had.
+    pub sampling_rules: Option<Vec<SamplingRule>>,
 }
 
 impl UpdateStage {
@@ -154,6 +161,7 @@ impl UpdateStage {
         Ok(Self {
             description: description.transpose()?,
             throttle: self.throttle.try_map(checked_throttle)?,
+            sampling_rules: self.sampling_rules.map(sampling::checked).transpose()?,
             ..self
         })
     }
@@ -330,6 +338,8 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
         variables: change.variables.unwrap_or_else(|| before.variables.clone()),
         throttle: change.throttle.apply(before.throttle),
         rate_limit_headers: change.rate_limit_headers.apply(before.rate_limit_headers),
+        tracing_enabled: change.tracing_enabled.unwrap_or(before.tracing_enabled),
+        sampling_rules: change.sampling_rules.unwrap_or_else(|| before.sampling_rules.clone()),
         ..before.clone()
     };
     let stage = put(app, &mut tx, actor, before, after).await?;
@@ -385,6 +395,7 @@ pub async fn pending_changes(
 
 #[cfg(test)]
 mod tests {
+    use proto::config::v1::{self as message, resource};
     use sqlx::PgPool;
 
     use super::*;
@@ -485,5 +496,65 @@ mod tests {
         assert_eq!(stage.variables, variables(&[("a", "b")]));
         assert_eq!(stage.deployment, Some(deployed.id));
         assert_eq!(get(&app, &alice, &id).await.unwrap(), stage);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn sampling_rules_reach_the_nodes_while_tracing_is_enabled(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let stage = create(&app, &alice, api, NewStage::named("prod")).await.unwrap();
+        assert!(!stage.tracing_enabled && stage.sampling_rules.is_empty());
+        let id = stage.id();
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            stage.tracing
+        };
+        assert_eq!(told().await, None, "each node goes by its own setting");
+
+        let rules = vec![
+            SamplingRule {
+                route_key: "GET /a".to_owned(),
+                reservoir_per_second: 3,
+                rate: 0.25,
+                keep_errors: true,
+                keep_slower_than_millis: Some(750),
+            },
+            SamplingRule {
+                route_key: "*".to_owned(),
+                reservoir_per_second: 0,
+                rate: 0.0,
+                keep_errors: false,
+                keep_slower_than_millis: None,
+            },
+        ];
+        let change = UpdateStage {
+            tracing_enabled: Some(true),
+            sampling_rules: Some(rules.clone()),
+            ..UpdateStage::default()
+        };
+        let stage = update(&app, &alice, &id, change).await.unwrap();
+        assert_eq!((stage.tracing_enabled, &stage.sampling_rules), (true, &rules));
+        let tracing = told().await.unwrap();
+        let whole = message::SamplingRule {
+            route_key: "GET /a".to_owned(),
+            reservoir_per_second: 3,
+            rate: 0.25,
+            keep_errors: true,
+            keep_slower_than_ms: Some(750),
+        };
+        let all = message::SamplingRule { route_key: "*".to_owned(), ..Default::default() };
+        assert_eq!(tracing.rules, [whole, all]);
+
+        let off = UpdateStage { tracing_enabled: Some(false), ..UpdateStage::default() };
+        let stage = update(&app, &alice, &id, off).await.unwrap();
+        assert_eq!(stage.sampling_rules, rules, "kept for when it is enabled again");
+        assert_eq!(told().await, None);
+
+        let wrong = SamplingRule { rate: 2.0, ..rules[1].clone() };
+        let change = UpdateStage { sampling_rules: Some(vec![wrong]), ..UpdateStage::default() };
+        let refused = update(&app, &alice, &id, change).await.unwrap_err();
+        assert_eq!(refused.param(), Some("samplingRules[0].rate"));
     }
 }

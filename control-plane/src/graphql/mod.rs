@@ -39,6 +39,7 @@ pub mod price;
 pub mod rate_limit;
 pub mod resource;
 pub mod route;
+pub mod sampling;
 pub mod session;
 pub mod socket;
 pub mod stage;

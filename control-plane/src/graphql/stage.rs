@@ -18,6 +18,7 @@ use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
+use crate::graphql::sampling::{SamplingRule, SamplingRuleInput};
 use crate::graphql::throttle::{Throttle, ThrottleInput};
 use crate::graphql::{app, caller, loader};
 use crate::ids::StageId;
@@ -74,6 +75,10 @@ struct UpdateStageInput {
     throttle: MaybeUndefined<ThrottleInput>,
     /// Null: as the Api's dialect does.
     rate_limit_headers: MaybeUndefined<bool>,
+    /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
+    tracing_enabled: Option<bool>,
+    /// All of them, at most 50, in the place of those it had.
+    sampling_rules: Option<Vec<SamplingRuleInput>>,
 }
 
 #[derive(SimpleObject)]
@@ -143,6 +148,10 @@ impl StageMutation {
                 throttle: Patch::from(input.throttle)
                     .try_map(|throttle| Ok::<_, Error>(throttle.into()))?,
                 rate_limit_headers: input.rate_limit_headers.into(),
+                tracing_enabled: input.tracing_enabled,
+                sampling_rules: input
+                    .sampling_rules
+                    .map(|rules| rules.into_iter().map(Into::into).collect()),
             };
             domain::stage::update(app, actor, &id, change).await
         };
@@ -211,6 +220,16 @@ impl Stage {
     /// Whether answers carry `RateLimit` headers.
     async fn rate_limit_headers(&self) -> bool {
         self.0.sends_rate_limit_headers()
+    }
+
+    /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
+    async fn tracing_enabled(&self) -> bool {
+        self.0.tracing_enabled
+    }
+
+    /// In order: the first that names a call's route decides.
+    async fn sampling_rules(&self) -> Vec<SamplingRule> {
+        self.0.sampling_rules.iter().cloned().map(Into::into).collect()
     }
 
     /// `http://…/prod`: what a consumer calls.

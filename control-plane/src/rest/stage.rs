@@ -15,6 +15,7 @@ use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::patch::Patch;
+use crate::domain::sampling::SamplingRule;
 use crate::domain::stage::{NewStage, UpdateStage};
 use crate::domain::throttle::Throttle;
 use crate::error::{Error, Result};
@@ -46,6 +47,10 @@ pub(crate) struct Stage {
     throttle: Option<Throttle>,
     /// Whether answers carry `RateLimit` headers.
     rate_limit_headers: bool,
+    /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
+    tracing_enabled: bool,
+    /// In order: the first that names a call's route decides.
+    sampling_rules: Vec<SamplingRule>,
     /// `http://…/prod`: what a consumer calls.
     invoke_url: String,
     /// The same without `*.localhost` names; null where path addressing is off.
@@ -72,6 +77,8 @@ impl Stage {
             pending_changes,
             variables: stage.variables,
             throttle: stage.throttle,
+            tracing_enabled: stage.tracing_enabled,
+            sampling_rules: stage.sampling_rules,
             created_at: stage.created_at,
             updated_at: stage.updated_at,
         }
@@ -120,6 +127,11 @@ struct PatchStage {
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
     rate_limit_headers: Patch<bool>,
+    /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
+    tracing_enabled: Option<bool>,
+    /// All of them, at most 50, in the place of those it had.
+    #[schema(max_items = 50)]
+    sampling_rules: Option<Vec<SamplingRule>>,
 }
 
 /// What can be no stage's name is the name of none.
@@ -205,6 +217,8 @@ async fn update(
         variables: body.variables,
         throttle: body.throttle,
         rate_limit_headers: body.rate_limit_headers,
+        tracing_enabled: body.tracing_enabled,
+        sampling_rules: body.sampling_rules,
     };
     let stage = domain::stage::update(&app, &actor, &named(api, &name)?, change).await?;
     Ok(Tag(Stage::load(&app, &actor, stage).await?))

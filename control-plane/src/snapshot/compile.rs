@@ -8,12 +8,14 @@
 
 use prost::Message;
 use proto::config::v1::{
-    ApiKey, ApiStage, Deployment, Quota, QuotaPeriod, Resource, ResourceName, Stage, StageName,
-    Tenant, Throttle, UsagePlan, resource::Kind, resource_name::Kind as Name,
+    ApiKey, ApiStage, Deployment, Quota, QuotaPeriod, Resource, ResourceName, SamplingRule as Rule,
+    Stage, StageName, Tenant, Throttle, Tracing, UsagePlan, resource::Kind,
+    resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
 use crate::app::Tx;
+use crate::domain::sampling::SamplingRule;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
 use crate::store::snapshot::{self as rows, Scope};
@@ -113,8 +115,26 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
             .filter(|(_, set)| *set)
             .map(|(field, _)| field.to_owned())
             .collect(),
+        tracing: row.tracing_enabled.then(|| tracing(row.sampling_rules.0)).transpose()?,
     })
     .into())
+}
+
+fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
+    let count = |field: &'static str, value: i32| {
+        u32::try_from(value).map_err(|cause| Error::corrupt(field, cause))
+    };
+    let rules = rules.into_iter().map(|rule| {
+        let slower = rule.keep_slower_than_millis;
+        Ok(Rule {
+            route_key: rule.route_key,
+            reservoir_per_second: count("reservoir", rule.reservoir_per_second)?,
+            rate: rule.rate,
+            keep_errors: rule.keep_errors,
+            keep_slower_than_ms: slower.map(|bound| count("latency bound", bound)).transpose()?,
+        })
+    });
+    Ok(Tracing { rules: rules.collect::<Result<_>>()? })
 }
 
 fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::sampling::SamplingRule;
 use crate::error::Result;
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
 
@@ -100,20 +101,23 @@ pub struct StageRow {
     pub client_certificate_id: String,
     pub web_acl_arn: String,
     pub method_settings: Value,
+    pub tracing_enabled: bool,
+    pub sampling_rules: Json<Vec<SamplingRule>>,
 }
 
 pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<StageRow>> {
     let one = scope.one();
     Ok(sqlx::query_as!(
         StageRow,
-        "select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
+        r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
              s.throttle_rate_limit, s.throttle_burst_limit, s.rate_limit_headers,
-             s.client_certificate_id, s.web_acl_arn, s.method_settings
+             s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
+             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>"
          from stage s
              join tenant t on t.id = s.tenant_id
              join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where t.cell_id = $1 or (s.tenant_id = $2 and s.api_id = $3 and s.name = $4)
-         order by s.api_id, s.name",
+         order by s.api_id, s.name"#,
         scope.cell(),
         scope.tenant(),
         one.map(|(api, _)| api.as_str()),

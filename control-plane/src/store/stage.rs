@@ -8,6 +8,7 @@ use sqlx::types::Json;
 use crate::app::Tx;
 use crate::domain::api::Api;
 use crate::domain::page::Page;
+use crate::domain::sampling::SamplingRule;
 use crate::domain::stage::{NewStage, Stage};
 use crate::domain::throttle::Throttle;
 use crate::error::{Error, OnConstraint, Result};
@@ -59,7 +60,9 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at, s.revision
+             s.throttle_burst_limit, s.rate_limit_headers, s.tracing_enabled,
+             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
+             s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1
              and (s.api_id, s.name) in (select * from unnest($2::text[], $3::text[]))"#,
@@ -78,7 +81,9 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at, s.revision
+             s.throttle_burst_limit, s.rate_limit_headers, s.tracing_enabled,
+             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
+             s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1 and s.api_id = $2
          order by s.name"#,
@@ -95,7 +100,9 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.rate_limit_headers, s.created_at, s.updated_at, s.revision
+             s.throttle_burst_limit, s.rate_limit_headers, s.tracing_enabled,
+             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
+             s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1 and s.api_id = $2
              and ($3::timestamptz is null or (s.created_at, s.name) > ($3, $4))
@@ -122,7 +129,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
     sqlx::query!(
         "update stage set deployment_id = $4, description = $5, variables = $6,
              throttle_rate_limit = $7, throttle_burst_limit = $8, rate_limit_headers = $9,
-             updated_at = now()
+             tracing_enabled = $10, sampling_rules = $11, updated_at = now()
          where tenant_id = $1 and api_id = $2 and name = $3",
         tenant.0,
         stage.api.as_str(),
@@ -133,6 +140,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         stage.throttle.map(|throttle| throttle.rate_limit),
         stage.throttle.map(|throttle| throttle.burst_limit),
         stage.rate_limit_headers,
+        stage.tracing_enabled,
+        Json(&stage.sampling_rules) as Json<&Vec<SamplingRule>>,
     )
     .execute(&mut **tx)
     .await?;
@@ -210,6 +219,8 @@ struct Row {
     throttle_rate_limit: Option<f64>,
     throttle_burst_limit: Option<i32>,
     rate_limit_headers: Option<bool>,
+    tracing_enabled: bool,
+    sampling_rules: Json<Vec<SamplingRule>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -228,6 +239,8 @@ impl TryFrom<Row> for Stage {
             variables: row.variables.0,
             throttle: Throttle::from_columns(row.throttle_rate_limit, row.throttle_burst_limit),
             rate_limit_headers: row.rate_limit_headers,
+            tracing_enabled: row.tracing_enabled,
+            sampling_rules: row.sampling_rules.0,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

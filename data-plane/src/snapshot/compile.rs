@@ -10,6 +10,7 @@ use super::{
     resources::{Held, ResourceName, Resources},
     served::{Api, Snapshot, Stage},
 };
+use crate::trace::sampling::Sampling;
 
 /// A resource that did not compile. Its previous version, if any, keeps serving.
 #[derive(Debug)]
@@ -182,6 +183,11 @@ impl Snapshot {
                 integrations.push(template.bind(variable)?);
             }
         }
+        let previous = self.api(&message.api_id).and_then(|api| api.stage(&message.name));
+        let previous = previous.and_then(|stage| stage.sampling.as_ref());
+        let sampling = message.tracing.as_ref().map(|tracing| {
+            Sampling::compile(tracing, deployment.map(|deployment| &**deployment), previous)
+        });
         Ok(Stage {
             cell: cell.clone(),
             tenant_id: message.tenant_id.as_str().into(),
@@ -191,6 +197,7 @@ impl Snapshot {
             integrations,
             throttle: message.throttle.as_ref().map(bucket).transpose()?,
             rate_limit_headers: message.rate_limit_headers,
+            sampling: sampling.transpose()?,
             unknown_restriction: !message.restrictions.is_empty(),
         })
     }

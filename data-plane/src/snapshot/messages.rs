@@ -15,7 +15,7 @@ use super::served::{
 };
 use crate::dialect::Dialect;
 
-pub(super) type Compiled<T> = Result<T, String>;
+pub(crate) type Compiled<T> = Result<T, String>;
 
 impl Template {
     /// Fills in a stage's variables.
@@ -55,7 +55,7 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
     })
 }
 
-pub(super) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
+pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
     let api = message.api.as_ref().ok_or("the deployment has no Api")?;
     if api.protocol() != message::Protocol::Http {
         return Err("this node serves only APIs of protocol HTTP".to_owned());

@@ -9,7 +9,7 @@ mod channel;
 pub mod compile;
 pub mod join;
 pub(crate) mod last_good;
-mod messages;
+pub(crate) mod messages;
 pub mod resources;
 pub mod served;
 mod sharded;

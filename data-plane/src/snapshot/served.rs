@@ -10,7 +10,7 @@ use ipnet::IpNet;
 use plan::{BoundUri, RouteKey, Router, UriTemplate, path::Normalization};
 
 use super::sharded::Sharded;
-use crate::dialect::Dialect;
+use crate::{dialect::Dialect, trace::sampling::Sampling};
 
 /// What a node serves at one moment. A change makes another one, which shares what did not change.
 #[derive(Clone, Default)]
@@ -54,6 +54,8 @@ pub struct Stage {
     pub integrations: Vec<Integration>,
     pub throttle: Option<Bucket>,
     pub rate_limit_headers: bool,
+    /// Which traces are kept; `None`: the tracer's sampler says.
+    pub sampling: Option<Sampling>,
     /// A restriction that this node cannot enforce: every call is refused.
     pub unknown_restriction: bool,
 }

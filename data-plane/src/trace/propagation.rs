@@ -18,12 +18,19 @@ pub enum Propagator {
 
 /// Where a caller's trace stands.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub(super) struct Parent {
+pub(crate) struct Parent {
     pub(super) trace: TraceId,
     pub(super) span: SpanId,
     pub(super) flags: TraceFlags,
     /// Whether the caller has decided if the trace is kept. `traceparent` always says so.
     pub(super) decided: bool,
+}
+
+impl Parent {
+    /// Whether the trace is kept, where the caller has decided it.
+    pub(crate) fn kept(&self) -> Option<bool> {
+        self.decided.then(|| self.flags.is_sampled())
+    }
 }
 
 const TRACEPARENT: HeaderName = HeaderName::from_static("traceparent");

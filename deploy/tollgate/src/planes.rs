@@ -52,6 +52,7 @@ pub(crate) fn data_plane(args: &DataPlaneArgs) -> Result<ExitCode> {
         let mut telemetry = Telemetry::start(&args.common, "tollgate-node")?;
         config.propagators.clone_from(&telemetry.propagators);
         config.tracer = telemetry.tracer();
+        config.callers_decide = telemetry.callers_decide();
         config.access_log = access_log(&args.data_plane, &telemetry)?;
         let registry = config.registry.clone();
         telemetry.export_metrics(move || registry.gather())?;

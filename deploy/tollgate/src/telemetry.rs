@@ -22,7 +22,7 @@ use opentelemetry_otlp::{SpanExporter, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
 use opentelemetry_sdk::logs::SdkLoggerProvider;
 use opentelemetry_sdk::propagation::TraceContextPropagator;
-use opentelemetry_sdk::trace::{SdkTracer, SdkTracerProvider};
+use opentelemetry_sdk::trace::{BatchSpanProcessor, SdkTracer, SdkTracerProvider};
 use prometheus::proto::MetricFamily;
 use settings::{Protocol, Settings, Way};
 use std::time::Duration;
@@ -114,6 +114,11 @@ impl Telemetry {
         self.spans.as_ref().map(|provider| provider.tracer("tollgate"))
     }
 
+    /// Whether a caller's decision about its trace is followed.
+    pub(crate) fn callers_decide(&self) -> bool {
+        self.settings.sampling.parent_based
+    }
+
     /// Sends what `gather` gives, from now on.
     pub(crate) fn export_metrics(
         &mut self,
@@ -173,8 +178,8 @@ fn provider(way: &Way, settings: &Settings, resource: &Resource) -> Result<SdkTr
     let exporter = exporter.context("spans cannot be exported as OTEL_EXPORTER_OTLP_… says")?;
     let mut provider = SdkTracerProvider::builder()
         .with_resource(resource.clone())
-        .with_sampler(settings.sampling.sampler())
-        .with_batch_exporter(exporter);
+        .with_sampler(sampling::Ruled(settings.sampling.sampler()))
+        .with_span_processor(sampling::Kept(BatchSpanProcessor::builder(exporter).build()));
     let limits = &settings.limits;
     if let Some(count) = limits.attributes {
         provider = provider.with_max_attributes_per_span(count);

@@ -58,6 +58,45 @@ export const quota = z
   })
   .transform(({ limit, period }) => (limit === "" ? null : { limit: Number(limit), period }));
 
+/** A sampling rule as typed; no bound on how long a call takes means that none is kept for it. */
+export const samplingRule = z.object({
+  routeKey: requiredText("Enter a route such as GET /pets, or *."),
+  reservoirPerSecond: z.string().trim().refine(whole, "Enter a whole number, at least 0.").transform(Number),
+  percent: z
+    .string()
+    .trim()
+    .refine(
+      (text) => text !== "" && Number(text) >= 0 && Number(text) <= 100,
+      "Enter a number from 0 to 100.",
+    )
+    .transform(Number),
+  keepErrors: z.boolean(),
+  keepSlowerThanMillis: z
+    .string()
+    .trim()
+    .refine(
+      (text) => text === "" || (whole(text) && positive(text)),
+      "Enter a whole number, at least 1, or nothing.",
+    )
+    .transform((text) => (text === "" ? null : Number(text))),
+});
+
+type SamplingRule = {
+  routeKey: string;
+  reservoirPerSecond: number;
+  rate: number;
+  keepErrors: boolean;
+  keepSlowerThanMillis?: number | null;
+};
+export const samplingRuleTyped = ({ rate, ...rule }: SamplingRule) => ({
+  routeKey: rule.routeKey,
+  reservoirPerSecond: String(rule.reservoirPerSecond),
+  // 0.07 * 100 is 7.000000000000001.
+  percent: String(Number((rate * 100).toPrecision(12))),
+  keepErrors: rule.keepErrors,
+  keepSlowerThanMillis: String(rule.keepSlowerThanMillis ?? ""),
+});
+
 /** A decimal number as text, never through a float: `1.25`. */
 export const decimal = z
   .string()

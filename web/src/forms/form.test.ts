@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { quota, throttle } from "./fields";
+import { quota, samplingRule, samplingRuleTyped, throttle } from "./fields";
 import { fieldOf } from "./form";
 
 it("finds the field that a refusal's param names", () => {
@@ -20,4 +20,22 @@ it("takes an empty limit for no quota", () => {
   expect(quota.parse({ limit: "", period: "DAY" })).toBeNull();
   expect(quota.parse({ limit: "1000", period: "WEEK" })).toEqual({ limit: 1000, period: "WEEK" });
   expect(quota.safeParse({ limit: "-1", period: "WEEK" }).success).toBe(false);
+});
+
+it("takes a sampling rule as it was typed, and refuses each field by itself", () => {
+  const rule = {
+    routeKey: "*",
+    reservoirPerSecond: 1,
+    rate: 0.07,
+    keepErrors: true,
+    keepSlowerThanMillis: null,
+  };
+  const typed = samplingRuleTyped(rule);
+  expect(typed.percent).toBe("7");
+  const { percent, ...rest } = samplingRule.parse(typed);
+  expect({ ...rest, rate: percent / 100 }).toEqual(rule);
+  expect(samplingRule.parse({ ...typed, keepSlowerThanMillis: "20" }).keepSlowerThanMillis).toBe(20);
+  const wrong = { routeKey: " ", reservoirPerSecond: "", percent: "101", keepSlowerThanMillis: "0" };
+  const issues = samplingRule.safeParse({ ...typed, ...wrong }).error?.issues ?? [];
+  expect(issues.map(({ path }) => path.join("."))).toEqual(Object.keys(wrong));
 });

@@ -1,11 +1,17 @@
-//! Which traces are kept: the samplers of OpenTelemetry's specification.
+//! Which traces are kept: the samplers of OpenTelemetry's specification, and what a node decides by the rules of a
+//! stage.
 
 use anyhow::{Context, Result, bail};
-use opentelemetry::trace::{Link, SpanKind, TraceContextExt, TraceId};
+use data_plane::{Head, KEPT_FOR};
+use opentelemetry::trace::{Link, SpanContext, SpanKind, TraceContextExt, TraceId};
 use opentelemetry::{Context as TraceContext, KeyValue};
+use opentelemetry_sdk::Resource;
+use opentelemetry_sdk::error::OTelSdkResult;
 use opentelemetry_sdk::trace::{
-    ParentBasedSampler, Sampler, SamplingDecision, SamplingResult, ShouldSample,
+    ParentBasedSampler, Sampler, SamplingDecision, SamplingResult, ShouldSample, Span, SpanData,
+    SpanProcessor,
 };
+use std::time::Duration;
 
 /// The share of traces begun here that are kept, unless the environment says another.
 const SAMPLED: f64 = 0.01;
@@ -17,7 +23,7 @@ pub(super) struct Sampling {
     /// Of traces that begin here.
     kept: f64,
     /// Whether a caller's decision is followed.
-    parent_based: bool,
+    pub(super) parent_based: bool,
 }
 
 impl Sampling {
@@ -82,10 +88,72 @@ impl ShouldSample for Undecided {
     }
 }
 
+/// Does what a node decided by the rules of a stage, and asks the sampler within where it did not.
+#[derive(Debug, Clone)]
+pub(super) struct Ruled(pub(super) Box<dyn ShouldSample>);
+
+impl ShouldSample for Ruled {
+    fn should_sample(
+        &self,
+        parent: Option<&TraceContext>,
+        trace: TraceId,
+        name: &str,
+        kind: &SpanKind,
+        attributes: &[KeyValue],
+        links: &[Link],
+    ) -> SamplingResult {
+        let Some((parent, head)) = parent.and_then(|it| Some((it, *it.get::<Head>()?))) else {
+            return self.0.should_sample(parent, trace, name, kind, attributes, links);
+        };
+        let decision = match head {
+            Head::Keep => SamplingDecision::RecordAndSample,
+            Head::Watch(_) => SamplingDecision::RecordOnly,
+            Head::Drop => SamplingDecision::Drop,
+        };
+        let trace_state = parent.span().span_context().trace_state().clone();
+        SamplingResult { decision, attributes: Vec::new(), trace_state }
+    }
+}
+
+/// Passes on what was sampled, and of what was only recorded the spans that say what they are kept for.
+#[derive(Debug)]
+pub(super) struct Kept<P>(pub(super) P);
+
+impl<P: SpanProcessor> SpanProcessor for Kept<P> {
+    fn on_start(&self, span: &mut Span, context: &TraceContext) {
+        self.0.on_start(span, context);
+    }
+
+    fn on_end(&self, mut span: SpanData) {
+        let it = &span.span_context;
+        if !it.is_sampled() {
+            if !span.attributes.iter().any(|attribute| attribute.key.as_str() == KEPT_FOR) {
+                return;
+            }
+            let flags = it.trace_flags().with_sampled(true);
+            let (trace, id, state) = (it.trace_id(), it.span_id(), it.trace_state().clone());
+            span.span_context = SpanContext::new(trace, id, flags, it.is_remote(), state);
+        }
+        self.0.on_end(span);
+    }
+
+    fn force_flush(&self) -> OTelSdkResult {
+        self.0.force_flush()
+    }
+
+    fn shutdown_with_timeout(&self, timeout: Duration) -> OTelSdkResult {
+        self.0.shutdown_with_timeout(timeout)
+    }
+
+    fn set_resource(&mut self, resource: &Resource) {
+        self.0.set_resource(resource);
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
-    use opentelemetry::trace::{SpanContext, SpanId, TraceFlags, TraceState};
+    use opentelemetry::trace::{SpanId, TraceFlags, TraceState};
 
     fn keeps(sampling: Sampling, flags: Option<TraceFlags>, state: &[(&str, &str)]) -> bool {
         let trace = TraceId::from(u128::MAX);
@@ -123,5 +191,23 @@ mod tests {
         assert!(keeps(never, yes, &[]) && !keeps(always, no, &[]));
         assert!(keeps(always, no, &[UNDECIDED]) && !keeps(never, no, &[UNDECIDED]));
         assert!(!keeps(always, no, &[("other", "undecided")]));
+    }
+
+    #[test]
+    fn what_a_nodes_rules_decided_goes_before_the_sampler() {
+        let decides = |sampler: Sampler, head: Option<Head>| {
+            let context = TraceContext::new();
+            let context = head.map_or(context.clone(), |head| context.with_value(head));
+            let (trace, kind) = (TraceId::from(1), SpanKind::Server);
+            let ruled = Ruled(sampler.into());
+            ruled.should_sample(Some(&context), trace, "request", &kind, &[], &[]).decision
+        };
+        use SamplingDecision::{Drop, RecordAndSample, RecordOnly};
+        assert_eq!(decides(Sampler::AlwaysOn, None), RecordAndSample);
+        assert_eq!(decides(Sampler::AlwaysOff, None), Drop);
+        assert_eq!(decides(Sampler::AlwaysOff, Some(Head::Keep)), RecordAndSample);
+        let watch = Head::Watch(data_plane::Tail::default());
+        assert_eq!(decides(Sampler::AlwaysOn, Some(watch)), RecordOnly);
+        assert_eq!(decides(Sampler::AlwaysOn, Some(Head::Drop)), Drop);
     }
 }

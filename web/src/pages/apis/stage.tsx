@@ -9,6 +9,7 @@ import { DeleteDialog } from "../../components/delete-dialog";
 import { DeploymentStatus, DraftBadge } from "../../components/deployment-status";
 import { Loaded } from "../../components/loaded";
 import { useMay } from "../../components/viewer";
+import { StageTracingForm } from "../../forms/stage-tracing";
 import { StageUpdateForm } from "../../forms/stage-update";
 import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
@@ -24,6 +25,8 @@ const StageDocument = graphql(`
       ... on Stage {
         id name description pendingChanges invokeUrl pathInvokeUrl rateLimitHeaders updatedAt
         variables { name value }
+        tracingEnabled
+        samplingRules { routeKey reservoirPerSecond rate keepErrors keepSlowerThanMillis }
         throttle { rateLimit burstLimit }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
@@ -93,6 +96,12 @@ export function StagePage() {
                 stage={stage}
                 deployments={stage.api.deployments.nodes}
               />
+            </Panel>
+            <Panel
+              title="Tracing"
+              note="Which traces of its calls the nodes export, where they have a collector."
+            >
+              <StageTracingForm key={stage.updatedAt} stage={stage} />
             </Panel>
             {deleting && (
               <DeleteDialog
