@@ -120,10 +120,12 @@ impl Rule {
             self.reservoir.take(self.reservoir.second(now), self.per_second)
                 || takes(self.rate, rand::random())
         });
-        match kept {
-            true => Head::Keep,
-            false if self.tail == Tail::default() => Head::Drop,
-            false => Head::Watch(self.tail),
+        if kept {
+            Head::Keep
+        } else if self.tail == Tail::default() {
+            Head::Drop
+        } else {
+            Head::Watch(self.tail)
         }
     }
 }

@@ -195,6 +195,8 @@ mod tests {
 
     #[test]
     fn what_a_nodes_rules_decided_goes_before_the_sampler() {
+        use SamplingDecision::{Drop, RecordAndSample, RecordOnly};
+
         let decides = |sampler: Sampler, head: Option<Head>| {
             let context = TraceContext::new();
             let context = head.map_or(context.clone(), |head| context.with_value(head));
@@ -202,7 +204,6 @@ mod tests {
             let ruled = Ruled(sampler.into());
             ruled.should_sample(Some(&context), trace, "request", &kind, &[], &[]).decision
         };
-        use SamplingDecision::{Drop, RecordAndSample, RecordOnly};
         assert_eq!(decides(Sampler::AlwaysOn, None), RecordAndSample);
         assert_eq!(decides(Sampler::AlwaysOff, None), Drop);
         assert_eq!(decides(Sampler::AlwaysOff, Some(Head::Keep)), RecordAndSample);
