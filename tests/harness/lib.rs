@@ -7,6 +7,7 @@
 pub mod client;
 pub mod clock;
 pub mod collector;
+mod copies;
 pub mod disk;
 pub mod kept;
 pub mod load;

@@ -5,7 +5,7 @@
 use crate::ports::Port;
 use crate::process::{Process, command, make_directory};
 use crate::stores::{self, Database};
-use crate::{Client, Origin, Tenant, eventually, within};
+use crate::{Client, Origin, PATIENCE, Tenant, within};
 use sqlx::{Connection, PgConnection, Row};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -23,7 +23,7 @@ pub struct World {
     nodes: Vec<Node>,
     replicas: Vec<Replica>,
     redis: Option<Process>,
-    database: Database,
+    pub(crate) database: Database,
 }
 
 /// A control-plane replica: its ports stay its own while it is down.
@@ -79,6 +79,13 @@ impl World {
     /// [`World::start_alone`] with settings of the story's own.
     pub async fn start_alone_with(settings: &[(&str, &str)]) -> Self {
         Self::started(Self::with_stores(settings, None, (1, 1)).await).await
+    }
+
+    /// So many nodes, and a PostgreSQL of their own that archives what it writes, at the latest after so many seconds.
+    pub async fn start_archived(nodes: usize, seconds: u64) -> Self {
+        let mut world = Self::with_stores(&[], None, (1, nodes)).await;
+        world.database.archive(seconds).await;
+        Self::started(world).await
     }
 
     /// So many replicas and so many nodes, and a PostgreSQL of their own, which the story may kill.
@@ -513,10 +520,15 @@ impl World {
 
     /// Until every node that runs has acknowledged everything that was changed so far.
     pub async fn settled(&self) {
+        self.settled_within(PATIENCE).await;
+    }
+
+    /// [`World::settled`] with a patience of the story's own.
+    pub async fn settled_within(&self, patience: Duration) {
         let running = self.nodes.iter().filter(|node| node.process.is_some()).count();
         let running = i64::try_from(running).expect("nodes are few");
         let mut database = self.database().await;
-        eventually("the nodes' acknowledgement of the newest version", async || {
+        within(patience, "the nodes' acknowledgement of the newest version", async || {
             let row = sqlx::query(
                 "select count(*) as current from cell c join node_cell n on n.cell_id = c.id
                  where c.id = 'default' and n.version = c.version",

@@ -38,10 +38,13 @@ const PAGE: i64 = 8;
 /// Resources of a chunk together, unless one alone has more.
 const CHUNK_BYTES_MAX: usize = 1 << 20;
 /// The furthest that a cell's version is moved on to pass a node's, after the database was restored.
-const JUMP_MAX: u64 = 1_000_000;
-/// How far beyond that node's it moves: past every other node's too, so that none goes on from a version of
+const JUMP_MAX: u64 = 1 << 40;
+/// How far beyond that node's it moves at least: past every other node's too, so that none goes on from a version of
 /// before as if nothing had happened.
 const JUMP: u64 = 1000;
+/// How much further it may move, drawn anew each time: a backup that is restored twice must not lead to the same
+/// versions twice, or a node that was away for the second time would take its changes for those of the first.
+const JUMP_DRAWN: u64 = 1_000_000;
 
 /// Every cell's stream, in this replica. Cheap to clone.
 #[derive(Clone)]
@@ -222,7 +225,8 @@ impl Changes {
                 held,
                 "the database is not where it was: it was restored, or another server took over; every node takes a snapshot"
             );
-            let fresh = version.max(held) + JUMP;
+            let drawn = u64::from_le_bytes(self.0.app.rng.bytes()) % JUMP_DRAWN;
+            let fresh = version.max(held) + JUMP + drawn;
             store::cell::set_version(&mut tx, cell, fresh).await?;
             let kind = Some(update::Kind::Delta(Delta::default()));
             let update = Update { cell: cell.to_owned(), version: fresh, kind }.encode_to_vec();
