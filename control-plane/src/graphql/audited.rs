@@ -135,9 +135,9 @@ fn told(operation: &str, variant: &str, mail: bool) -> Option<(String, Shape)> {
 fn callers(operation: &str) -> &'static [By] {
     match (operation, matrix::who(operation)) {
         ("acceptInvitation", _) => &[By::Nobody, By::Member],
-        ("deleteAccount", _) => &[By::Member], // an operator's does not end this way
+        // An operator's account does not end this way.
+        ("deleteAccount", _) | (_, Some(Who::Members(_)) | None) => &[By::Member],
         (_, Some(Who::Anybody)) => &[By::Nobody],
-        (_, Some(Who::Members(_)) | None) => &[By::Member],
         (_, Some(Who::MembersAndOperator(_))) => &[By::Member, By::Operator],
         (_, Some(Who::Operator)) => &[By::Operator],
     }
