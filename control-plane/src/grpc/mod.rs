@@ -73,7 +73,7 @@ impl Grpc {
             shutdown: shutdown.clone(),
             joins: config_stream::joins(),
         };
-        let usage = usage_intake::Service::new(app.clone(), shutdown.clone());
+        let usage = usage_intake::Service::new(app.clone(), changes.line(), shutdown.clone());
         let tail = request_tail::Service { app: app.clone(), shutdown: shutdown.clone() };
         let services = Routes::new(
             ConfigStreamServer::new(stream).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),

@@ -10,7 +10,7 @@ use proto::usage::v1::usage_intake_server::UsageIntake;
 use proto::usage::v1::{
     HighWater, OpenEpochRequest, OpenEpochResponse, Outcome, Segment, SegmentAck,
 };
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, watch};
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
 use tonic::{Request, Response, Status, Streaming};
@@ -31,14 +31,20 @@ const LIVE_MAX: usize = 10_000;
 
 pub struct Service {
     app: App,
+    /// As [`Changes::line`](crate::snapshot::changes::Changes::line) has it.
+    line: watch::Receiver<Option<String>>,
     shutdown: CancellationToken,
     /// The epoch of each connection that ships, or is about to.
     live: Arc<Mutex<HashMap<SocketAddr, Vec<u8>>>>,
 }
 
 impl Service {
-    pub fn new(app: App, shutdown: CancellationToken) -> Self {
-        Self { app, shutdown, live: Arc::default() }
+    pub fn new(
+        app: App,
+        line: watch::Receiver<Option<String>>,
+        shutdown: CancellationToken,
+    ) -> Self {
+        Self { app, line, shutdown, live: Arc::default() }
     }
 }
 
@@ -88,15 +94,32 @@ impl UsageIntake for Service {
         let shipping = Shipping { address: peer(&request)?, live: self.live.clone() };
         let (acks, out) = mpsc::channel(BATCH_MAX);
         let (app, shutdown) = (self.app.clone(), self.shutdown.clone());
+        let mut line = self.line.clone();
+        line.mark_unchanged();
         tokio::spawn(async move {
             let _shipping = shipping;
-            let ended = take_all(&app, node, request.into_inner(), &acks, shutdown).await;
+            let segments = request.into_inner();
+            let ended = tokio::select! {
+                biased;
+                ended = take_all(&app, node, segments, &acks, shutdown) => ended,
+                () = moved(line) => Err(Status::unavailable(MOVED)),
+            };
             if let Err(status) = ended {
                 tracing::info!(node.id = %node, reason = status.message(), "a node's usage stream was ended");
                 let _ = acks.send(Err(status)).await; // the node may have gone
             }
         });
         Ok(Response::new(Box::pin(ReceiverStream::new(out))))
+    }
+}
+
+/// A node that opens its epoch again is told what the ledger has of it now, and sends the rest.
+const MOVED: &str = "the database is not where it was; open the epoch again";
+
+/// Until the database is another one than it was.
+async fn moved(mut line: watch::Receiver<Option<String>>) {
+    if line.changed().await.is_err() {
+        std::future::pending::<()>().await; // this replica goes away, which ends the stream
     }
 }
 

@@ -56,6 +56,8 @@ struct Inner {
     signing_key: Vec<u8>,
     cells: RwLock<HashMap<String, Arc<Cell>>>,
     revoked: watch::Sender<Arc<HashSet<NodeId>>>,
+    /// Of the database as it was last looked at.
+    line: watch::Sender<Option<String>>,
 }
 
 /// One cell's stream.
@@ -108,6 +110,7 @@ impl Changes {
             signing_key: key.public,
             cells: RwLock::default(),
             revoked: watch::Sender::default(),
+            line: watch::Sender::default(),
         }));
         changes.refresh().await?;
         Ok(changes)
@@ -200,6 +203,11 @@ impl Changes {
         self.refresh().await
     }
 
+    /// Told of when the database is not where it was: then it may lack what it had acknowledged.
+    pub fn line(&self) -> watch::Receiver<Option<String>> {
+        self.0.line.subscribe()
+    }
+
     /// Versions never go back, so a cell whose database did moves on past whatever was handed out, with a gap, which
     /// gives every node a snapshot. `line`: of the database that the cell is in from now on. Nothing is done where
     /// another replica has done it.
@@ -274,6 +282,13 @@ impl Changes {
             let other = line.as_ref().filter(|line| cell.line.as_ref() != Some(line));
             cell.line = other.cloned();
         }
+        self.0.line.send_if_modified(|known| {
+            let moved = known.is_some() && line.is_some() && *known != line;
+            if line.is_some() {
+                *known = line;
+            }
+            moved
+        });
         let revoked: HashSet<_> = revoked.into_iter().collect();
         self.0.revoked.send_if_modified(|known| {
             let news = **known != revoked;
