@@ -22,6 +22,7 @@ const NOT_KEPT = [
   "createUsageDownload.month",
   "deleteAccount.password",
   "deleteJoinToken.joinTokenId",
+  "inviteTenant.email",
   "logIn.email",
   "logIn.password",
   "logIn.tenant",
@@ -32,6 +33,7 @@ const NOT_KEPT = [
   "setPrice.currency",
   "signUp.email",
   "signUp.password",
+  "signUp.token",
   "updateIntegration.integration.method",
   "updateRoute.integration.method",
   "verifyEmail.token",
@@ -129,6 +131,15 @@ async function operatorPlanter(visit: Visit) {
   return new Planter(visit, accessToken);
 }
 
+/** By the operator's invitation, under the name that stands in it. */
+async function beginTenant(operator: Planter, invited: Visit) {
+  const email = `${unique("grace")}@example.com`;
+  const { link } = await operator.mutate<{ link: string }>("inviteTenant", "link", { email });
+  const tenant = operator.planted.find(({ field }) => field === "inviteTenant.tenantName")?.text;
+  const token = new URL(link).searchParams.get("token");
+  await new Planter(invited, "").mutate("signUp", "accessToken", { email, password, tenant, token });
+}
+
 /** Runs in the page: what of the planted texts the browser took for more than text. */
 function taken(): string[] {
   const found = document.querySelectorAll("img[src='x'], [onerror], body script, [href^='javascript:']");
@@ -164,6 +175,7 @@ test("what anybody writes stays text, on every page", { timeout: 400_000 }, asyn
   const { ids: own, entries, invitation, planted } = await plantedTenant(member);
   const operator = await operatorPlanter(visit);
   await operator.mutate("createJoinToken", "joinToken { id }", { cells: ["default"] });
+  await beginTenant(operator, await visit.another());
   const { fleetNodes } = await visit.graphql<{ fleetNodes: { nodes: Made[] } }>(
     "{ fleetNodes(first: 1) { nodes { id } } }",
     {},
