@@ -3,15 +3,23 @@
 //!
 //! - [`RouteKey`]: a method and a path as they are written; what is wrong with them is said in words.
 //! - [`path`]: a request's path: what spelling is accepted, and how it is decoded.
+//! - [`Periods`]: when the periods of a quota begin and end, by a calendar or from a day on.
 //! - [`Router`]: which route a request is for, by the precedence of AWS's HTTP or REST APIs.
 //! - [`UriTemplate`]: where an integration points, with the parameters and stage variables it takes.
+//! - [`KeyLocation`]: where callers put their API key; [`OriginPattern`]: which pages a key is good from.
 #![forbid(unsafe_code)]
 
+mod key_location;
+mod origin;
 pub mod path;
+mod period;
 mod route;
 mod router;
 mod uri;
 
+pub use key_location::{KeyLocation, LocationError, Taken, take_parameter};
+pub use origin::{OriginError, OriginPattern};
+pub use period::{Period, Periods, Unit, time_zone};
 pub use route::{MethodMatch, RouteError, RouteKey, RoutePath, Segment};
 pub use router::{BuildError, Found, Precedence, Router, TrailingSlash};
 pub use uri::{BoundUri, TemplateError, UriTemplate};
