@@ -41,8 +41,12 @@ pub struct Config {
     pub proxy_protocol: bool,
     /// Data threads, each with a runtime of its own.
     pub threads: usize,
-    /// `redis://…` or `unix://…`. Without it, `limiter_outage` says what becomes of throttles and quotas.
+    /// `redis://…`, `unix://…`, or `redis-cluster://` and some nodes of a cluster. Without it, `limiter_outage` says what
+    /// becomes of throttles and quotas.
     pub redis_url: Option<String>,
+    /// Whom to trust for a Redis over TLS, in PEM, instead of the public authorities.
+    pub redis_authority: Option<Vec<u8>>,
+    pub limiter_mode: LimiterMode,
     pub limiter_outage: LimiterOutage,
     pub limits: Limits,
     /// How callers' traces go on through the node; the fields of other ways pass as any field does.
@@ -67,6 +71,18 @@ pub enum Start {
     TakeOver,
 }
 
+/// How throttles are counted. Quotas are asked for each call.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LimiterMode {
+    /// Redis is asked for each call.
+    Exact,
+    /// The node takes tokens in advance. All nodes together keep the limit as strictly.
+    #[default]
+    Leased,
+    /// Each node allows its share, the limit ÷ live nodes, and asks nobody.
+    Local,
+}
+
 /// What becomes of throttles and quotas while Redis is away or slow.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub enum LimiterOutage {
@@ -84,6 +100,8 @@ pub enum LimiterOutage {
 pub struct Limits {
     /// Requests in progress on one data thread; beyond it 503.
     pub in_flight_max: usize,
+    /// Of those, one tenant's; beyond it 503 for that tenant alone.
+    pub tenant_in_flight_max: usize,
     /// Open client connections on one data thread; beyond it new ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Path and query; beyond it 414.
@@ -124,6 +142,8 @@ impl Config {
             proxy_protocol: false,
             threads: std::thread::available_parallelism().map_or(1, usize::from),
             redis_url: None,
+            redis_authority: None,
+            limiter_mode: LimiterMode::default(),
             limiter_outage: LimiterOutage::default(),
             limits: Limits::default(),
             propagators: vec![Propagator::TraceContext],
@@ -139,6 +159,7 @@ impl Default for Limits {
     fn default() -> Self {
         Self {
             in_flight_max: 10_000,
+            tenant_in_flight_max: 2500,
             connections_max: 20_000,
             uri_bytes_max: 16 * 1024,
             header_bytes_max: 32 * 1024,

@@ -93,9 +93,10 @@ fn aws_rest(kind: Kind) -> Refusal {
             Message::Fixed("Missing Authentication Token"),
             Some("MissingAuthenticationTokenException"),
         ),
-        Kind::InvalidApiKey | Kind::AccessDenied => {
-            (403, Message::Fixed("Forbidden"), Some("ForbiddenException"))
-        }
+        Kind::InvalidApiKey
+        | Kind::ApiKeyClientNotAllowed
+        | Kind::ApiKeyOriginNotAllowed
+        | Kind::AccessDenied => (403, Message::Fixed("Forbidden"), Some("ForbiddenException")),
         Kind::Throttled => {
             (429, Message::Fixed("Too Many Requests"), Some("TooManyRequestsException"))
         }

@@ -28,6 +28,7 @@ use crate::{
 };
 
 /// What is known of a request so far. Dropping it counts and logs it as cut off, unless it ended before.
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a request")]
 pub(crate) struct Exchange {
     pub(crate) node: Rc<Node>,
     /// `x-request-id`: a UUIDv7.
@@ -57,8 +58,12 @@ pub(crate) struct Exchange {
     /// Where in `path` the route's variables stand.
     pub(crate) captures: Vec<Range<usize>>,
     pub(crate) caller: Option<Caller>,
+    /// Whether it is counted among its tenant's requests in progress.
+    in_share: bool,
     /// What the limits of this call stand at, for `RateLimit`.
     pub(crate) limits: Vec<Limit>,
+    /// It is beyond the quota of its key.
+    pub(crate) over_quota: bool,
     /// Every policy let it through.
     pub(crate) admitted: bool,
     /// Request body bytes that came, counted where they are read.
@@ -119,7 +124,9 @@ impl Exchange {
             route: None,
             captures: Vec::new(),
             caller: None,
+            in_share: false,
             limits: Vec::new(),
+            over_quota: false,
             admitted: false,
             bytes_in: Rc::new(Cell::new(0)),
             bytes_out: 0,
@@ -129,6 +136,11 @@ impl Exchange {
             updated: started,
             ended: false,
         }
+    }
+
+    /// Who called, behind trusted proxies too.
+    pub(crate) fn client(&self) -> IpAddr {
+        self.client
     }
 
     pub(crate) fn dialect(&self) -> &'static Dialect {
@@ -147,6 +159,14 @@ impl Exchange {
     pub(crate) fn parameter(&self, name: &str) -> Option<&str> {
         let index = self.route()?.key.variables().position(|variable| variable == name)?;
         self.path.get(self.captures.get(index)?.clone())
+    }
+
+    /// Counts it among its tenant's requests in progress, unless there are as many as may be.
+    pub(crate) fn enter_share(&mut self) -> bool {
+        let Some(stage) = &self.stage else { return true };
+        let max = self.node.shared.config.limits.tenant_in_flight_max;
+        self.in_share = self.node.shares.enter(&stage.tenant_id, max);
+        self.in_share
     }
 
     /// Finds the call's place in its trace, by the rules of its stage where it has any.
@@ -210,6 +230,9 @@ impl Exchange {
         }
         self.begin_trace(); // unless it came so far
         self.node.in_flight.set(self.node.in_flight.get() - 1);
+        if let Some(stage) = self.stage.as_ref().filter(|_| self.in_share) {
+            self.node.shares.leave(&stage.tenant_id);
+        }
         self.serving.pace().end();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
         let _ = self.begin();
@@ -292,6 +315,7 @@ impl Exchange {
                 duration,
                 aborted: outcome.aborted,
                 billed: outcome.billed,
+                over_quota: self.over_quota,
             },
         });
     }

@@ -20,6 +20,10 @@ pub(crate) enum Kind {
     ResourceNotFound,
     MethodNotAllowed,
     InvalidApiKey,
+    /// The key is known and good, but not from this address.
+    ApiKeyClientNotAllowed,
+    /// The key is known and good, but not from this page, or from none.
+    ApiKeyOriginNotAllowed,
     AccessDenied,
     AuthorizerConfigurationError,
     ApiConfigurationError,
@@ -39,6 +43,8 @@ pub(crate) enum Kind {
     LimitsUnavailable,
     /// This node has too much to do.
     Overloaded,
+    /// One tenant has as much in progress here as it may.
+    TenantOverloaded,
     /// This node does not know any Api yet.
     NotReady,
     /// Our own fault.
@@ -66,6 +72,8 @@ impl Kind {
             Self::ResourceNotFound => ("RESOURCE_NOT_FOUND", 404, "Not Found"),
             Self::MethodNotAllowed => ("METHOD_NOT_ALLOWED", 405, "Method Not Allowed"),
             Self::InvalidApiKey => ("INVALID_API_KEY", 403, "Forbidden"),
+            Self::ApiKeyClientNotAllowed => ("API_KEY_CLIENT_NOT_ALLOWED", 403, "Forbidden"),
+            Self::ApiKeyOriginNotAllowed => ("API_KEY_ORIGIN_NOT_ALLOWED", 403, "Forbidden"),
             Self::AccessDenied => ("ACCESS_DENIED", 403, "Forbidden"),
             Self::AuthorizerConfigurationError => {
                 ("AUTHORIZER_CONFIGURATION_ERROR", 500, "Internal Server Error")
@@ -86,6 +94,7 @@ impl Kind {
             Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", 504, "Gateway Timeout"),
             Self::LimitsUnavailable => ("LIMITS_UNAVAILABLE", 503, "Service Unavailable"),
             Self::Overloaded => ("OVERLOADED", 503, "Service Unavailable"),
+            Self::TenantOverloaded => ("TENANT_OVERLOADED", 503, "Service Unavailable"),
             Self::NotReady => ("NOT_READY", 503, "Service Unavailable"),
             Self::Internal => ("INTERNAL", 500, "Internal Server Error"),
         }
@@ -98,6 +107,7 @@ impl Kind {
             Self::AuthorizerConfigurationError
                 | Self::ApiConfigurationError
                 | Self::Overloaded
+                | Self::TenantOverloaded
                 | Self::NotReady
                 | Self::LimitsUnavailable
                 | Self::Internal

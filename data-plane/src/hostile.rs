@@ -11,13 +11,13 @@ use proto::config::v1::{Delta, Signed, SnapshotChunk, Update, update::Kind};
 use redis::FromRedisValue;
 
 use crate::listener::{Peer, streams::Streams};
-use crate::policies::limiter::{Limit, Spending, Taken};
+use crate::policies::limiter::{Limit, QuotaAnswer, Spending, Taken};
 use crate::policies::throttle::Throttle;
 use crate::response::{cookies, rate_limit};
 use crate::router::{self, Addressing};
 use crate::snapshot::last_good::LastGood;
 use crate::snapshot::resources::Resources;
-use crate::snapshot::served::{Bucket, Period, Quota};
+use crate::snapshot::served::Bucket;
 use crate::snapshot::signature::Verifier;
 use crate::trace::{self, Propagator, Trace};
 
@@ -74,11 +74,12 @@ pub fn redis_answer(bytes: &[u8]) -> Option<HeaderMap> {
     if let Ok(taken) = Taken::from_redis_value(value.clone()) {
         let _ = taken.refused_for_ms();
         let bucket = Bucket { rate: 2.5, burst: 10 };
-        let throttle = Throttle { name: "key", redis_key: String::new(), bucket };
+        let throttle = Throttle::alone("key", String::new(), bucket);
         limits.push(Limit::of_bucket(&throttle, &taken));
     }
-    if let Ok(Spending(spent, _)) = Spending::from_redis_value(value.clone()) {
-        limits.push(Limit::of_quota(Quota { limit: 1000, period: Period::Day }, &spent));
+    if let Ok(QuotaAnswer::Spent(Spending(spent, _))) = QuotaAnswer::from_redis_value(value.clone())
+    {
+        limits.push(Limit::of_quota(&spent));
     }
     let _ = u32::from_redis_value(value);
     let mut headers = HeaderMap::new();

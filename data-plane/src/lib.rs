@@ -6,7 +6,8 @@
 //! stand [`snapshot`] (what is served), [`counter`] (what is billed) and [`admin`] (what operators look at).
 //!
 //! Threads: each data thread has a runtime, a listening socket, pools, counters and a Redis connection of its
-//! own and shares nothing that is written per request. Admin, config and shipping run where [`run`] is awaited.
+//! own and shares nothing that is written per request, but for the atomics of the leases that limits are kept by.
+//! Admin, config and shipping run where [`run`] is awaited.
 //!
 //! Deliberately absent: a database (PostgreSQL is never asked on a request's behalf) and any answer of our
 //! own that does not pass through `gateway_response.rs`.
@@ -60,9 +61,10 @@ use self::{
     handover::{Door, Predecessor, Successor},
     listener::sockets::{Given, Sockets},
     node::Shared,
+    policies::store::Place,
     snapshot::stream,
     threads::Threads,
-    uplink::Uplink,
+    uplink::{Line, Uplink},
 };
 
 /// How long a stopping node waits for the ledger to acknowledge what it counted. What is left stays on the disk
@@ -150,12 +152,13 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
         "the node is serving"
     );
 
+    let mut line = Line::Up(uplink);
     let mut shutdown = pin!(shutdown);
     let outcome = loop {
         tokio::select! {
             () = shutdown.as_mut() => break Ok(()),
             () = threads.failed() => break Err(Error::ThreadEnded),
-            error = uplink.broken() => {
+            error = line.broken() => {
                 // What is served already goes on being served, whatever becomes of the stream.
                 if !shared.snapshot.load().loaded {
                     break Err(Error::Config(error));
@@ -175,11 +178,11 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
             // Not while another drains that uses the same directory.
             mut successor = knock(door.as_ref()), if predecessor.is_none() => {
                 tracing::info!("another process takes this node's place");
-                uplink.stop_stream().await;
+                line.stop_stream().await;
                 shared.set_handed_over(true);
-                let lock = journal.lock().map_err(Error::Journal)?;
+                let install = async { successor.install(&sockets, journal.lock()?).await };
                 let installed = tokio::select! {
-                    installed = successor.install(&sockets, lock) => installed,
+                    installed = install => installed,
                     () = shutdown.as_mut() => {
                         // It may come to serve all the same, and would take our open segments for left ones.
                         successor.keep_until_the_end();
@@ -194,16 +197,17 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
                 tracing::error!(%error, "it did not come to serve; this process serves on");
                 shared.set_handed_over(false);
                 drop(successor);
-                uplink.end().await;
-                uplink = Uplink::start(&shared, &shipper, metrics.clone()).await?;
+                line.end().await;
+                line = Line::again(&shared, &shipper, &metrics);
                 adopt(&journal);
             }
         }
     };
 
     drop((sockets, door)); // or the ports would stay open
-    drain(&shared, threads, &shipper).await;
-    uplink.end().await;
+    line.during(drain(&shared, threads, &shipper)).await;
+    line.end().await;
+    save(shipper).await;
     renewals.abort();
     admin.abort();
     outcome
@@ -229,6 +233,14 @@ async fn drain(shared: &Shared, threads: Threads, shipper: &Shipper) {
     if !shipper.drain(Instant::now() + SHIP_TIMEOUT).await {
         let segments = shipper.unacknowledged();
         tracing::warn!(segments, "usage is left on the disk; it is shipped at the next start");
+    }
+}
+
+/// The last chance of usage that was only in memory.
+async fn save(shipper: Arc<Shipper>) {
+    let lost = tokio::task::spawn_blocking(move || shipper.save()).await.unwrap_or(0);
+    if lost > 0 {
+        tracing::error!(segments = lost, "of it, what the disk had no room for is lost");
     }
 }
 
@@ -286,8 +298,8 @@ fn adopt(journal: &Journal) {
 fn own_addresses(config: &Config, admin: SocketAddr) -> Vec<SocketAddr> {
     let mut own = config.own.clone();
     own.push(admin);
-    let redis = config.redis_url.as_deref().into_iter();
-    for uri in config.control_planes.iter().map(String::as_str).chain(redis) {
+    let redis = config.redis_url.as_deref().map(|url| Place::of(url).urls()).unwrap_or_default();
+    for uri in config.control_planes.iter().chain(&redis) {
         own.extend(addresses(uri));
     }
     own

@@ -19,7 +19,8 @@ use crate::{
     Config,
     counter::{Counter, Room, Want},
     integration::pool::Pools,
-    policies::{limiter::Limiter, outage::Local},
+    listener::shares::Shares,
+    policies::{desk::Leases, limiter::Limiter, outage::Local},
     snapshot::Snapshot,
     tail::Tails,
     telemetry::{Metrics, ThreadMetrics},
@@ -33,6 +34,8 @@ pub struct Shared {
     pub metrics: Metrics,
     /// This node's share of limits, for when Redis is away.
     pub(crate) local_limits: Arc<Local>,
+    /// Tokens of limits that this node took in advance.
+    pub(crate) leases: Arc<Leases>,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
     /// Once the journal is open.
@@ -53,6 +56,8 @@ pub(crate) struct Node {
     pub(crate) counter: RefCell<Counter>,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) in_flight: Cell<usize>,
+    /// Of them, each tenant's.
+    pub(crate) shares: Shares,
     /// What of `in_flight` the node's gauge was told.
     told_in_flight: Cell<usize>,
 }
@@ -84,6 +89,7 @@ impl Shared {
             snapshot: Arc::new(ArcSwap::from_pointee(empty)),
             metrics,
             local_limits: Arc::default(),
+            leases: Arc::default(),
             tails: Arc::default(),
             room: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -145,6 +151,7 @@ impl Node {
             limiter,
             counter: RefCell::new(counter),
             in_flight: Cell::new(0),
+            shares: Shares::default(),
             told_in_flight: Cell::new(0),
             shared,
         })
@@ -165,8 +172,9 @@ impl Node {
     pub(crate) fn tick(&self) {
         self.counter.borrow_mut().tick(now_ms());
         self.pools.sweep();
+        self.shares.sweep();
         self.metrics.flush();
-        self.limiter.roll_call();
+        self.limiter.tick();
         self.shared.metrics.config_loaded.set(self.shared.snapshot.load().loaded.into());
         let (now, told) = (self.in_flight.get(), self.told_in_flight.replace(self.in_flight.get()));
         let signed = |count| i64::try_from(count).unwrap_or(i64::MAX);

@@ -52,6 +52,7 @@ async fn answer(
     let routed = router::route(node, snapshot, exchange);
     exchange.begin_trace();
     routed?;
+    limits::check_share(exchange)?;
     limits::check_body(exchange)?;
     policies::apply(node, snapshot, exchange).await?;
     #[cfg(test)]

@@ -4,10 +4,10 @@ use std::{cell::RefCell, time::Duration};
 
 use prometheus::{
     Histogram, HistogramOpts, HistogramVec, IntCounter, IntCounterVec, IntGauge, Opts, Registry,
-    local::{LocalHistogram, LocalIntCounterVec},
+    local::{LocalHistogram, LocalIntCounter, LocalIntCounterVec},
 };
 
-use crate::dialect::NATIVE;
+use crate::{dialect::NATIVE, policies::limit_metrics::LimitMetrics};
 
 /// Every label has a handful of values: an Api or a key is never one.
 pub struct Metrics {
@@ -15,6 +15,7 @@ pub struct Metrics {
     requests: IntCounterVec,
     duration: Histogram,
     phases: HistogramVec,
+    shed: IntCounterVec,
     pub in_flight: IntGauge,
     pub connections: IntGauge,
     pub tls_handshakes_failed: IntCounter,
@@ -23,7 +24,7 @@ pub struct Metrics {
     pub callers_cut: IntCounter,
     pub http2_floods: IntCounter,
     pub panics: IntCounter,
-    pub redis_errors: IntCounter,
+    pub(crate) limits: LimitMetrics,
     pub upstream_connects: IntCounter,
     pub journal_full: IntCounter,
     pub config_loaded: IntGauge,
@@ -34,7 +35,20 @@ pub(crate) struct ThreadMetrics {
     requests: RefCell<LocalIntCounterVec>,
     duration: LocalHistogram,
     phases: [LocalHistogram; PHASES.len()],
+    shed: [LocalIntCounter; BOUNDS.len()],
 }
+
+/// What had too much in progress for one more request.
+#[derive(Clone, Copy)]
+pub(crate) enum Bound {
+    /// The data thread.
+    Node,
+    /// The tenant, on the data thread.
+    Tenant,
+}
+
+/// In the order of [`Bound`].
+const BOUNDS: [&str; 2] = ["node", "tenant"];
 
 /// A part of the way that takes time of its own.
 #[derive(Clone, Copy)]
@@ -87,6 +101,14 @@ impl Metrics {
             &["phase"],
         )?;
         registry.register(Box::new(phases.clone()))?;
+        let shed = IntCounterVec::new(
+            Opts::new(
+                "tollgate_requests_shed_total",
+                "Requests refused because too many were in progress on a data thread: in all, or the tenant's",
+            ),
+            &["bound"],
+        )?;
+        registry.register(Box::new(shed.clone()))?;
         let gauge = |name, help| {
             let gauge = IntGauge::new(name, help)?;
             registry.register(Box::new(gauge.clone()))?;
@@ -122,10 +144,7 @@ impl Metrics {
                 "tollgate_tls_handshakes_failed_total",
                 "TLS handshakes of callers that came to nothing",
             )?,
-            redis_errors: counter(
-                "tollgate_redis_errors_total",
-                "Redis calls that failed or took too long",
-            )?,
+            limits: LimitMetrics::new(&registry)?,
             upstream_connects: counter(
                 "tollgate_upstream_connects_total",
                 "Connections opened to backends",
@@ -137,6 +156,7 @@ impl Metrics {
             requests,
             duration,
             phases,
+            shed,
             registry,
         })
     }
@@ -146,6 +166,7 @@ impl Metrics {
             requests: RefCell::new(self.requests.local()),
             duration: self.duration.local(),
             phases: PHASES.map(|phase| self.phases.with_label_values(&[phase]).local()),
+            shed: BOUNDS.map(|bound| self.shed.with_label_values(&[bound]).local()),
         }
     }
 }
@@ -161,6 +182,11 @@ impl ThreadMetrics {
         self.phases[phase as usize].observe(took.as_secs_f64());
     }
 
+    /// Refused, because of what is in progress.
+    pub(crate) fn shed(&self, bound: Bound) {
+        self.shed[bound as usize].inc();
+    }
+
     /// One that ended before it was a request.
     pub(crate) fn unserved(&self, status: u16) {
         let class = status_class(status);
@@ -171,6 +197,7 @@ impl ThreadMetrics {
         self.requests.borrow_mut().flush();
         self.duration.flush();
         self.phases.iter().for_each(LocalHistogram::flush);
+        self.shed.iter().for_each(LocalIntCounter::flush);
     }
 }
 

@@ -14,7 +14,7 @@ use crate::{
         sockets::{Port, Sockets},
     },
     node::{Node, Shared},
-    policies::limiter::Limiter,
+    policies::limiter::{self, Limiter},
     tls,
 };
 
@@ -119,14 +119,19 @@ fn thread(
     let local = LocalSet::new();
     let serving = local.run_until(async move {
         let connector = Connector::new(own, &[]).map_err(|error| Error::Egress(Box::new(error)))?;
-        let redis_errors = shared.metrics.redis_errors.clone();
         let config = &shared.config;
+        let settings = limiter::Settings {
+            url: config.redis_url.as_deref(),
+            authority: config.redis_authority.as_deref(),
+            budget: config.limits.redis_timeout,
+            mode: config.limiter_mode,
+            outage: config.limiter_outage,
+        };
         let limiter = Limiter::new(
-            config.redis_url.as_deref(),
-            config.limits.redis_timeout,
-            config.limiter_outage,
+            settings,
             shared.local_limits.clone(),
-            redis_errors,
+            shared.leases.clone(),
+            shared.metrics.limits.clone(),
         )
         .map_err(|error| Error::Setting(format!("the Redis URL is not usable: {error}")))?;
         let node = Node::new(shared, connector, limiter, counter);

@@ -1,6 +1,11 @@
 //! What binds a node to its control plane: configuration comes in, usage and what is watched go out.
 
-use std::sync::Arc;
+use std::{
+    mem,
+    pin::{Pin, pin},
+    sync::Arc,
+    time::Duration,
+};
 
 use proto::config::v1::Heartbeat;
 use tokio::{sync::watch, task::JoinHandle};
@@ -24,7 +29,21 @@ pub(crate) struct Uplink {
     tailing: JoinHandle<()>,
 }
 
+/// The uplink of a node that serves: where it cannot be had again at once, it is asked for again and again.
+pub(crate) enum Line<'a> {
+    Up(Uplink),
+    /// Nothing is shipped and no change comes meanwhile; both wait where they are.
+    Coming {
+        uplink: Pin<Box<dyn Future<Output = Uplink> + 'a>>,
+        /// It is to come without its stream.
+        stopped: bool,
+    },
+}
+
 type BoxError = Box<dyn std::error::Error + Send + Sync>;
+
+const AGAIN_FIRST: Duration = Duration::from_millis(100);
+const AGAIN_MAX: Duration = Duration::from_secs(5);
 
 impl Uplink {
     /// Publishes the last good config, if there is one, before it gives back; then goes on by itself.
@@ -64,17 +83,87 @@ impl Uplink {
     /// Ends the stream, so that nothing more is written of what is served. Usage is shipped on.
     pub(crate) async fn stop_stream(&mut self) {
         self.stop.cancel();
-        if std::mem::take(&mut self.streaming)
+        if mem::take(&mut self.streaming)
             && tokio::time::timeout(crate::SHIP_TIMEOUT, &mut self.stream).await.is_err()
         {
             self.stream.abort();
         }
     }
 
+    /// What was on its way to the ledger waits again when this gives back.
     pub(crate) async fn end(mut self) {
         self.shipping.abort();
         self.tailing.abort();
         self.stop_stream().await;
+        let _ = self.shipping.await; // aborted
+    }
+}
+
+impl<'a> Line<'a> {
+    /// In the place of one that has ended.
+    pub(crate) fn again(
+        shared: &'a Arc<Shared>,
+        shipper: &'a Arc<Shipper>,
+        metrics: &'a stream::Metrics,
+    ) -> Self {
+        let uplink = Box::pin(async move {
+            let mut wait = AGAIN_FIRST;
+            loop {
+                match Uplink::start(shared, shipper, metrics.clone()).await {
+                    Ok(uplink) => return uplink,
+                    Err(error) => {
+                        let error = crate::chain(&error);
+                        tracing::error!(
+                            %error,
+                            "nothing binds this node to its control plane; it serves on and tries again"
+                        );
+                    }
+                }
+                tokio::time::sleep(wait).await;
+                wait = (wait * 2).min(AGAIN_MAX);
+            }
+        });
+        Self::Coming { uplink, stopped: false }
+    }
+
+    /// Resolves with why no configuration will come any more, if that happens. The uplink comes while this is polled.
+    pub(crate) async fn broken(&mut self) -> BoxError {
+        if let Self::Coming { uplink, stopped } = self {
+            let (uplink, stopped) = (uplink.await, *stopped);
+            *self = Self::Up(uplink);
+            if stopped {
+                self.stop_stream().await;
+            }
+        }
+        match self {
+            Self::Up(uplink) => uplink.broken().await,
+            Self::Coming { .. } => std::future::pending().await, // it has just come
+        }
+    }
+
+    /// For as long as something takes; an uplink that has to come does meanwhile, for usage leaves by it.
+    pub(crate) async fn during(&mut self, work: impl Future<Output = ()>) {
+        let mut work = pin!(work);
+        loop {
+            tokio::select! {
+                () = work.as_mut() => return,
+                _ = self.broken() => {}
+            }
+        }
+    }
+
+    /// As [`Uplink::stop_stream`]; one that comes later comes without.
+    pub(crate) async fn stop_stream(&mut self) {
+        match self {
+            Self::Up(uplink) => uplink.stop_stream().await,
+            Self::Coming { stopped, .. } => *stopped = true,
+        }
+    }
+
+    pub(crate) async fn end(self) {
+        if let Self::Up(uplink) = self {
+            uplink.end().await;
+        }
     }
 }
 

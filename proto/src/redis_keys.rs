@@ -6,6 +6,16 @@ use sha2::{Digest, Sha256};
 /// Everything of Tollgate's in a Redis that others use too starts with this.
 const PREFIX: &str = "tg";
 
+/// The token bucket of a tenant, over all its stages.
+pub fn tenant_throttle(tenant_id: &str) -> String {
+    format!("{PREFIX}:{{tt:{tenant_id}}}")
+}
+
+/// The token bucket of a route of a stage, over all callers. `route` is the route as written.
+pub fn stage_route_throttle(api_id: &str, stage: &str, route: &str) -> String {
+    format!("{PREFIX}:{{tx:{api_id}:{}}}", short(&[stage, route]))
+}
+
 /// The token bucket of a stage.
 pub fn stage_throttle(api_id: &str, stage: &str) -> String {
     format!("{PREFIX}:{{ts:{api_id}:{}}}", short(&[stage]))
@@ -37,6 +47,29 @@ pub fn nodes() -> String {
     format!("{PREFIX}:{{nodes}}")
 }
 
+/// A name for tries whether what lies beside this one can be written.
+pub fn probe(beside: &str) -> String {
+    format!("{PREFIX}:{{{}}}:p", tag(beside))
+}
+
+/// In a cluster, which of its [`SLOTS`] a name belongs to: CRC-16/XMODEM of its hash tag.
+pub fn slot(name: &str) -> u16 {
+    let crc = tag(name).bytes().fold(0_u16, |crc, byte| {
+        (0..8).fold(crc ^ u16::from(byte) << 8, |crc, _| {
+            if crc & 0x8000 == 0 { crc << 1 } else { crc << 1 ^ 0x1021 }
+        })
+    });
+    crc % SLOTS
+}
+
+/// What a cluster's primaries share out among themselves.
+pub const SLOTS: u16 = 16384;
+
+fn tag(name: &str) -> &str {
+    let tag = name.split_once('{').and_then(|(_, rest)| rest.split_once('}'));
+    tag.map(|(tag, _)| tag).filter(|tag| !tag.is_empty()).unwrap_or(name)
+}
+
 /// 64 bits that stand for text; a collision within one API makes two buckets one.
 fn short(parts: &[&str]) -> String {
     let mut hash = Sha256::new();
@@ -57,12 +90,29 @@ mod tests {
         let hostile = "}{a b\r\n*";
         for key in [
             stage_throttle("abcdefghij", hostile),
+            stage_route_throttle("abcdefghij", hostile, hostile),
+            tenant_throttle("0191a3c4-0000-7000-8000-000000000000"),
             route_throttle("abcdefghij", "klmnopqrst", "uvwxyz0123", hostile, hostile),
         ] {
-            assert!(key.bytes().all(|b| b.is_ascii_alphanumeric() || b":{}".contains(&b)), "{key}");
+            assert!(
+                key.bytes().all(|b| b.is_ascii_alphanumeric() || b":{}-".contains(&b)),
+                "{key}"
+            );
             assert_eq!((key.matches('{').count(), key.matches('}').count()), (1, 1), "{key}");
         }
         assert_eq!(quota("abcdefghij", "klmnopqrst"), "tg:{q:abcdefghij:klmnopqrst}");
+    }
+
+    #[test]
+    fn a_name_lies_where_redis_says_and_its_probe_beside_it() {
+        // What CLUSTER KEYSLOT answers.
+        for (name, at) in [("123456789", 12739), ("foo", 12182), ("{bar}x", 5061), ("a{}b", 13694)]
+        {
+            assert_eq!(slot(name), at, "{name}");
+        }
+        let bucket = key_throttle("abcdefghij", "klmnopqrst");
+        assert_eq!(probe(&bucket), "tg:{tk:abcdefghij:klmnopqrst}:p");
+        assert_eq!(slot(&probe(&bucket)), slot(&bucket));
     }
 
     #[test]

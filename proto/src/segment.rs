@@ -74,6 +74,8 @@ pub const BLOCK_BYTES: usize = 64;
 pub const CONTENT_BYTES_MAX: usize = 4 * 1024 * 1024;
 /// A longer name is cut here when it is written.
 pub const NAME_BYTES_MAX: usize = 4096;
+/// The most bytes or milliseconds that one slot may claim: 4 PiB, or 142,000 years. The ledger believes no more.
+pub const SUM_MAX: u64 = 1 << 52;
 
 const MAGIC: [u8; 8] = *b"TOLLGATE";
 const VERSION: u16 = 1;
@@ -189,6 +191,8 @@ pub struct Segment {
     pub names: BTreeMap<u32, Names<String>>,
     /// Each has its names in `names`.
     pub records: Vec<Record>,
+    /// The blocks of those slots that are begun and not done, wherever their names are.
+    pub begun: Vec<u32>,
     /// Blocks lost: torn, flipped, missing in the middle, or slots whose names are lost.
     pub damaged: u32,
     /// Blocks up to the last one that holds anything.
@@ -464,6 +468,7 @@ pub fn decode(content: &[u8]) -> Result<Segment, Error> {
         footer: None,
         names: BTreeMap::new(),
         records: Vec::new(),
+        begun: Vec::new(),
         damaged: 0,
         blocks: 1,
     };
@@ -484,6 +489,9 @@ pub fn decode(content: &[u8]) -> Result<Segment, Error> {
         let understood = segment.footer.is_none()
             && match block[0] {
                 BEGUN | DONE => {
+                    if block[0] == BEGUN {
+                        segment.begun.push(index);
+                    }
                     Record::decode(block).map(|record| segment.records.push(record)).is_some()
                 }
                 NAMES => match entry.take(index, block) {
@@ -622,6 +630,7 @@ mod tests {
             footer: None,
             names: BTreeMap::new(),
             records: Vec::new(),
+            begun: Vec::new(),
             damaged: 0,
             blocks: 0,
         };
@@ -633,6 +642,9 @@ mod tests {
             content.extend(encode_names(&entry, seed, number).flatten());
             assert_eq!(index(&content), number + names_blocks(&entry));
             let record = Record { names: number, ..*record };
+            if record.state == State::Begun {
+                segment.begun.push(index(&content));
+            }
             content.extend(record.encode(seed, index(&content)));
             content.extend(encode_void(seed, index(&content)));
             segment.names.insert(number, names.clone());

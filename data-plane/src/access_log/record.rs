@@ -44,6 +44,8 @@ pub(crate) struct Outline {
     pub(crate) duration: Duration,
     pub(crate) aborted: bool,
     pub(crate) billed: bool,
+    /// Beyond the quota of its key, though it may have passed.
+    pub(crate) over_quota: bool,
 }
 
 /// A field's value.
@@ -108,6 +110,9 @@ impl Record {
         field("duration_ms", Value::Measure(ended.duration.as_secs_f64() * 1000.0));
         field("aborted", Value::Flag(ended.aborted));
         field("billed", Value::Flag(ended.billed));
+        if ended.over_quota {
+            field("over_quota", Value::Flag(true));
+        }
     }
 
     /// One JSON object and a line's end. The fields that every log line has come first.

@@ -7,7 +7,9 @@
 //! | `kept/` | acknowledged; kept for 72 h so that a restored database can be filled again |
 //! | `quarantine/` | what could not be read whole, and what the ledger would not take |
 //!
-//! A segment is shipped only after it is on disk, so what was shipped never changes.
+//! A segment is shipped only after it is on disk, so what was shipped never changes. Where the disk has no room it is
+//! shipped from memory, and goes to the disk if that has room before the ledger has it; there requests of one kind share
+//! a slot, so that the memory lasts for as many kinds of requests, not for as many requests.
 #![expect(unsafe_code, reason = "maps the files that data threads write to")]
 
 use std::{
@@ -36,13 +38,23 @@ use rustix::{
 };
 use tokio::sync::Notify;
 
-use super::{Counter, Room, metrics::Metrics, recovery::recover, segment::Finished};
+use super::{
+    Counter, Room,
+    coalesce::coalesce,
+    memory::Memory,
+    metrics::Metrics,
+    queue::{Place, Queue, Sealed},
+    recovery::recover,
+    segment::Finished,
+};
 
 /// 16,383 blocks beside the header.
 const REGION_BYTES: usize = 1024 * 1024;
 /// So much of a spare is faulted in ahead: about a thousand requests.
 const TOUCHED_BYTES: usize = 64 * 1024;
 const PAGE_BYTES: usize = 4096;
+/// How often the disk is tried again while it has no room.
+const LOOK_EVERY: Duration = Duration::from_secs(1);
 /// Regions made ahead for each thread; at 50,000 requests a second they last for more than a second.
 const SPARES: usize = 4;
 
@@ -82,10 +94,7 @@ pub(super) struct Shared {
     pub(super) settings: Settings,
     pub(super) metrics: Metrics,
     epoch: ArcSwap<[u8; 16]>,
-    /// Sealed, in the order in which they are to be shipped.
-    queue: Mutex<VecDeque<Sealed>>,
-    /// Something joined the queue.
-    pub(super) queued: Notify,
+    pub(super) queue: Queue,
     /// Something was acknowledged.
     pub(super) settled: Notify,
     /// Sealed and not acknowledged, on disk or not yet.
@@ -97,6 +106,8 @@ pub(super) struct Shared {
     drawn: Mutex<Vec<[u8; 16]>>,
     /// Segments of other epochs that are ours to ship.
     adopted: Mutex<HashSet<Id>>,
+    /// Held by who moves segments from memory to the disk.
+    moving: Mutex<()>,
     /// Held for as long as anything writes here.
     lock: File,
 }
@@ -106,17 +117,6 @@ pub(super) struct Id {
     pub(super) epoch: [u8; 16],
     pub(super) thread: u32,
     pub(super) counter: u64,
-}
-
-/// A segment that waits for its acknowledgement.
-pub(super) struct Sealed {
-    pub(super) id: Id,
-    pub(super) place: Place,
-}
-
-pub(super) enum Place {
-    File(PathBuf),
-    Memory(Memory),
 }
 
 impl Journal {
@@ -162,7 +162,7 @@ impl Journal {
 }
 
 impl Shared {
-    fn open(settings: Settings, now_ms: u64) -> io::Result<Self> {
+    pub(super) fn open(settings: Settings, now_ms: u64) -> io::Result<Self> {
         make_directories(&settings.dir)?;
         let lock = OpenOptions::new()
             .create(true)
@@ -187,12 +187,12 @@ impl Shared {
             adopted: Mutex::default(),
             epoch: ArcSwap::from_pointee(epoch),
             unacknowledged: AtomicU64::new(0),
-            queue: Mutex::default(),
-            queued: Notify::new(),
+            queue: Queue::default(),
             settled: Notify::new(),
             memory_bytes: Arc::new(AtomicUsize::new(0)),
             settings,
             metrics: Metrics::new(),
+            moving: Mutex::default(),
             lock,
         })
     }
@@ -210,7 +210,7 @@ impl Shared {
         let mut adopted = lock(&self.adopted);
         let new: Vec<_> = found.into_iter().filter(|it| adopted.insert(it.id)).collect();
         self.unacknowledged.fetch_add(new.len() as u64, Ordering::AcqRel);
-        self.push(new);
+        self.queue.push(new);
     }
 
     /// Starts the journal's two threads. They end when the last counter has gone.
@@ -266,27 +266,6 @@ impl Shared {
         self.memory_bytes.load(Ordering::Relaxed) > self.settings.memory_bytes_max
     }
 
-    pub(super) fn push(&self, segments: impl IntoIterator<Item = Sealed>) {
-        self.lock_queue().extend(segments);
-        self.queued.notify_one();
-    }
-
-    /// Puts back what was taken but not acknowledged.
-    pub(super) fn push_front(&self, segments: VecDeque<Sealed>) {
-        let mut queue = self.lock_queue();
-        for segment in segments.into_iter().rev() {
-            queue.push_front(segment);
-        }
-    }
-
-    pub(super) fn pop(&self) -> Option<Sealed> {
-        self.lock_queue().pop_front()
-    }
-
-    fn lock_queue(&self) -> std::sync::MutexGuard<'_, VecDeque<Sealed>> {
-        lock(&self.queue)
-    }
-
     /// The ledger has it, or it was set aside.
     pub(super) fn settle(&self, id: Id) {
         lock(&self.adopted).remove(&id);
@@ -301,7 +280,18 @@ impl Shared {
 
     /// Sees sealed segments safely to the disk, as many with one directory sync as came meanwhile.
     fn persist_all(&self, finished: &Receiver<Finished>) {
-        while let Ok(first) = finished.recv() {
+        loop {
+            let first = if self.memory_bytes.load(Ordering::Relaxed) == 0 {
+                finished.recv().map_err(|_| RecvTimeoutError::Disconnected)
+            } else {
+                finished.recv_timeout(LOOK_EVERY)
+            };
+            self.move_to_disk();
+            let first = match first {
+                Ok(first) => first,
+                Err(RecvTimeoutError::Timeout) => continue,
+                Err(RecvTimeoutError::Disconnected) => return,
+            };
             let batch: Vec<Sealed> = std::iter::once(first)
                 .chain(finished.try_iter())
                 .map(|segment| self.persist(segment))
@@ -312,7 +302,7 @@ impl Shared {
             self.metrics.unacknowledged.set(
                 i64::try_from(self.unacknowledged.load(Ordering::Acquire)).unwrap_or(i64::MAX),
             );
-            self.push(batch);
+            self.queue.push(batch);
         }
     }
 
@@ -338,11 +328,37 @@ impl Shared {
                 Err(error) => {
                     tracing::error!(%error, "a segment of the usage journal is only in memory");
                     self.metrics.in_memory.inc();
-                    Place::Memory(Memory::new(memory[..bytes].into(), &self.memory_bytes))
+                    let kept = coalesce(&memory[..bytes]);
+                    let kept = kept.map_or_else(|| memory[..bytes].into(), Into::into);
+                    let memory = Memory::new(kept, &self.memory_bytes);
+                    Place::Memory(Arc::new(memory))
                 }
             },
         };
         Sealed { id, place }
+    }
+
+    /// Writes what waits in memory to the disk, oldest first, as far as it has room.
+    pub(super) fn move_to_disk(&self) {
+        let _one_at_a_time = lock(&self.moving);
+        let mut moved = 0;
+        while let Some((id, memory)) = self.queue.begin_move() {
+            let path = self.path("sealed", id);
+            let written = write_new(&path, &memory);
+            let arrived = written.is_ok();
+            self.queue.end_move(id, arrived.then_some(path));
+            if !arrived {
+                break; // no room yet
+            }
+            moved += 1;
+        }
+        if moved == 0 {
+            return;
+        }
+        tracing::info!(segments = moved, "usage that was only in memory is on the disk");
+        if let Err(error) = sync_dir(&self.settings.dir.join("sealed")) {
+            tracing::error!(%error, "the usage journal's directory was not synced");
+        }
     }
 }
 
@@ -423,33 +439,6 @@ impl DerefMut for Region {
     }
 }
 
-/// Bytes that count against `memory_bytes_max` while they live.
-pub(super) struct Memory {
-    bytes: Box<[u8]>,
-    all: Arc<AtomicUsize>,
-}
-
-impl Memory {
-    fn new(bytes: Box<[u8]>, all: &Arc<AtomicUsize>) -> Self {
-        all.fetch_add(bytes.len(), Ordering::Relaxed);
-        Self { bytes, all: Arc::clone(all) }
-    }
-}
-
-impl Deref for Memory {
-    type Target = [u8];
-
-    fn deref(&self) -> &[u8] {
-        &self.bytes
-    }
-}
-
-impl Drop for Memory {
-    fn drop(&mut self) {
-        self.all.fetch_sub(self.bytes.len(), Ordering::Relaxed);
-    }
-}
-
 /// Makes regions ahead.
 struct Nursery {
     dir: PathBuf,
@@ -473,7 +462,7 @@ impl Nursery {
             let next = if owed.is_empty() {
                 wanted.recv().map_err(|_| RecvTimeoutError::Disconnected)
             } else {
-                wanted.recv_timeout(Duration::from_secs(1))
+                wanted.recv_timeout(LOOK_EVERY)
             };
             match next {
                 Ok(thread) => owed.push(thread),
@@ -581,7 +570,7 @@ fn make_directories(dir: &Path) -> io::Result<()> {
     Ok(())
 }
 
-fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
+pub(super) fn lock<T>(mutex: &Mutex<T>) -> std::sync::MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -593,7 +582,7 @@ fn draw() -> io::Result<[u8; 16]> {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use std::{collections::BTreeMap, os::fd::AsRawFd};
+    use std::collections::BTreeMap;
 
     use proptest::prelude::*;
     use proto::segment::{self, BLOCK_BYTES, Record, State};
@@ -622,15 +611,18 @@ pub(super) mod tests {
         }
     }
 
-    /// The process may open so many descriptors more, until it is dropped. Each test has a process of its own.
+    /// What descriptors the process may open, until it is dropped. Each test has a process of its own.
     pub(in crate::counter) struct Descriptors(Rlimit);
 
     impl Descriptors {
-        pub(in crate::counter) fn allow(more: u64) -> Self {
+        /// None, whatever another thread closes meanwhile.
+        pub(in crate::counter) fn none() -> Self {
+            Self::below(0)
+        }
+
+        fn below(end: u64) -> Self {
             let before = getrlimit(Resource::Nofile);
-            let next = File::open("/dev/null").unwrap().as_raw_fd(); // all below it are taken
-            let current = Some(u64::try_from(next).unwrap() + more);
-            setrlimit(Resource::Nofile, Rlimit { current, ..before }).unwrap();
+            setrlimit(Resource::Nofile, Rlimit { current: Some(end), ..before }).unwrap();
             Self(before)
         }
     }
@@ -670,13 +662,24 @@ pub(super) mod tests {
         pub(in crate::counter) fn settle(&mut self) {
             let batch: Vec<_> =
                 self.finished.try_iter().map(|segment| self.shared.persist(segment)).collect();
-            self.shared.push(batch);
+            self.shared.queue.push(batch);
             self.supply();
         }
 
-        fn supply(&mut self) {
+        pub(in crate::counter) fn supply(&mut self) {
             let owed = self.taken.try_iter().collect();
             assert!(self.nursery.pay(owed).is_empty());
+        }
+
+        /// The same where the disk has no room: no region is made, and what is sealed in memory stays there.
+        pub(in crate::counter) fn settle_without_room(&mut self) {
+            while self.counter.spares.try_recv().is_ok() {
+                self.counter.taken.send(0).unwrap(); // it is made again when there is room
+            }
+            let _no_file = Descriptors::none();
+            let batch: Vec<_> =
+                self.finished.try_iter().map(|segment| self.shared.persist(segment)).collect();
+            self.shared.queue.push(batch);
         }
     }
 
@@ -691,7 +694,7 @@ pub(super) mod tests {
         }
     }
 
-    fn outcome(request: u64, now_ms: u64) -> Outcome {
+    pub(in crate::counter) fn outcome(request: u64, now_ms: u64) -> Outcome {
         Outcome {
             ended_ms: now_ms,
             status: 200,
@@ -702,7 +705,7 @@ pub(super) mod tests {
     }
 
     /// All slots of all sealed segments, by `bytes_in`, which the tests use as the number of the request.
-    fn counted(dir: &Path) -> BTreeMap<u64, Vec<Record>> {
+    pub(in crate::counter) fn counted(dir: &Path) -> BTreeMap<u64, Vec<Record>> {
         let mut counted: BTreeMap<u64, Vec<Record>> = BTreeMap::new();
         for file in listed(&dir.join("sealed")).unwrap() {
             let segment = segment::decode(&fs::read(file.path).unwrap()).unwrap();
@@ -910,21 +913,65 @@ pub(super) mod tests {
         assert_eq!(bench.shared.memory_bytes.load(Ordering::Relaxed), 0);
     }
 
-    #[test]
-    fn what_cannot_be_opened_for_want_of_descriptors_is_recovered_when_there_are_some() {
-        let (dir, left) = (Dir::new(), Dir::new());
-        let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+    /// Counts one request into a segment that is only in memory.
+    fn count_in_memory(bench: &mut Bench, request: u64) {
+        while bench.counter.spares.try_recv().is_ok() {}
         let slot = bench.counter.begin(&names("GET /"), 0).unwrap();
-        bench.counter.finish(slot, &outcome(1, 5));
-        copy(&dir.0, &left.0);
-        let open = || Shared::open(Settings::new(left.0.clone(), 1), 1000).unwrap();
-        {
-            let _few = Descriptors::allow(2); // the lock, and the list of what is there
-            drop(open());
+        bench.counter.finish(slot, &outcome(request, 5));
+        bench.counter.tick(6);
+        let _no_file = Descriptors::none();
+        let batch: Vec<_> =
+            bench.finished.try_iter().map(|segment| bench.shared.persist(segment)).collect();
+        assert!(batch.iter().all(|sealed| matches!(sealed.place, Place::Memory(_))));
+        bench.shared.queue.push(batch);
+    }
+
+    #[test]
+    fn what_the_disk_had_no_room_for_goes_there_once_it_has_some_and_in_its_place_of_the_queue() {
+        let dir = Dir::new();
+        let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+        for request in 1..=3 {
+            count_in_memory(&mut bench, request);
         }
-        assert_eq!(fs::read_dir(left.0.join("quarantine")).unwrap().count(), 0);
-        drop(open());
-        assert_eq!(counted(&left.0).keys().collect::<Vec<_>>(), [&1]);
+        {
+            let _no_file = Descriptors::none();
+            bench.shared.move_to_disk();
+        }
+        assert_eq!((bench.shared.queue.in_memory(), counted(&dir.0).len()), (3, 0), "no room yet");
+
+        bench.shared.move_to_disk();
+        assert_eq!(counted(&dir.0).keys().collect::<Vec<_>>(), [&1, &2, &3]);
+        assert_eq!(bench.shared.queue.in_memory(), 0);
+        assert_eq!(bench.shared.memory_bytes.load(Ordering::Relaxed), 0);
+        let shipped: Vec<_> = std::iter::from_fn(|| bench.shared.queue.pop()).collect();
+        assert!(shipped.iter().all(|sealed| matches!(sealed.place, Place::File(_))));
+        assert_eq!(shipped.iter().map(|sealed| sealed.id.counter).collect::<Vec<_>>(), [1, 2, 3]);
+        // What is left behind now is found by the next start, each once.
+        drop(bench);
+        let next = Shared::open(Settings::new(dir.0.clone(), 1), 1000).unwrap();
+        assert_eq!(next.unacknowledged.load(Ordering::Relaxed), 3);
+        assert!(counted(&dir.0).values().all(|records| records.len() == 1));
+    }
+
+    #[test]
+    fn a_segment_on_its_way_to_the_disk_is_not_shipped_before_it_has_arrived() {
+        let dir = Dir::new();
+        let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
+        count_in_memory(&mut bench, 1);
+        let (id, memory) = bench.shared.queue.begin_move().unwrap();
+        assert!(bench.shared.queue.pop().is_none());
+        let path = bench.shared.path("sealed", id);
+        write_new(&path, &memory).unwrap();
+        bench.shared.queue.end_move(id, Some(path));
+        assert!(matches!(bench.shared.queue.pop().unwrap().place, Place::File(_)));
+
+        count_in_memory(&mut bench, 2);
+        let (id, _) = bench.shared.queue.begin_move().unwrap();
+        bench.shared.queue.end_move(id, None);
+        assert!(
+            matches!(bench.shared.queue.pop().unwrap().place, Place::Memory(_)),
+            "no room again"
+        );
     }
 
     #[test]
@@ -969,7 +1016,7 @@ pub(super) mod tests {
         for _ in 0..2 {
             after.shared.adopt(1000).unwrap(); // again changes nothing
             assert_eq!(after.shared.unacknowledged.load(Ordering::Relaxed), 3);
-            assert_eq!(after.shared.lock_queue().len(), 3);
+            assert_eq!(after.shared.queue.len(), 3);
         }
         count(&mut after, 8..=8);
         after.counter.tick(7);
@@ -1031,6 +1078,6 @@ pub(super) mod tests {
         assert_eq!(counted.len(), 20_001);
         assert!(counted.values().all(|records| records.len() == 1));
         assert_eq!(counted[&30_000][0].state, State::Begun);
-        assert_eq!(shared.unacknowledged.load(Ordering::Relaxed), shared.lock_queue().len() as u64);
+        assert_eq!(shared.unacknowledged.load(Ordering::Relaxed), shared.queue.len() as u64);
     }
 }

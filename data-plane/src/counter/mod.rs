@@ -2,15 +2,21 @@
 //! the ledger, each applied once.
 //!
 //! [`record`] (what is told of a request) → [`segment`] (its place in a segment) → [`journal`] (the files) →
-//! [`recovery`] (what a crash left of them) → [`ship`] (kept until acknowledged, then for three days more).
+//! [`recovery`] (what a crash left of them) → [`ship`] (kept until acknowledged, then for three days more). What waits in
+//! memory because the disk has no room is put together in fewer slots: [`coalesce`].
 //!
 //! Each data thread has a [`Counter`] of its own. A request costs it one hash-table look-up and 64 bytes written
 //! to mapped memory: no system call, no lock, and no allocation once its names are known. The slot is in the
 //! page cache when [`Counter::finish`] returns, so call that before the last bytes of the answer go to the
 //! kernel: then killing the process loses no answered request.
 
+mod coalesce;
+#[cfg(test)]
+mod faults;
 mod journal;
+mod memory;
 mod metrics;
+mod queue;
 mod record;
 mod recovery;
 mod room;

@@ -118,3 +118,12 @@ impl Writer {
         self.region[at..at + BLOCK_BYTES].copy_from_slice(block);
     }
 }
+
+/// Blocks of a segment that is put together in memory.
+pub(super) fn block_count(content: &[u8]) -> u32 {
+    u32::try_from(content.len() / BLOCK_BYTES).expect("a segment is small")
+}
+
+pub(super) fn push(content: &mut Vec<u8>, block: &Block) {
+    content.extend_from_slice(block);
+}

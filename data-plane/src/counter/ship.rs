@@ -21,7 +21,10 @@ use tokio::{sync::mpsc, time::Instant};
 use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Status, Streaming, transport::Channel};
 
-use super::journal::{Id, Place, Sealed, Shared, is_passing, listed};
+use super::{
+    journal::{Id, Shared, is_passing, listed},
+    queue::{Place, Sealed},
+};
 
 /// Segments sent and not yet acknowledged.
 const WINDOW: usize = 16;
@@ -102,6 +105,13 @@ impl Shipper {
         self.shared.unacknowledged.load(Ordering::Acquire)
     }
 
+    /// Tries the disk once more for what it had no room for, and gives how many segments stay in memory alone. Blocks.
+    /// Call it after [`Shipper::run`] was dropped: what is on its way is in nobody's queue.
+    pub fn save(&self) -> usize {
+        self.shared.move_to_disk();
+        self.shared.queue.in_memory()
+    }
+
     async fn ship(&self, channel: Channel) -> Result<std::convert::Infallible, Ended> {
         let mut client =
             UsageIntakeClient::new(channel).max_encoding_message_size(2 * CONTENT_BYTES_MAX);
@@ -121,7 +131,7 @@ impl Shipper {
         let mut prune = tokio::time::interval(PRUNE_EVERY);
         loop {
             while flying.segments.len() < WINDOW
-                && let Some(sealed) = self.shared.pop()
+                && let Some(sealed) = self.shared.queue.pop()
             {
                 flying.segments.push_back(sealed);
                 if let Some(message) = self.read(flying.segments.back()).await? {
@@ -136,7 +146,7 @@ impl Shipper {
                 ack = next(&mut acks, flying.segments.is_empty()) => {
                     self.acknowledged(&ack?, &mut flying.segments)?;
                 }
-                () = self.shared.queued.notified(), if flying.segments.len() < WINDOW => {}
+                () = self.shared.queue.queued.notified(), if flying.segments.len() < WINDOW => {}
                 _ = prune.tick() => self.prune(SystemTime::now()).await,
             }
         }
@@ -265,7 +275,7 @@ struct Flying<'a> {
 
 impl Drop for Flying<'_> {
     fn drop(&mut self) {
-        self.shared.push_front(std::mem::take(&mut self.segments));
+        self.shared.queue.push_front(std::mem::take(&mut self.segments));
     }
 }
 
@@ -520,7 +530,7 @@ mod tests {
         let opened = || world.ledger.0.lock().unwrap().opened;
         let before = opened();
         {
-            let _without = Descriptors::allow(0);
+            let _without = Descriptors::none();
             seal(&mut world.counter, 1);
             while opened() == before && quarantined.get() == 0 {
                 tokio::task::yield_now().await;

@@ -154,14 +154,18 @@ async fn first_byte<T>(
     timeouts: Timeouts,
 ) -> Result<T, GatewayResponse> {
     let mut answer = pin!(answer);
-    loop {
+    let deadline = || {
         let limit = if progress.awaits_caller() { timeouts.idle } else { timeouts.first_byte };
-        let deadline = progress.moved_at() + limit;
-        if let Some(answer) = within(Some(deadline), answer.as_mut()).await {
+        progress.moved_at() + limit
+    };
+    // Who is waited for changes without this being told, so it looks as often as the shorter of both asks for.
+    let look_after = timeouts.idle.min(timeouts.first_byte);
+    loop {
+        let look = deadline().min(Instant::now() + look_after);
+        if let Some(answer) = within(Some(look), answer.as_mut()).await {
             return Ok(answer);
         }
-        let limit = if progress.awaits_caller() { timeouts.idle } else { timeouts.first_byte };
-        if progress.moved_at() + limit <= Instant::now() {
+        if deadline() <= Instant::now() {
             return Err(if progress.awaits_caller() {
                 Kind::RequestTimeout.because("The request's body did not come in time.")
             } else {

@@ -97,6 +97,10 @@ impl Body for Upload {
         let polled = Pin::new(body).poll_frame(cx);
         let ended = self.body.as_ref().is_none_or(Body::is_end_stream);
         let progress = &self.progress;
+        if polled.is_pending() && !progress.awaits_caller.get() {
+            // The caller's time begins: until now it was the backend that took nothing.
+            progress.moved_at.set(Instant::now());
+        }
         progress.awaits_caller.set(polled.is_pending());
         match polled {
             Poll::Pending => Poll::Pending,

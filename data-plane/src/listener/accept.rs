@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::connection;
-use crate::node::Node;
+use crate::{node::Node, policies::leased::SWEEP_EVERY};
 
 /// Connections that the kernel holds ready for each thread.
 const BACKLOG: i32 = 4096;
@@ -80,6 +80,7 @@ pub(crate) async fn run(
     let limits = node.shared.config.limits.clone();
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let ticking = tokio::task::spawn_local(tick(node.clone()));
+    let sweeping = tokio::task::spawn_local(sweep(node.clone()));
     try_join_all(doors.into_iter().map(|door| keep_open(&node, door, &room, drain.clone())))
         .await?;
 
@@ -91,6 +92,8 @@ pub(crate) async fn run(
         );
     }
     ticking.abort();
+    sweeping.abort();
+    node.limiter.return_all().await;
     node.tick();
     Ok(())
 }
@@ -178,5 +181,14 @@ async fn tick(node: Rc<Node>) {
     loop {
         seconds.tick().await;
         node.tick();
+    }
+}
+
+async fn sweep(node: Rc<Node>) {
+    let mut rounds = interval(SWEEP_EVERY);
+    rounds.set_missed_tick_behavior(MissedTickBehavior::Delay);
+    loop {
+        rounds.tick().await;
+        node.limiter.sweep();
     }
 }

@@ -1,7 +1,7 @@
 //! A caller's connection with a clock on each request's head.
 
 use std::{
-    cell::{Cell, RefCell},
+    cell::{Cell, OnceCell, RefCell},
     future::Future,
     io,
     pin::Pin,
@@ -19,7 +19,7 @@ use tokio::{
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
 
-use super::{pace::Pace, streams::Streams};
+use super::{pace::Pace, streams::Streams, unserved::Unserved};
 use crate::config::Limits;
 
 /// Whether a request's head is on its way. Between two requests a connection may be silent; once a head has
@@ -27,6 +27,10 @@ use crate::config::Limits;
 #[derive(Default)]
 pub(crate) struct HeadClock {
     serving: Cell<usize>,
+    /// A request was taken up, and not all of its answer has left.
+    answering: Cell<bool>,
+    /// Of the request that the connection ends with, as it could not be served.
+    unserved_id: OnceCell<String>,
     deadline: Cell<Option<Instant>>,
     /// The deadline passed.
     late: Cell<bool>,
@@ -35,12 +39,6 @@ pub(crate) struct HeadClock {
     /// How fast the answer is taken.
     pub(super) pace: Pace,
 }
-
-/// The answer to a head that took too long.
-const REQUEST_TIMEOUT: &[u8] =
-    b"HTTP/1.1 408 Request Timeout\r\ncontent-type: application/json\r\n\
-    content-length: 47\r\nconnection: close\r\n\r\n\
-    {\"message\":\"The request's head took too long.\"}\n";
 
 /// Plain, or inside TLS.
 pub(crate) type ClientStream = Either<TcpStream, Box<TlsStream<TcpStream>>>;
@@ -59,6 +57,8 @@ pub(crate) struct ClientIo {
     stuck_since: Option<Instant>,
     /// Of an HTTP/2 connection.
     streams: Option<Rc<RefCell<Streams>>>,
+    /// The rest of an answer of ours, which hyper believes to be its own and written.
+    own: Bytes,
 }
 
 /// A request whose head is complete, until its body and its answer's have both ended: a backend may answer
@@ -69,6 +69,7 @@ impl Serving {
     pub(crate) fn begin(clock: Rc<HeadClock>) -> Rc<Self> {
         clock.deadline.set(None);
         clock.serving.set(clock.serving.get() + 1);
+        clock.answering.set(true);
         Rc::new(Self(clock))
     }
 
@@ -104,6 +105,7 @@ impl ClientIo {
             write_alarm: None,
             stuck_since: None,
             streams: None,
+            own: Bytes::new(),
         }
     }
 
@@ -132,6 +134,33 @@ impl ClientIo {
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "the caller takes nothing")))
     }
 
+    /// Puts our answer in the place of hyper's own to a head that it could not read, which has no id and no reason.
+    ///
+    /// Hyper writes by itself only while no request is served and all answers have left: what an Api answers, whatever it
+    /// is, is never taken for hyper's.
+    fn is_replaced(&mut self, bytes: &[u8]) -> bool {
+        if self.streams.is_some() || self.clock.is_serving() || self.clock.answering.get() {
+            return false;
+        }
+        let unserved = Unserved::answered(bytes);
+        if let Some(unserved) = unserved {
+            self.own = unserved.answer(self.clock.unserved_id()).into();
+        }
+        unserved.is_some()
+    }
+
+    /// Until nothing of our own answer is left.
+    fn poll_own(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        while !self.own.is_empty() {
+            let written = Pin::new(&mut self.stream).poll_write(cx, &self.own);
+            match std::task::ready!(self.clocked(cx, written))? {
+                0 => return Poll::Ready(Err(io::ErrorKind::WriteZero.into())),
+                bytes => self.own.advance(bytes),
+            }
+        }
+        Poll::Ready(Ok(()))
+    }
+
     fn went(&self, bytes: &[u8]) {
         if let Some(streams) = &self.streams {
             streams.borrow_mut().went(bytes);
@@ -156,6 +185,11 @@ impl HeadClock {
 
     pub(super) fn is_serving(&self) -> bool {
         self.serving.get() > 0
+    }
+
+    /// The id of the request that could not be served: one, since its connection ends.
+    pub(super) fn unserved_id(&self) -> &str {
+        self.unserved_id.get_or_init(|| uuid::Uuid::now_v7().to_string())
     }
 }
 
@@ -198,11 +232,12 @@ impl AsyncRead for ClientIo {
         }
         std::task::ready!(alarm.as_mut().poll(cx));
         this.clock.late.set(true);
-        // Nothing else is on its way out. Who does not take it at once does not get it.
-        if this.streams.is_none()
-            && Pin::new(&mut this.stream).poll_write(cx, REQUEST_TIMEOUT).is_ready()
-        {
-            let _ = Pin::new(&mut this.stream).poll_flush(cx);
+        // Unless an answer is still on its way out. Who does not take this at once does not get it.
+        if this.streams.is_none() && !this.clock.answering.get() {
+            let answer = Unserved::Late.answer(this.clock.unserved_id());
+            if Pin::new(&mut this.stream).poll_write(cx, answer.as_bytes()).is_ready() {
+                let _ = Pin::new(&mut this.stream).poll_flush(cx);
+            }
         }
         Poll::Ready(Err(io::Error::new(io::ErrorKind::TimedOut, "a request's head took too long")))
     }
@@ -214,6 +249,10 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         buf: &[u8],
     ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_own(cx))?;
+        if self.is_replaced(buf) {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write(cx, buf);
         let written = std::task::ready!(self.clocked(cx, written))?;
         self.went(&buf[..written]);
@@ -225,6 +264,12 @@ impl AsyncWrite for ClientIo {
         cx: &mut Context<'_>,
         bufs: &[io::IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        std::task::ready!(self.poll_own(cx))?;
+        if let [buf] = bufs
+            && self.is_replaced(buf)
+        {
+            return Poll::Ready(Ok(buf.len()));
+        }
         let written = Pin::new(&mut self.stream).poll_write_vectored(cx, bufs);
         let written = std::task::ready!(self.clocked(cx, written))?;
         let mut left = written;
@@ -241,11 +286,16 @@ impl AsyncWrite for ClientIo {
     }
 
     fn poll_flush(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_own(cx))?;
         let flushed = Pin::new(&mut self.stream).poll_flush(cx);
-        self.clocked(cx, flushed)
+        std::task::ready!(self.clocked(cx, flushed))?;
+        // Hyper flushes what is beneath it only when it has nothing left to write.
+        self.clock.answering.set(self.clock.is_serving());
+        Poll::Ready(Ok(()))
     }
 
     fn poll_shutdown(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
+        std::task::ready!(self.poll_own(cx))?;
         let shut = Pin::new(&mut self.stream).poll_shutdown(cx);
         self.clocked(cx, shut)
     }

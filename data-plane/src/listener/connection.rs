@@ -63,11 +63,6 @@ const DRAIN_GRACE: Duration = Duration::from_millis(250);
 /// One that has been served is closed after so long without a request.
 const DRAIN_IDLE: Duration = Duration::from_secs(3);
 
-/// The answer to http where https is spoken.
-const PLAIN_ON_TLS: &[u8] = b"HTTP/1.1 400 Bad Request\r\ncontent-type: application/json\r\n\
-    content-length: 53\r\nconnection: close\r\n\r\n\
-    {\"message\":\"This port speaks https; you sent http.\"}\n";
-
 /// Who is at the other end of a connection.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Peer {
@@ -207,8 +202,10 @@ async fn handshake(
     stream.peek(&mut first).await?;
     if first[0].is_ascii_uppercase() {
         // A method's first letter; a TLS record begins with 22.
-        Unserved::HttpOnHttpsPort.record(node, peer, Version::HTTP_11);
-        stream.write_all(PLAIN_ON_TLS).await?;
+        let id = uuid::Uuid::now_v7().to_string();
+        let answer = Unserved::HttpOnHttpsPort.answer(&id);
+        Unserved::HttpOnHttpsPort.record_as(id, node, peer, Version::HTTP_11);
+        stream.write_all(answer.as_bytes()).await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "http on the port for https"));
     }
     let began = Instant::now();
@@ -284,7 +281,7 @@ async fn http1(
     if let Err(error) = &ended
         && let Some(unserved) = Unserved::of(error, &clock)
     {
-        unserved.record(&node, peer, Version::HTTP_11);
+        unserved.record_as(clock.unserved_id().to_owned(), &node, peer, Version::HTTP_11);
     }
     ended
 }

@@ -1,15 +1,17 @@
-//! Bounds on a request: its head and how many are in progress before anything is looked up, its body once its Api
-//! is known.
+//! Bounds on a request: its head and how many are in progress before anything is looked up, its body and how many of
+//! its tenant are in progress once its Api is known.
 
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
+    telemetry::Bound,
 };
 
 pub(crate) fn check(node: &Node, exchange: &Exchange) -> Result<(), GatewayResponse> {
     let limits = &node.shared.config.limits;
     if node.in_flight.get() > limits.in_flight_max {
+        node.metrics.shed(Bound::Node);
         return Err(Kind::Overloaded
             .because("This node has too many requests in progress.")
             .with(http::header::RETRY_AFTER, "1"));
@@ -24,6 +26,18 @@ pub(crate) fn check(node: &Node, exchange: &Exchange) -> Result<(), GatewayRespo
         return Err(Kind::HeadersTooLarge.because("The header fields are too large."));
     }
     Ok(())
+}
+
+/// What a tenant has in progress here is its own share of what may be: a backend that hangs fills that, and no
+/// other tenant's.
+pub(crate) fn check_share(exchange: &mut Exchange) -> Result<(), GatewayResponse> {
+    if exchange.enter_share() {
+        return Ok(());
+    }
+    exchange.node.metrics.shed(Bound::Tenant);
+    Err(Kind::TenantOverloaded
+        .because("This API's owner has too many requests in progress on this node.")
+        .with(http::header::RETRY_AFTER, "1"))
 }
 
 /// What a client declares too large for its Api is refused before a byte of it is read.

@@ -6,6 +6,7 @@ mod connection;
 pub(crate) mod limits;
 mod pace;
 pub mod proxy_protocol;
+pub(crate) mod shares;
 pub(crate) mod sockets;
 pub(crate) mod streams;
 mod unserved;

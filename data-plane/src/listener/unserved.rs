@@ -1,9 +1,10 @@
 //! Requests that end before they are any: their head never came whole, or could not be read. Each is counted and
-//! has its record in the access log, as every other.
+//! has its record in the access log, as every other, and where it can be answered its answer has the record's id.
 
 use std::time::SystemTime;
 
 use http::Version;
+use serde_json::json;
 
 use super::{client_io::HeadClock, connection::Peer, streams::Missed};
 use crate::{
@@ -45,6 +46,35 @@ impl Unserved {
         }
     }
 
+    /// What hyper's own answer to an HTTP/1.1 head says, if these bytes are one.
+    pub(super) fn answered(bytes: &[u8]) -> Option<Self> {
+        match bytes.strip_prefix(b"HTTP/1.1 ")?.get(..4)? {
+            b"400 " => Some(Self::Malformed),
+            b"414 " | b"431 " => Some(Self::HeadersTooLarge),
+            _ => None,
+        }
+    }
+
+    /// As a whole answer of HTTP/1.1, after which the connection ends; nothing where there is none to give.
+    pub(super) fn answer(self, id: &str) -> String {
+        let (status, code) = self.told();
+        let (reason, message) = match self {
+            Self::Malformed => ("Bad Request", "The request's head is not HTTP."),
+            Self::HeadersTooLarge => {
+                (Kind::HeadersTooLarge.reason(), "The request's head is too large.")
+            }
+            Self::Late => (Kind::RequestTimeout.reason(), "The request's head took too long."),
+            Self::HttpOnHttpsPort => ("Bad Request", "This port speaks https; you sent http."),
+            Self::Incomplete | Self::Reset | Self::NoProxyHeader => return String::new(),
+        };
+        let body = json!({ "message": message, "code": code, "requestId": id }).to_string();
+        format!(
+            "HTTP/1.1 {status} {reason}\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\
+             x-request-id: {id}\r\nconnection: close\r\n\r\n{body}",
+            body.len()
+        )
+    }
+
     /// The answer's status, 0 for none, and the reason's stable name.
     fn told(self) -> (u16, &'static str) {
         match self {
@@ -59,11 +89,16 @@ impl Unserved {
     }
 
     pub(super) fn record(self, node: &Node, peer: Peer, version: Version) {
+        self.record_as(uuid::Uuid::now_v7().to_string(), node, peer, version);
+    }
+
+    /// The same under the id that its answer has.
+    pub(super) fn record_as(self, request_id: String, node: &Node, peer: Peer, version: Version) {
         let (status, code) = self.told();
         node.metrics.unserved(status);
         node.shared.config.access_log.write(Record {
             at: SystemTime::now(),
-            request_id: uuid::Uuid::now_v7().to_string(),
+            request_id,
             client_request_id: None,
             trace: None,
             client: peer.address,

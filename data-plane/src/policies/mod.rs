@@ -1,10 +1,14 @@
 //! What must hold before a call reaches its integration.
 
 mod api_key;
+pub(crate) mod desk;
+pub(crate) mod leased;
+pub(crate) mod limit_metrics;
 pub(crate) mod limiter;
 pub(crate) mod outage;
-mod quota;
+pub(crate) mod quota;
 mod restriction;
+pub(crate) mod store;
 pub(crate) mod throttle;
 
 use std::time::Instant;
@@ -26,13 +30,17 @@ pub(crate) async fn apply(
     let known_at = Instant::now();
     node.metrics.phase(Phase::Auth, known_at - began);
     known?;
-    let limited = limit(node, exchange).await;
+    let limited = limit(node, snapshot, exchange).await;
     node.metrics.phase(Phase::Limit, known_at.elapsed());
     limited
 }
 
-async fn limit(node: &Node, exchange: &mut Exchange) -> Result<(), GatewayResponse> {
-    let throttles = throttle::apply(node, exchange).await?;
+async fn limit(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+) -> Result<(), GatewayResponse> {
+    let throttles = throttle::apply(node, snapshot, exchange).await?;
     // Last: a call that anything else refuses takes nothing from it.
     let outcome = quota::apply(node, exchange).await;
     if outcome.is_err() {

@@ -2,48 +2,73 @@
 
 use std::{
     collections::HashMap,
-    num::NonZeroU32,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError, RwLock,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicU32, AtomicU64, Ordering},
     },
-    time::Duration,
 };
 
-use governor::{
-    DefaultDirectRateLimiter, RateLimiter,
-    clock::{Clock, DefaultClock},
-};
-use jiff::{ToSpan, Zoned, tz::TimeZone};
+use jiff::Timestamp;
+use plan::Period;
 
-use super::limiter::{Spent, Taken};
-use crate::snapshot::served::{Bucket, Period, Quota};
+use super::{
+    desk::{Held, now_us},
+    limiter::{Back, Spent, Taken},
+    quota::Claim,
+};
+use crate::snapshot::served::Bucket;
 
 /// Buckets kept at once; beyond it all are forgotten, which gives each of them one burst more.
 const BUCKETS_MAX: usize = 100_000;
+
+/// As long as Redis itself remembers a node that is silent.
+const NODES_KEPT_US: u64 = 15_000_000;
 
 /// One node's share of every limit.
 pub(crate) struct Local {
     /// This process among the live nodes.
     node: String,
-    /// How many nodes were alive when Redis last answered; 1 until it did.
+    /// How many nodes are alive, by Redis' answers; 1 until there was one.
     nodes: AtomicU32,
-    buckets: RwLock<HashMap<String, Arc<Share>>>,
+    /// When there were last as many.
+    nodes_at: AtomicU64,
+    buckets: RwLock<HashMap<Arc<str>, Arc<Share>>>,
     /// What was let through without Redis, which it is to be told of.
     quotas: Mutex<HashMap<String, Debt>>,
 }
 
-/// A bucket as it was divided: when either changes it is made anew.
+/// A bucket as it was divided: when either changes, what is left is divided anew.
 struct Share {
     bucket: Bucket,
     nodes: u32,
-    limiter: DefaultDirectRateLimiter,
+    /// Kept as long as the share: a bucket that is asked for again after a while finds what it had, and what it owes.
+    held: Arc<Held>,
+    level: Mutex<Level>,
 }
 
-#[derive(Clone, Copy)]
+/// What a share had at a time.
+#[derive(Clone, Copy, Debug)]
+struct Level {
+    tokens: f64,
+    at: u64,
+}
+
+/// Calls of one period of a quota.
 struct Debt {
-    quota: Quota,
+    claim: Claim,
+    period: Period,
     calls: u64,
+    /// Those that Redis is being told of; it may fail yet.
+    telling: u64,
+}
+
+/// What Redis is being told of.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Telling {
+    pub(super) key: String,
+    pub(super) claim: Claim,
+    pub(super) calls: u64,
+    period: Period,
 }
 
 impl Default for Local {
@@ -51,6 +76,7 @@ impl Default for Local {
         Self {
             node: uuid::Uuid::new_v4().simple().to_string(),
             nodes: AtomicU32::new(1),
+            nodes_at: AtomicU64::new(0),
             buckets: RwLock::default(),
             quotas: Mutex::default(),
         }
@@ -62,79 +88,155 @@ impl Local {
         &self.node
     }
 
-    pub(super) fn set_nodes(&self, nodes: u32) {
-        self.nodes.store(nodes.max(1), Ordering::Relaxed);
+    pub(super) fn nodes(&self) -> u32 {
+        self.nodes.load(Ordering::Relaxed)
     }
 
-    /// Takes a token from this node's share of a bucket: rate and burst ÷ live nodes, and a burst of 1 at least.
-    pub(super) fn take(&self, key: &str, bucket: Bucket) -> Taken {
-        let share = self.share(key, bucket);
-        let taken = |allowed, next_ms| Taken {
-            allowed,
-            remaining: 0,
-            next_ms: Some(next_ms),
-            full_ms: None,
-            shared: false,
-        };
-        match share.limiter.check() {
-            Ok(()) => taken(true, 0),
-            Err(until) => {
-                let wait = until.wait_time_from(DefaultClock::default().now());
-                taken(false, u64::try_from(wait.as_millis()).unwrap_or(u64::MAX).max(1))
-            }
+    /// Fewer are believed after a while only: a Redis that lost its memory hears of one node after the other.
+    pub(super) fn set_nodes(&self, nodes: u32) {
+        self.set_nodes_at(nodes.max(1), now_us());
+    }
+
+    fn set_nodes_at(&self, nodes: u32, now: u64) {
+        let since = now.saturating_sub(self.nodes_at.load(Ordering::Relaxed));
+        if nodes >= self.nodes() || since > NODES_KEPT_US {
+            self.nodes_at.store(now, Ordering::Relaxed);
+            self.nodes.store(nodes, Ordering::Relaxed);
         }
     }
 
-    /// Takes a call from this node's share of a quota: limit ÷ live nodes in one outage, and 1 at least.
-    pub(super) fn spend(&self, key: &str, quota: Quota) -> Spent {
-        let share = (quota.limit / u64::from(self.nodes.load(Ordering::Relaxed))).max(1);
-        self.count(key, quota, share.min(quota.limit))
+    /// Takes a token from this node's share of a bucket: rate and burst ÷ live nodes, and a burst of 1 at least. It begins
+    /// with its share of what the bucket can have by now, as far as that is known.
+    pub(super) fn take(&self, held: &Arc<Held>, bucket: Bucket) -> Taken {
+        let share = self.share(held, bucket);
+        let now = now_us();
+        let mut level = share.level(now);
+        let allowed = level.tokens >= 1.0;
+        if allowed {
+            level.tokens -= 1.0;
+        }
+        Taken {
+            allowed,
+            remaining: 0,
+            next_ms: if allowed { Some(0) } else { share.next_ms(level.tokens) },
+            full_ms: None,
+            back: Back::Nothing,
+        }
+    }
+
+    /// Of so many calls that a share let through in so long, how many its bucket is to be told of: all, but where it could
+    /// not be told for longer than a lease, what the share has not got back by now. As long as nobody can ask, a bucket
+    /// refills beside its shares.
+    pub(super) fn to_tell(&self, held: &Held, calls: u32, in_us: u64) -> u32 {
+        let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
+        let share = known.get(&held.redis_key).filter(|_| in_us > lease::TTL_US);
+        let Some(share) = share else { return calls };
+        let missing = share.burst() - share.level(now_us()).tokens;
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a saturating cast is meant"
+        )]
+        calls.min(missing.ceil() as u32)
+    }
+
+    /// The buckets that are to be told of calls.
+    pub(super) fn owing(&self) -> Vec<(Arc<Held>, Bucket)> {
+        let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
+        let owing = known.values().filter(|share| share.held.owes());
+        owing.map(|share| (share.held.clone(), share.bucket)).collect()
+    }
+
+    /// Takes a call from this node's share of a quota: limit ÷ live nodes in one outage, and 1 at least. Of a soft one there
+    /// is always one to take.
+    pub(super) fn spend(&self, key: &str, claim: &Claim) -> Spent {
+        self.count(key, claim, u64::from(self.nodes()), Timestamp::now().as_second())
     }
 
     /// Lets a call through, and remembers that it was made.
-    pub(super) fn spend_unchecked(&self, key: &str, quota: Quota) -> Spent {
-        self.count(key, quota, u64::MAX)
+    pub(super) fn spend_unchecked(&self, key: &str, claim: &Claim) -> Spent {
+        let spent = self.count(key, &claim.unchecked(), 1, Timestamp::now().as_second());
+        Spent { over: false, ..spent }
     }
 
-    fn count(&self, key: &str, quota: Quota, share: u64) -> Spent {
-        let (resets_in_s, period_s) = rest(quota.period, &Zoned::now());
+    fn count(&self, key: &str, claim: &Claim, nodes: u64, second: i64) -> Spent {
+        let period = claim.quota.periods.at(second);
+        let limit = claim.limit_in(&period);
+        let share = (limit / nodes).max(1).min(limit);
+        let fresh = || Debt { claim: claim.clone(), period, calls: 0, telling: 0 };
         let mut quotas = self.quotas();
-        let debt = quotas.entry(key.to_owned()).or_insert(Debt { quota, calls: 0 });
-        let allowed = debt.calls < share;
+        let debt = quotas.entry(key.to_owned()).or_insert_with(fresh);
+        if debt.period != period {
+            *debt = fresh();
+        }
+        let over = debt.calls + debt.telling >= share;
+        let allowed = !over || claim.quota.soft;
         debt.calls += u64::from(allowed);
-        let remaining = share.min(quota.limit).saturating_sub(debt.calls);
-        Spent { allowed, remaining, resets_in_s, period_s }
+        let remaining = share.saturating_sub(debt.calls + debt.telling);
+        let seconds = |from: i64| u64::try_from(period.until - from).unwrap_or(0);
+        let (resets_in_s, period_s) = (seconds(second), seconds(period.from));
+        Spent { allowed, over, remaining, limit, resets_in_s, period_s }
     }
 
-    /// Hands over what Redis is to be told of.
-    pub(super) fn debts(&self) -> Vec<(String, Quota, u64)> {
-        let debts = std::mem::take(&mut *self.quotas());
-        debts.into_iter().map(|(key, debt)| (key, debt.quota, debt.calls)).collect()
+    /// What Redis is to be told of about these quotas. [`Local::told`] must follow for each.
+    pub(super) fn debts(&self, which: impl Fn(&str) -> bool) -> Vec<Telling> {
+        let second = Timestamp::now().as_second();
+        let mut quotas = self.quotas();
+        quotas.retain(|_, debt| debt.period.until > second);
+        let owing = quotas.iter_mut().filter(|(key, _)| which(key));
+        owing.filter_map(|(key, debt)| debt.tell(key)).collect()
     }
 
-    /// Takes one back that Redis could not be told of.
-    pub(super) fn owe(&self, key: String, quota: Quota, calls: u64) {
-        self.quotas().entry(key).or_insert(Debt { quota, calls: 0 }).calls += calls;
+    /// The same of one of them, which is about to be asked.
+    pub(super) fn debt(&self, key: &str, claim: &Claim) -> Option<Telling> {
+        self.debt_at(key, claim, Timestamp::now().as_second())
     }
 
-    fn share(&self, key: &str, bucket: Bucket) -> Arc<Share> {
+    fn debt_at(&self, key: &str, claim: &Claim, second: i64) -> Option<Telling> {
+        let mut quotas = self.quotas();
+        let debt = quotas.get_mut(key)?;
+        if debt.period.until <= second || debt.claim.quota.periods != claim.quota.periods {
+            quotas.remove(key); // nobody counts that period any more
+            return None;
+        }
+        debt.tell(key)
+    }
+
+    /// Whether Redis took what it was told of; if not, it is told again.
+    pub(super) fn told(&self, telling: &Telling, taken: bool) {
+        let mut quotas = self.quotas();
+        let debt = quotas.get_mut(&telling.key).filter(|debt| debt.period == telling.period);
+        let Some(debt) = debt else { return };
+        debt.telling = debt.telling.saturating_sub(telling.calls);
+        if !taken {
+            debt.calls += telling.calls;
+        }
+        if debt.calls + debt.telling == 0 {
+            quotas.remove(&telling.key);
+        }
+    }
+
+    fn share(&self, held: &Arc<Held>, bucket: Bucket) -> Arc<Share> {
         let nodes = self.nodes.load(Ordering::Relaxed);
-        let fits = |share: &&Arc<Share>| share.bucket == bucket && share.nodes == nodes;
+        let fits = |share: &&Arc<Share>| {
+            share.bucket == bucket && share.nodes == nodes && Arc::ptr_eq(&share.held, held)
+        };
         let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = known.get(key).filter(fits) {
+        if let Some(share) = known.get(&held.redis_key).filter(fits) {
             return share.clone();
         }
         drop(known);
-        let share = Arc::new(Share { bucket, nodes, limiter: divided(bucket, nodes) });
         let mut known = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
+        let before = known.get(&held.redis_key);
         // Another thread may have been here meanwhile.
-        if let Some(share) = known.get(key).filter(fits) {
+        if let Some(share) = before.filter(fits) {
             return share.clone();
         }
+        let share = Arc::new(Share::new(held, bucket, nodes, before.map(Arc::as_ref)));
         if known.len() >= BUCKETS_MAX {
             known.clear();
         }
-        known.insert(key.to_owned(), share.clone());
+        known.insert(held.redis_key.clone(), share.clone());
         share
     }
 
@@ -143,48 +245,95 @@ impl Local {
     }
 }
 
-fn divided(bucket: Bucket, nodes: u32) -> DefaultDirectRateLimiter {
-    let burst = NonZeroU32::new(bucket.burst / nodes).unwrap_or(NonZeroU32::MIN);
-    let period = Duration::try_from_secs_f64(f64::from(nodes) / bucket.rate).ok();
-    // A rate of nothing is a token in a century, one beyond a token a nanosecond is that.
-    let period = period.unwrap_or(CENTURY).clamp(Duration::from_nanos(1), CENTURY);
-    let quota = governor::Quota::with_period(period).unwrap_or(governor::Quota::per_second(burst));
-    RateLimiter::direct(quota.allow_burst(burst))
+impl Debt {
+    fn tell(&mut self, key: &str) -> Option<Telling> {
+        let calls = std::mem::take(&mut self.calls);
+        self.telling += calls;
+        let (claim, period) = (self.claim.clone(), self.period);
+        (calls > 0).then(|| Telling { key: key.to_owned(), claim, calls, period })
+    }
 }
 
-const CENTURY: Duration = Duration::from_hours(100 * 365 * 24);
+impl Share {
+    /// `before`: what it takes the place of, if anything.
+    fn new(held: &Arc<Held>, bucket: Bucket, nodes: u32, before: Option<&Self>) -> Self {
+        // From when it is made, or the first look would give it what it has already.
+        let level = Mutex::new(Level { tokens: 0.0, at: now_us() });
+        let share = Self { bucket, nodes, held: held.clone(), level };
+        let burst = share.burst();
+        let begins = match (before, held.seen()) {
+            (Some(before), _) => {
+                let Level { tokens, at } = *before.level(now_us());
+                // As full as it was, but no more than there was: what other nodes took of theirs is not known here.
+                Level { tokens: tokens * (burst / before.burst()).min(1.0), at }
+            }
+            (None, Some(seen)) => share.known(seen),
+            (None, None) => Level { tokens: burst, at: now_us() },
+        };
+        *share.lock() = begins;
+        share
+    }
 
-/// Seconds to the end of the calendar period in UTC, and its length.
-fn rest(period: Period, now: &Zoned) -> (u64, u64) {
-    let now = now.with_time_zone(TimeZone::UTC);
-    let today = now.date();
-    let (first, last) = match period {
-        Period::Day => (today, today.checked_add(1.day())),
-        Period::Week => {
-            let monday =
-                today.checked_sub(i64::from(today.weekday().to_monday_zero_offset()).days());
-            let monday = monday.unwrap_or(today);
-            (monday, monday.checked_add(7.days()))
+    fn burst(&self) -> f64 {
+        f64::from((self.bucket.burst / self.nodes).max(1))
+    }
+
+    fn rate(&self) -> f64 {
+        self.bucket.rate / f64::from(self.nodes)
+    }
+
+    /// What this share has at a time.
+    fn level(&self, now: u64) -> MutexGuard<'_, Level> {
+        let mut level = self.lock();
+        if let Some(seen) = self.held.seen()
+            && seen.1 > level.at
+        {
+            *level = self.known(seen); // by now this is news
         }
-        Period::Month => (today.first_of_month(), today.first_of_month().checked_add(1.month())),
-    };
-    // No date after this one: the calendar ends in the year 9999.
-    let last = last.unwrap_or(first);
-    let seconds = |date: jiff::civil::Date| {
-        date.to_zoned(TimeZone::UTC).map_or(0, |start| start.timestamp().as_second())
-    };
-    let until = |from: i64| u64::try_from(seconds(last) - from).unwrap_or(0);
-    (until(now.timestamp().as_second()), until(seconds(first)))
+        #[expect(clippy::cast_precision_loss, reason = "µs")]
+        let passed = now.saturating_sub(level.at) as f64 / 1e6;
+        level.tokens = (level.tokens + passed * self.rate()).min(self.burst());
+        level.at = level.at.max(now);
+        level
+    }
+
+    /// Its part of what the bucket said to have left.
+    fn known(&self, (left, at): (u32, u64)) -> Level {
+        Level { tokens: (f64::from(left) / f64::from(self.nodes)).min(self.burst()), at }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, Level> {
+        self.level.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Until there is a token; `None`: never.
+    fn next_ms(&self, tokens: f64) -> Option<u64> {
+        let ms = (1.0 - tokens) * 1000.0 / self.rate();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "checked to be finite and positive"
+        )]
+        (ms.is_finite() && ms < 4e12).then(|| (ms.ceil() as u64).max(1))
+    }
 }
 
 #[cfg(test)]
 mod tests {
+    use plan::Unit;
+
     use super::*;
+    use crate::policies::desk::{Desk, Kind, Name};
 
     const BUCKET: Bucket = Bucket { rate: 0.001, burst: 10 };
 
+    fn held(key: &str) -> Arc<Held> {
+        Arc::new(Held::new(key.into()))
+    }
+
     fn admitted(local: &Local, key: &str, bucket: Bucket) -> usize {
-        (0..50).filter(|_| local.take(key, bucket).allowed).count()
+        let held = held(key);
+        (0..50).filter(|_| local.take(&held, bucket).allowed).count()
     }
 
     #[test]
@@ -195,8 +344,79 @@ mod tests {
         assert_eq!(admitted(&local, "of four", BUCKET), 2);
         local.set_nodes(20);
         assert_eq!(admitted(&local, "of twenty", BUCKET), 1);
-        let refused = local.take("of twenty", BUCKET);
+        let held = held("of twenty, too");
+        assert!(local.take(&held, BUCKET).allowed);
+        let refused = local.take(&held, BUCKET);
         assert!(refused.next_ms.is_some_and(|ms| ms > 19_000_000), "{refused:?}");
+    }
+
+    #[test]
+    fn a_share_begins_with_its_part_of_what_the_bucket_had_and_again_after_each_answer() {
+        let local = Local::default();
+        local.set_nodes(4);
+        let (held, bucket) = (held("known"), Bucket { rate: 0.001, burst: 40 });
+        let admitted = || (0..50).filter(|_| local.take(&held, bucket).allowed).count();
+        let saw = |left| {
+            let before = now_us();
+            while now_us() == before {} // an answer of the same µs is no news
+            held.saw(left);
+        };
+        saw(9);
+        assert_eq!(admitted(), 2);
+        saw(0);
+        assert_eq!(admitted(), 0, "others may have taken what there was");
+        saw(40);
+        assert_eq!(admitted(), 10);
+    }
+
+    #[test]
+    fn a_bucket_that_was_forgotten_meanwhile_has_what_its_share_had_left_and_owes_what_it_owed() {
+        let (local, desk) = (Local::default(), Desk::new(Arc::default()));
+        let name = Name { kind: Kind::Key, parts: ["plan", "key", "", "", ""] };
+        let admitted = || {
+            let found = desk.find(&name);
+            (0..50).filter(|_| local.take(&found.held, BUCKET).allowed).count()
+        };
+        assert_eq!(admitted(), 10);
+        desk.find(&name).held.owe(1);
+        for hour in 1..4 {
+            desk.turn(now_us() + hour * 3_600_000_000);
+        }
+        assert_eq!(admitted(), 0);
+        let owing = local.owing();
+        assert!(Arc::ptr_eq(&owing[0].0, &desk.find(&name).held) && owing.len() == 1);
+        assert_eq!(owing[0].0.take_owed(2).0, 1);
+        assert!(local.owing().is_empty());
+    }
+
+    #[test]
+    fn a_share_that_is_divided_anew_has_no_more_than_was_left_of_it() {
+        let (local, bucket) = (Local::default(), Bucket { rate: 0.001, burst: 40 });
+        let (empty, half) = (held("empty"), held("half"));
+        let admitted =
+            |held, calls| (0..calls).filter(|_| local.take(held, bucket).allowed).count();
+        local.nodes.store(2, Ordering::Relaxed);
+        assert_eq!((admitted(&empty, 50), admitted(&half, 10)), (20, 10));
+        local.nodes.store(1, Ordering::Relaxed);
+        assert_eq!(admitted(&empty, 50), 0, "others may have taken what was theirs");
+        local.nodes.store(4, Ordering::Relaxed);
+        assert_eq!((admitted(&empty, 50), admitted(&half, 50)), (0, 5));
+        let wider = Bucket { burst: 80, ..bucket };
+        assert!(!local.take(&half, wider).allowed, "as in Redis: room, but no tokens");
+    }
+
+    #[test]
+    fn a_bucket_is_told_of_each_call_and_after_a_while_of_what_its_share_lacks() {
+        let local = Local::default();
+        let (busy, calm) = (held("busy"), held("calm"));
+        for (held, rate) in [(&busy, 0.001), (&calm, 1e9)] {
+            assert!((0..3).all(|_| local.take(held, Bucket { rate, burst: 10 }).allowed));
+        }
+        let told = |held: &Held, in_us| local.to_tell(held, 70, in_us);
+        assert_eq!((told(&busy, 1), told(&calm, 1)), (70, 70));
+        let a_while = lease::TTL_US + 1;
+        assert_eq!((told(&busy, a_while), told(&calm, a_while)), (3, 0));
+        assert_eq!(told(&held("never taken from"), a_while), 70);
     }
 
     #[test]
@@ -206,24 +426,90 @@ mod tests {
             assert_eq!(admitted(&local, &rate.to_string(), Bucket { rate, burst: 3 }), 3);
         }
         assert_eq!(admitted(&local, "fast", Bucket { rate: 1e12, burst: 100 }), 50);
+        let never = held("never");
+        local.take(&never, Bucket { rate: 0.0, burst: 1 });
+        assert_eq!(local.take(&never, Bucket { rate: 0.0, burst: 1 }).next_ms, None);
     }
 
     #[test]
     fn a_node_allows_its_share_of_a_quota_and_owes_what_it_let_through() {
         let local = Local::default();
         local.set_nodes(3);
-        let quota = Quota { limit: 10, period: Period::Month };
-        let allowed = (0..20).filter(|_| local.spend("key", quota).allowed).count();
+        let claim = Claim::calendar(10, Unit::Month);
+        let allowed = (0..20).filter(|_| local.spend("key", &claim).allowed).count();
         assert_eq!(allowed, 3);
-        assert_eq!(local.debts(), [("key".to_owned(), quota, 3)]);
-        assert!(local.debts().is_empty(), "handed over once");
+        assert_eq!(local.debts(|key| key != "key"), []);
+        let debts = local.debts(|_| true);
+        let [telling] = &debts[..] else { panic!("one debt: {debts:?}") };
+        assert_eq!((&*telling.key, &telling.claim, telling.calls), ("key", &claim, 3));
+        assert!(local.debts(|_| true).is_empty(), "handed over once");
+        assert!(!local.spend("key", &claim).allowed, "the share is used while Redis is told");
+        local.told(telling, false);
+        let again = local.debt("key", &claim).expect("it is owed again");
+        assert_eq!(again.calls, 3);
+        local.told(&again, true);
+        assert_eq!(local.debt("key", &claim), None);
+        assert!(local.spend("key", &claim).allowed, "another outage");
     }
 
     #[test]
-    fn a_period_ends_where_the_calendar_says() {
-        let now: Zoned = "2028-02-29T12:00:00Z[UTC]".parse().unwrap(); // a Tuesday
-        assert_eq!(rest(Period::Day, &now), (43_200, 86_400));
-        assert_eq!(rest(Period::Week, &now), (43_200 + 5 * 86_400, 7 * 86_400));
-        assert_eq!(rest(Period::Month, &now), (43_200, 29 * 86_400));
+    fn what_a_quota_owes_is_over_with_its_period() {
+        let local = Local::default();
+        let claim = Claim::calendar(2, Unit::Day);
+        let at = |time: &str| time.parse::<Timestamp>().unwrap().as_second();
+        let (evening, morning) = (at("2028-02-29T23:59:00Z"), at("2028-03-01T00:01:00Z"));
+        let allowed = |now| (0..5).filter(|_| local.count("key", &claim, 1, now).allowed).count();
+        assert_eq!((allowed(evening), allowed(evening)), (2, 0));
+        let late = local.debt_at("key", &claim, evening).expect("a debt");
+        assert_eq!(allowed(morning), 2, "of the new day");
+        local.told(&late, false);
+        assert_eq!(allowed(morning), 0);
+        let of_month = Claim::calendar(2, Unit::Month);
+        let debt = local.debt_at("key", &claim, morning).expect("a debt");
+        assert_eq!(debt.calls, 2, "none of the day before");
+        local.told(&debt, false);
+        assert_eq!(local.debt_at("key", &of_month, morning), None);
+        assert_eq!(allowed(evening), 2);
+        assert_eq!(local.debt_at("key", &claim, morning), None, "that day is over");
+    }
+
+    #[test]
+    fn a_soft_quota_lets_every_call_through_and_owes_them_all() {
+        let local = Local::default();
+        let mut claim = Claim::calendar(3, Unit::Day);
+        claim.quota.soft = true;
+        let over: Vec<_> = (0..5).map(|_| local.spend("key", &claim).over).collect();
+        assert_eq!(over, [false, false, false, true, true]);
+        assert_eq!(local.debt("key", &claim).expect("a debt").calls, 5);
+    }
+
+    #[test]
+    fn what_a_key_had_used_before_is_missing_from_its_first_period_only() {
+        let local = Local::default();
+        let mut claim = Claim::calendar(5, Unit::Day);
+        claim.quota.initial_used = 3;
+        claim.joined_s = Some(86_400 + 5000);
+        let allowed = |second| {
+            let local = Local::default();
+            (0..9).filter(|_| local.count("key", &claim, 1, second).allowed).count()
+        };
+        assert_eq!([86_399, 86_400, 172_799, 172_800].map(allowed), [5, 2, 2, 5]);
+        claim.quota.initial_used = 9;
+        assert!(!local.count("key", &claim, 1, 86_400).allowed, "nothing is left of it");
+        claim.joined_s = None;
+        assert!(local.count("key", &claim, 1, 86_400).allowed);
+    }
+
+    #[test]
+    fn fewer_nodes_are_believed_when_redis_has_said_so_for_a_while() {
+        let (local, start) = (Local::default(), now_us());
+        for (after, said, believed) in
+            [(0, 4, 4), (1, 1, 4), (1_000_000, 3, 4), (2_000_000, 4, 4), (16_000_000, 3, 4)]
+        {
+            local.set_nodes_at(said, start + after);
+            assert_eq!(local.nodes(), believed, "after {after} µs");
+        }
+        local.set_nodes_at(3, start + 18_000_000);
+        assert_eq!(local.nodes(), 3);
     }
 }

@@ -1,6 +1,7 @@
-//! The quota of a key on its usage plan: so many calls in a calendar period, in UTC.
+//! The quota of a key on its usage plan: so many calls in a period of the calendar or from a day on.
 
 use http::header::RETRY_AFTER;
+use plan::Period;
 use proto::redis_keys;
 
 use super::limiter::{Limit, Unavailable};
@@ -8,15 +9,62 @@ use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
+    snapshot::served::{Grant, Quota},
 };
+
+/// What one key may have of its plan's quota.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct Claim {
+    pub(crate) quota: Quota,
+    /// When the key was put on the plan, in Unix seconds, where that is known.
+    pub(crate) joined_s: Option<i64>,
+    /// What the key was granted beside the quota.
+    pub(crate) granted: Option<Grant>,
+}
+
+impl Claim {
+    /// How many calls the key has in a period.
+    pub(super) fn limit_in(&self, period: &Period) -> u64 {
+        let first = self.joined_s.is_some_and(|joined| period.holds(joined));
+        let used = if first { self.quota.initial_used } else { 0 };
+        let in_it = |grant: &Grant| (grant.from_s, grant.until_s) == (period.from, period.until);
+        let granted = self.granted.filter(in_it).map_or(0, |grant| grant.calls);
+        self.quota.limit.saturating_sub(used).saturating_add(granted)
+    }
+
+    /// The same without a limit that refuses.
+    pub(super) fn unchecked(&self) -> Self {
+        Self { quota: Quota { soft: true, ..self.quota.clone() }, ..*self }
+    }
+
+    /// So many calls in each period of the calendar in UTC, and then none.
+    #[cfg(test)]
+    pub(crate) fn calendar(limit: u64, unit: plan::Unit) -> Self {
+        let periods = plan::Periods::calendar(unit, jiff::tz::TimeZone::UTC);
+        Self {
+            quota: Quota { limit, periods, soft: false, initial_used: 0 },
+            joined_s: None,
+            granted: None,
+        }
+    }
+}
 
 /// Takes one call from the period, if any is left.
 pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), GatewayResponse> {
     let Some(caller) = &exchange.caller else { return Ok(()) };
-    let Some(quota) = caller.plan.quota else { return Ok(()) };
+    let Some(quota) = &caller.plan.quota else { return Ok(()) };
     let redis_key = redis_keys::quota(&caller.plan.id, &caller.key.id);
-    let spent = node.limiter.spend(&redis_key, quota).await.map_err(|_| Unavailable::refusal())?;
-    exchange.limits.push(Limit::of_quota(quota, &spent));
+    let claim = Claim {
+        quota: quota.clone(),
+        joined_s: caller.key.joined_s(&caller.plan.id),
+        granted: caller.key.granted(&caller.plan.id),
+    };
+    let spent = node.limiter.spend(&redis_key, &claim).await.map_err(|_| Unavailable::refusal())?;
+    exchange.limits.push(Limit::of_quota(&spent));
+    if spent.over {
+        exchange.over_quota = true;
+        node.limiter.metrics.over_quota(claim.quota.soft);
+    }
     if spent.allowed {
         return Ok(());
     }

@@ -1,41 +1,60 @@
-//! Token buckets: the key's on its usage plan for this route, the key's on its plan, the stage's.
+//! Token buckets: the key's on its usage plan for this route, the key's on its plan, the route's, the stage's, the tenant's.
 
-use futures_util::future::join_all;
+use std::rc::Rc;
+
 use http::header::RETRY_AFTER;
-use proto::redis_keys;
 
-use super::limiter::{Limit, Taken, Unavailable};
+use super::{
+    desk::{Found, Held, Kind as Of, Name},
+    limiter::{Back, Limit, Taken, Unavailable},
+};
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
-    snapshot::served::Bucket,
+    snapshot::{Snapshot, served::Bucket},
 };
 
 /// One bucket that a call takes from.
 pub(crate) struct Throttle {
     /// What `RateLimit` calls it.
     pub(crate) name: &'static str,
-    pub(crate) redis_key: String,
     pub(crate) bucket: Bucket,
+    pub(super) found: Rc<Found>,
+}
+
+impl Throttle {
+    /// One of a bucket that belongs to nothing here.
+    pub(crate) fn alone(name: &'static str, redis_key: String, bucket: Bucket) -> Self {
+        Self { name, bucket, found: Found::alone(redis_key) }
+    }
+
+    pub(super) fn redis_key(&self) -> &str {
+        &self.held().redis_key
+    }
+
+    pub(super) fn held(&self) -> &std::sync::Arc<Held> {
+        &self.found.held
+    }
 }
 
 /// How long a caller of a bucket that never fills is told to wait.
 const NEVER_SECONDS: u64 = 3600;
 
-/// Takes a token from each bucket, or from none. Gives those it took from, for a later policy to give back.
+/// Takes a token from each bucket, or from none. Gives what it took, for a later policy to give back.
 pub(super) async fn apply(
     node: &Node,
+    snapshot: &Snapshot,
     exchange: &mut Exchange,
-) -> Result<Vec<Throttle>, GatewayResponse> {
-    let throttles = throttles(exchange);
+) -> Result<Vec<(Throttle, Back)>, GatewayResponse> {
+    let throttles = throttles(node, snapshot, exchange);
     if throttles.is_empty() {
-        return Ok(throttles);
+        return Ok(Vec::new());
     }
     if throttles.iter().any(|throttle| throttle.bucket.burst == 0) {
         return Err(refusal(NEVER_SECONDS));
     }
-    let answers = join_all(throttles.iter().map(|throttle| node.limiter.take(throttle))).await;
+    let answers = node.limiter.take_all(&throttles).await;
     let limits = answers.iter().zip(&throttles).filter_map(|(answer, throttle)| {
         answer.as_ref().ok().map(|taken| Limit::of_bucket(throttle, taken))
     });
@@ -43,10 +62,8 @@ pub(super) async fn apply(
 
     let wait = answers.iter().flatten().filter_map(Taken::refused_for_ms).max();
     let unavailable = answers.iter().any(Result::is_err);
-    let took =
-        answers.iter().map(|answer| matches!(answer, Ok(taken) if taken.allowed && taken.shared));
-    let took = throttles.into_iter().zip(took).filter(|(_, took)| *took);
-    let took: Vec<Throttle> = took.map(|(throttle, _)| throttle).collect();
+    let back = answers.into_iter().map(|answer| answer.map_or(Back::Nothing, |taken| taken.back));
+    let took: Vec<_> = throttles.into_iter().zip(back).collect();
     if wait.is_none() && !unavailable {
         return Ok(took);
     }
@@ -56,8 +73,13 @@ pub(super) async fn apply(
 }
 
 /// The buckets of a call, the narrowest first.
-fn throttles(exchange: &Exchange) -> Vec<Throttle> {
+fn throttles(node: &Node, snapshot: &Snapshot, exchange: &Exchange) -> Vec<Throttle> {
     let Some(stage) = &exchange.stage else { return Vec::new() };
+    let throttle = |name, bucket, kind, parts| Throttle {
+        name,
+        bucket,
+        found: node.limiter.desk.find(&Name { kind, parts }),
+    };
     let mut throttles = Vec::new();
     if let (Some(caller), Some(route)) = (&exchange.caller, exchange.route()) {
         let (plan, key) = (&caller.plan, &caller.key);
@@ -65,23 +87,26 @@ fn throttles(exchange: &Exchange) -> Vec<Throttle> {
             .stage(&stage.api_id, &stage.name)
             .and_then(|stage| stage.route_throttles.get(&route.key));
         if let Some(bucket) = of_route {
-            let redis_key = redis_keys::route_throttle(
-                &plan.id,
-                &key.id,
-                &stage.api_id,
-                &stage.name,
-                &route.name,
-            );
-            throttles.push(Throttle { name: "route", redis_key, bucket: *bucket });
+            let parts = [&plan.id, &key.id, &stage.api_id, &stage.name, &route.name];
+            throttles.push(throttle("key-route", *bucket, Of::KeyRoute, parts.map(AsRef::as_ref)));
         }
         if let Some(bucket) = plan.throttle {
-            let redis_key = redis_keys::key_throttle(&plan.id, &key.id);
-            throttles.push(Throttle { name: "key", redis_key, bucket });
+            throttles.push(throttle("key", bucket, Of::Key, [&plan.id, &key.id, "", "", ""]));
         }
     }
+    if let Some(route) = exchange.route()
+        && let Some(bucket) = stage.route_throttles.get(&route.key)
+    {
+        let parts = [&*stage.api_id, &*stage.name, &*route.name, "", ""];
+        throttles.push(throttle("route", *bucket, Of::Route, parts));
+    }
     if let Some(bucket) = stage.throttle {
-        let redis_key = redis_keys::stage_throttle(&stage.api_id, &stage.name);
-        throttles.push(Throttle { name: "stage", redis_key, bucket });
+        let parts = [&*stage.api_id, &*stage.name, "", "", ""];
+        throttles.push(throttle("stage", bucket, Of::Stage, parts));
+    }
+    if let Some(bucket) = snapshot.tenant(&stage.tenant_id).and_then(|tenant| tenant.throttle) {
+        let parts = [&*stage.tenant_id, "", "", "", ""];
+        throttles.push(throttle("tenant", bucket, Of::Tenant, parts));
     }
     throttles
 }

@@ -48,7 +48,7 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
-/// Turns a caller's fields into those of the request to the backend. `x-api-key` is passed on, as AWS does.
+/// Turns a caller's fields into those of the request to the backend. A field with an API key is passed on, as AWS does.
 pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     let authority = exchange.head.uri.authority().map(|authority| authority.as_str().to_owned());
     let asked_host = authority

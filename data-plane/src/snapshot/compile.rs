@@ -6,9 +6,9 @@ use std::sync::Arc;
 use proto::config::v1::{self as message, resource::Kind};
 
 use super::{
-    messages::{Compiled, api_key, bucket, deployment, tenant, usage_plan},
+    messages::{Compiled, api_key, bucket, deployment, route_throttles, tenant, usage_plan},
     resources::{Held, ResourceName, Resources},
-    served::{Api, Snapshot, Stage},
+    served::{Api, ApiKey, Snapshot, Stage},
 };
 use crate::trace::sampling::Sampling;
 
@@ -45,18 +45,15 @@ fn compile_by(
     next.loaded = true;
     let mut refusals = Vec::new();
 
-    let mut stages = Vec::new();
-    for name in changed {
-        let held = resources.get(name);
-        let outcome = match name {
-            ResourceName::Stage(_) => {
-                stages.push(name.clone()); // they need the rest
-                Ok(())
-            }
-            _ => put(&mut next, name, held),
-        };
+    let is_key = |name: &&ResourceName| matches!(name, ResourceName::ApiKeyId(_));
+    let is_stage = |name: &&ResourceName| matches!(name, ResourceName::Stage(_));
+    let first = changed.iter().filter(|name| !is_key(name) && !is_stage(name));
+    // Keys share the ids of their tenants and plans; stages, which come last, need the rest.
+    for name in first.chain(changed.iter().filter(is_key)) {
+        let outcome = put(&mut next, name, resources.get(name));
         refusals.extend(outcome.err().map(|reason| Refusal { resource: name.clone(), reason }));
     }
+    let mut stages: Vec<ResourceName> = changed.iter().filter(is_stage).cloned().collect();
     stages.extend(stages_of_changed_deployments(resources, changed));
     for name in stages {
         let held = resources.get(&name);
@@ -114,13 +111,13 @@ impl Snapshot {
                 self.usage_plans.insert(plan.id.clone(), Arc::new(plan));
             }
             Kind::ApiKey(message) => {
-                let key = api_key(message)?;
-                let place = (key.tenant_id.clone(), key.digest);
-                let before = self.api_key_places.insert(key.id.clone(), place.clone());
-                if let Some(before) = before.filter(|before| *before != place) {
-                    self.forget_key(&key.id, &before);
+                let key = Arc::new(self.sharing(api_key(message)?));
+                if let Some(before) = self.api_keys_by_id.insert(key.id.clone(), key.clone()) {
+                    self.forget_values(&before);
                 }
-                self.api_keys.insert(place, Arc::new(key));
+                for digest in key.digests() {
+                    self.api_keys.insert((key.tenant_id.clone(), digest), key.clone());
+                }
             }
             Kind::Stage(message) => {
                 let stage = self.stage(message, &held.cell)?;
@@ -135,10 +132,26 @@ impl Snapshot {
         Ok(())
     }
 
+    /// The key, with the ids of its tenant and its plans where they are: a million keys name few.
+    fn sharing(&self, mut key: ApiKey) -> ApiKey {
+        if let Some(tenant) = self.tenants.get(&*key.tenant_id) {
+            key.tenant_id = tenant.id.clone();
+        }
+        for id in &mut key.usage_plan_ids {
+            if let Some(plan) = self.usage_plans.get(&**id) {
+                *id = plan.id.clone();
+            }
+        }
+        key
+    }
+
     /// A value may be given to another key once its first key is gone, and the new key may be read first.
-    fn forget_key(&mut self, id: &str, place: &(Arc<str>, [u8; 32])) {
-        if self.api_keys.get(place).is_some_and(|key| *key.id == *id) {
-            self.api_keys.remove(place);
+    fn forget_values(&mut self, key: &ApiKey) {
+        for digest in key.digests() {
+            let place = (key.tenant_id.clone(), digest);
+            if self.api_keys.get(&place).is_some_and(|there| there.id == key.id) {
+                self.api_keys.remove(&place);
+            }
         }
     }
 
@@ -148,8 +161,8 @@ impl Snapshot {
             ResourceName::DeploymentId(id) => drop(self.deployments.remove(id.as_str())),
             ResourceName::UsagePlanId(id) => drop(self.usage_plans.remove(id.as_str())),
             ResourceName::ApiKeyId(id) => {
-                if let Some(place) = self.api_key_places.remove(id.as_str()) {
-                    self.forget_key(id, &place);
+                if let Some(key) = self.api_keys_by_id.remove(id.as_str()) {
+                    self.forget_values(&key);
                 }
             }
             ResourceName::Stage(name) => {
@@ -196,6 +209,7 @@ impl Snapshot {
             deployment: deployment.cloned(),
             integrations,
             throttle: message.throttle.as_ref().map(bucket).transpose()?,
+            route_throttles: route_throttles(&message.route_throttles)?,
             rate_limit_headers: message.rate_limit_headers,
             sampling: sampling.transpose()?,
             unknown_restriction: !message.restrictions.is_empty(),

@@ -1,17 +1,22 @@
 //! Each message of the control plane to what is served of it, or the reason why it cannot be served.
 
-use std::{sync::Arc, time::Duration};
+use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
 use egress::{Policy, Target};
+use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
-use plan::{RouteKey, Router, TrailingSlash, UriTemplate, path::Normalization};
+use jiff::tz::TimeZone;
+use plan::{
+    KeyLocation, OriginPattern, Periods, RouteKey, Router, TrailingSlash, Unit, UriTemplate,
+    path::Normalization,
+};
 use proto::config::v1::{self as message, integration};
 
 use super::served::{
-    ApiKey, Bucket, Deployment, HttpProxy, Integration, Mock, Period, PlanStage, Quota, Route,
-    Template, Tenant, Timeouts, UsagePlan,
+    ApiKey, Bucket, Deployment, Grant, HttpProxy, Integration, KeyRestrictions, Mock, PlanStage,
+    PreviousValue, Quota, QuotaExtension, Route, Template, Tenant, Timeouts, UsagePlan,
 };
 use crate::dialect::Dialect;
 
@@ -52,8 +57,12 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
         suspended: message.suspended,
         key_pepper: message.key_pepper.clone(),
         egress: Arc::new(Policy::new(allow)),
+        throttle: message.throttle.as_ref().map(bucket).transpose()?,
     })
 }
+
+/// Restrictions of routes that this node enforces.
+const ENFORCED: [&str; 1] = ["apiKeyLocations"];
 
 pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
     let api = message.api.as_ref().ok_or("the deployment has no Api")?;
@@ -83,7 +92,7 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
             integration,
             api_key_required: route.api_key_required,
             unknown_restriction: !matches!(&*route.authorization_type, "" | "NONE")
-                || !route.restrictions.is_empty(),
+                || !route.restrictions.iter().all(|it| ENFORCED.contains(&it.as_str())),
         });
     }
     let trailing_slash = match api.trailing_slash() {
@@ -108,10 +117,20 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
             message::PathNormalization::Normalize => Normalization::Normalize,
             message::PathNormalization::Pass => Normalization::Pass,
         },
+        key_locations: key_locations(&api.api_key_locations)?,
         router: table,
         routes,
         templates,
     })
+}
+
+fn key_locations(given: &[String]) -> Compiled<Vec<KeyLocation>> {
+    let default = [KeyLocation::DEFAULT.to_owned()];
+    let given = if given.is_empty() { &default[..] } else { given };
+    given
+        .iter()
+        .map(|text| KeyLocation::parse(text).map_err(|error| format!("{text} {error}")))
+        .collect()
 }
 
 fn template(message: &message::Integration) -> Compiled<Template> {
@@ -170,16 +189,18 @@ pub(super) fn bucket(throttle: &message::Throttle) -> Compiled<Bucket> {
     Ok(Bucket { rate: throttle.rate_limit, burst: throttle.burst_limit })
 }
 
-pub(super) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
-    let quota = message.quota.as_ref().map(|quota| {
-        let period = match quota.period() {
-            message::QuotaPeriod::Unspecified => return Err("the quota has no period".to_owned()),
-            message::QuotaPeriod::Day => Period::Day,
-            message::QuotaPeriod::Week => Period::Week,
-            message::QuotaPeriod::Month => Period::Month,
-        };
-        Ok(Quota { limit: quota.limit, period })
+/// The throttles of a stage's routes.
+pub(super) fn route_throttles(
+    throttles: &BTreeMap<String, message::Throttle>,
+) -> Compiled<HashMap<RouteKey, Bucket>> {
+    let throttles = throttles.iter().map(|(key, throttle)| {
+        let key = RouteKey::parse_key(key).map_err(|error| error.to_string())?;
+        Ok((key, bucket(throttle)?))
     });
+    throttles.collect()
+}
+
+pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
     let stages = message.api_stages.iter().map(|stage| {
         let throttles = stage.route_throttles.iter().map(|(key, throttle)| {
             let route =
@@ -196,20 +217,86 @@ pub(super) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
         id: message.id.as_str().into(),
         tenant_id: message.tenant_id.as_str().into(),
         throttle: message.throttle.as_ref().map(bucket).transpose()?,
-        quota: quota.transpose()?,
+        quota: message.quota.as_ref().map(quota).transpose()?,
         stages: stages.collect::<Compiled<_>>()?,
     })
 }
 
+fn quota(message: &message::Quota) -> Compiled<Quota> {
+    let unit = |period| match period {
+        message::QuotaPeriod::Unspecified => Err("the quota has no period".to_owned()),
+        message::QuotaPeriod::Day => Ok(Unit::Day),
+        message::QuotaPeriod::Week => Ok(Unit::Week),
+        message::QuotaPeriod::Month => Ok(Unit::Month),
+    };
+    let limit = message.limit;
+    let Some(terms) = &message.terms else {
+        let periods = Periods::calendar(unit(message.period())?, TimeZone::UTC);
+        return Ok(Quota { limit, periods, soft: false, initial_used: 0 });
+    };
+    let unit = unit(terms.period())?;
+    let zone = plan::time_zone(&terms.time_zone)
+        .ok_or_else(|| format!("the time zone {} is unknown to this node", terms.time_zone))?;
+    Ok(Quota {
+        limit,
+        periods: match terms.anniversary_s {
+            Some(start) => Periods::anniversary(unit, zone, start),
+            None => Periods::calendar(unit, zone),
+        },
+        soft: match terms.enforcement() {
+            message::QuotaEnforcement::Unspecified => {
+                return Err("the quota's enforcement is unknown to this node".to_owned());
+            }
+            message::QuotaEnforcement::Hard => false,
+            message::QuotaEnforcement::Soft => true,
+        },
+        initial_used: terms.initial_used,
+    })
+}
+
+fn quota_extension(message: &message::QuotaExtension) -> QuotaExtension {
+    QuotaExtension {
+        usage_plan_id: message.usage_plan_id.as_str().into(),
+        grant: Grant { from_s: message.from_s, until_s: message.until_s, calls: message.calls },
+    }
+}
+
 pub(super) fn api_key(message: &message::ApiKey) -> Compiled<ApiKey> {
+    let previous = message.previous.as_ref().map(|previous| -> Compiled<_> {
+        Ok(Box::new(PreviousValue {
+            digest: digest(&previous.digest)?,
+            until_ms: previous.until_ms,
+        }))
+    });
+    let restrictions = message.restrictions.as_ref();
     Ok(ApiKey {
         id: message.id.as_str().into(),
         tenant_id: message.tenant_id.as_str().into(),
-        digest: message.digest.as_slice().try_into().map_err(|_| "the digest is not 32 bytes")?,
-        enabled: message.enabled,
+        digest: digest(&message.digest)?,
+        enabled: restrictions.map_or(message.enabled, |restrictions| restrictions.enabled),
         test: message.test,
         usage_plan_ids: message.usage_plan_ids.iter().map(|id| id.as_str().into()).collect(),
+        usage_plan_joined_s: message.usage_plan_joined_s.as_slice().into(),
+        quota_extensions: message.quota_extensions.iter().map(quota_extension).collect(),
         consumer_id: message.consumer_id.as_str().into(),
         expires_at_ms: message.expires_at_ms,
+        previous: previous.transpose()?,
+        restrictions: restrictions.map(|it| Box::new(key_restrictions(it))),
     })
+}
+
+fn digest(bytes: &[u8]) -> Compiled<[u8; 32]> {
+    bytes.try_into().map_err(|_| "the digest is not 32 bytes".to_owned())
+}
+
+/// What cannot be read is not left out, or the key would be good from more places than it is: it refuses every call.
+fn key_restrictions(message: &message::KeyRestrictions) -> KeyRestrictions {
+    let networks: Result<_, _> = message.client_networks.iter().map(|it| it.parse()).collect();
+    let origins: Result<_, _> = message.origins.iter().map(|it| OriginPattern::parse(it)).collect();
+    let unknown = !message.others.is_empty() || networks.is_err() || origins.is_err();
+    KeyRestrictions {
+        client_networks: networks.unwrap_or_default(),
+        origins: origins.unwrap_or_default(),
+        unknown,
+    }
 }

@@ -7,7 +7,11 @@ use egress::{Policy, Target};
 use hashbrown::HashMap;
 use http::{HeaderMap, Method, StatusCode};
 use ipnet::IpNet;
-use plan::{BoundUri, RouteKey, Router, UriTemplate, path::Normalization};
+use plan::{
+    BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
+    path::Normalization,
+};
+use subtle::ConstantTimeEq;
 
 use super::sharded::Sharded;
 use crate::{dialect::Dialect, trace::sampling::Sampling};
@@ -23,10 +27,9 @@ pub struct Snapshot {
     pub(super) apis: Sharded<Arc<str>, Arc<Api>>,
     pub(super) deployments: Sharded<Arc<str>, Arc<Deployment>>,
     pub(super) usage_plans: Sharded<Arc<str>, Arc<UsagePlan>>,
-    /// By tenant and digest.
+    /// By tenant and digest; a key that was rotated stands here by its previous digest too.
     pub(super) api_keys: Sharded<(Arc<str>, [u8; 32]), Arc<ApiKey>>,
-    /// Where in `api_keys` a key is, by its id.
-    pub(super) api_key_places: Sharded<Arc<str>, (Arc<str>, [u8; 32])>,
+    pub(super) api_keys_by_id: Sharded<Arc<str>, Arc<ApiKey>>,
 }
 
 pub struct Tenant {
@@ -35,6 +38,8 @@ pub struct Tenant {
     pub key_pepper: Vec<u8>,
     /// What the tenant's integrations may reach.
     pub egress: Arc<Policy>,
+    /// Over all its stages.
+    pub throttle: Option<Bucket>,
 }
 
 /// The stages of an Api that are live.
@@ -53,6 +58,7 @@ pub struct Stage {
     /// The deployment's integrations with this stage's variables, by the same positions.
     pub integrations: Vec<Integration>,
     pub throttle: Option<Bucket>,
+    pub route_throttles: HashMap<RouteKey, Bucket>,
     pub rate_limit_headers: bool,
     /// Which traces are kept; `None`: the tracer's sampler says.
     pub sampling: Option<Sampling>,
@@ -69,6 +75,8 @@ pub struct Deployment {
     pub(crate) dialect: &'static Dialect,
     pub disable_execute_api_endpoint: bool,
     pub normalization: Normalization,
+    /// Where callers put their API key; the first that a call has decides.
+    pub key_locations: Vec<KeyLocation>,
     pub router: Router,
     /// By the router's positions.
     pub routes: Vec<Route>,
@@ -126,25 +134,32 @@ pub struct Timeouts {
 }
 
 /// A token bucket, as configured. Where its tokens are counted is no business of the snapshot's.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Bucket {
-    /// Tokens a second in the long run.
-    pub rate: f64,
-    /// Tokens at once.
-    pub burst: u32,
-}
+pub use lease::Bucket;
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Period {
-    Day,
-    Week,
-    Month,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+/// How many calls each key of a plan may make in a period.
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
     pub limit: u64,
-    pub period: Period,
+    pub periods: Periods,
+    /// Calls beyond the limit pass all the same, and are counted.
+    pub soft: bool,
+    /// Subtracted from the limit in the period in which a key was put on the plan.
+    pub initial_used: u64,
+}
+
+/// What a key was granted beside the quota of a plan.
+pub struct QuotaExtension {
+    pub usage_plan_id: Box<str>,
+    pub grant: Grant,
+}
+
+/// Calls in one period, and in no other that it is a part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Grant {
+    /// Unix time, as the other.
+    pub from_s: i64,
+    pub until_s: i64,
+    pub calls: u64,
 }
 
 pub struct UsagePlan {
@@ -169,9 +184,32 @@ pub struct ApiKey {
     pub enabled: bool,
     pub test: bool,
     pub usage_plan_ids: Vec<Arc<str>>,
+    /// When it was put on each of them, in Unix seconds; none where that is not known.
+    pub usage_plan_joined_s: Box<[i64]>,
+    /// What it was granted beside the quotas of its plans.
+    pub quota_extensions: Box<[QuotaExtension]>,
     pub consumer_id: Arc<str>,
     /// Unix time in milliseconds; 0: never.
     pub expires_at_ms: u64,
+    /// What it was before its last rotation.
+    pub previous: Option<Box<PreviousValue>>,
+    /// From where it is good; `None`: from everywhere.
+    pub restrictions: Option<Box<KeyRestrictions>>,
+}
+
+/// A value that opens beside the present one, until its time is over.
+pub struct PreviousValue {
+    pub digest: [u8; 32],
+    /// Unix time in milliseconds.
+    pub until_ms: u64,
+}
+
+/// From where a key is good. An empty list restricts nothing.
+pub struct KeyRestrictions {
+    pub client_networks: Box<[IpNet]>,
+    pub origins: Box<[OriginPattern]>,
+    /// One that this node cannot enforce: every call with the key is refused.
+    pub unknown: bool,
 }
 
 impl Snapshot {
@@ -192,15 +230,46 @@ impl Snapshot {
         self.usage_plans.get(id)
     }
 
-    /// The key of a tenant with this digest.
+    /// The key of a tenant that has this digest, or had it before its last rotation.
     pub fn api_key(&self, tenant_id: &Arc<str>, digest: [u8; 32]) -> Option<&Arc<ApiKey>> {
         self.api_keys.get(&(tenant_id.clone(), digest))
+    }
+}
+
+impl ApiKey {
+    /// By which it is found: of its present value, and of the one before.
+    pub(super) fn digests(&self) -> impl Iterator<Item = [u8; 32]> + use<> {
+        let previous = self.previous.as_ref().map(|previous| previous.digest);
+        std::iter::once(self.digest).chain(previous)
+    }
+
+    /// Whether the key opens at this moment, by the value with this digest.
+    pub fn opens(&self, digest: &[u8; 32], now_ms: u64) -> bool {
+        let previous = self.previous.as_ref().is_some_and(|previous| {
+            now_ms < previous.until_ms && bool::from(previous.digest.ct_eq(digest))
+        });
+        let expired = self.expires_at_ms != 0 && self.expires_at_ms <= now_ms;
+        self.enabled && !expired && (bool::from(self.digest.ct_eq(digest)) || previous)
     }
 }
 
 impl Api {
     pub fn stage(&self, name: &str) -> Option<&Arc<Stage>> {
         self.stages.iter().find(|stage| &*stage.name == name)
+    }
+}
+
+impl ApiKey {
+    /// When it was put on a plan, in Unix seconds.
+    pub fn joined_s(&self, usage_plan_id: &str) -> Option<i64> {
+        let at = self.usage_plan_ids.iter().position(|id| &**id == usage_plan_id)?;
+        self.usage_plan_joined_s.get(at).copied()
+    }
+
+    /// What it was granted beside the quota of a plan.
+    pub fn granted(&self, usage_plan_id: &str) -> Option<Grant> {
+        let of = |it: &&QuotaExtension| &*it.usage_plan_id == usage_plan_id;
+        self.quota_extensions.iter().find(of).map(|it| it.grant)
     }
 }
 

@@ -51,6 +51,11 @@ impl Memory {
         self.0.lock().unwrap().len()
     }
 
+    fn last_id(&self) -> String {
+        let lines = self.0.lock().unwrap();
+        lines.last().unwrap()["request.id"].as_str().unwrap().to_owned()
+    }
+
     /// Status and reason of each, once there are so many.
     async fn told(&self, count: usize) -> Vec<(u64, String)> {
         let came = timeout(PATIENCE, async {
@@ -68,6 +73,12 @@ impl Memory {
         };
         lines.iter().map(told).collect()
     }
+}
+
+/// The ids in the heads of answers, in their order.
+fn ids(answers: &str) -> Vec<String> {
+    let lines = answers.lines().filter_map(|line| line.split_once(": "));
+    lines.filter(|it| it.0.eq_ignore_ascii_case("x-request-id")).map(|it| it.1.to_owned()).collect()
 }
 
 fn told(status: u64, code: &str) -> (u64, String) {
@@ -108,6 +119,31 @@ async fn a_callers_own_request_id_is_kept_beside_ours() {
     let kept: Vec<_> = lines.iter().map(|line| line["client_request.id"].as_str()).collect();
     assert_eq!(kept, [Some("order-7/try:2"), None, None, None]);
     drop(lines);
+}
+
+#[tokio::test]
+async fn what_a_backend_answers_is_never_taken_for_the_servers_own_refusal() {
+    let refusal = "HTTP/1.1 400 Bad Request\r\nconnection: close\r\ncontent-length: 0\r\n\r\n";
+    let (address, listener) = raw_origin().await;
+    let node = TestNode::start(api(Native, &[("GET /", proxy(format!("http://{address}/")))]));
+    // Behind it on the connection waits what is no request: the refusal is the backend's all the same.
+    let mut caller = TcpStream::connect(node.address).await.unwrap();
+    caller.write_all(format!("{}nonsense\r\n\r\n", good()).as_bytes()).await.unwrap();
+    let (mut backend, _) = listener.accept().await.unwrap();
+    read_until(&mut backend, "\r\n\r\n").await;
+    let length = "first".len() + refusal.len();
+    let head = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\nfirst");
+    backend.write_all(head.as_bytes()).await.unwrap();
+    let mut came = read_until(&mut caller, "first").await;
+    backend.write_all(refusal.as_bytes()).await.unwrap(); // a write of its own at the node too
+
+    let mut rest = String::new();
+    let _ = timeout(PATIENCE, caller.read_to_string(&mut rest)).await.expect("closed in time");
+    came.push_str(&rest);
+    let (_, body) = came.split_once("\r\n\r\n").unwrap();
+    let after = body.strip_prefix(&format!("first{refusal}")).unwrap_or_else(|| panic!("{came}"));
+    assert!(after.starts_with("HTTP/1.1 400 Bad Request\r\ncontent-type"), "{after}");
+    assert_eq!(ids(&came).len(), 2, "{came}");
 }
 
 #[tokio::test]
@@ -179,12 +215,17 @@ async fn every_ugly_request_has_one_record() {
         assert_eq!(sent, *status, "{what}: {answer}");
         expected.push(told(*status, code));
         assert_eq!(memory.told(expected.len()).await, expected, "{what}");
+        if *status > 0 {
+            assert_eq!(ids(&answer), [memory.last_id()], "{what}: {answer}");
+        }
     }
 
     // Two on one connection, the second nonsense that came with the first.
     let answer = ugly(node.address, format!("{good}nonsense\r\n\r\n").as_bytes(), false).await;
     assert!(answer.contains(" 200 ") && answer.contains(" 400 "), "{answer}");
     expected.extend([told(200, "-"), told(400, "MALFORMED_REQUEST")]);
+    assert_eq!(memory.told(expected.len()).await, expected);
+    assert_eq!(ids(&answer).get(1), Some(&memory.last_id()), "{answer}");
     // A body that breaks its framing is its request's own record.
     let broken = format!("POST /prod/ HTTP/1.1\r\n{host}transfer-encoding: chunked\r\n\r\nzz\r\n");
     ugly(node.address, broken.as_bytes(), false).await;

@@ -3,6 +3,7 @@
 use std::{net::SocketAddr, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
+use plan::Unit;
 use proto::config::v1::{
     ApiKey, ApiStage, Dialect::Native, Quota, QuotaPeriod, Resource, Throttle, UsagePlan,
 };
@@ -17,27 +18,70 @@ use tokio::{
 use super::world::{API, PATIENCE, TestNode, api_with, key, mock, raw_origin};
 use crate::{
     Config,
-    config::LimiterOutage,
-    policies::{limiter::Limiter, throttle::Throttle as Taken},
-    snapshot::served::{Bucket, Period},
+    config::{LimiterMode, LimiterOutage},
+    policies::{
+        desk::Leases,
+        limit_metrics::LimitMetrics,
+        limiter::{self, Back, Limiter},
+        outage::Local,
+        quota::Claim,
+        throttle::Throttle as Taken,
+    },
+    snapshot::served::Bucket,
 };
 
-fn redis_url() -> String {
+pub(super) fn redis_url() -> String {
     std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6399/5".to_owned())
 }
 
-fn limiter() -> Limiter {
-    let errors = prometheus::IntCounter::new("errors", "errors").expect("a name");
-    let outage = LimiterOutage::FailClosed;
-    Limiter::new(Some(&redis_url()), PATIENCE, outage, Arc::default(), errors).expect("a URL")
+/// Asks Redis for each call.
+pub(super) fn limiter() -> Limiter {
+    Node::default().thread(limiter::Settings {
+        url: Some(&redis_url()),
+        authority: None,
+        budget: PATIENCE,
+        mode: LimiterMode::Exact,
+        outage: LimiterOutage::FailClosed,
+    })
+}
+
+/// The same by way of a gate, and by its share where that is shut for long.
+fn limiter_at(gate: SocketAddr, node: &Node) -> Limiter {
+    node.thread(limiter::Settings {
+        url: Some(&format!("redis://{gate}/")),
+        authority: None,
+        budget: Duration::from_millis(500),
+        mode: LimiterMode::Exact,
+        outage: LimiterOutage::LocalFallback,
+    })
+}
+
+/// What the data threads of a node have in common.
+pub(super) struct Node {
+    shares: Arc<Local>,
+    leases: Arc<Leases>,
+    metrics: LimitMetrics,
+}
+
+impl Default for Node {
+    fn default() -> Self {
+        let metrics = LimitMetrics::new(&prometheus::Registry::new()).expect("names");
+        Self { shares: Arc::default(), leases: Arc::default(), metrics }
+    }
+}
+
+impl Node {
+    pub(super) fn thread(&self, settings: limiter::Settings<'_>) -> Limiter {
+        let (shares, leases) = (self.shares.clone(), self.leases.clone());
+        Limiter::new(settings, shares, leases, self.metrics.clone()).expect("a URL")
+    }
 }
 
 fn throttle(rate: f64, burst: u32) -> Taken {
-    let redis_key = format!("test:{{{}}}", uuid::Uuid::now_v7());
-    Taken { name: "key", redis_key, bucket: Bucket { rate, burst } }
+    Taken::alone("key", format!("test:{{{}}}", uuid::Uuid::now_v7()), Bucket { rate, burst })
 }
 
-async fn local<T>(test: impl Future<Output = T>) -> T {
+pub(super) async fn local<T>(test: impl Future<Output = T>) -> T {
     LocalSet::new().run_until(test).await
 }
 
@@ -72,7 +116,10 @@ async fn a_bucket_is_never_exceeded_by_callers_at_once() {
         let limiters = [limiter(), limiter(), limiter()];
         let calls = (0..64).map(|call| limiters[call % 3].take(&bucket));
         let answers = join_all(calls).await;
-        assert_eq!(answers.into_iter().filter(|taken| taken.expect("Redis").allowed).count(), 10);
+        assert_eq!(
+            answers.iter().filter(|taken| taken.as_ref().expect("Redis").allowed).count(),
+            10
+        );
     })
     .await;
 }
@@ -81,91 +128,39 @@ async fn a_bucket_is_never_exceeded_by_callers_at_once() {
 async fn a_token_that_is_given_back_can_be_taken_again_but_never_beyond_the_burst() {
     local(async {
         let limiter = limiter();
-        let bucket = || throttle_at("given-back");
+        let key = format!("test:{{given-back:{}}}", std::process::id());
+        let bucket = || Taken::alone("key", key.clone(), Bucket { rate: 0.0001, burst: 1 });
         let url = redis_url();
         let mut redis =
             redis::Client::open(url).unwrap().get_multiplexed_async_connection().await.unwrap();
-        let _: () = redis.del(bucket().redis_key).await.unwrap();
+        let _: () = redis.del(&key).await.unwrap();
         assert!(limiter.take(&bucket()).await.unwrap().allowed);
         assert!(!limiter.take(&bucket()).await.unwrap().allowed);
-        limiter.give_back(vec![bucket(), bucket(), bucket()]);
+        limiter.give_back((0..3).map(|_| (bucket(), Back::Redis)).collect());
         let given_back = async {
             while !limiter.take(&bucket()).await.unwrap().allowed {
                 tokio::task::yield_now().await;
             }
         };
         tokio::time::timeout(PATIENCE, given_back).await.expect("a token is back");
-        let tokens: f64 = redis.hget(bucket().redis_key, "tokens").await.unwrap();
+        let tokens: f64 = redis.hget(&key, "tokens").await.unwrap();
         assert!(tokens < 1.1, "{tokens}");
     })
     .await;
 }
 
-fn throttle_at(name: &str) -> Taken {
-    Taken { redis_key: format!("test:{{{name}:{}}}", std::process::id()), ..throttle(0.0001, 1) }
+pub(super) fn calendar(limit: u64, period: QuotaPeriod) -> Quota {
+    Quota { limit, period: period.into(), terms: None }
 }
 
-#[tokio::test]
-async fn a_quota_lets_exactly_its_limit_through_under_64_callers() {
-    local(async {
-        let limiters = [limiter(), limiter()];
-        for period in [Period::Day, Period::Week, Period::Month] {
-            let quota = crate::snapshot::served::Quota { limit: 40, period };
-            let redis_key = format!("test:{{{}}}", uuid::Uuid::now_v7());
-            let calls = (0..64).map(|call| limiters[call % 2].spend(&redis_key, quota));
-            let spent: Vec<_> =
-                join_all(calls).await.into_iter().map(|spent| spent.expect("Redis")).collect();
-            assert_eq!(spent.iter().filter(|spent| spent.allowed).count(), 40);
-            let (days, max) = match period {
-                Period::Day => (1..=1, 1),
-                Period::Week => (7..=7, 7),
-                Period::Month => (28..=31, 31),
-            };
-            assert!(days.contains(&(spent[0].period_s / 86400)), "{:?}", spent[0]);
-            assert!(
-                spent[0].resets_in_s > 0 && spent[0].resets_in_s <= max * 86400,
-                "{:?}",
-                spent[0]
-            );
-            assert_eq!(
-                spent[0].resets_in_s,
-                calendar_rest(period, spent[0].resets_in_s),
-                "{period:?}"
-            );
-        }
-    })
-    .await;
-}
-
-/// Seconds to the period's end by another calendar than the script's; `near` where the clock has moved on by
-/// less than a minute since.
-fn calendar_rest(period: Period, near: u64) -> u64 {
-    use jiff::{ToSpan, Unit, ZonedRound, civil::Weekday, tz::TimeZone};
-    let now = jiff::Timestamp::now().to_zoned(TimeZone::UTC);
-    let day = now
-        .round(ZonedRound::new().smallest(Unit::Day).mode(jiff::RoundMode::Floor))
-        .expect("a day");
-    let end = match period {
-        Period::Day => day.checked_add(1.day()),
-        Period::Week => {
-            let since = day.weekday().since(Weekday::Monday);
-            day.checked_add((7 - i64::from(since)).days())
-        }
-        Period::Month => day.first_of_month().and_then(|first| first.checked_add(1.month())),
-    };
-    let rest = end.expect("a date").timestamp().as_second() - now.timestamp().as_second();
-    let rest = u64::try_from(rest).expect("the future");
-    if near.abs_diff(rest) < 60 { near } else { rest }
-}
-
-fn plan(change: impl FnOnce(&mut UsagePlan)) -> UsagePlan {
+pub(super) fn plan(change: impl FnOnce(&mut UsagePlan)) -> UsagePlan {
     let id = uuid::Uuid::new_v4().simple().to_string()[..10].to_owned();
     let mut plan = UsagePlan { id, ..UsagePlan::default() };
     change(&mut plan);
     plan
 }
 
-fn resources(plan: UsagePlan, change: impl FnOnce(&mut ApiKey)) -> Vec<Resource> {
+pub(super) fn resources(plan: UsagePlan, change: impl FnOnce(&mut ApiKey)) -> Vec<Resource> {
     let routes = vec![("GET /k", mock(200, "in"), true), ("GET /free", mock(200, "free"), false)];
     let mut resources = api_with(Native, routes, |_| {});
     resources.extend(key("tg_live_1", plan, change));
@@ -173,12 +168,12 @@ fn resources(plan: UsagePlan, change: impl FnOnce(&mut ApiKey)) -> Vec<Resource>
 }
 
 /// A machine that tests at full load may answer late; that is not what these tests are about.
-fn use_redis(config: &mut Config) {
+pub(super) fn use_redis(config: &mut Config) {
     config.redis_url = Some(redis_url());
     config.limits.redis_timeout = PATIENCE;
 }
 
-const KEY: &str = "x-api-key: tg_live_1";
+pub(super) const KEY: &str = "x-api-key: tg_live_1";
 
 #[tokio::test]
 async fn a_key_over_its_burst_is_throttled_and_told_when_to_come_back() {
@@ -202,7 +197,7 @@ async fn a_key_over_its_burst_is_throttled_and_told_when_to_come_back() {
 async fn a_quota_is_taken_last_so_a_throttled_call_spends_none_of_it() {
     let plan = plan(|plan| {
         plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 3 });
-        plan.quota = Some(Quota { limit: 2, period: QuotaPeriod::Day.into() });
+        plan.quota = Some(calendar(2, QuotaPeriod::Day));
     });
     let node = TestNode::start_with(resources(plan, |_| {}), |config| {
         use_redis(config);
@@ -250,8 +245,50 @@ async fn a_routes_throttle_is_the_narrowest_and_a_refusal_gives_the_others_back(
     tokio::time::timeout(PATIENCE, given_back).await.expect("given back in time");
 }
 
+#[tokio::test]
+async fn every_level_that_is_set_counts_and_the_first_to_be_empty_refuses() {
+    let levels = ["route", "stage", "tenant"];
+    for narrowest in levels {
+        // Buckets are the tenant's and the stage's: each test's own.
+        let (id, name) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4().simple().to_string());
+        let throttle = |level| {
+            let burst_limit = if level == narrowest { 2 } else { 5 };
+            Throttle { rate_limit: 0.01, burst_limit }
+        };
+        let routes =
+            vec![("GET /free", mock(200, "free"), false), ("GET /b", mock(200, "b"), false)];
+        let resources = api_with(Native, routes, |(tenant, deployment, stage)| {
+            tenant.id = id.to_string();
+            deployment.api.as_mut().expect("an Api").tenant_id = tenant.id.clone();
+            stage.tenant_id = tenant.id.clone();
+            stage.name = name.clone();
+            tenant.throttle = Some(throttle("tenant"));
+            stage.throttle = Some(throttle("stage"));
+            stage.route_throttles = [("GET /free".to_owned(), throttle("route"))].into();
+        });
+        let node = TestNode::start_with(resources, use_redis);
+        let (free, b) = (format!("GET /{name}/free"), format!("GET /{name}/b"));
+        let first = node.call(&free, &[]).await;
+        let named: Vec<_> = first.field("ratelimit-policy").unwrap().split(", ").collect();
+        let told: Vec<_> = levels.iter().map(|level| format!("\"{level}\";q=")).collect();
+        assert!(named.iter().zip(&told).all(|(name, told)| name.starts_with(told)), "{named:?}");
+        assert_eq!((named.len(), first.status()), (3, 200));
+        assert_eq!(node.call(&free, &[]).await.status(), 200);
+        let refused = node.call(&free, &[]).await;
+        assert_eq!((refused.status(), refused.json()["code"].as_str()), (429, Some("THROTTLED")));
+        let wait: u64 = refused.field("retry-after").unwrap().parse().unwrap();
+        assert!((90..=100).contains(&wait), "{wait}");
+        // Another route has what the narrowest of the others left: what was refused took nothing from them.
+        let mut others = 0;
+        while node.call(&b, &[]).await.status() == 200 {
+            others += 1;
+        }
+        assert_eq!(others, if narrowest == "route" { 3 } else { 0 }, "{narrowest}");
+    }
+}
+
 /// A Redis that is not there, one that never answers, and none at all.
-async fn no_redis() -> ([Option<String>; 3], TcpListener) {
+pub(super) async fn no_redis() -> ([Option<String>; 3], TcpListener) {
     let (silent, listener) = raw_origin().await;
     let urls = [None, Some("redis://127.0.0.1:1/".to_owned()), Some(format!("redis://{silent}/"))];
     (urls, listener)
@@ -263,7 +300,7 @@ async fn without_redis_each_node_goes_on_with_its_share() {
     for url in urls {
         let plan = plan(|plan| {
             plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 3 });
-            plan.quota = Some(Quota { limit: 100, period: QuotaPeriod::Month.into() });
+            plan.quota = Some(calendar(100, QuotaPeriod::Month));
         });
         let node = TestNode::start_with(resources(plan, |_| {}), |config| config.redis_url = url);
         let mut statuses = Vec::new();
@@ -283,7 +320,7 @@ async fn without_redis_every_call_passes_where_that_is_set() {
     for url in urls {
         let plan = plan(|plan| {
             plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 1 });
-            plan.quota = Some(Quota { limit: 1, period: QuotaPeriod::Week.into() });
+            plan.quota = Some(calendar(1, QuotaPeriod::Week));
         });
         let node = TestNode::start_with(resources(plan, |_| {}), |config| {
             config.redis_url = url;
@@ -310,11 +347,11 @@ async fn a_redis_that_is_away_keeps_only_the_first_calls_waiting() {
         assert_eq!(node.call("GET /prod/k", &[KEY]).await.status(), 200);
     }
     assert!(began.elapsed() < 10 * budget, "three waits, not forty: {:?}", began.elapsed());
-    assert_eq!(node.shared.metrics.redis_errors.get(), 3);
+    assert_eq!(node.shared.metrics.limits.redis_errors.get(), 3);
 }
 
 /// The real Redis behind a gate: while it is shut, what callers say waits.
-async fn gated_redis() -> (SocketAddr, watch::Sender<bool>) {
+pub(super) async fn gated_redis() -> (SocketAddr, watch::Sender<bool>) {
     let (gate, open) = watch::channel(true);
     let (address, listener) = raw_origin().await;
     let redis = redis::Client::open(redis_url()).unwrap().get_connection_info().addr().clone();
@@ -359,7 +396,7 @@ async fn pass(
 async fn an_answer_that_comes_late_has_taken_nothing_and_limits_are_exact_again() {
     let plan = plan(|plan| {
         plan.throttle = Some(Throttle { rate_limit: 0.0001, burst_limit: 5 });
-        plan.quota = Some(Quota { limit: 4, period: QuotaPeriod::Day.into() });
+        plan.quota = Some(calendar(4, QuotaPeriod::Day));
     });
     let keys = ["keyaaaaaa1"].map(|key| {
         (proto::redis_keys::key_throttle(&plan.id, key), proto::redis_keys::quota(&plan.id, key))
@@ -369,6 +406,7 @@ async fn an_answer_that_comes_late_has_taken_nothing_and_limits_are_exact_again(
     let node = TestNode::start_with(resources(plan, |_| {}), |config| {
         config.redis_url = Some(format!("redis://{address}/"));
         config.limits.redis_timeout = Duration::from_millis(500);
+        config.limiter_mode = LimiterMode::Exact;
         config.limiter_outage = LimiterOutage::FailClosed;
     });
     let call = async || node.call("GET /prod/k", &[KEY]).await.status();
@@ -401,8 +439,7 @@ async fn an_answer_that_comes_late_has_taken_nothing_and_limits_are_exact_again(
 
 #[tokio::test]
 async fn what_was_let_through_without_redis_is_told_to_it_when_it_is_back() {
-    let plan =
-        plan(|plan| plan.quota = Some(Quota { limit: 10, period: QuotaPeriod::Week.into() }));
+    let plan = plan(|plan| plan.quota = Some(calendar(10, QuotaPeriod::Week)));
     let quota = proto::redis_keys::quota(&plan.id, "keyaaaaaa1");
     let (address, gate) = gated_redis().await;
     gate.send_replace(false);
@@ -426,11 +463,102 @@ async fn what_was_let_through_without_redis_is_told_to_it_when_it_is_back() {
 }
 
 #[tokio::test]
+async fn what_a_single_late_answer_let_through_of_a_quota_is_told_with_the_next_question() {
+    local(async {
+        let (address, gate) = gated_redis().await;
+        let limiter = limiter_at(address, &Node::default());
+        let claim = Claim::calendar(1_000_000, Unit::Week);
+        let key = format!("test:{{{}}}", uuid::Uuid::now_v7());
+        let mut calls = 0;
+        for _ in 0..3 {
+            for open in [true, false, true] {
+                gate.send_replace(open);
+                assert!(limiter.spend(&key, &claim).await.expect("a share").allowed);
+                calls += 1;
+            }
+        }
+        let client = redis::Client::open(redis_url()).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let told = async {
+            // What came too late is undone by and by.
+            while redis.hget::<_, _, Option<u64>>(&key, "used").await.unwrap() != Some(calls) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("Redis knows of each call");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn what_was_let_through_without_redis_is_told_to_it_as_the_node_ends() {
+    local(async {
+        let [bucket_key, quota_key] =
+            ["b", "q"].map(|kind| format!("test:{{{kind}:{}}}", uuid::Uuid::now_v7()));
+        let bucket = Bucket { rate: 0.0001, burst: 1 };
+        let claim = Claim::calendar(1, Unit::Month);
+        let throttle = || Taken::alone("key", bucket_key.clone(), bucket);
+        // Nothing is left of either, which the node does not know.
+        let other = limiter();
+        assert!(other.take(&throttle()).await.unwrap().allowed);
+        assert!(other.spend(&quota_key, &claim).await.unwrap().allowed);
+
+        let (address, gate) = gated_redis().await;
+        let limiter = limiter_at(address, &Node::default());
+        gate.send_replace(false);
+        assert!(limiter.take(&throttle()).await.unwrap().allowed);
+        assert!(limiter.spend(&quota_key, &claim).await.unwrap().allowed);
+        gate.send_replace(true);
+        limiter.return_all().await;
+
+        let client = redis::Client::open(redis_url()).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let told = async {
+            loop {
+                let used: u64 = redis.hget(&quota_key, "used").await.unwrap();
+                let tokens: f64 = redis.hget(&bucket_key, "tokens").await.unwrap();
+                if used == 2 && tokens < -0.9 {
+                    return;
+                }
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, told).await.expect("Redis knows of both calls");
+    })
+    .await;
+}
+
+#[tokio::test]
+async fn a_bucket_that_is_full_again_by_its_share_is_told_of_nothing() {
+    local(async {
+        let ((address, gate), node) = (gated_redis().await, Node::default());
+        let limiter = limiter_at(address, &node);
+        let bucket = throttle(1e9, 10);
+        gate.send_replace(false);
+        let shut = std::time::Instant::now();
+        // Three of them wait; then no call does, for longer than a lease.
+        while shut.elapsed() < Duration::from_micros(4 * lease::TTL_US) {
+            limiter.take(&bucket).await.expect("a share");
+            tokio::task::yield_now().await;
+        }
+        let told = node.metrics.redis_calls("report");
+        gate.send_replace(true);
+        let back = async {
+            while !matches!(limiter.take(&bucket).await.expect("a share").back, Back::Redis) {
+                tokio::task::yield_now().await;
+            }
+        };
+        tokio::time::timeout(PATIENCE, back).await.expect("Redis is back");
+        assert_eq!(node.metrics.redis_calls("report"), told);
+    })
+    .await;
+}
+
+#[tokio::test]
 async fn without_redis_calls_with_limits_are_refused_where_that_is_set_and_others_pass() {
     let (urls, _listener) = no_redis().await;
     for url in urls {
-        let plan =
-            plan(|plan| plan.quota = Some(Quota { limit: 2, period: QuotaPeriod::Month.into() }));
+        let plan = plan(|plan| plan.quota = Some(calendar(2, QuotaPeriod::Month)));
         let node = TestNode::start_with(resources(plan, |_| {}), |config| {
             config.redis_url = url;
             config.limiter_outage = LimiterOutage::FailClosed;

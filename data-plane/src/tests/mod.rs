@@ -3,10 +3,12 @@
 
 mod access;
 mod https;
+mod leases;
 mod limits;
 mod metering;
 mod protocol;
 mod proxy;
+mod quotas;
 mod refusals;
 mod slow;
 mod tls;

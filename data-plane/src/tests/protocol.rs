@@ -14,7 +14,9 @@ use tokio::{
     time::timeout,
 };
 
-use super::world::{API, PATIENCE, TestNode, api, echo, mock, proxy, raw_origin, read_until};
+use super::world::{
+    API, PATIENCE, TestNode, api, api_with, echo, mock, proxy, raw_origin, read_until,
+};
 
 #[tokio::test]
 async fn a_malformed_request_is_refused_and_the_node_serves_on() {
@@ -89,6 +91,51 @@ async fn too_many_requests_at_once_are_refused_at_once() {
     assert_eq!((answer.status(), answer.field("retry-after")), (503, Some("1")));
     backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
     read_until(&mut first, "\r\n\r\nok").await;
+}
+
+#[tokio::test]
+async fn a_tenant_whose_backend_hangs_fills_its_own_share_and_no_other_tenants() {
+    const OTHER_API: &str = "abcdefghi2";
+    const OTHER_TENANT: &str = "018f0000-0000-7000-8000-000000000002";
+    let (address, listener) = raw_origin().await;
+    let mut resources = api(Native, &[("GET /", proxy(format!("http://{address}/")))]);
+    resources.extend(api_with(Native, vec![("GET /", mock(200, "ok"), false)], |all| {
+        let (tenant, deployment, stage) = all;
+        tenant.id = OTHER_TENANT.into();
+        deployment.id = "deploy0002".into();
+        let api = deployment.api.as_mut().unwrap();
+        (api.id, api.tenant_id) = (OTHER_API.into(), OTHER_TENANT.into());
+        (stage.api_id, stage.tenant_id) = (OTHER_API.into(), OTHER_TENANT.into());
+        stage.deployment_id = deployment.id.clone();
+    }));
+    let node = TestNode::start_with(resources, |config| {
+        config.limits.in_flight_max = 3;
+        config.limits.tenant_in_flight_max = 2;
+    });
+    let request = format!("GET /prod/ HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n\r\n");
+    let mut held = Vec::new();
+    for _ in 0..2 {
+        let mut caller = TcpStream::connect(node.address).await.unwrap();
+        caller.write_all(request.as_bytes()).await.unwrap();
+        let (mut backend, _) = listener.accept().await.unwrap();
+        read_until(&mut backend, "\r\n\r\n").await;
+        held.push((caller, backend));
+    }
+    let refused = node.get("/prod/").await;
+    assert_eq!((refused.status(), refused.field("retry-after")), (503, Some("1")));
+    assert_eq!(refused.json()["code"], "TENANT_OVERLOADED");
+    let other = format!(
+        "GET /prod/ HTTP/1.1\r\nhost: {OTHER_API}.execute-api.localhost\r\nconnection: close\r\n\r\n"
+    );
+    assert_eq!(node.raw(other.as_bytes()).await.status(), 200);
+
+    let (mut caller, mut backend) = held.pop().unwrap();
+    backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    read_until(&mut caller, "\r\n\r\nok").await;
+    caller.write_all(request.as_bytes()).await.unwrap(); // what ended makes room for the next
+    read_until(&mut backend, "\r\n\r\n").await;
+    backend.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 2\r\n\r\nok").await.unwrap();
+    read_until(&mut caller, "\r\n\r\nok").await;
 }
 
 #[tokio::test]

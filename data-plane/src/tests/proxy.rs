@@ -7,7 +7,10 @@ use futures_util::StreamExt;
 use http::Response;
 use http_body::Frame;
 use http_body_util::{BodyExt, StreamBody};
-use proto::config::v1::Dialect::{AwsHttp, Native};
+use proto::config::v1::{
+    Dialect::{AwsHttp, Native},
+    HttpProxy,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::TcpStream,
@@ -296,6 +299,41 @@ async fn a_backend_that_takes_too_long_is_a_timeout_at_each_stage() {
     }
     let answer = node.get("/prod/idle").await;
     assert_eq!((answer.status(), answer.body()), (200, "hel"), "cut off, not completed");
+}
+
+#[tokio::test]
+async fn whoever_keeps_an_upload_waiting_has_the_time_that_is_theirs() {
+    let (silent, listener) = raw_origin().await;
+    let to = |change: fn(&mut HttpProxy)| proxy_with(format!("http://{silent}/"), change);
+    // Each has far more time where it is the other who is waited for.
+    let routes = [
+        ("ANY /caller", to(|proxy| proxy.idle_timeout_ms = 50)),
+        ("ANY /backend", to(|proxy| proxy.first_byte_timeout_ms = 50)),
+    ];
+    let node = TestNode::start(api(Native, &routes));
+    tokio::spawn(async move {
+        let mut kept = Vec::new();
+        while let Ok((stream, _)) = listener.accept().await {
+            kept.push(stream);
+        }
+    });
+    let upload = async |path: &str| {
+        let mut stream = TcpStream::connect(node.address).await.unwrap();
+        let head = format!(
+            "POST /prod/{path} HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n\
+             connection: close\r\ncontent-length: 5\r\n\r\nhel"
+        );
+        stream.write_all(head.as_bytes()).await.unwrap();
+        stream
+    };
+    let mut stream = upload("caller").await;
+    assert!(read_until(&mut stream, "\"}").await.contains("REQUEST_TIMEOUT"));
+
+    let mut stream = upload("backend").await;
+    // Takes as long as the upload's first look at who is waited for.
+    assert_eq!(node.get("/prod/backend").await.json()["code"], "INTEGRATION_TIMEOUT");
+    stream.write_all(b"lo").await.unwrap();
+    assert!(read_until(&mut stream, "\"}").await.contains("INTEGRATION_TIMEOUT"));
 }
 
 #[tokio::test]

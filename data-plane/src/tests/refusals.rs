@@ -3,11 +3,11 @@
 use proto::config::v1::{
     ApiKey,
     Dialect::{self, AwsHttp, AwsRest, Native},
-    Resource, TrailingSlash, UsagePlan,
+    KeyRestrictions, PreviousValue, Resource, TrailingSlash, UsagePlan,
     resource::Kind,
 };
 
-use super::world::{TestNode, api, api_with, key, mock};
+use super::world::{PEPPER, TestNode, api, api_with, echo, key, mock, proxy};
 
 fn pets(dialect: Dialect) -> Vec<Resource> {
     api(dialect, &[("GET /pets", mock(200, "pets")), ("POST /pets", mock(201, ""))])
@@ -231,4 +231,217 @@ async fn what_does_not_compile_is_refused_by_name_and_the_last_good_version_serv
         api.stage("prod").unwrap().deployment.clone().unwrap()
     };
     assert!(std::sync::Arc::ptr_eq(&served(&first), &served(&second)), "by the same pointer");
+}
+
+/// An Api whose keys stand in these places, with a route that needs one and one that does not.
+fn located(locations: &[&str], backend: std::net::SocketAddr) -> Vec<Resource> {
+    let uri = format!("http://{backend}/");
+    let routes = vec![("GET /k", proxy(&uri), true), ("GET /open", proxy(&uri), false)];
+    let mut resources = api_with(Native, routes, |(_, deployment, _)| {
+        let api = deployment.api.as_mut().unwrap();
+        api.api_key_locations = locations.iter().map(|it| (*it).to_owned()).collect();
+        for route in &mut deployment.routes {
+            route.restrictions.push("apiKeyLocations".into());
+        }
+    });
+    resources.extend(key("tg_live_right", gold(), |_| {}));
+    resources
+}
+
+#[tokio::test]
+async fn a_key_is_found_where_the_api_says_and_nowhere_else() {
+    const HEADER: &str = "$request.header.X-Key";
+    const QUERY: &str = "$request.querystring.api_key";
+    const BEARER: &str = "$request.header.authorization";
+    let (right, wrong) = ("x-key: tg_live_right", "x-key: tg_live_wrong");
+    let backend = echo().await;
+    for (locations, path, fields, status) in [
+        (&[HEADER][..], "", &[right][..], 200),
+        (&[HEADER], "", &["x-api-key: tg_live_right"], 403),
+        (&[HEADER], "?api_key=tg_live_right", &[], 403),
+        (&[HEADER], "", &[right, right], 403),
+        (&[QUERY], "?api_key=tg_live_right", &[], 200),
+        (&[QUERY], "?a=1&api%5Fkey=tg%5flive_right&b", &[], 200),
+        (&[QUERY], "?api_key=tg_live_right&api_key=tg_live_right", &[], 403),
+        (&[QUERY], "?API_KEY=tg_live_right", &[], 403),
+        (&[QUERY], "", &["x-api-key: tg_live_right"], 403),
+        (&[BEARER], "", &["authorization: Bearer tg_live_right"], 200),
+        (&[BEARER], "", &["authorization: bearer  tg_live_right"], 200),
+        (&[BEARER], "", &["authorization: Basic tg_live_right"], 403),
+        (&[BEARER], "", &["authorization: tg_live_right"], 403),
+        // The first that the call has decides.
+        (&[HEADER, QUERY], "?api_key=tg_live_right", &[], 200),
+        (&[HEADER, QUERY], "?api_key=tg_live_right", &[wrong], 403),
+        (&[QUERY, HEADER], "?api_key=tg_live_right", &[wrong], 200),
+        (&[BEARER, HEADER], "", &["authorization: Basic QQ==", right], 200),
+        (&[], "", &["x-api-key: tg_live_right"], 200),
+    ] {
+        let node = TestNode::start(located(locations, backend));
+        let answer = node.call(&format!("GET /prod/k{path}"), fields).await;
+        assert_eq!(answer.status(), status, "{locations:?} {path} {fields:?}: {answer:?}");
+        if status == 403 {
+            assert_eq!(answer.json()["code"].as_str(), Some("INVALID_API_KEY"));
+        }
+    }
+    let node = TestNode::start(located(&[HEADER, QUERY, BEARER], backend));
+    let said = node.get("/prod/k").await.json()["message"].as_str().unwrap().to_owned();
+    let places = "the field x-key or the query parameter api_key or Authorization, as Bearer";
+    assert!(said.contains(places), "{said}");
+}
+
+#[tokio::test]
+async fn a_key_in_the_query_never_reaches_the_backend_whatever_the_route_asks_for() {
+    let node = TestNode::start(located(&["$request.querystring.key"], echo().await));
+    for path in ["/prod/k", "/prod/open"] {
+        for (query, left) in [
+            ("?key=tg_live_right", "GET /\n"),
+            ("?a=%20&key=tg_live_right&b=1", "GET /?a=%20&b=1\n"),
+            ("?k%65y=tg_live_right&b", "GET /?b\n"),
+        ] {
+            let answer = node.get(&format!("{path}{query}")).await;
+            assert_eq!(answer.status(), 200, "{path}{query}");
+            assert!(answer.body().contains(left), "{path}{query}: {answer:?}");
+            assert!(!answer.text.contains("tg_live_right"), "{path}{query}: {answer:?}");
+        }
+    }
+    let twice = node.get("/prod/open?key=tg_live_right&key=tg_live_right&c=1").await;
+    assert!(twice.body().contains("GET /?c=1\n"), "{twice:?}");
+}
+
+/// The value before `tg_live_right`.
+fn rotated(until_ms: u64) -> impl FnOnce(&mut ApiKey) {
+    move |key| {
+        let digest = proto::digest::api_key(&PEPPER, b"tg_live_before").to_vec();
+        key.previous = Some(PreviousValue { digest, until_ms });
+    }
+}
+
+#[tokio::test]
+async fn a_rotated_keys_value_before_opens_until_its_time_and_no_longer() {
+    let far = crate::node::now_ms() + 1_000_000;
+    let [now, before] = ["x-api-key: tg_live_right", "x-api-key: tg_live_before"];
+    let mut node = TestNode::start(keyed(rotated(far)));
+    for value in [now, before] {
+        assert_eq!(node.call("GET /prod/k", &[value]).await.status(), 200, "{value}");
+    }
+    node.publish(keyed(rotated(1)));
+    assert_eq!(node.call("GET /prod/k", &[now]).await.status(), 200);
+    let answer = node.call("GET /prod/k", &[before]).await;
+    assert_eq!((answer.status(), answer.json()["code"].as_str()), (403, Some("INVALID_API_KEY")));
+
+    // Ended early, disabled, expired or deleted, the value before is as unknown as any.
+    let spoils: [fn(&mut ApiKey); 3] =
+        [|key| key.previous = None, |key| key.enabled = false, |key| key.expires_at_ms = 1];
+    for spoil in spoils {
+        node.publish(keyed(rotated(far)));
+        assert_eq!(node.call("GET /prod/k", &[before]).await.status(), 200);
+        node.publish(keyed(|key| {
+            rotated(far)(key);
+            spoil(key);
+        }));
+        assert_eq!(node.call("GET /prod/k", &[before]).await.status(), 403);
+    }
+    node.publish(keyed(rotated(far)));
+    // Its value now is another key's, which was read first or second: nothing of the deleted key stays.
+    for id in ["keyaaaaaa2", "keyaaaaaa3"].into_iter().cycle().take(20) {
+        node.publish(keyed(|key| key.id = id.into()));
+        assert_eq!(node.call("GET /prod/k", &[now]).await.status(), 200);
+        assert_eq!(node.call("GET /prod/k", &[before]).await.status(), 403);
+        node.publish(keyed(|key| {
+            rotated(far)(key);
+            key.id = format!("{id}x");
+        }));
+    }
+}
+
+/// A key that is good from these places.
+fn restricted(networks: &[&str], origins: &[&str]) -> Vec<Resource> {
+    let text = |list: &[&str]| list.iter().map(|it| (*it).to_owned()).collect();
+    let restrictions = KeyRestrictions {
+        enabled: true,
+        client_networks: text(networks),
+        origins: text(origins),
+        others: Vec::new(),
+    };
+    keyed(|key| {
+        key.enabled = false; // as the control plane sends it, for nodes that do not know restrictions
+        key.restrictions = Some(restrictions);
+    })
+}
+
+#[tokio::test]
+async fn a_key_is_good_only_from_the_networks_and_pages_that_it_names() {
+    let page = "origin: https://shop.example.com";
+    let client = Some("API_KEY_CLIENT_NOT_ALLOWED");
+    let origin = Some("API_KEY_ORIGIN_NOT_ALLOWED");
+    for (networks, origins, fields, code) in [
+        (&["127.0.0.0/8"][..], &[][..], &[][..], None),
+        (&["2001:db8::/32", "127.0.0.1/32"], &[], &[], None),
+        (&["203.0.113.0/24"], &[], &[], client),
+        (&["::/0"], &[], &[], client),
+        (&["203.0.113.0/24"], &["https://*.example.com"], &[page], client),
+        (&[], &["https://*.example.com"], &[page], None),
+        (&["127.0.0.0/8"], &["http://a.test", "https://shop.example.com"], &[page], None),
+        (&[], &["https://*.example.com"], &[], origin),
+        (&[], &["https://*.example.com"], &["origin: null"], origin),
+        (&[], &["https://*.example.com"], &["origin: https://example.com"], origin),
+        (&[], &["https://*.example.com"], &[page, page], origin),
+    ] {
+        let node = TestNode::start(restricted(networks, origins));
+        let fields = [&["x-api-key: tg_live_right"], fields].concat();
+        let answer = node.call("GET /prod/k", &fields).await;
+        let status = if code.is_some() { 403 } else { 200 };
+        assert_eq!(answer.status(), status, "{networks:?} {origins:?} {fields:?}: {answer:?}");
+        if code.is_some() {
+            assert_eq!(answer.json()["code"].as_str(), code, "{networks:?} {origins:?} {fields:?}");
+        }
+        // Who does not hold the key is not told of it.
+        let unknown = node.call("GET /prod/k", &["x-api-key: tg_live_wrong"]).await;
+        assert_eq!(unknown.json()["code"].as_str(), Some("INVALID_API_KEY"));
+    }
+}
+
+#[tokio::test]
+async fn the_client_of_a_key_is_the_one_behind_trusted_proxies() {
+    let networks = restricted(&["203.0.113.0/24"], &[]);
+    let proxied = TestNode::start_with(networks.clone(), |config| {
+        config.trusted_proxies = vec!["127.0.0.0/8".parse().expect("a range")];
+    });
+    let direct = TestNode::start(networks);
+    for (client, through_proxy) in [("203.0.113.9", 200), ("198.51.100.9", 403)] {
+        let forwarded = format!("x-forwarded-for: {client}");
+        let fields = ["x-api-key: tg_live_right", &forwarded];
+        assert_eq!(proxied.call("GET /prod/k", &fields).await.status(), through_proxy, "{client}");
+        assert_eq!(direct.call("GET /prod/k", &fields).await.status(), 403, "anyone's word");
+    }
+}
+
+#[tokio::test]
+async fn a_restriction_of_a_key_that_this_node_does_not_know_refuses_every_call_with_it() {
+    for (others, networks, origins) in [
+        (&["clientCountries"][..], &[][..], &[][..]),
+        (&[], &["a newer kind of network"], &[]),
+        (&[], &["127.0.0.0/8"], &["a newer kind of origin"]),
+    ] {
+        let mut resources = restricted(networks, origins);
+        for resource in &mut resources {
+            if let Some(Kind::ApiKey(key)) = &mut resource.kind {
+                let restrictions = key.restrictions.as_mut().unwrap();
+                restrictions.others = others.iter().map(|it| (*it).to_owned()).collect();
+            }
+        }
+        let node = TestNode::start(resources);
+        let answer = node.call("GET /prod/k", &["x-api-key: tg_live_right"]).await;
+        let code = "AUTHORIZER_CONFIGURATION_ERROR";
+        assert_eq!((answer.status(), answer.json()["code"].as_str()), (500, Some(code)));
+    }
+    let disabled = restricted(&["127.0.0.0/8"], &[]).into_iter().map(|mut resource| {
+        if let Some(Kind::ApiKey(key)) = &mut resource.kind {
+            key.restrictions.as_mut().unwrap().enabled = false;
+        }
+        resource
+    });
+    let node = TestNode::start(disabled.collect());
+    let answer = node.call("GET /prod/k", &["x-api-key: tg_live_right"]).await;
+    assert_eq!(answer.json()["code"].as_str(), Some("INVALID_API_KEY"));
 }

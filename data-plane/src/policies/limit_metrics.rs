@@ -1,0 +1,158 @@
+//! What a node counts of its limits.
+
+use std::sync::{
+    Arc,
+    atomic::{AtomicU64, Ordering},
+};
+
+use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry, local::LocalIntCounter};
+
+/// What all threads of a node add to.
+#[derive(Clone)]
+pub(crate) struct LimitMetrics {
+    decisions: IntCounterVec,
+    redis_calls: IntCounterVec,
+    pub(crate) redis_errors: IntCounter,
+    pub(crate) losses: IntCounter,
+    over_quota: IntCounterVec,
+    overshoot: Gauge,
+    /// Calls let through by tokens that Redis did not count any more.
+    uncounted: Arc<AtomicU64>,
+}
+
+/// One thread's share of what every call adds to; flushed each second.
+pub(super) struct ThreadLimitMetrics {
+    all: LimitMetrics,
+    admitted: [LocalIntCounter; BY.len()],
+    refused: [LocalIntCounter; BY.len()],
+}
+
+/// What decided about a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum By {
+    Lease,
+    Redis,
+    /// This node's share of the limit.
+    Share,
+    /// Nothing: limits are open while Redis is away.
+    Nothing,
+}
+
+/// In the order of [`By`].
+const BY: [&str; 4] = ["lease", "redis", "share", "nothing"];
+
+/// Why Redis is asked.
+#[derive(Clone, Copy)]
+pub(super) enum Purpose {
+    /// More for a lease.
+    Lease,
+    /// What a lease spent, what it returns, and what was let through without asking.
+    Report,
+    /// A token for one call.
+    Take,
+    GiveBack,
+    Quota,
+    RollCall,
+}
+
+impl Purpose {
+    const fn name(self) -> &'static str {
+        match self {
+            Self::Lease => "lease",
+            Self::Report => "report",
+            Self::Take => "take",
+            Self::GiveBack => "give_back",
+            Self::Quota => "quota",
+            Self::RollCall => "roll_call",
+        }
+    }
+}
+
+impl LimitMetrics {
+    pub(crate) fn new(registry: &Registry) -> prometheus::Result<Self> {
+        let metrics = Self {
+            decisions: IntCounterVec::new(
+                Opts::new(
+                    "tollgate_ratelimit_decisions_total",
+                    "What the buckets of calls said, one for each bucket",
+                ),
+                &["outcome", "by"],
+            )?,
+            redis_calls: IntCounterVec::new(
+                Opts::new("tollgate_redis_calls_total", "Questions to Redis about limits"),
+                &["purpose"],
+            )?,
+            redis_errors: IntCounter::new(
+                "tollgate_redis_errors_total",
+                "Redis calls that failed or took too long",
+            )?,
+            losses: IntCounter::new(
+                "tollgate_ratelimit_losses_total",
+                "Leases that Redis did not know any more: it lost its memory or its clock jumped",
+            )?,
+            over_quota: IntCounterVec::new(
+                Opts::new("tollgate_quota_exceeded_total", "Calls beyond their key's quota"),
+                &["enforcement"],
+            )?,
+            overshoot: Gauge::new(
+                "tollgate_ratelimit_overshoot_ratio",
+                "Calls let through by tokens that Redis did not count any more, over all let through",
+            )?,
+            uncounted: Arc::default(),
+        };
+        registry.register(Box::new(metrics.decisions.clone()))?;
+        registry.register(Box::new(metrics.redis_calls.clone()))?;
+        registry.register(Box::new(metrics.redis_errors.clone()))?;
+        registry.register(Box::new(metrics.losses.clone()))?;
+        registry.register(Box::new(metrics.over_quota.clone()))?;
+        registry.register(Box::new(metrics.overshoot.clone()))?;
+        // From zero on, so that the first call beyond a quota is a rise.
+        for enforcement in ["hard", "soft"] {
+            metrics.over_quota.with_label_values(&[enforcement]);
+        }
+        Ok(metrics)
+    }
+
+    pub(super) fn thread(&self) -> ThreadLimitMetrics {
+        let of = |outcome| BY.map(|by| self.decisions.with_label_values(&[outcome, by]).local());
+        ThreadLimitMetrics { all: self.clone(), admitted: of("admitted"), refused: of("refused") }
+    }
+
+    pub(super) fn asked(&self, purpose: Purpose) {
+        self.redis_calls.with_label_values(&[purpose.name()]).inc();
+    }
+
+    /// A lease was not known any more, from which so many calls had been let through since its last report.
+    pub(super) fn lost(&self, calls: u32) {
+        self.losses.inc();
+        self.uncounted.fetch_add(calls.into(), Ordering::Relaxed);
+    }
+
+    /// A call is beyond its key's quota, which refuses it unless it is soft.
+    pub(super) fn over_quota(&self, soft: bool) {
+        let enforcement = if soft { "soft" } else { "hard" };
+        self.over_quota.with_label_values(&[enforcement]).inc();
+    }
+
+    /// How often a purpose led to Redis, for tests.
+    #[cfg(test)]
+    pub(crate) fn redis_calls(&self, purpose: &str) -> u64 {
+        self.redis_calls.with_label_values(&[purpose]).get()
+    }
+}
+
+impl ThreadLimitMetrics {
+    pub(super) fn decided(&self, admitted: bool, by: By) {
+        let counters = if admitted { &self.admitted } else { &self.refused };
+        counters[by as usize].inc();
+    }
+
+    pub(super) fn flush(&self) {
+        self.admitted.iter().chain(&self.refused).for_each(LocalIntCounter::flush);
+        let admitted: u64 =
+            BY.iter().map(|by| self.all.decisions.with_label_values(&["admitted", by]).get()).sum();
+        #[expect(clippy::cast_precision_loss, reason = "a ratio")]
+        let ratio = self.all.uncounted.load(Ordering::Relaxed) as f64 / admitted.max(1) as f64;
+        self.all.overshoot.set(ratio);
+    }
+}

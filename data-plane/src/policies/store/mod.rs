@@ -1,0 +1,318 @@
+//! The way to Redis: one server, or a cluster in which each bucket lies on one primary. Every question is one script on
+//! one key, so what holds for one server holds for each primary.
+//!
+//! Nothing is sent twice by itself, since a script that puts something back must not run twice.
+
+mod cluster;
+mod parts;
+mod scripts;
+
+use std::time::Duration;
+
+use jiff::Timestamp;
+use lease::{Answer, Ask};
+use proto::redis_keys;
+use redis::{
+    Client, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, TlsCertificates,
+    aio::{ConnectionManager, ConnectionManagerConfig},
+};
+
+use self::{
+    cluster::Cluster,
+    parts::Parts,
+    scripts::{Lua, ROLL_CALL, SPEND, UNSPEND},
+};
+use super::{
+    limiter::{QuotaAnswer, Spending, Taken},
+    quota::Claim,
+};
+use crate::snapshot::served::Bucket;
+
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
+/// After so long an answer is not waited for even to undo what it took.
+const LATE_MAX: Duration = Duration::from_secs(5);
+/// A node that did not say so for so long is not alive.
+const NODE_SILENT_MAX_S: u64 = 15;
+/// What a probe leaves behind goes by itself.
+const PROBE_KEPT_MS: u64 = 1000;
+
+/// One data thread's connection.
+pub(crate) struct Redis {
+    way: Way,
+    exchange: Lua,
+    settle: Lua,
+    take: Lua,
+    spend: Lua,
+    roll_call: Lua,
+    /// By which name leases are this node's.
+    node: Box<str>,
+    pub(super) parts: Parts,
+}
+
+enum Way {
+    One(ConnectionManager),
+    Cluster(Box<Cluster>),
+}
+
+/// One server's URL, or one for each of a cluster's nodes that is named: `redis-cluster://login:password@a:7000,b:7000`.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) enum Place {
+    One(String),
+    Cluster(Vec<String>),
+}
+
+impl Place {
+    pub(crate) fn of(url: &str) -> Self {
+        let Some((scheme, rest)) = url.split_once("-cluster://") else {
+            return Self::One(url.to_owned());
+        };
+        let (authority, rest) = rest.split_at(rest.find(['/', '?', '#']).unwrap_or(rest.len()));
+        let (login, hosts) = match authority.rsplit_once('@') {
+            Some((login, hosts)) => (format!("{login}@"), hosts),
+            None => (String::new(), authority),
+        };
+        let nodes = hosts.split(',').map(|host| format!("{scheme}://{login}{host}{rest}"));
+        Self::Cluster(nodes.collect())
+    }
+
+    pub(crate) fn urls(self) -> Vec<String> {
+        match self {
+            Self::One(url) => vec![url],
+            Self::Cluster(urls) => urls,
+        }
+    }
+}
+
+impl Redis {
+    /// Connects when it is first asked. `authority`: whom to trust over TLS, instead of the public ones.
+    pub(crate) fn new(url: &str, authority: Option<&[u8]>, node: &str) -> RedisResult<Self> {
+        let certificates =
+            authority.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem.into()) });
+        let (way, parts) = match Place::of(url) {
+            Place::One(url) => (Way::One(one(&url, certificates)?), Parts::of_one()),
+            Place::Cluster(urls) => {
+                let cluster = Box::new(Cluster::new(&urls, certificates)?);
+                (Way::Cluster(cluster), Parts::of_cluster())
+            }
+        };
+        Ok(Self {
+            way,
+            exchange: Lua::new(lease::script::EXCHANGE),
+            settle: Lua::new(lease::script::SETTLE),
+            take: Lua::new(lease::script::TAKE),
+            spend: Lua::new(SPEND),
+            roll_call: Lua::new(ROLL_CALL),
+            node: node.into(),
+            parts,
+        })
+    }
+
+    pub(super) async fn exchange(
+        &self,
+        key: &str,
+        bucket: Bucket,
+        ask: &Ask,
+        nodes: u32,
+    ) -> RedisResult<Answer> {
+        let arguments = |call: &mut Cmd| {
+            call.arg(bucket.rate).arg(bucket.burst).arg(&*self.node).arg(ask.number);
+            call.arg(ask.unspent).arg(ask.back).arg(ask.want).arg(ask.waiting);
+            call.arg(nodes).arg(ask.dry_us).arg(lease::TTL_US);
+        };
+        Ok(Answer::from_store(self.run(&self.exchange, key, arguments).await?))
+    }
+
+    /// Takes what was let through beside the bucket.
+    pub(super) async fn settle(&self, key: &str, bucket: Bucket, made: u32) -> RedisResult<()> {
+        let arguments = |call: &mut Cmd| {
+            call.arg(bucket.rate).arg(bucket.burst).arg(made);
+        };
+        self.run::<i64>(&self.settle, key, arguments).await.map(drop)
+    }
+
+    pub(super) async fn take(&self, key: &str, bucket: Bucket) -> RedisResult<Taken> {
+        let arguments = |call: &mut Cmd| {
+            call.arg(bucket.rate).arg(bucket.burst);
+        };
+        self.run(&self.take, key, arguments).await
+    }
+
+    pub(super) async fn give_back(&self, key: &str, bucket: Bucket) {
+        self.undo(lease::script::GIVE_BACK, key, |call| {
+            call.arg(bucket.burst);
+        })
+        .await;
+    }
+
+    /// Takes a call from a quota, beside those that were made already.
+    pub(crate) async fn spend(&self, key: &str, claim: &Claim, made: u64) -> RedisResult<Spending> {
+        let how = if claim.quota.soft { "soft" } else { "hard" };
+        self.of_quota(key, claim, made, how, Timestamp::now().as_second()).await
+    }
+
+    /// The same by a node whose clock shows this second.
+    #[cfg(test)]
+    pub(crate) async fn spend_at(
+        &self,
+        key: &str,
+        claim: &Claim,
+        second: i64,
+    ) -> RedisResult<Spending> {
+        self.of_quota(key, claim, 0, "hard", second).await
+    }
+
+    /// Counts calls that were made already.
+    pub(super) async fn tell(&self, key: &str, claim: &Claim, made: u64) -> RedisResult<()> {
+        self.of_quota(key, claim, made, "none", Timestamp::now().as_second()).await.map(drop)
+    }
+
+    async fn of_quota(
+        &self,
+        key: &str,
+        claim: &Claim,
+        made: u64,
+        how: &str,
+        mut second: i64,
+    ) -> RedisResult<Spending> {
+        // Again where it is a period or more later or earlier by Redis's clock than by this node's.
+        for _ in 0..2 {
+            let periods = claim.quota.periods.around(second);
+            let arguments = |call: &mut Cmd| {
+                call.arg(made).arg(how);
+                for period in &periods {
+                    call.arg(period.from).arg(period.until);
+                    call.arg(claim.limit_in(period)).arg(period.name());
+                }
+            };
+            match self.run(&self.spend, key, arguments).await? {
+                QuotaAnswer::Spent(spending) => return Ok(spending),
+                QuotaAnswer::Elsewhen(now) => second = now,
+            }
+        }
+        Err((ErrorKind::UnexpectedReturnType, "Redis' clock stands in no period").into())
+    }
+
+    pub(crate) async fn unspend(&self, key: &str, period: &str) {
+        self.undo(UNSPEND, key, |call| {
+            call.arg(period);
+        })
+        .await;
+    }
+
+    pub(super) async fn roll_call(&self) -> RedisResult<u32> {
+        let arguments = |call: &mut Cmd| {
+            call.arg(&*self.node).arg(NODE_SILENT_MAX_S);
+        };
+        self.run(&self.roll_call, &redis_keys::nodes(), arguments).await
+    }
+
+    /// Whether something can be written where this key lies.
+    pub(super) async fn probe(&self, key: &str) -> RedisResult<()> {
+        let mut set = redis::cmd("SET");
+        set.arg(redis_keys::probe(key)).arg(1).arg("PX").arg(PROBE_KEPT_MS);
+        match &self.way {
+            Way::One(connection) => set.query_async(&mut connection.clone()).await,
+            Way::Cluster(cluster) => cluster.probe(&set).await,
+        }
+    }
+
+    /// A probe was answered: from now on everything is asked for in the way that it went.
+    pub(super) fn follow_probe(&self) {
+        if let Way::Cluster(cluster) = &self.way {
+            cluster.follow_probe();
+        }
+    }
+
+    /// The next probe begins with the nodes that were named, and goes a way of its own.
+    pub(super) fn probe_anew(&self) {
+        if let Way::Cluster(cluster) = &self.way {
+            cluster.probe_anew();
+        }
+    }
+
+    /// By its hash; a server that has not seen the script since it started, or since it took another's place, is told.
+    async fn run<T: FromRedisValue>(
+        &self,
+        script: &Lua,
+        key: &str,
+        arguments: impl Fn(&mut Cmd),
+    ) -> RedisResult<T> {
+        match self.send(&call("EVALSHA", &script.hash, key, &arguments)).await {
+            Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
+                self.send(&call("EVAL", script.code, key, &arguments)).await
+            }
+            answer => answer,
+        }
+    }
+
+    /// The whole script in one round trip: by its hash it may need two, and the next call's question, which must
+    /// find what is put back here, would overtake it.
+    async fn undo(&self, script: &str, key: &str, arguments: impl Fn(&mut Cmd)) {
+        let _: RedisResult<i64> = self.send(&call("EVAL", script, key, &arguments)).await;
+    }
+
+    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+        match &self.way {
+            Way::One(connection) => command.query_async(&mut connection.clone()).await,
+            Way::Cluster(cluster) => cluster.send(command).await,
+        }
+    }
+}
+
+fn call(by: &str, script: &str, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd {
+    let mut call = redis::cmd(by);
+    call.arg(script).arg(1).arg(key);
+    arguments(&mut call);
+    call
+}
+
+fn one(url: &str, certificates: Option<TlsCertificates>) -> RedisResult<ConnectionManager> {
+    let config = ConnectionManagerConfig::new()
+        .set_connection_timeout(Some(CONNECT_TIMEOUT))
+        .set_response_timeout(Some(LATE_MAX))
+        .set_min_delay(Duration::from_millis(50))
+        .set_max_delay(Duration::from_secs(1));
+    let client = match certificates {
+        Some(certificates) => Client::build_with_tls(url, certificates)?,
+        None => Client::open(url)?,
+    };
+    ConnectionManager::new_lazy_with_config(client, config)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cluster_is_named_by_some_of_its_nodes() {
+        let place = |url| Place::of(url).urls();
+        assert_eq!(place("redis://a:1/2"), ["redis://a:1/2"]);
+        assert_eq!(place("redis+unix:///run/redis.sock"), ["redis+unix:///run/redis.sock"]);
+        assert_eq!(place("redis-cluster://a:1"), ["redis://a:1"]);
+        assert_eq!(
+            place("rediss-cluster://me:p%40ss@a:1,[::1]:2,c/?protocol=resp3"),
+            ["a:1", "[::1]:2", "c"]
+                .map(|host| format!("rediss://me:p%40ss@{host}/?protocol=resp3"))
+        );
+        assert!(matches!(Place::of("redis-cluster://a:1"), Place::Cluster(_)));
+    }
+
+    #[tokio::test]
+    async fn what_names_no_redis_is_refused() {
+        for url in [
+            "",
+            "redis-cluster://",
+            "redis-cluster://a:1,,b:2",
+            "redis-cluster://a:1,b:x",
+            "http-cluster://a:1",
+            "http://a",
+            "redis-cluster:///run/redis.sock",
+        ] {
+            assert!(Redis::new(url, None, "node").is_err(), "{url}");
+        }
+        for url in ["redis://a", "rediss://a:1", "redis-cluster://a", "rediss-cluster://u:p@a:1,b"]
+        {
+            assert!(Redis::new(url, None, "node").is_ok(), "{url}");
+        }
+    }
+}
