@@ -7,13 +7,14 @@
 use std::collections::HashSet;
 use std::ops::{Deref, DerefMut};
 use std::sync::Arc;
+use std::time::Duration;
 
 use chrono::NaiveDate;
 use prost::Message;
 use proto::config::v1::{Delta, Resource, ResourceName, Update, update};
 use sqlx::postgres::{PgConnectOptions, PgPool, PgPoolOptions};
 use sqlx::{Executor, PgConnection, Postgres, Transaction};
-use tokio::sync::watch;
+use tokio::sync::{OwnedSemaphorePermit, Semaphore, watch};
 
 use crate::access::actor::Actor;
 use crate::access::allowance::Allowance;
@@ -24,6 +25,7 @@ use crate::access::token::TokenSigner;
 use crate::access::wall::Wall;
 use crate::clock::Clock;
 use crate::config::Config;
+use crate::domain::management_request;
 use crate::error::{Error, Result};
 use crate::ids::{DeploymentId, Rng, SessionId, TenantId};
 use crate::live::Live;
@@ -46,10 +48,14 @@ pub struct App {
     /// The versions of the API that are answered, the newest last.
     pub api_versions: &'static [NaiveDate],
     pub live: Arc<Live>,
+    /// The log of requests to this API, on its way to the database.
+    pub requests: Arc<management_request::Queue>,
     /// None where no mail server was set: then letters are not written either.
     pub mailer: Option<Arc<Mailer>>,
     tenants: PgPool,
     system: PgPool,
+    /// Turns at adding up, fewer than the tenants' connections.
+    turns: Arc<Semaphore>,
 }
 
 /// Why code runs outside any tenant. Naming it makes such places easy to find.
@@ -60,13 +66,17 @@ pub enum Job {
     Sessions,
     Mail,
     IdempotencyKeys,
+    ManagementRequests,
     Operator,
     Erasure,
     Audit,
     Nodes,
     Publisher,
     Intake,
+    Quarantine,
     RollUp,
+    Partitions,
+    Seal,
     Downloads,
     Live,
     Startup,
@@ -105,6 +115,8 @@ impl App {
         let mailer = config.mail.as_ref().map(Mailer::new).transpose().map_err(Error::internal)?;
         let (revoked_sender, revoked) = watch::channel(Arc::default());
         let allowance = Allowance::new(&config);
+        let connections = tenants.options().get_max_connections();
+        let turns = usize::try_from((connections / 2).max(1)).map_err(Error::internal)?;
         Ok(Self {
             config: Arc::new(config),
             clock,
@@ -117,9 +129,11 @@ impl App {
             allowance: Arc::new(allowance),
             api_versions: api_version::VERSIONS,
             live: Arc::default(),
+            requests: Arc::default(),
             mailer: mailer.map(Arc::new),
             tenants,
             system,
+            turns: Arc::new(Semaphore::new(turns)),
         })
     }
 
@@ -136,6 +150,16 @@ impl App {
             .execute(&mut *inner)
             .await?;
         Ok(Tx::new(inner, self.master.clone()))
+    }
+
+    /// The same for what may have to add up much: each of its statements is ended after `limit`. It waits for its turn,
+    /// and leaves half of the connections to everything else.
+    pub async fn begin_to_add_up(&self, tenant: TenantId, limit: Duration) -> Result<Tx> {
+        let turn = self.turns.clone().acquire_owned().await.map_err(Error::internal)?;
+        let mut tx = self.begin_in(tenant).await?;
+        store::time_limit::set(&mut tx, limit).await?;
+        tx.turn = Some(turn);
+        Ok(tx)
     }
 
     /// A transaction outside any tenant, under the explicit policies of `tollgate_system`.
@@ -187,11 +211,13 @@ pub struct Tx {
     cell: Option<String>,
     delta: Delta,
     deployment: Option<DeploymentId>,
+    /// Its turn at adding up, which ends with it.
+    turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Tx {
     fn new(inner: Transaction<'static, Postgres>, master: WrappingKey) -> Self {
-        Self { inner, master, cell: None, delta: Delta::default(), deployment: None }
+        Self { inner, master, cell: None, delta: Delta::default(), deployment: None, turn: None }
     }
 
     /// Nodes get `resource` as it now is, when this transaction commits.
@@ -327,6 +353,33 @@ mod tests {
         let mut tx = app.begin(&alice).await.unwrap();
         let moved = sqlx::query("update cell set version = version + 1").execute(&mut *tx).await;
         assert_eq!(moved.unwrap().rows_affected(), 1, "only the tenant's own");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn whatever_is_added_up_half_of_the_connections_are_left(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let most = app.tenants.options().get_max_connections();
+        let sum = || app.begin_to_add_up(alice.tenant, Duration::from_secs(5));
+        let mut sums = Vec::new();
+        for _ in 0..most / 2 {
+            sums.push(sum().await.unwrap());
+        }
+
+        let plain = async {
+            let mut held = Vec::new();
+            for _ in 0..most / 2 {
+                held.push(app.begin(&alice).await.unwrap());
+            }
+        };
+        let mut more = std::pin::pin!(sum());
+        tokio::select! {
+            _ = &mut more => panic!("more are added up than half of the connections"),
+            () = plain => {}
+        }
+
+        drop(sums);
+        more.await.unwrap();
     }
 
     #[sqlx::test(migrations = "../migrations")]

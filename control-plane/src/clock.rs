@@ -38,10 +38,32 @@ impl Clock {
         }
     }
 
+    /// The earlier of this clock and another that should agree with it: for what cannot be taken back when one of them
+    /// runs ahead. A set clock is asked alone.
+    pub fn not_after(&self, other: DateTime<Utc>) -> DateTime<Utc> {
+        match &self.0 {
+            Source::System => self.now().min(other),
+            Source::Set(_) => self.now(),
+        }
+    }
+
     /// Moves a set clock; the system's clock stays as it is.
     pub fn advance(&self, by: TimeDelta) {
         if let Source::Set(micros) = &self.0 {
             micros.fetch_add(by.num_microseconds().unwrap_or(0), Ordering::Relaxed);
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn of_two_clocks_the_one_that_runs_ahead_is_not_believed() {
+        let clock = Clock::system();
+        let (ahead, behind) = (clock.now() + TimeDelta::days(9), clock.now() - TimeDelta::days(9));
+        assert!(clock.not_after(ahead) <= clock.now());
+        assert_eq!(clock.not_after(behind), behind);
     }
 }

@@ -48,4 +48,6 @@ pub struct Config {
     pub address_points_per_minute: NonZeroU32,
     /// The most database connections of this replica, over its three roles.
     pub database_connections_max: u32,
+    /// Usage by minute is kept for so many days; by hour and by day for good.
+    pub usage_minutes_kept_days: u16,
 }

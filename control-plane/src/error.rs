@@ -27,6 +27,10 @@ pub enum Error {
     Conflict { param: String, message: String },
     #[error("{message}")]
     LimitExceeded { param: String, message: String },
+    /// A GraphQL connection is asked for, and not how many items of it. `place` is the field's line and column, where
+    /// the document alone told.
+    #[error("{message}")]
+    PageSizeRequired { message: String, place: Option<(usize, usize)> },
     /// Too many tries; the caller may come back after this many seconds.
     #[error("too many requests; try again in {retry_after_seconds} s")]
     TooManyRequests { retry_after_seconds: u32 },
@@ -51,6 +55,10 @@ pub enum Error {
          nothing was done again. The audit log shows under that request id what was changed"
     )]
     IdempotencyAnswerLost { request_id: String },
+    /// A GraphQL document was named by a hash that is not known here, as the console of another release may: it has to
+    /// send the document. Message and code are Apollo's, by which clients know to do so.
+    #[error("PersistedQueryNotFound")]
+    PersistedQueryNotFound,
     #[error("the body is larger than {bytes_max} bytes")]
     TooLarge { bytes_max: usize },
     #[error("the Content-Type must be {0}")]
@@ -87,7 +95,7 @@ impl Error {
         Self::Internal(format!("corrupt {what}: {}", cause.into()).into())
     }
 
-    /// The one `snake_case` list of codes that REST's problems and GraphQL's errors share.
+    /// The one list of codes that REST's problems and GraphQL's errors share: `snake_case`, but for Apollo's.
     pub fn code(&self) -> &'static str {
         match self {
             Self::BadRequest { .. } => "bad_request",
@@ -97,11 +105,13 @@ impl Error {
             Self::NotFound(_) => "not_found",
             Self::Conflict { .. } => "conflict",
             Self::LimitExceeded { .. } => "limit_exceeded",
+            Self::PageSizeRequired { .. } => "page_size_required",
             Self::TooManyRequests { .. } => "too_many_requests",
             Self::PreconditionFailed { .. } => "precondition_failed",
             Self::IdempotencyKeyReuse => "idempotency_key_reuse",
             Self::IdempotencyKeyInUse { .. } => "idempotency_key_in_use",
             Self::IdempotencyAnswerLost { .. } => "idempotency_answer_lost",
+            Self::PersistedQueryNotFound => "PERSISTED_QUERY_NOT_FOUND",
             Self::TooLarge { .. } => "too_large",
             Self::UnsupportedMediaType(_) => "unsupported_media_type",
             Self::MethodNotAllowed => "method_not_allowed",
@@ -137,6 +147,7 @@ impl Error {
             {
                 Some(param)
             }
+            Self::PageSizeRequired { .. } => Some("first"),
             _ => None,
         }
     }
@@ -186,5 +197,47 @@ impl<T> OnConstraint<T> for Result<T> {
             },
             _ => already,
         })
+    }
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use std::collections::BTreeSet;
+
+    use super::*;
+
+    /// The codes that [`Error::code`] can give, by its own text.
+    pub(crate) fn codes() -> BTreeSet<&'static str> {
+        let source = include_str!("error.rs");
+        let (_, code) = source.split_once("pub fn code(&self)").unwrap();
+        let (code, _) = code.split_once("\n    }\n").unwrap();
+        code.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
+    }
+
+    /// One error of each code, with all that it can say.
+    pub(crate) fn one_of_each() -> Vec<Error> {
+        let each = vec![
+            Error::bad_request("throttle.rateLimit", "must be more than 0"),
+            Error::Unauthenticated("this token has expired"),
+            Error::Forbidden("only an owner may do this"),
+            Error::TenantSuspended { reason: "the bill".to_owned() },
+            Error::NotFound("this usage plan"),
+            Error::conflict("name", "a usage plan named gold exists"),
+            Error::limit_exceeded("query", "costs 1041 points"),
+            Error::PageSizeRequired { message: "give it first or last".to_owned(), place: None },
+            Error::TooManyRequests { retry_after_seconds: 7 },
+            Error::PreconditionFailed { version: "12".to_owned() },
+            Error::IdempotencyKeyReuse,
+            Error::IdempotencyKeyInUse { retry_after_seconds: 2 },
+            Error::IdempotencyAnswerLost { request_id: "the first".to_owned() },
+            Error::PersistedQueryNotFound,
+            Error::TooLarge { bytes_max: 1024 },
+            Error::UnsupportedMediaType("application/json"),
+            Error::MethodNotAllowed,
+            Error::Timeout,
+            Error::internal("a secret cause"),
+        ];
+        assert_eq!(each.iter().map(Error::code).collect::<BTreeSet<_>>(), codes());
+        each
     }
 }

@@ -188,6 +188,8 @@ uuid_id! {
     /// One process of the control plane.
     ReplicaId
     AuditEntryId
+    ManagementRequestId
+    QuarantinedSegmentId
     PriceId
 }
 

@@ -67,7 +67,14 @@ pub async fn run(
             app.live.sockets.close().await;
             Ok(())
         };
-        let served = tokio::try_join!(people, sockets, nodes.serve(stop.clone()), jobs).map(drop);
+        let answered = CancellationToken::new();
+        let served = async {
+            let all = tokio::try_join!(people, sockets, nodes.serve(stop.clone()), jobs);
+            answered.cancel();
+            all.map(drop)
+        };
+        let log = Box::pin(domain::management_request::write(&app, answered.clone()));
+        let (served, ()) = tokio::join!(served, log);
         done.cancel();
         served
     };

@@ -4,9 +4,11 @@
 use std::sync::LazyLock;
 use std::time::Duration;
 
+use chrono::{DateTime, Utc};
 use prometheus::{
-    HistogramVec, IntCounterVec, IntGaugeVec, TextEncoder, register_histogram_vec,
-    register_int_counter_vec, register_int_gauge_vec,
+    HistogramVec, IntCounter, IntCounterVec, IntGauge, IntGaugeVec, TextEncoder,
+    register_histogram_vec, register_int_counter, register_int_counter_vec, register_int_gauge,
+    register_int_gauge_vec,
 };
 
 use crate::app::App;
@@ -42,6 +44,39 @@ static MAIL: LazyLock<IntCounterVec> = LazyLock::new(|| {
         "tollgate_mail_total",
         "Tries to hand a letter to the mail server, by what became of them.",
         &["result"]
+    )
+    .expect("registered once")
+});
+
+static UNLOGGED: LazyLock<IntCounter> = LazyLock::new(|| {
+    register_int_counter!(
+        "tollgate_management_requests_lost_total",
+        "Requests that the log of requests lost: too many waited to be written, or the database would not have them."
+    )
+    .expect("registered once")
+});
+
+static PARTITIONS: LazyLock<IntCounterVec> = LazyLock::new(|| {
+    register_int_counter_vec!(
+        "tollgate_usage_partitions_total",
+        "Partitions of usage that were made ahead, or dropped with minutes that are no longer kept.",
+        &["result"]
+    )
+    .expect("registered once")
+});
+
+static PARTITIONS_UNTIL: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!(
+        "tollgate_usage_partitions_until_time_seconds",
+        "Up to when usage by minute has partitions, Unix time."
+    )
+    .expect("registered once")
+});
+
+static QUARANTINED: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!(
+        "tollgate_usage_quarantined_open",
+        "Segments of usage that the ledger did not take, or not whole, and that the operator has not settled."
     )
     .expect("registered once")
 });
@@ -92,6 +127,36 @@ pub fn mailed(how: Mailed) {
     MAIL.with_label_values(&[result]).inc();
 }
 
+/// What became of a partition of usage.
+#[derive(Clone, Copy)]
+pub enum Partitions {
+    Made,
+    Dropped,
+}
+
+pub fn partitions(what: Partitions, count: i32) {
+    let result = match what {
+        Partitions::Made => "made",
+        Partitions::Dropped => "dropped",
+    };
+    PARTITIONS.with_label_values(&[result]).inc_by(u64::try_from(count).unwrap_or_default());
+}
+
+/// Usage by minute has partitions up to then.
+pub fn partitions_until(until: Option<DateTime<Utc>>) {
+    PARTITIONS_UNTIL.set(until.map_or(0, |until| until.timestamp()));
+}
+
+/// So many segments of usage wait for the operator.
+pub fn quarantined(open: i64) {
+    QUARANTINED.set(open);
+}
+
+/// So many requests are not in the log.
+pub fn unlogged(requests: usize) {
+    UNLOGGED.inc_by(requests as u64);
+}
+
 /// One request of the management listener was answered.
 pub fn answered(method: &str, route: &str, status: u16, took: Duration) {
     let class = match status / 100 {
@@ -117,6 +182,12 @@ pub(crate) fn look_at(app: &App) {
     for result in ["sent", "delayed", "given_up"] {
         MAIL.with_label_values(&[result]);
     }
+    LazyLock::force(&UNLOGGED);
+    for result in ["made", "dropped"] {
+        PARTITIONS.with_label_values(&[result]);
+    }
+    LazyLock::force(&PARTITIONS_UNTIL);
+    LazyLock::force(&QUARANTINED);
     for (role, pool) in app.pools() {
         let idle = i64::try_from(pool.num_idle()).unwrap_or(i64::MAX);
         CONNECTIONS.with_label_values(&[role, "idle"]).set(idle);

@@ -6,8 +6,10 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message;
 use proto::config::v1::{Delta, Update, update};
+use sha2::{Digest, Sha256};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
+use tokio_util::sync::CancellationToken;
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
 use crate::access::api_version;
@@ -27,6 +29,7 @@ use crate::domain::consumer::{self, NewConsumer};
 use crate::domain::deployment::{self, Deployment, NewDeployment};
 use crate::domain::integration::{IntegrationType, MockResponse, Settings};
 use crate::domain::join_token::{self, NewJoinToken};
+use crate::domain::management_request::{self, ManagementRequest};
 use crate::domain::outbox::{self, Waiting};
 use crate::domain::page::Page;
 use crate::domain::resource::{self, NewResource};
@@ -34,9 +37,10 @@ use crate::domain::route::{self, NewRoute, Route, RouteIntegration};
 use crate::domain::session::{self, Grant};
 use crate::domain::tenant::{self, SignUp};
 use crate::domain::usage_plan::{self, NewUsagePlan};
-use crate::domain::{access_key, invitation, node};
+use crate::domain::{access_key, invitation, node, tenant_invitation};
 use crate::error::Result;
 use crate::ids::{ApiId, MailId, NodeId, Rng, SessionId, StageId, TenantId, UsagePlanId, UserId};
+use crate::ledger::intake::{self, Place, Shipped};
 use crate::mail;
 use crate::mail::letter::Text;
 
@@ -68,6 +72,7 @@ pub(crate) fn config() -> Config {
         user_points_per_minute: POINTS,
         address_points_per_minute: POINTS,
         database_connections_max: 8,
+        usage_minutes_kept_days: 35,
     }
 }
 
@@ -300,8 +305,37 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
         invitation::create(app, &owner, &email, Role::Viewer).await.unwrap();
         log_in(app, &owner).await;
         join_node(app, name).await;
+        app.requests.offer(management_request(app, &owner));
     }
+    write_requests(app).await;
     Furnished { owner, api, plan }
+}
+
+/// A request of this member's to the management API that ended just now.
+pub(crate) fn management_request(app: &App, actor: &Actor) -> ManagementRequest {
+    ManagementRequest {
+        id: app.rng.id(),
+        client_request_id: None,
+        tenant: Some(actor.tenant),
+        user: actor.user,
+        user_email: None,
+        started_at: app.clock.now(),
+        duration_ms: 3,
+        method: "GET".to_owned(),
+        path: "/v1/apis".to_owned(),
+        operations: Vec::new(),
+        status: Some(200),
+        codes: Vec::new(),
+        address: "192.0.2.1".to_owned(),
+        api_version: Some(api_version::FIRST),
+    }
+}
+
+/// Everything that waits to be written to the log of requests is.
+pub(crate) async fn write_requests(app: &App) {
+    let answered = CancellationToken::new();
+    answered.cancel();
+    management_request::write(app, answered).await;
 }
 
 /// A node that joined by a token of its own.
@@ -316,6 +350,30 @@ pub(crate) async fn join_node(app: &App, name: &str) -> NodeId {
 
 fn named_plan(name: &str) -> NewUsagePlan {
     NewUsagePlan { name: name.to_owned(), ..NewUsagePlan::default() }
+}
+
+/// What no node could have written, of this place in its journal.
+pub(crate) fn unreadable_segment(counter: i64) -> Shipped {
+    let content = vec![1; 640];
+    let place = Place { epoch: [7; 16], thread: 0, counter };
+    Shipped { place, sha256: Sha256::digest(&content).into(), content }
+}
+
+/// Three segments of one node that the ledger did not take; the node.
+pub(crate) async fn quarantine_segments(app: &App) -> NodeId {
+    let node = join_node(app, "rack-1").await;
+    for counter in 1..=3 {
+        intake::take(app, node, &[unreadable_segment(counter)]).await.unwrap();
+    }
+    node
+}
+
+/// Three invitations to begin a tenant, none accepted.
+pub(crate) async fn invite_tenants(app: &App, operator: &Operator) {
+    for n in 0..3 {
+        let email = format!("invited{n}@example.com");
+        Box::pin(tenant_invitation::create(app, operator, &email, None)).await.unwrap();
+    }
 }
 
 /// An operator, written straight into the database.

@@ -18,6 +18,8 @@ use crate::ids::UserId;
 pub const READ: u32 = 1;
 /// What a call costs that may change something: it locks, is audited, and tells the nodes.
 pub const CHANGE: u32 = 5;
+/// What a call costs for whose answer much may have to be added up: it holds a connection for seconds.
+pub const SUM: u32 = 20;
 /// A spent allowance is whole again after so many seconds, and given back evenly meanwhile.
 pub const WINDOW_SECONDS: u32 = 60;
 
@@ -84,6 +86,25 @@ impl Allowance {
         }
     }
 
+    /// The rest of what a call costs of which [`READ`] was paid before that was known, or none of it. `standing` is what
+    /// was told then.
+    pub fn spend_rest(
+        &self,
+        spender: &Spender,
+        standing: Standing,
+        points: u32,
+    ) -> (Standing, Result<()>) {
+        let rest = points.min(standing.limit).saturating_sub(READ);
+        if rest == 0 {
+            return (standing, Ok(()));
+        }
+        match self.spend(spender, rest) {
+            // Who comes back pays from the beginning: it is told when there is enough for all of it.
+            (_, Err(_)) => self.spend(spender, points),
+            paid => paid,
+        }
+    }
+
     /// Forgets callers who have been quiet for long enough to have all of theirs.
     pub fn forget_quiet(&self) {
         self.users.1.retain_recent();
@@ -134,6 +155,31 @@ mod tests {
         let alice = Spender::User(Rng.id());
         assert_eq!(allowance.spend(&alice, 1000).0.remaining, 0);
         assert!(allowance.spend(&alice, 1).1.is_err());
+    }
+
+    #[test]
+    fn what_a_call_costs_beyond_a_read_is_paid_once_it_is_known() {
+        let allowance = allowance(10);
+        let alice = Spender::User(Rng.id());
+        let pay = |points| {
+            let (standing, allowed) = allowance.spend(&alice, READ);
+            allowed.and_then(|()| allowance.spend_rest(&alice, standing, points).1)
+        };
+        pay(READ).unwrap();
+        pay(7).unwrap();
+        // Two are left, and one of them is the price of having asked.
+        let refused = pay(5).unwrap_err();
+        assert!(
+            matches!(refused, Error::TooManyRequests { retry_after_seconds: 19..=24 }),
+            "{refused:?}"
+        );
+        pay(READ).unwrap();
+        assert!(pay(READ).is_err());
+        let bob = Spender::User(Rng.id());
+        let (standing, _) = allowance.spend(&bob, READ);
+        let (standing, allowed) = allowance.spend_rest(&bob, standing, 1000);
+        assert!(allowed.is_ok(), "an allowance that is whole pays for the dearest call");
+        assert_eq!(standing.remaining, 0);
     }
 
     #[test]

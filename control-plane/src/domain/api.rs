@@ -3,6 +3,7 @@
 use std::collections::HashMap;
 
 use chrono::{DateTime, Utc};
+use plan::KeyLocation;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
@@ -21,6 +22,8 @@ use crate::store;
 
 /// How many Apis a tenant has at most, unless its own limits say otherwise.
 pub const APIS_MAX: u32 = 1000;
+/// An Api looks for keys in at most so many places.
+pub const LOCATIONS_MAX: usize = 5;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -31,6 +34,8 @@ pub struct Api {
     pub description: String,
     pub protocol: Protocol,
     pub dialect: Dialect,
+    /// Where callers put their API key, such as `$request.header.x-api-key`; the first that a call has decides.
+    pub api_key_locations: Vec<String>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -123,6 +128,7 @@ pub struct NewApi {
     pub description: String,
     pub protocol: Protocol,
     pub dialect: Dialect,
+    pub api_key_locations: Vec<String>,
 }
 
 impl NewApi {
@@ -140,7 +146,16 @@ impl NewApi {
             description: text::description("description", description)?,
             protocol,
             dialect,
+            api_key_locations: vec![KeyLocation::DEFAULT.to_owned()],
         })
+    }
+
+    /// With its own places for API keys, where any are given.
+    pub fn located(mut self, api_key_locations: Option<Vec<String>>) -> Result<Self> {
+        if let Some(locations) = api_key_locations {
+            self.api_key_locations = checked_locations(&locations)?;
+        }
+        Ok(self)
     }
 }
 
@@ -149,6 +164,7 @@ impl NewApi {
 pub struct UpdateApi {
     pub name: Option<String>,
     pub description: Option<String>,
+    pub api_key_locations: Option<Vec<String>>,
 }
 
 /// Makes an Api, and the root of its resources with it.
@@ -188,17 +204,46 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
     let name = change.name.map(|name| text::name("name", &name)).transpose()?;
     let description = change.description.map(|text| text::description("description", text));
     let description = description.transpose()?;
+    let locations = change.api_key_locations.map(|locations| checked_locations(&locations));
+    let locations = locations.transpose()?;
 
     let mut tx = app.begin(actor).await?;
     let before = store::api::lock(&mut tx, actor.tenant, id).await?;
     actor.expects(&before)?;
-    let name = name.as_ref().unwrap_or(&before.name);
-    let description = description.as_ref().unwrap_or(&before.description);
-    let api = store::api::update(&mut tx, actor.tenant, id, name, description).await?;
+    let after = Api {
+        name: name.unwrap_or_else(|| before.name.clone()),
+        description: description.unwrap_or_else(|| before.description.clone()),
+        api_key_locations: locations.unwrap_or_else(|| before.api_key_locations.clone()),
+        ..before.clone()
+    };
+    let api = store::api::update(&mut tx, actor.tenant, &after).await?;
     audit::record(app, &mut tx, actor, "api.update", id.as_str(), Some(&before), Some(&api))
         .await?;
     tx.commit().await?;
     Ok(api)
+}
+
+/// Locations of keys in their one spelling, each once.
+fn checked_locations(given: &[String]) -> Result<Vec<String>> {
+    let wrong = |rule: String| Error::bad_request("apiKeyLocations", rule);
+    if given.is_empty() {
+        return Err(wrong(format!("must have at least one, such as {}", KeyLocation::DEFAULT)));
+    }
+    if given.len() > LOCATIONS_MAX {
+        let rule = format!("an API has at most {LOCATIONS_MAX} places for keys");
+        return Err(Error::limit_exceeded("apiKeyLocations", rule));
+    }
+    let mut locations = Vec::with_capacity(given.len());
+    for text in given {
+        let location =
+            KeyLocation::parse(text).map_err(|error| wrong(format!("{text:?} {error}")))?;
+        let location = location.to_string();
+        if locations.contains(&location) {
+            return Err(wrong(format!("{location} is there twice")));
+        }
+        locations.push(location);
+    }
+    Ok(locations)
 }
 
 /// Deletes the Api with its draft, its deployments and its stages. Refused while a usage plan holds a stage.
@@ -279,6 +324,56 @@ mod tests {
         assert_eq!(new("", Protocol::Http).unwrap_err().param(), Some("name"));
         let websocket = new("pets", Protocol::Websocket).unwrap_err();
         assert_eq!(websocket.param(), Some("protocol"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn keys_stand_in_the_places_that_an_api_names_and_a_deployment_takes_them_along(
+        db: PgPool,
+    ) {
+        use proto::config::v1::{Deployment, resource::Kind};
+
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        testing::new_route(&app, &alice, api, "GET /open", testing::mock("")).await;
+        let deployed = async || -> Deployment {
+            let id = testing::deploy(&app, &alice, api, "prod").await.unwrap().id;
+            let mut tx = app.begin(&alice).await.unwrap();
+            match compile::deployment(&mut tx, alice.tenant, id).await.unwrap().kind {
+                Some(Kind::Deployment(deployment)) => deployment,
+                other => panic!("{other:?}"),
+            }
+        };
+        let locate = async |locations: &[&str]| {
+            let locations = locations.iter().map(|it| (*it).to_owned()).collect();
+            let change = UpdateApi { api_key_locations: Some(locations), ..UpdateApi::default() };
+            update(&app, &alice, api, change).await
+        };
+        assert_eq!(get(&app, &alice, api).await.unwrap().api_key_locations, [KeyLocation::DEFAULT]);
+        let usual = deployed().await;
+        assert!(usual.api.unwrap().api_key_locations.is_empty(), "as before there was a choice");
+        assert!(usual.routes[0].restrictions.is_empty());
+
+        let kept = locate(&["$request.header.X-Key", "$request.querystring.key"]).await.unwrap();
+        let places = ["$request.header.x-key", "$request.querystring.key"];
+        assert_eq!(kept.api_key_locations, places);
+        assert!(pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+        let moved = deployed().await;
+        assert_eq!(moved.api.unwrap().api_key_locations, places);
+        // Nodes that do not know it would tell backends of the key.
+        assert_eq!(moved.routes[0].restrictions, ["apiKeyLocations"]);
+        locate(&["$request.header.Authorization"]).await.unwrap();
+        assert!(deployed().await.routes[0].restrictions.is_empty(), "it needs no key");
+
+        for (wrong, code) in [
+            (&[][..], "bad_request"),
+            (&["x-key"], "bad_request"),
+            (&["$request.header.a", "$request.header.A"], "bad_request"),
+            (&["$request.header.a"; 6], "limit_exceeded"),
+        ] {
+            let refused = locate(wrong).await.unwrap_err();
+            assert_eq!((refused.code(), refused.param()), (code, Some("apiKeyLocations")));
+        }
     }
 
     #[sqlx::test(migrations = "../migrations")]

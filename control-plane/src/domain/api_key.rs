@@ -1,9 +1,11 @@
 //! An API key: what a consumer sends with each call. Its value is shown once, when it is made; what stays is
-//! a digest under the tenant's pepper, and the last four characters to tell keys apart.
+//! a digest under the tenant's pepper, and the last four characters to tell keys apart. A rotation gives it another
+//! value; the one before may work beside it for a while, as the same key to its plans and to the ledger.
 
 use std::collections::BTreeSet;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, TimeDelta, Utc};
+use ipnet::IpNet;
 use proto::config::v1::resource_name;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Serialize};
@@ -17,7 +19,7 @@ use crate::domain::api_key_value::KeyValue;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
-use crate::domain::{audit, text};
+use crate::domain::{api_key_restriction, audit, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiKeyId, ConsumerId, UsagePlanId};
 use crate::snapshot::compile;
@@ -30,6 +32,8 @@ pub const KEYS_MAX: u32 = 10_000;
 pub const PLANS_MAX: usize = 10;
 /// The longest name of a key, in characters: AWS's number.
 pub const NAME_CHARS_MAX: usize = 1024;
+/// Two values of a key work at once for at most so long.
+pub const OVERLAP_MAX: TimeDelta = TimeDelta::days(90);
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
@@ -48,6 +52,17 @@ pub struct ApiKey {
     pub usage_plan_ids: Vec<UsagePlanId>,
     /// From then on the key is refused.
     pub expires_at: Option<DateTime<Utc>>,
+    /// The last four characters of the value before the present one, from its last rotation with an overlap.
+    pub previous_hint: Option<String>,
+    /// Until then that value works too. In the past: it works no more.
+    pub overlap_ends_at: Option<DateTime<Utc>>,
+    /// Calls from elsewhere are refused. Empty: from everywhere.
+    pub client_networks: Vec<IpNet>,
+    /// Calls from other pages, or from none, are refused. Empty: any.
+    pub origins: Vec<String>,
+    /// When a call with it was counted last, to within 15 seconds.
+    #[serde(skip)]
+    pub last_used_at: Option<DateTime<Utc>>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -72,6 +87,13 @@ impl Keyed for ApiKey {
 
     fn key(&self) -> Key {
         Key::new(Self::LIST, self.created_at, &self.id)
+    }
+}
+
+impl ApiKey {
+    /// Whether the value before the present one still works.
+    fn overlaps(&self, now: DateTime<Utc>) -> bool {
+        self.overlap_ends_at.is_some_and(|end| end > now)
     }
 }
 
@@ -114,6 +136,8 @@ pub struct NewApiKey {
     pub consumer_id: Option<ConsumerId>,
     pub usage_plan_ids: BTreeSet<UsagePlanId>,
     pub expires_at: Option<DateTime<Utc>>,
+    pub client_networks: Vec<String>,
+    pub origins: Vec<String>,
     /// Drawn by us where the caller brings none.
     pub value: Option<SecretString>,
 }
@@ -127,6 +151,8 @@ pub struct ApiKeyChanges {
     pub consumer_id: Patch<ConsumerId>,
     pub usage_plan_ids: Option<BTreeSet<UsagePlanId>>,
     pub expires_at: Patch<DateTime<Utc>>,
+    pub client_networks: Option<Vec<String>>,
+    pub origins: Option<Vec<String>>,
 }
 
 /// Makes a key, and gives its value: this once.
@@ -146,6 +172,11 @@ pub async fn create(app: &App, actor: &Actor, new: NewApiKey) -> Result<(ApiKey,
         consumer_id: new.consumer_id,
         usage_plan_ids: checked_plans(new.usage_plan_ids)?,
         expires_at: checked_expiry(app, new.expires_at)?,
+        previous_hint: None,
+        overlap_ends_at: None,
+        client_networks: api_key_restriction::networks(new.client_networks)?,
+        origins: api_key_restriction::origins(new.origins)?,
+        last_used_at: None,
         created_at: DateTime::default(), // the database's to say, as the next
         updated_at: DateTime::default(),
         revision: 0,
@@ -158,6 +189,14 @@ pub async fn create(app: &App, actor: &Actor, new: NewApiKey) -> Result<(ApiKey,
     }
     let digest = digest(app, &mut tx, actor, &value).await?;
     store::api_key::insert(&mut tx, actor.tenant, &key, &digest).await?;
+    // Asked after the value is taken: a key that had it is told apart by the table, or has moved it by now.
+    if let Some(other) = store::api_key::previous(&mut tx, actor.tenant, &digest).await? {
+        let rule = format!(
+            "the API key {other} had this value before its rotation; end the overlap of that key first, or bring another \
+             value"
+        );
+        return Err(Error::conflict("value", rule));
+    }
     set_plans(&mut tx, actor, &key, &[]).await?;
     let key = written(app, &mut tx, actor, "api_key.create", key.id, None).await?;
     tx.commit().await?;
@@ -211,12 +250,72 @@ pub async fn update(
     if changes.expires_at != Patch::Keep {
         key.expires_at = checked_expiry(app, changes.expires_at.apply(None))?;
     }
+    if let Some(networks) = changes.client_networks {
+        key.client_networks = api_key_restriction::networks(networks)?;
+    }
+    if let Some(origins) = changes.origins {
+        key.origins = api_key_restriction::origins(origins)?;
+    }
     if let Some(usage_plan_ids) = changes.usage_plan_ids {
         key.usage_plan_ids = checked_plans(usage_plan_ids)?;
         set_plans(&mut tx, actor, &key, &before.usage_plan_ids).await?;
     }
     store::api_key::update(&mut tx, actor.tenant, &key).await?;
     let key = written(app, &mut tx, actor, "api_key.update", id, Some(&before)).await?;
+    tx.commit().await?;
+    Ok(key)
+}
+
+/// Gives the key another value, shown this once. The value before works beside it until `overlap_ends_at`, or stops at
+/// once; a value that still worked beside that one stops in any case, which is refused unless all are to.
+pub async fn rotate(
+    app: &App,
+    actor: &Actor,
+    id: ApiKeyId,
+    overlap_ends_at: Option<DateTime<Utc>>,
+) -> Result<(ApiKey, KeyValue)> {
+    actor.may(Action::ManageApiKeys)?;
+    let now = app.clock.now();
+    match overlap_ends_at {
+        Some(time) if time <= now => {
+            let rule = "must be in the future; left out, the value before stops at once";
+            return Err(Error::bad_request("overlapEndsAt", rule));
+        }
+        Some(time) if time > now + OVERLAP_MAX => {
+            let rule = format!("must be within {} days", OVERLAP_MAX.num_days());
+            return Err(Error::bad_request("overlapEndsAt", rule));
+        }
+        _ => {}
+    }
+
+    let mut tx = app.begin(actor).await?;
+    let before = locked(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
+    if overlap_ends_at.is_some() && before.overlaps(now) {
+        let rule = "the value before the present one still works; end its overlap first";
+        return Err(Error::conflict("overlapEndsAt", rule));
+    }
+    let value = KeyValue::draw(app.rng, before.mode);
+    let digest = digest(app, &mut tx, actor, &value).await?;
+    let hint = value.hint();
+    store::api_key::rotate(&mut tx, actor.tenant, id, &digest, hint, overlap_ends_at).await?;
+    let key = written(app, &mut tx, actor, "api_key.rotate", id, Some(&before)).await?;
+    tx.commit().await?;
+    Ok((key, value))
+}
+
+/// From then on only the present value works. The one before is forgotten, also where its time was over already.
+pub async fn end_overlap(app: &App, actor: &Actor, id: ApiKeyId) -> Result<ApiKey> {
+    actor.may(Action::ManageApiKeys)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = locked(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
+    if before.overlap_ends_at.is_none() {
+        return Err(Error::conflict("id", "no value before the present one is kept"));
+    }
+    store::api_key::end_overlap(&mut tx, actor.tenant, id).await?;
+    let key = written(app, &mut tx, actor, "api_key.end_overlap", id, Some(&before)).await?;
     tx.commit().await?;
     Ok(key)
 }
@@ -572,6 +671,164 @@ mod tests {
 
         assert_eq!(refused.param(), Some("expiresAt"));
         assert_eq!((kept.expires_at, cleared.expires_at), (Some(tomorrow), None));
+    }
+
+    /// What nodes are told of the key.
+    async fn message(app: &App, actor: &Actor, id: ApiKeyId) -> proto::config::v1::ApiKey {
+        let mut tx = app.begin(actor).await.unwrap();
+        match compile::api_key(&mut tx, actor.tenant, id).await.unwrap().kind {
+            Some(Kind::ApiKey(message)) => message,
+            other => panic!("{other:?}"),
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_rotated_key_has_a_new_value_and_its_old_one_until_the_overlap_ends(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let (key, first) = create(&app, &alice, named("a")).await.unwrap();
+        let before = message(&app, &alice, key.id).await;
+        let end = testing::noon() + TimeDelta::days(7);
+
+        let (rotated, second) = rotate(&app, &alice, key.id, Some(end)).await.unwrap();
+
+        let told = message(&app, &alice, key.id).await;
+        assert_ne!(first.expose_secret(), second.expose_secret());
+        assert!(second.expose_secret().starts_with("tg_live_"));
+        assert_eq!((rotated.id, rotated.hint.as_str()), (key.id, second.hint()));
+        assert_eq!(rotated.previous_hint.as_deref(), Some(first.hint()));
+        assert_eq!(rotated.overlap_ends_at, Some(end));
+        assert_ne!(rotated.revision, key.revision);
+        let previous = told.previous.unwrap();
+        assert_eq!(previous.digest, before.digest);
+        assert_eq!(i64::try_from(previous.until_ms).unwrap(), end.timestamp_millis());
+        let mut tx = app.begin(&alice).await.unwrap();
+        assert_eq!(told.digest, digest(&app, &mut tx, &alice, &second).await.unwrap());
+        drop(tx);
+
+        // A third value would take the first one away from who still uses it: only where all are to stop.
+        let again = rotate(&app, &alice, key.id, Some(end)).await.err().unwrap();
+        assert_eq!((again.code(), again.param()), ("conflict", Some("overlapEndsAt")));
+        let (leaked, _) = rotate(&app, &alice, key.id, None).await.unwrap();
+        assert_eq!((leaked.previous_hint, leaked.overlap_ends_at), (None, None));
+        assert_eq!(message(&app, &alice, key.id).await.previous, None);
+        let nothing = end_overlap(&app, &alice, key.id).await.unwrap_err();
+        assert_eq!(nothing.code(), "conflict");
+
+        rotate(&app, &alice, key.id, Some(end)).await.unwrap();
+        let ended = end_overlap(&app, &alice, key.id).await.unwrap();
+        assert_eq!((ended.previous_hint, ended.overlap_ends_at), (None, None));
+        assert_eq!(message(&app, &alice, key.id).await.previous, None);
+
+        // Once it is over by itself, the key may be rotated again.
+        rotate(&app, &alice, key.id, Some(end)).await.unwrap();
+        app.clock.advance(TimeDelta::days(8));
+        rotate(&app, &alice, key.id, Some(end + TimeDelta::days(7))).await.unwrap();
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_overlap_lies_ahead_and_within_ninety_days(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let (key, _) = create(&app, &alice, named("a")).await.unwrap();
+        let now = testing::noon();
+
+        for end in [now, now + OVERLAP_MAX + TimeDelta::seconds(1)] {
+            let refused = rotate(&app, &alice, key.id, Some(end)).await.err().unwrap();
+            assert_eq!((refused.code(), refused.param()), ("bad_request", Some("overlapEndsAt")));
+        }
+        assert_eq!(get(&app, &alice, key.id).await.unwrap(), key);
+        rotate(&app, &alice, key.id, Some(now + OVERLAP_MAX)).await.unwrap();
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_value_before_a_rotation_is_nobody_elses(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let again = || NewApiKey { value: Some("0123456789abcdefghij".into()), ..named("a") };
+        let (key, _) = create(&app, &alice, again()).await.unwrap();
+        let end = testing::noon() + TimeDelta::days(1);
+        rotate(&app, &alice, key.id, Some(end)).await.unwrap();
+
+        let refused = create(&app, &alice, again()).await.err().unwrap();
+        create(&app, &mallory, again()).await.unwrap();
+        // Its time is over by itself: it opens nothing, but until it is forgotten it is not another's either.
+        app.clock.advance(TimeDelta::days(2));
+        let kept = create(&app, &alice, again()).await.err().unwrap();
+        let ended = end_overlap(&app, &alice, key.id).await.unwrap();
+        create(&app, &alice, again()).await.unwrap();
+
+        for refused in [refused, kept] {
+            assert_eq!((refused.code(), refused.param()), ("conflict", Some("value")));
+            let told = refused.to_string();
+            assert!(told.contains(key.id.as_str()) && told.contains("end the overlap"), "{told}");
+        }
+        assert_eq!((ended.previous_hint, ended.overlap_ends_at), (None, None));
+        assert_eq!(end_overlap(&app, &alice, key.id).await.unwrap_err().code(), "conflict");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn only_who_manages_keys_of_the_tenant_rotates_them(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        let viewer = testing::join(&app, alice.tenant, Role::Viewer).await;
+        let (key, _) = create(&app, &alice, named("a")).await.unwrap();
+        let end = Some(testing::noon() + TimeDelta::days(1));
+        let (key, _) = rotate(&app, &alice, key.id, end).await.unwrap();
+
+        let by_viewer = [
+            rotate(&app, &viewer, key.id, None).await.err(),
+            end_overlap(&app, &viewer, key.id).await.err(),
+        ];
+        let by_mallory = [
+            rotate(&app, &mallory, key.id, None).await.err(),
+            end_overlap(&app, &mallory, key.id).await.err(),
+        ];
+
+        assert!(
+            by_viewer.iter().all(|it| matches!(it, Some(Error::Forbidden(_)))),
+            "{by_viewer:?}"
+        );
+        assert!(
+            by_mallory.iter().all(|it| matches!(it, Some(Error::NotFound(_)))),
+            "{by_mallory:?}"
+        );
+        assert_eq!(get(&app, &alice, key.id).await.unwrap(), key);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_restricted_key_is_disabled_to_nodes_that_do_not_know_restrictions(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let new = NewApiKey {
+            client_networks: vec!["203.0.113.0/24".to_owned()],
+            origins: vec!["https://*.Example.com".to_owned()],
+            ..named("a")
+        };
+
+        let (key, _) = create(&app, &alice, new).await.unwrap();
+
+        assert_eq!(key.origins, ["https://*.example.com"]);
+        let told = message(&app, &alice, key.id).await;
+        let restrictions = told.restrictions.unwrap();
+        assert!(!told.enabled && restrictions.enabled);
+        assert_eq!(restrictions.client_networks, ["203.0.113.0/24"]);
+        assert_eq!(restrictions.origins, ["https://*.example.com"]);
+
+        let disabled = ApiKeyChanges { enabled: Some(false), ..ApiKeyChanges::default() };
+        update(&app, &alice, key.id, disabled).await.unwrap();
+        let told = message(&app, &alice, key.id).await;
+        assert!(!told.enabled && !told.restrictions.unwrap().enabled);
+
+        let open = ApiKeyChanges {
+            enabled: Some(true),
+            client_networks: Some(Vec::new()),
+            origins: Some(Vec::new()),
+            ..ApiKeyChanges::default()
+        };
+        update(&app, &alice, key.id, open).await.unwrap();
+        let told = message(&app, &alice, key.id).await;
+        assert_eq!((told.enabled, told.restrictions), (true, None));
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -79,6 +79,8 @@ pub struct AuditFilter {
     /// `usage_plan`.
     pub noun: Option<String>,
     pub noun_id: Option<String>,
+    /// The changes that one request made.
+    pub request_id: Option<String>,
     /// Inclusive.
     pub since: Option<DateTime<Utc>>,
     /// Exclusive.
@@ -88,26 +90,38 @@ pub struct AuditFilter {
 impl AuditFilter {
     /// The filter, where it can match anything.
     pub fn checked(self) -> Result<Self> {
-        if let (Some(since), Some(until)) = (self.since, self.until)
-            && since >= until
-        {
-            return Err(Error::bad_request("until", "until is later than since"));
-        }
-        // PostgreSQL's time begins in 4713 BC, and no entry is that old.
-        for (param, at) in [("since", self.since), ("until", self.until)] {
-            if at.is_some_and(|at| at.year() < 1) {
-                return Err(Error::bad_request(param, "lies before the year 1"));
-            }
-        }
-        for (param, text) in
-            [("action", &self.action), ("noun", &self.noun), ("nounId", &self.noun_id)]
-        {
+        check_times(self.since, self.until)?;
+        for (param, text) in [
+            ("action", &self.action),
+            ("noun", &self.noun),
+            ("nounId", &self.noun_id),
+            ("requestId", &self.request_id),
+        ] {
             if text.as_ref().is_some_and(|text| text.contains('\0')) {
                 return Err(Error::bad_request(param, "holds no NUL"));
             }
         }
         Ok(self)
     }
+}
+
+/// Whether there can be anything between these two.
+pub(crate) fn check_times(
+    since: Option<DateTime<Utc>>,
+    until: Option<DateTime<Utc>>,
+) -> Result<()> {
+    if let (Some(since), Some(until)) = (since, until)
+        && since >= until
+    {
+        return Err(Error::bad_request("until", "until is later than since"));
+    }
+    // PostgreSQL's time begins in 4713 BC, and no row is that old.
+    for (param, at) in [("since", since), ("until", until)] {
+        if at.is_some_and(|at| at.year() < 1) {
+            return Err(Error::bad_request(param, "lies before the year 1"));
+        }
+    }
+    Ok(())
 }
 
 /// Records a member's change. `before` and `after` are the noun as people know it; neither may hold a secret.
@@ -194,6 +208,16 @@ pub(crate) fn readable(caller: &Caller) -> Result<Option<TenantId>> {
     Ok(caller.tenant())
 }
 
+/// A transaction in which the log that the caller may read is read, and whose log that is.
+pub(crate) async fn open(app: &App, caller: &Caller) -> Result<(Option<TenantId>, Tx)> {
+    let tenant = readable(caller)?;
+    let tx = match tenant {
+        Some(tenant) => app.begin_in(tenant).await?,
+        None => app.system(Job::Operator).await?,
+    };
+    Ok((tenant, tx))
+}
+
 /// Newest first. A member sees the tenant's log, the operator the installation's.
 pub async fn list(
     app: &App,
@@ -201,11 +225,7 @@ pub async fn list(
     filter: &AuditFilter,
     page: &Page,
 ) -> Result<Paged<AuditEntry>> {
-    let tenant = readable(caller)?;
-    let mut tx = match tenant {
-        Some(tenant) => app.begin_in(tenant).await?,
-        None => app.system(Job::Operator).await?,
-    };
+    let (tenant, mut tx) = open(app, caller).await?;
     page.cut(store::audit::list(&mut tx, tenant, filter, page).await?)
 }
 

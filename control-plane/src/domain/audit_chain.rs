@@ -19,6 +19,7 @@ use sha2::{Digest, Sha256};
 use uuid::Uuid;
 
 use crate::access::actor::Caller;
+use crate::access::sealed::WrappingKey;
 use crate::app::{App, Job, Tx};
 use crate::domain::audit;
 use crate::error::{Error, Result};
@@ -313,9 +314,19 @@ fn sealed_text(tenant: Option<TenantId>, head: Head) -> Vec<u8> {
     format!("tollgate audit chain v1\n{chain}\n{head}\n").into_bytes()
 }
 
-fn key(app: &App) -> Result<Ed25519KeyPair> {
-    Ed25519KeyPair::from_seed_unchecked(app.master.derive("audit_seal").as_slice())
+/// The installation's key, which seals audit logs and the ledger. Texts that it signs begin with what they are.
+pub(crate) fn key(app: &App) -> Result<Ed25519KeyPair> {
+    key_of(&app.master)
+}
+
+fn key_of(master: &WrappingKey) -> Result<Ed25519KeyPair> {
+    Ed25519KeyPair::from_seed_unchecked(master.derive("audit_seal").as_slice())
         .map_err(|_| Error::internal("the audit log's key could not be derived"))
+}
+
+/// The public half of the key that is derived from this master key, in hex.
+pub fn published_key(master: &WrappingKey) -> Result<String> {
+    Ok(hex::encode(key_of(master)?.public_key()))
 }
 
 /// What seals are verified with: 32 bytes; empty where the key cannot be derived, which verifies nothing.

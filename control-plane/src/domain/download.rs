@@ -3,7 +3,7 @@
 use base64::Engine;
 use base64::prelude::BASE64_URL_SAFE_NO_PAD;
 use bytes::Bytes;
-use chrono::TimeDelta;
+use chrono::{DateTime, TimeDelta, Utc};
 use futures_util::stream::{self, BoxStream, Stream, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use sha2::{Digest, Sha256};
@@ -11,11 +11,15 @@ use sha2::{Digest, Sha256};
 use crate::access::actor::{Actor, Caller};
 use crate::app::{App, Job, Tx};
 use crate::domain::bill::Month;
+use crate::domain::page::Key;
+use crate::domain::usage::Interval;
+use crate::domain::usage_group::{Format, Question};
 use crate::domain::{audit, audit_chain, tenant_export};
 use crate::error::{Error, Result};
-use crate::ids::TenantId;
-use crate::ledger::export::csv;
+use crate::ids::{QuarantinedSegmentId, TenantId};
+use crate::ledger::export::{csv, usage_group};
 use crate::store;
+use crate::store::time_limit;
 use crate::store::usage_hour::LedgerRow;
 
 /// How long a link waits for its one use.
@@ -40,6 +44,10 @@ pub enum Document {
     AuditNdjson {},
     /// Everything of a tenant.
     TenantExport {},
+    /// Usage, added up.
+    UsageGroups { question: Box<Question>, format: Format },
+    /// Usage that the ledger did not take, as it came.
+    QuarantinedSegment { id: QuarantinedSegmentId },
 }
 
 /// A link that was opened. Without a tenant it is a document of the installation.
@@ -52,6 +60,17 @@ pub struct Download {
 /// Makes a link to the month's usage as CSV. Every member may read what the tenant used.
 pub async fn create(app: &App, actor: &Actor, month: Month) -> Result<Link> {
     let document = Document::UsageCsv { month: month.to_string() };
+    make(app, app.begin(actor).await?, Some(actor.tenant), &document).await
+}
+
+/// Makes a link to the answer to this question, whole. Every member may read what the tenant used.
+pub async fn create_usage_export(
+    app: &App,
+    actor: &Actor,
+    question: Question,
+    format: Format,
+) -> Result<Link> {
+    let document = Document::UsageGroups { question: Box::new(question), format };
     make(app, app.begin(actor).await?, Some(actor.tenant), &document).await
 }
 
@@ -68,6 +87,11 @@ pub async fn create_audit(app: &App, caller: &Caller) -> Result<Link> {
 /// Makes a link to everything of the tenant, in the transaction that says who did.
 pub(super) async fn create_export(app: &App, tx: Tx, tenant: TenantId) -> Result<Link> {
     make(app, tx, Some(tenant), &Document::TenantExport {}).await
+}
+
+/// Makes a link to a segment that was set aside, in the transaction that says who did.
+pub(super) async fn create_segment(app: &App, tx: Tx, id: QuarantinedSegmentId) -> Result<Link> {
+    make(app, tx, None, &Document::QuarantinedSegment { id }).await
 }
 
 async fn make(
@@ -100,8 +124,13 @@ pub async fn open(app: &App, token: &str) -> Result<Download> {
 impl Download {
     pub fn content_type(&self) -> &'static str {
         match self.document {
-            Document::UsageCsv { .. } => "text/csv; charset=utf-8; header=present",
-            Document::AuditNdjson {} | Document::TenantExport {} => "application/x-ndjson",
+            Document::UsageCsv { .. } | Document::UsageGroups { format: Format::Csv, .. } => {
+                "text/csv; charset=utf-8; header=present"
+            }
+            Document::UsageGroups { format: Format::Ndjson, .. }
+            | Document::AuditNdjson {}
+            | Document::TenantExport {} => "application/x-ndjson",
+            Document::QuarantinedSegment { .. } => "application/octet-stream",
         }
     }
 
@@ -109,8 +138,18 @@ impl Download {
         let whose = self.tenant.map_or_else(|| "installation".to_owned(), |id| id.to_string());
         match &self.document {
             Document::UsageCsv { month } => format!("tollgate-usage-{month}.csv"),
+            Document::UsageGroups { question, format } => {
+                let day = |time: DateTime<Utc>| time.date_naive();
+                let (since, until) = (day(question.since), day(question.until));
+                let ending = match format {
+                    Format::Csv => "csv",
+                    Format::Ndjson => "ndjson",
+                };
+                format!("tollgate-usage-{since}-to-{until}.{ending}")
+            }
             Document::AuditNdjson {} => format!("tollgate-audit-{whose}.ndjson"),
             Document::TenantExport {} => format!("tollgate-tenant-{whose}.ndjson"),
+            Document::QuarantinedSegment { id } => format!("tollgate-segment-{id}.segment"),
         }
     }
 
@@ -121,11 +160,16 @@ impl Download {
                 let tenant = self.tenant.ok_or(Error::NotFound("download"))?;
                 usage_csv(app.clone(), tenant, Month::new(&app, Some(&month))?).boxed()
             }
+            Document::UsageGroups { question, format } => {
+                let tenant = self.tenant.ok_or(Error::NotFound("download"))?;
+                usage_groups(app, tenant, *question, format).boxed()
+            }
             Document::AuditNdjson {} => audit_ndjson(app, self.tenant).boxed(),
             Document::TenantExport {} => {
                 let tenant = self.tenant.ok_or(Error::NotFound("download"))?;
                 tenant_export::content(app, tenant).boxed()
             }
+            Document::QuarantinedSegment { id } => quarantined_segment(app, id).boxed(),
         })
     }
 }
@@ -157,6 +201,58 @@ fn usage_csv(app: App, tenant: TenantId, month: Month) -> impl Stream<Item = Res
     .map_ok(Bytes::from)
 }
 
+/// Slice by slice of its time, so that each piece adds up no more than it has, and its rows tell a reader how far it is.
+/// Calls are counted meanwhile: each piece is of a moment of its own, and in an order that these do not change.
+fn usage_groups(
+    app: App,
+    tenant: TenantId,
+    question: Question,
+    format: Format,
+) -> impl Stream<Item = Result<Bytes>> {
+    struct Next {
+        since: DateTime<Utc>,
+        last: Option<Key>,
+        piece: Vec<u8>,
+    }
+    let slice = match question.interval {
+        Some(Interval::Minute) => TimeDelta::hours(1),
+        Some(Interval::Hour) => TimeDelta::days(1),
+        Some(Interval::Day) => TimeDelta::days(31),
+        None => question.until - question.since,
+    };
+    let first = usage_group::header(format, &question.by).map(|piece| Next {
+        since: question.since,
+        last: None,
+        piece,
+    });
+    stream::try_unfold((app, question, Some(first)), move |(app, question, next)| async move {
+        let Some(next) = next else { return Ok(None) };
+        let Next { mut since, mut last, mut piece } = next?;
+        while since < question.until {
+            let until = question.until.min(since + slice);
+            let part = Question { since, until, ..question.clone() };
+            let mut tx = app.begin_to_add_up(tenant, time_limit::PIECE).await?;
+            let after = last.as_ref();
+            let rows = store::usage_group::export(&mut tx, tenant, &part, after, ROWS_MAX).await?;
+            drop(tx);
+            last = (i64::try_from(rows.len()) == Ok(ROWS_MAX))
+                .then(|| rows.last().map(|row| row.place(false)))
+                .flatten();
+            if last.is_none() {
+                since = until;
+            }
+            // Nothing is sent of a time without calls.
+            if !rows.is_empty() {
+                piece.extend(usage_group::rows(format, &question.by, &rows)?);
+                let next = Next { since, last, piece: Vec::new() };
+                return Ok(Some((piece, (app, question, Some(Ok(next))))));
+            }
+        }
+        Ok(if piece.is_empty() { None } else { Some((piece, (app, question, None))) })
+    })
+    .map_ok(Bytes::from)
+}
+
 /// The log up to the head that it has when the first piece is asked for: what is written meanwhile is not in it.
 fn audit_ndjson(app: App, tenant: Option<TenantId>) -> impl Stream<Item = Result<Bytes>> {
     enum Next {
@@ -182,6 +278,15 @@ fn audit_ndjson(app: App, tenant: Option<TenantId>) -> impl Stream<Item = Result
     .map_ok(Bytes::from)
 }
 
+/// It is a few megabytes at most, and sent at once.
+fn quarantined_segment(app: App, id: QuarantinedSegmentId) -> impl Stream<Item = Result<Bytes>> {
+    stream::once(async move {
+        let mut tx = app.system(Job::Downloads).await?;
+        let content = store::quarantined_segment::content(&mut tx, id).await?;
+        Ok(content.ok_or(Error::NotFound("quarantined segment"))?.into())
+    })
+}
+
 fn hash(token: &str) -> [u8; 32] {
     Sha256::digest(token).into()
 }
@@ -191,6 +296,8 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
+    use crate::domain::usage::Wanted;
+    use crate::domain::usage_group::{By, Dimension};
     use crate::ledger::intake::{self, tests as ledger};
     use crate::ledger::rollup;
     use crate::testing;
@@ -219,6 +326,106 @@ mod tests {
         app.clock.advance(LINK_LIFE);
         assert!(matches!(open(&app, token(&late)).await, Err(Error::NotFound(_))));
         assert!(matches!(open(&app, "forged").await, Err(Error::NotFound(_))));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_export_holds_every_row_once_and_the_oldest_first_whatever_is_rolled_up(db: PgPool) {
+        let app = testing::app(db).await;
+        let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+        // 1,300 routes in one minute, a page of them in the next, and one call two days before.
+        let mut tx = app.system(Job::RollUp).await.unwrap();
+        for (minute, routes) in [
+            ("2026-11-18T09:00:00Z", 1),
+            ("2026-11-20T10:00:00Z", 1300),
+            ("2026-11-20T10:01:00Z", 1000),
+        ] {
+            sqlx::query(
+                "insert into usage_minute select 'default', $1, '', 'abcdefghi0', 'prod', 'GET /' || n, '', '', 2, 0,
+                     $2, n, n, 0, 0, 0, 0 from generate_series(1, $3) n",
+            )
+            .bind(alice.tenant.0)
+            .bind(minute.parse::<DateTime<Utc>>().unwrap())
+            .bind(routes)
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        }
+        sqlx::query("insert into usage_hour_due select distinct tenant_id, date_trunc('hour', minute) from usage_minute")
+            .execute(&mut *tx)
+            .await
+            .unwrap();
+        tx.commit().await.unwrap();
+        let ask = |interval| {
+            let since = "2026-11-17T00:00:00Z".parse().unwrap();
+            let by = By::from([Dimension::Route]);
+            Question::new(&app, interval, since, None, Wanted::default(), by).unwrap()
+        };
+        let export = async |actor: &Actor, interval, format| {
+            let link = create_usage_export(&app, actor, ask(interval), format).await.unwrap();
+            read(&app, open(&app, token(&link)).await.unwrap()).await
+        };
+
+        let minutes = export(&alice, Some(Interval::Minute), Format::Ndjson).await;
+        let hours = export(&alice, Some(Interval::Hour), Format::Csv).await;
+        let whole = export(&alice, None, Format::Csv).await;
+        rollup::run(&app).await.unwrap();
+        rollup::days(&app).await.unwrap();
+
+        assert_eq!(export(&alice, Some(Interval::Minute), Format::Ndjson).await, minutes);
+        assert_eq!(export(&alice, Some(Interval::Hour), Format::Csv).await, hours);
+        assert_eq!(export(&alice, None, Format::Csv).await, whole);
+        let lines: std::collections::BTreeSet<&str> = minutes.lines().collect();
+        assert_eq!((minutes.lines().count(), lines.len()), (2301, 2301));
+        let starts: Vec<&str> = minutes.lines().map(|line| &line[..32]).collect();
+        assert!(starts.is_sorted(), "the oldest first");
+        let requests = |csv: &str| -> i64 {
+            csv.lines()
+                .skip(1)
+                .map(|line| line.split(',').nth(2).unwrap().parse::<i64>().unwrap())
+                .sum()
+        };
+        let all = 1 + 1300 * 1301 / 2 + 1000 * 1001 / 2;
+        assert_eq!((hours.lines().count(), requests(&hours)), (1302, all));
+        assert_eq!((whole.lines().count(), requests(&whole)), (1301, all));
+        let days = export(&alice, Some(Interval::Day), Format::Csv).await;
+        assert_eq!((days.lines().count(), requests(&days)), (1302, all));
+        assert_eq!(export(&mallory, None, Format::Csv).await.lines().count(), 1);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_export_holds_every_row_once_though_calls_are_counted_meanwhile(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let node = ledger::node(&app, "default").await;
+        let routes: Vec<&'static str> =
+            (0..1500).map(|n| &*format!("GET /{n:04}").leak()).collect();
+        let call = |route| ledger::Call { route, ..ledger::call(&app, alice.tenant) };
+        let calls: Vec<_> = routes.iter().map(|route| call(*route)).collect();
+        intake::take(&app, node, &[ledger::segment(ledger::place(1), &calls)]).await.unwrap();
+        for (place, interval) in [(2, None), (3, Some(Interval::Day))] {
+            let since = "2026-11-20T00:00:00Z".parse().unwrap();
+            let by = By::from([Dimension::Route]);
+            let question =
+                Question::new(&app, interval, since, None, Wanted::default(), by).unwrap();
+            let link = create_usage_export(&app, &alice, question, Format::Csv).await.unwrap();
+            let mut content = open(&app, token(&link)).await.unwrap().content(app.clone()).unwrap();
+
+            let mut file = content.try_next().await.unwrap().unwrap().to_vec();
+            // What was read first and what was read last is called more than all between.
+            let more: Vec<_> =
+                (0..18).map(|n| call(routes[if n % 2 == 0 { 0 } else { 999 }])).collect();
+            intake::take(&app, node, &[ledger::segment(ledger::place(place), &more)])
+                .await
+                .unwrap();
+            while let Some(piece) = content.try_next().await.unwrap() {
+                file.extend(piece);
+            }
+
+            let file = String::from_utf8(file).unwrap();
+            let told: Vec<&str> =
+                file.lines().skip(1).map(|line| line.split(',').nth(1).unwrap()).collect();
+            assert_eq!(told, routes, "each once, by name");
+        }
     }
 
     #[sqlx::test(migrations = "../migrations")]

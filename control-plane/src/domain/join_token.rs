@@ -49,6 +49,9 @@ impl Keyed for JoinToken {
     }
 }
 
+/// The longest name of a cell.
+const CELL_NAME_BYTES_MAX: usize = 32;
+
 /// A token to be made. Its cells are looked up when it is.
 pub struct NewJoinToken {
     pub name: String,
@@ -60,12 +63,21 @@ impl NewJoinToken {
     /// `life_seconds` None: an hour.
     pub fn new(name: &str, cells: Vec<String>, life_seconds: Option<i64>) -> Result<Self> {
         let name = text::line("name", name.trim(), text::NAME_CHARS_MAX)?;
+        if !cells.iter().all(|cell| is_cell_name(cell)) {
+            let rule = format!("a cell's name is 1 to {CELL_NAME_BYTES_MAX} of a-z, 0-9 and -");
+            return Err(Error::bad_request("cells", rule));
+        }
         let life = life_seconds.map_or(Some(LIFE_DEFAULT), TimeDelta::try_seconds);
         let life = life.filter(|life| (LIFE_MIN..=LIFE_MAX).contains(life)).ok_or_else(|| {
             Error::bad_request("expiresInSeconds", "must be from 60 to 2592000, which is 30 days")
         })?;
         Ok(Self { name, cells, life })
     }
+}
+
+fn is_cell_name(text: &str) -> bool {
+    let letter = |b: u8| b.is_ascii_lowercase() || b.is_ascii_digit() || b == b'-';
+    (1..=CELL_NAME_BYTES_MAX).contains(&text.len()) && text.bytes().all(letter)
 }
 
 /// Makes a token and answers it, this once: `{secret}.{SHA-256 of the CA certificate}`. Its holder knows the control
@@ -229,6 +241,10 @@ mod tests {
         app.clock.advance(TimeDelta::seconds(1));
         assert!(!admitted(&app, &token).await);
         assert!(list(&app, &operator, &Page::default()).await.unwrap().items.is_empty());
+        for wrong in ["", "a\0b", "Default", "caf\u{e9}", &"a".repeat(33)] {
+            let named = NewJoinToken::new("", vec!["default".to_owned(), wrong.to_owned()], None);
+            assert_eq!(named.err().unwrap().param(), Some("cells"), "{wrong:?}");
+        }
         let nowhere = NewJoinToken::new("", vec!["nowhere".to_owned()], None).unwrap();
         let refused = create(&app, &operator, nowhere).await.unwrap_err();
         assert_eq!(refused.param(), Some("cells"));

@@ -12,6 +12,7 @@ use crate::domain::{
 };
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
+use crate::snapshot::compile;
 use crate::store;
 
 /// No limit is higher: what nodes and lists were tried with ends somewhere.
@@ -32,6 +33,10 @@ pub enum LimitName {
     Invitations,
     /// Whoever waits to answer an invitation counts as one.
     Members,
+    /// To all stages together, at once.
+    RequestBurst,
+    /// To all stages together, in the long run.
+    RequestsPerSecond,
     ResourcesPerApi,
     RoutesPerApi,
     StagesPerApi,
@@ -39,7 +44,7 @@ pub enum LimitName {
 }
 
 impl LimitName {
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 14] = [
         Self::AccessKeys,
         Self::ApiKeys,
         Self::Apis,
@@ -48,6 +53,8 @@ impl LimitName {
         Self::IntegrationsPerApi,
         Self::Invitations,
         Self::Members,
+        Self::RequestBurst,
+        Self::RequestsPerSecond,
         Self::ResourcesPerApi,
         Self::RoutesPerApi,
         Self::StagesPerApi,
@@ -64,6 +71,8 @@ impl LimitName {
             Self::IntegrationsPerApi => "integrationsPerApi",
             Self::Invitations => "invitations",
             Self::Members => "members",
+            Self::RequestBurst => "requestBurst",
+            Self::RequestsPerSecond => "requestsPerSecond",
             Self::ResourcesPerApi => "resourcesPerApi",
             Self::RoutesPerApi => "routesPerApi",
             Self::StagesPerApi => "stagesPerApi",
@@ -84,6 +93,8 @@ impl LimitName {
             Self::IntegrationsPerApi => ("an API of this tenant", "integrations"),
             Self::Invitations => ("this tenant", "invitations that wait"),
             Self::Members => ("this tenant", "members, invited ones too"),
+            Self::RequestBurst => ("this tenant", "requests at once"),
+            Self::RequestsPerSecond => ("this tenant", "requests a second"),
             Self::ResourcesPerApi => ("an API of this tenant", "resources"),
             Self::RoutesPerApi => ("an API of this tenant", "routes"),
             Self::StagesPerApi => ("an API of this tenant", "stages"),
@@ -113,6 +124,8 @@ impl LimitName {
             Self::IntegrationsPerApi | Self::RoutesPerApi => route::ROUTES_MAX,
             Self::Invitations => invitation::INVITATIONS_MAX,
             Self::Members => member::MEMBERS_MAX,
+            // As many as may be: nodes are told of no limit.
+            Self::RequestBurst | Self::RequestsPerSecond => LIMIT_MAX,
             Self::ResourcesPerApi => resource::RESOURCES_MAX,
             Self::StagesPerApi => stage::STAGES_MAX,
             Self::UsagePlans => usage_plan::PLANS_MAX,
@@ -124,14 +137,27 @@ impl LimitName {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Limit {
     pub name: LimitName,
+    /// The one in force.
     pub limit: u32,
     pub default: u32,
+    /// The operator set it. Otherwise it is the default, or follows from its partner: see [`throttle`].
+    pub adjusted: bool,
     /// Of what is limited for each API: in the API that has the most.
     pub used: u64,
 }
 
 /// What the operator set, by name; a name that is absent has its default.
 pub type Adjusted = BTreeMap<LimitName, u32>;
+
+/// How often a tenant's APIs may be called, a second and at once; none where the operator set neither. Where it set one,
+/// the other is what one second of it gives.
+pub fn throttle(adjusted: &Adjusted) -> Option<(u32, u32)> {
+    let set = |name| adjusted.get(&name).copied();
+    match (set(LimitName::RequestsPerSecond), set(LimitName::RequestBurst)) {
+        (None, None) => None,
+        (rate, burst) => Some((rate.or(burst)?, burst.or(rate)?)),
+    }
+}
 
 /// The limit in force. Locks the tenant, so that two operations do not both take the last place.
 pub async fn of(tx: &mut Tx, tenant: TenantId, name: LimitName) -> Result<u32> {
@@ -146,10 +172,16 @@ pub async fn list(app: &App, caller: &Caller, tenant: TenantId) -> Result<Vec<Li
     let mut tx = app.begin_in(tenant).await?;
     let adjusted = store::tenant::limits(&mut tx, tenant).await?;
     let used = store::account::used(&mut tx, tenant).await?;
+    let throttle = throttle(&adjusted);
     let limit = |name: LimitName| {
         let used = used.get(&name).copied().unwrap_or_default();
-        let default = name.default();
-        Limit { name, limit: adjusted.get(&name).copied().unwrap_or(default), default, used }
+        let (set, default) = (adjusted.get(&name).copied(), name.default());
+        let enforced = match name {
+            LimitName::RequestsPerSecond => throttle.map(|(rate, _)| rate),
+            LimitName::RequestBurst => throttle.map(|(_, burst)| burst),
+            _ => set,
+        };
+        Limit { name, limit: enforced.unwrap_or(default), default, adjusted: set.is_some(), used }
     };
     Ok(LimitName::ALL.into_iter().map(limit).collect())
 }
@@ -165,6 +197,11 @@ pub async fn update(
         if limit.is_some_and(|limit| limit > LIMIT_MAX) {
             let most = format!("{} is at most {LIMIT_MAX}", name.as_str());
             return Err(Error::bad_request(format!("limits[{at}].limit"), most));
+        }
+        let rates = [LimitName::RequestsPerSecond, LimitName::RequestBurst];
+        if *limit == Some(0) && rates.contains(name) {
+            let rule = "must be at least 1; to refuse every call of a tenant, suspend it";
+            return Err(Error::bad_request(format!("limits[{at}].limit"), rule));
         }
         if changes[..at].iter().any(|(earlier, _)| earlier == name) {
             let twice = format!("{} is named twice", name.as_str());
@@ -185,6 +222,12 @@ pub async fn update(
     let action = "tenant.update_limits";
     audit::record_operator_on(app, &mut tx, operator, tenant, action, Some(&before), Some(&after))
         .await?;
+    if throttle(&before) != throttle(&after) {
+        let resource = compile::tenant(&mut tx, &app.master, tenant).await?;
+        let cell = store::account::cell(&mut tx, tenant).await?;
+        tx.upsert(resource);
+        tx.publish_to(cell);
+    }
     tx.commit().await?;
     Ok(())
 }

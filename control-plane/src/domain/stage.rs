@@ -14,7 +14,7 @@ use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::sampling::{self, SamplingRule};
-use crate::domain::throttle::Throttle;
+use crate::domain::throttle::{self, RouteThrottle, Throttle};
 use crate::domain::{api, audit, deployment, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, StageId};
@@ -43,6 +43,8 @@ pub struct Stage {
     pub description: String,
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
+    /// Of some of its routes, beside its own.
+    pub route_throttles: Vec<RouteThrottle>,
     /// Whether answers carry `RateLimit` headers; none: as the dialect does.
     pub rate_limit_headers: Option<bool>,
     /// Whether `sampling_rules` decide which traces of its calls are kept; else a node's own setting does.
@@ -116,6 +118,7 @@ pub struct NewStage {
     pub description: String,
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
+    pub route_throttles: Vec<RouteThrottle>,
 }
 
 impl NewStage {
@@ -130,6 +133,7 @@ impl NewStage {
         Ok(Self {
             description: text::description("description", self.description)?,
             throttle: self.throttle.map(checked_throttle).transpose()?,
+            route_throttles: throttle::checked_routes(self.route_throttles)?,
             ..self
         })
     }
@@ -144,6 +148,8 @@ pub struct UpdateStage {
     /// All of them, in the place of those it had.
     pub variables: Option<BTreeMap<String, String>>,
     pub throttle: Patch<Throttle>,
+    /// All of them, in the place of those it had.
+    pub route_throttles: Option<Vec<RouteThrottle>>,
     /// `Clear`: as the dialect does.
     pub rate_limit_headers: Patch<bool>,
     pub tracing_enabled: Option<bool>,
@@ -161,6 +167,7 @@ impl UpdateStage {
         Ok(Self {
             description: description.transpose()?,
             throttle: self.throttle.try_map(checked_throttle)?,
+            route_throttles: self.route_throttles.map(throttle::checked_routes).transpose()?,
             sampling_rules: self.sampling_rules.map(sampling::checked).transpose()?,
             ..self
         })
@@ -337,6 +344,7 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
         description: change.description.unwrap_or_else(|| before.description.clone()),
         variables: change.variables.unwrap_or_else(|| before.variables.clone()),
         throttle: change.throttle.apply(before.throttle),
+        route_throttles: change.route_throttles.unwrap_or_else(|| before.route_throttles.clone()),
         rate_limit_headers: change.rate_limit_headers.apply(before.rate_limit_headers),
         tracing_enabled: change.tracing_enabled.unwrap_or(before.tracing_enabled),
         sampling_rules: change.sampling_rules.unwrap_or_else(|| before.sampling_rules.clone()),
@@ -496,6 +504,43 @@ mod tests {
         assert_eq!(stage.variables, variables(&[("a", "b")]));
         assert_eq!(stage.deployment, Some(deployed.id));
         assert_eq!(get(&app, &alice, &id).await.unwrap(), stage);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn throttles_of_routes_reach_the_nodes_and_are_replaced_as_one(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let throttle = |route_key: &str, rate_limit| RouteThrottle {
+            route_key: route_key.to_owned(),
+            rate_limit,
+            burst_limit: 3,
+        };
+        let new =
+            NewStage { route_throttles: vec![throttle("GET /a", 0.5)], ..NewStage::named("prod") };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            stage.route_throttles
+        };
+        let half = message::Throttle { rate_limit: 0.5, burst_limit: 3 };
+        assert_eq!(told().await, [("GET /a".to_owned(), half)].into());
+
+        let others = vec![throttle("$default", 1.0), throttle("ANY /b/{c}", 2.0)];
+        let change =
+            |throttles| UpdateStage { route_throttles: Some(throttles), ..UpdateStage::default() };
+        let after = update(&app, &alice, &stage.id(), change(others.clone())).await.unwrap();
+        assert_eq!(after.route_throttles, others);
+        assert_eq!(told().await.into_keys().collect::<Vec<_>>(), ["$default", "ANY /b/{c}"]);
+        let kept = update(&app, &alice, &stage.id(), UpdateStage::default()).await.unwrap();
+        assert_eq!(kept.route_throttles, others);
+        update(&app, &alice, &stage.id(), change(Vec::new())).await.unwrap();
+        assert!(told().await.is_empty());
+
+        let wrong = change(vec![throttle("GET /a", -1.0)]);
+        let refused = update(&app, &alice, &stage.id(), wrong).await.unwrap_err();
+        assert_eq!(refused.param(), Some("routeThrottles[0].rateLimit"));
     }
 
     #[sqlx::test(migrations = "../migrations")]

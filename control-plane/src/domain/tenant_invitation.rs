@@ -8,6 +8,7 @@ use crate::access::actor::{Operator, Origin};
 use crate::access::link_token::{self, LinkToken};
 use crate::app::{App, Job};
 use crate::config::Signup;
+use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::tenant::{self, Founder, NewTenant, SignUp, SignedUp};
 use crate::domain::user::Email;
 use crate::domain::{audit, outbox};
@@ -27,7 +28,17 @@ pub struct TenantInvitation {
     pub email: String,
     /// None where it is theirs to choose.
     pub tenant_name: Option<String>,
+    #[serde(skip)]
+    pub created_at: DateTime<Utc>,
     pub expires_at: DateTime<Utc>,
+}
+
+impl Keyed for TenantInvitation {
+    const LIST: &'static str = "tenantInvitations";
+
+    fn key(&self) -> Key {
+        Key::new(Self::LIST, self.created_at, &self.id)
+    }
 }
 
 /// An invitation to be written.
@@ -80,12 +91,13 @@ pub async fn create(
         id: app.rng.id(),
         email: email.as_str().to_owned(),
         tenant_name: name,
+        created_at: now,
         expires_at: now + LIFE,
     };
     let mailed = app.mailer.is_some();
     let new = NewTenantInvitation { invitation, token_hash: token.hash(), mailed };
     store::tenant_invitation::delete_of(&mut tx, email.as_str()).await?;
-    store::tenant_invitation::insert(&mut tx, &new, now).await?;
+    store::tenant_invitation::insert(&mut tx, &new).await?;
     let invitation = new.invitation;
     let noun_id = invitation.id.to_string();
     let (action, after) = ("tenant_invitation.create", Some(&invitation));
@@ -100,6 +112,28 @@ pub async fn create(
     };
     tx.commit().await?;
     Ok(Sent { invitation, link })
+}
+
+/// Those whose links work, newest first.
+pub async fn list(app: &App, _operator: &Operator, page: &Page) -> Result<Paged<TenantInvitation>> {
+    let mut tx = app.system(Job::Operator).await?;
+    page.cut(store::tenant_invitation::list(&mut tx, app.clock.now(), page).await?)
+}
+
+/// Revokes the invitation: its link works no more.
+pub async fn delete(
+    app: &App,
+    operator: &Operator,
+    id: TenantInvitationId,
+) -> Result<TenantInvitation> {
+    let mut tx = app.system(Job::Operator).await?;
+    let gone = store::tenant_invitation::delete(&mut tx, id, app.clock.now()).await?;
+    let gone = gone.ok_or(Error::NotFound("invitation"))?;
+    let noun_id = id.to_string();
+    let action = "tenant_invitation.delete";
+    audit::record_operator(app, &mut tx, operator, action, &noun_id, Some(&gone), None).await?;
+    tx.commit().await?;
+    Ok(gone)
 }
 
 /// Signs up by the link. It takes no other letter: a mailed link shows that the address is theirs.
@@ -156,7 +190,6 @@ mod tests {
     use crate::access::password::Password;
     use crate::config::Config;
     use crate::domain::audit::AuditFilter;
-    use crate::domain::page::Page;
     use crate::domain::sign_up;
     use crate::testing::{self, PASSWORD};
 
@@ -258,6 +291,43 @@ mod tests {
         assert_eq!(refused(by_link).0, "forbidden");
         let another = create(&closed, &operator, "eve@example.com", None).await;
         assert_eq!(refused(another).0, "conflict");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_invitation_that_waits_is_listed_and_can_be_revoked(db: PgPool) {
+        let app = testing::app(db).await;
+        let operator = testing::operator(&app).await;
+        let listed = async || {
+            let page = list(&app, &operator, &Page::default()).await.unwrap();
+            page.items.into_iter().map(|it| it.email).collect::<Vec<_>>()
+        };
+        create(&app, &operator, "late@example.com", None).await.unwrap();
+        app.clock.advance(LIFE - TimeDelta::hours(1));
+        let ada = create(&app, &operator, "ada@example.com", Some("Engines")).await.unwrap();
+        app.clock.advance(TimeDelta::minutes(1));
+        let bob = create(&app, &operator, "bob@example.com", None).await.unwrap();
+        assert_eq!(listed().await, ["bob@example.com", "ada@example.com", "late@example.com"]);
+        app.clock.advance(TimeDelta::hours(1));
+        assert_eq!(listed().await, ["bob@example.com", "ada@example.com"], "one has expired");
+
+        assert_eq!(delete(&app, &operator, ada.invitation.id).await.unwrap(), ada.invitation);
+        assert_eq!(listed().await, ["bob@example.com"]);
+        let by_link = begin(&app, "ada@example.com", "Engines", &token_of(&ada)).await;
+        assert_eq!(refused(by_link), at("bad_request", "token"));
+        let again = delete(&app, &operator, ada.invitation.id).await;
+        assert!(matches!(again, Err(Error::NotFound("invitation"))));
+
+        begin(&app, "bob@example.com", "Looms", &token_of(&bob)).await.unwrap();
+        assert!(listed().await.is_empty(), "who signed up is invited no more");
+        let used = delete(&app, &operator, bob.invitation.id).await;
+        assert!(matches!(used, Err(Error::NotFound("invitation"))));
+        let caller = Caller::Operator(operator.clone());
+        let told = audit::list(&app, &caller, &AuditFilter::default(), &Page::default()).await;
+        let told = told.unwrap().items;
+        let told: Vec<_> =
+            told.iter().filter(|entry| entry.action == "tenant_invitation.delete").collect();
+        assert_eq!(told.len(), 1);
+        assert_eq!(told[0].before.as_ref().unwrap()["email"], "ada@example.com");
     }
 
     #[sqlx::test(migrations = "../migrations")]

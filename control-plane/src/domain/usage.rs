@@ -1,7 +1,7 @@
-//! Usage: what was counted, by minute or by hour.
+//! Usage: what was counted, by minute, by hour or by day.
 
 use chrono::{DateTime, DurationRound, TimeDelta, Utc};
-use serde::Serialize;
+use serde::{Deserialize, Serialize};
 
 use crate::access::actor::Actor;
 use crate::app::App;
@@ -14,43 +14,85 @@ use crate::store;
 pub const MINUTES_SPAN_MAX: TimeDelta = TimeDelta::days(31);
 /// The longest time that one question by hour may span.
 pub const HOURS_SPAN_MAX: TimeDelta = TimeDelta::days(400);
+/// The longest time that one question by day may span.
+pub const DAYS_SPAN_MAX: TimeDelta = TimeDelta::days(1100);
 
 /// How many intervals one series may have: 62 days by hour, a day by minute.
 pub const SERIES_INTERVALS_MAX: i64 = 1_500;
 
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "snake_case")]
 pub enum Interval {
     /// Seconds fresh.
     #[default]
     Minute,
     /// A few seconds behind the minutes.
     Hour,
+    /// A few seconds behind the hours.
+    Day,
 }
 
 impl Interval {
-    fn length(self) -> TimeDelta {
+    /// As PostgreSQL's `date_trunc` calls it.
+    pub fn as_str(self) -> &'static str {
         match self {
-            Self::Minute => TimeDelta::minutes(1),
-            Self::Hour => TimeDelta::hours(1),
+            Self::Minute => "minute",
+            Self::Hour => "hour",
+            Self::Day => "day",
         }
     }
 
-    fn span_max(self) -> TimeDelta {
+    pub fn length(self) -> TimeDelta {
+        match self {
+            Self::Minute => TimeDelta::minutes(1),
+            Self::Hour => TimeDelta::hours(1),
+            Self::Day => TimeDelta::days(1),
+        }
+    }
+
+    pub fn span_max(self) -> TimeDelta {
         match self {
             Self::Minute => MINUTES_SPAN_MAX,
             Self::Hour => HOURS_SPAN_MAX,
+            Self::Day => DAYS_SPAN_MAX,
         }
     }
 }
 
 /// What somebody asks for; each part left out matches everything.
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Wanted {
     pub api: Option<ApiId>,
     pub stage: Option<String>,
+    /// `GET /pets/{id}`; `-` where no route matched.
+    pub route: Option<String>,
     pub api_key: Option<ApiKeyId>,
     pub usage_plan: Option<UsagePlanId>,
     pub consumer: Option<ConsumerId>,
+    /// 2 for 2xx; 0 where calls were cut off before a status.
+    pub status_class: Option<i16>,
+}
+
+impl Wanted {
+    /// What no row can have is refused.
+    pub fn checked(self) -> Result<Self> {
+        for (param, name) in [("stage", &self.stage), ("route", &self.route)] {
+            if name.as_ref().is_some_and(|name| name.contains('\0')) {
+                return Err(Error::bad_request(param, "must not hold control characters"));
+            }
+        }
+        if self.status_class.is_some_and(|class| !(0..=5).contains(&class)) {
+            return Err(Error::bad_request("statusClass", "is from 0 to 5"));
+        }
+        Ok(self)
+    }
+}
+
+/// Since when usage by minute is there, at least: by hour and by day it is kept for good.
+pub fn minutes_kept_since(app: &App) -> DateTime<Utc> {
+    let kept = TimeDelta::days(app.config.usage_minutes_kept_days.into());
+    let since = app.clock.now() - kept;
+    since.duration_trunc(TimeDelta::days(1)).unwrap_or(since)
 }
 
 /// Which usage to list.
@@ -87,10 +129,12 @@ impl UsageFilter {
                 format!("must be at most {days} days before until"),
             ));
         }
-        if wanted.stage.as_ref().is_some_and(|stage| stage.contains('\0')) {
-            return Err(Error::bad_request("stage", "must not hold control characters"));
+        if interval == Interval::Minute && since < minutes_kept_since(app) {
+            let days = app.config.usage_minutes_kept_days;
+            let rule = format!("usage by minute is kept for {days} days; ask by hour or by day");
+            return Err(Error::bad_request("since", rule));
         }
-        Ok(Self { interval, since, until, wanted })
+        Ok(Self { interval, since, until, wanted: wanted.checked()? })
     }
 }
 
@@ -115,7 +159,7 @@ pub struct UsageRow {
 }
 
 /// Between the names in a cursor; in none of them.
-const SEPARATOR: &str = "\u{1f}";
+pub(super) const SEPARATOR: &str = "\u{1f}";
 
 /// What orders rows of the same start.
 #[derive(Clone, Debug, Default)]

@@ -4,8 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use proto::config::v1::resource_name;
-use serde::{Deserialize, Serialize};
-use utoipa::ToSchema;
+use serde::Serialize;
 
 use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
@@ -14,6 +13,7 @@ use crate::app::{App, Tx};
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
+use crate::domain::quota::Quota;
 use crate::domain::throttle::Throttle;
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
@@ -28,8 +28,6 @@ pub const PLANS_MAX: u32 = 300;
 pub const STAGES_MAX: usize = 100;
 /// The most routes of one stage that a plan throttles by themselves: AWS's number.
 pub const ROUTE_THROTTLES_MAX: usize = 20;
-/// The largest quota, in requests a period: a JSON number holds it exactly.
-pub const QUOTA_LIMIT_MAX: i64 = 1_000_000_000_000_000;
 /// The longest path of a route throttle, in bytes.
 const ROUTE_PATH_BYTES_MAX: usize = 1024;
 
@@ -70,45 +68,6 @@ impl Keyed for UsagePlan {
 
     fn key(&self) -> Key {
         Key::new(Self::LIST, self.created_at, &self.id)
-    }
-}
-
-/// How many requests a key may make in a calendar period, in UTC.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Quota {
-    #[schema(minimum = 1, maximum = 1_000_000_000_000_000_i64)]
-    pub limit: i64,
-    pub period: QuotaPeriod,
-}
-
-/// A week starts on Monday.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "UPPERCASE")]
-pub enum QuotaPeriod {
-    Day,
-    Week,
-    Month,
-}
-
-impl QuotaPeriod {
-    pub fn as_str(self) -> &'static str {
-        match self {
-            Self::Day => "DAY",
-            Self::Week => "WEEK",
-            Self::Month => "MONTH",
-        }
-    }
-}
-
-impl TryFrom<&str> for QuotaPeriod {
-    type Error = Error;
-
-    fn try_from(text: &str) -> Result<Self> {
-        [Self::Day, Self::Week, Self::Month]
-            .into_iter()
-            .find(|period| period.as_str() == text)
-            .ok_or_else(|| Error::corrupt("quota period", text))
     }
 }
 
@@ -154,7 +113,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewUsagePlan) -> Result<Usage
         name: text::name("name", &new.name)?,
         description: text::description("description", new.description)?,
         throttle: checked_throttle(new.throttle)?,
-        quota: checked_quota(new.quota)?,
+        quota: checked_quota(app, new.quota)?,
         api_stages: checked_stages(new.stages, &[])?,
         created_at: DateTime::default(), // the database's to say, as the next
         updated_at: DateTime::default(),
@@ -210,7 +169,7 @@ pub async fn update(
         plan.description = text::description("description", description)?;
     }
     plan.throttle = checked_throttle(changes.throttle.apply(before.throttle))?;
-    plan.quota = checked_quota(changes.quota.apply(before.quota))?;
+    plan.quota = checked_quota(app, changes.quota.apply(before.quota.clone()))?;
     if let Some(stages) = changes.stages {
         plan.api_stages = checked_stages(stages, &before.api_stages)?;
         store::usage_plan::set_stages(&mut tx, actor.tenant, id, &plan.api_stages).await?;
@@ -274,14 +233,9 @@ fn checked_throttle(throttle: Option<Throttle>) -> Result<Option<Throttle>> {
     throttle.map(Throttle::checked).transpose().map_err(|error| error.within("throttle"))
 }
 
-fn checked_quota(quota: Option<Quota>) -> Result<Option<Quota>> {
-    match quota {
-        Some(quota) if !(1..=QUOTA_LIMIT_MAX).contains(&quota.limit) => {
-            let rule = format!("must be from 1 to {QUOTA_LIMIT_MAX}");
-            Err(Error::bad_request("quota.limit", rule))
-        }
-        quota => Ok(quota),
-    }
+fn checked_quota(app: &App, quota: Option<Quota>) -> Result<Option<Quota>> {
+    let checked = quota.map(|quota| quota.checked(app.clock.now()));
+    checked.transpose().map_err(|error| error.within("quota"))
 }
 
 fn checked_stages(wanted: StagesWanted, before: &[ApiStage]) -> Result<Vec<ApiStage>> {
@@ -330,19 +284,22 @@ fn is_route(text: &str) -> bool {
 
 #[cfg(test)]
 mod tests {
-    use proto::config::v1::resource::Kind;
+    use proto::config::v1::{self as config, resource::Kind};
     use sqlx::PgPool;
 
     use super::*;
     use crate::access::role::Role;
     use crate::domain::api_key::{self, NewApiKey};
+    use crate::domain::quota::{
+        LIMIT_MAX as QUOTA_LIMIT_MAX, QuotaAnchor, QuotaEnforcement, QuotaPeriod,
+    };
     use crate::testing;
 
     fn gold() -> NewUsagePlan {
         NewUsagePlan {
             name: "gold".to_owned(),
             throttle: Some(Throttle { rate_limit: 2.5, burst_limit: 5 }),
-            quota: Some(Quota { limit: 1000, period: QuotaPeriod::Month }),
+            quota: Some(Quota::of(1000, QuotaPeriod::Month)),
             ..NewUsagePlan::default()
         }
     }
@@ -469,7 +426,53 @@ mod tests {
         assert_eq!(messages.len(), 2);
         assert_eq!((messages[0].api_stages.len(), messages[1].api_stages.len()), (0, 1));
         assert_eq!(messages[1].api_stages[0].api_id, prod.api.to_string());
-        assert_eq!(messages[1].quota.unwrap().limit, 1000);
+        assert_eq!(messages[1].quota.as_ref().unwrap().limit, 1000);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn nodes_get_a_quotas_terms_where_it_has_any_and_when_its_keys_began(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let soft = Quota {
+            anchor: QuotaAnchor::Anniversary,
+            time_zone: "europe/berlin".to_owned(),
+            starts_at: Some("2026-01-31T09:30:00.5Z".parse().unwrap()),
+            enforcement: QuotaEnforcement::Soft,
+            initial_used: 7,
+            ..Quota::of(1000, QuotaPeriod::Month)
+        };
+        let plan =
+            create(&app, &alice, NewUsagePlan { quota: Some(soft), ..gold() }).await.unwrap();
+        let usage_plan_ids = [plan.id].into();
+        let new = NewApiKey { name: "key".to_owned(), usage_plan_ids, ..NewApiKey::default() };
+        let (key, _) = api_key::create(&app, &alice, new).await.unwrap();
+        let plain = Patch::Set(Quota::of(1000, QuotaPeriod::Month));
+        let changes = UsagePlanChanges { quota: plain, ..UsagePlanChanges::default() };
+        let changed = update(&app, &alice, plan.id, changes).await.unwrap();
+
+        let kept = plan.quota.unwrap();
+        assert_eq!(kept.time_zone, "Europe/Berlin");
+        assert_eq!(kept.starts_at.unwrap().to_rfc3339(), "2026-01-31T09:30:00+00:00");
+        assert_eq!((kept.initial_used, kept.enforcement), (7, QuotaEnforcement::Soft));
+        assert_eq!(changed.quota, Some(Quota::of(1000, QuotaPeriod::Month)));
+        let told = testing::published(&app).await;
+        let kinds: Vec<_> = told.iter().map(|delta| delta.upserts[0].kind.clone()).collect();
+        let [Some(Kind::UsagePlan(first)), Some(Kind::ApiKey(told)), Some(Kind::UsagePlan(last))] =
+            &kinds[..]
+        else {
+            panic!("{kinds:?}")
+        };
+        let quota = first.quota.as_ref().unwrap();
+        let terms = quota.terms.as_ref().unwrap();
+        assert_eq!(quota.period(), config::QuotaPeriod::Unspecified, "older nodes refuse it");
+        assert_eq!(terms.period(), config::QuotaPeriod::Month);
+        assert_eq!(terms.enforcement(), config::QuotaEnforcement::Soft);
+        assert_eq!((&*terms.time_zone, terms.initial_used), ("Europe/Berlin", 7));
+        assert_eq!(terms.anniversary_s, Some(1_769_851_800));
+        let quota = last.quota.as_ref().unwrap();
+        assert_eq!((quota.period(), &quota.terms), (config::QuotaPeriod::Month, &None));
+        // The database's clock says when a key is put on a plan.
+        assert_eq!(told.usage_plan_joined_s, [key.created_at.timestamp()]);
     }
 
     #[sqlx::test(migrations = "../migrations")]
@@ -479,7 +482,7 @@ mod tests {
         let prod = testing::stage(&app, &alice, "prod").await;
         create(&app, &alice, gold()).await.unwrap();
         let other = || NewUsagePlan { name: "other".to_owned(), ..NewUsagePlan::default() };
-        let quota = |limit| Some(Quota { limit, period: QuotaPeriod::Day });
+        let quota = |limit| Some(Quota::of(limit, QuotaPeriod::Day));
         let routes = |routes: &[&str]| {
             let one = Throttle { rate_limit: 1.0, burst_limit: 1 };
             let routes = routes.iter().map(|route| ((*route).to_owned(), one)).collect();
@@ -504,6 +507,14 @@ mod tests {
                 NewUsagePlan { quota: quota(QUOTA_LIMIT_MAX + 1), ..other() },
                 "bad_request",
                 "quota.limit",
+            ),
+            (
+                NewUsagePlan {
+                    quota: quota(5).map(|quota| Quota { initial_used: 6, ..quota }),
+                    ..other()
+                },
+                "bad_request",
+                "quota.initialUsed",
             ),
             (NewUsagePlan { stages: routes(&["pets/GET"]), ..other() }, "bad_request", "apiStages"),
             (NewUsagePlan { stages: routes(&["/pets"]), ..other() }, "bad_request", "apiStages"),

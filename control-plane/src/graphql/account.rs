@@ -100,7 +100,7 @@ pub struct UpdateTenantLimitsInput {
 #[derive(InputObject)]
 pub struct TenantLimitInput {
     name: TenantLimitName,
-    /// From 0 to 1,000,000; null puts the default back.
+    /// From 0, or 1 for requests, to 1,000,000; null puts the default back.
     #[graphql(validator(minimum = 0, maximum = 1_000_000))]
     limit: Option<i32>,
 }

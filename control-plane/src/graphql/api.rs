@@ -67,6 +67,10 @@ struct CreateApiInput {
     protocol: Option<Protocol>,
     #[graphql(default_with = "Some(Dialect::Native)")]
     dialect: Option<Dialect>,
+    /// Where callers put their API key: `$request.header.NAME`, of which `Authorization` is the Bearer token, or
+    /// `$request.querystring.NAME`; the first that a call has decides. One to five; `$request.header.x-api-key` when left
+    /// out.
+    api_key_locations: Option<Vec<String>>,
 }
 
 #[derive(InputObject)]
@@ -76,6 +80,8 @@ struct UpdateApiInput {
     expected_version: Option<String>,
     name: Option<String>,
     description: Option<String>,
+    /// All places where callers put their API key: one to five.
+    api_key_locations: Option<Vec<String>>,
 }
 
 #[derive(SimpleObject)]
@@ -123,6 +129,7 @@ impl ApiMutation {
                 input.protocol.unwrap_or(Protocol::Http).into(),
                 input.dialect.unwrap_or(Dialect::Native).into(),
             )?;
+            let new = new.located(input.api_key_locations)?;
             domain::api::create(app, actor, new).await
         };
         ApiPayload::of(create().await)
@@ -137,7 +144,11 @@ impl ApiMutation {
         let actor = &actor.expecting(input.expected_version);
         let update = async || {
             let id = Kind::Api.parse(&input.id, "id")?;
-            let change = UpdateApi { name: input.name, description: input.description };
+            let change = UpdateApi {
+                name: input.name,
+                description: input.description,
+                api_key_locations: input.api_key_locations,
+            };
             domain::api::update(app, actor, id, change).await
         };
         ApiPayload::of(update().await)
@@ -183,6 +194,12 @@ impl Api {
 
     async fn dialect(&self) -> Dialect {
         self.0.dialect.into()
+    }
+
+    /// Where callers put their API key, such as `$request.header.x-api-key`; the first that a call has decides. A
+    /// parameter of the query is not passed on. Of the draft: stages have it from their deployment.
+    async fn api_key_locations(&self) -> &[String] {
+        &self.0.api_key_locations
     }
 
     /// Whether the draft differs from what each stage serves.

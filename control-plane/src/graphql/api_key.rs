@@ -19,6 +19,7 @@ use crate::graphql::connection::{connection, page};
 use crate::graphql::consumer::Consumer;
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::key_quota::{self, KeyQuota};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
 use crate::graphql::usage_plan::UsagePlan;
@@ -31,7 +32,7 @@ pub struct ApiKeyQuery;
 #[derive(Default)]
 pub struct ApiKeyMutation;
 
-/// What a consumer sends with each call, in the header `x-api-key`.
+/// What a consumer sends with each call.
 pub struct ApiKey(domain::api_key::ApiKey);
 
 impl From<domain::api_key::ApiKey> for ApiKey {
@@ -60,9 +61,14 @@ pub struct CreateApiKeyInput {
     mode: Option<KeyMode>,
     /// In the future; never when left out.
     expires_at: Option<DateTime<Utc>>,
+    /// Networks that calls may come from, such as `203.0.113.0/24`: at most 50; none: from everywhere.
+    client_networks: Option<Vec<String>>,
+    /// Pages that calls may come from, as browsers say in `Origin`, such as `https://*.example.com`: at most 50, of 2,048
+    /// characters together; none: from any, or from no page at all.
+    origins: Option<Vec<String>>,
 }
 
-/// A field left out stays; `expiresAt: null` removes.
+/// A field left out stays; `expiresAt: null` removes, as does an empty list.
 #[derive(InputObject)]
 pub struct UpdateApiKeyInput {
     id: ID,
@@ -74,12 +80,41 @@ pub struct UpdateApiKeyInput {
     /// All that the key shall be on: at most 10, of which no two have a stage in common.
     usage_plan_ids: Option<Vec<ID>>,
     expires_at: MaybeUndefined<DateTime<Utc>>,
+    /// All networks that calls may come from, such as `203.0.113.0/24`: at most 50.
+    client_networks: Option<Vec<String>>,
+    /// All pages that calls may come from, as browsers say in `Origin`, such as `https://*.example.com`: at most 50, of
+    /// 2,048 characters together.
+    origins: Option<Vec<String>>,
+}
+
+#[derive(InputObject)]
+pub struct RotateApiKeyInput {
+    id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
+    /// Until then the value before works too: at most 90 days. Left out, it stops at once.
+    overlap_ends_at: Option<DateTime<Utc>>,
+}
+
+#[derive(InputObject)]
+pub struct EndApiKeyOverlapInput {
+    id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
 }
 
 #[derive(SimpleObject)]
 pub struct CreateApiKeyPayload {
     api_key: Option<ApiKey>,
     /// Shown here and never again.
+    value: Option<String>,
+    user_errors: Vec<UserError>,
+}
+
+#[derive(SimpleObject)]
+pub struct RotateApiKeyPayload {
+    api_key: Option<ApiKey>,
+    /// The new value, shown here and never again.
     value: Option<String>,
     user_errors: Vec<UserError>,
 }
@@ -128,6 +163,8 @@ impl ApiKeyMutation {
                 consumer_id: input.consumer_id.as_ref().map(parse).transpose()?,
                 usage_plan_ids: plans.into_iter().collect(),
                 expires_at: input.expires_at,
+                client_networks: input.client_networks.unwrap_or_default(),
+                origins: input.origins.unwrap_or_default(),
                 value: None,
             };
             domain::api_key::create(app, actor, new).await
@@ -160,11 +197,51 @@ impl ApiKeyMutation {
                 consumer_id: Patch::Keep,
                 usage_plan_ids: plans.map(|plans| plans.into_iter().collect()),
                 expires_at: input.expires_at.into(),
+                client_networks: input.client_networks,
+                origins: input.origins,
             };
             domain::api_key::update(app, actor, id, changes).await
         };
         let (updated, user_errors) = user_errors(updated.await)?;
         Ok(ApiKeyPayload { api_key: updated.map(Into::into), user_errors })
+    }
+
+    /// Gives an API key another value, which is shown here and never again. The one before works beside it until the
+    /// overlap ends; to plans, limits and the ledger both are the same key.
+    async fn rotate_api_key(
+        &self,
+        ctx: &Context<'_>,
+        input: RotateApiKeyInput,
+    ) -> async_graphql::Result<RotateApiKeyPayload> {
+        let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
+        let rotated = async {
+            let id = Kind::ApiKey.parse(&input.id, "id")?;
+            domain::api_key::rotate(app, actor, id, input.overlap_ends_at).await
+        };
+        let (rotated, user_errors) = user_errors(rotated.await)?;
+        let (key, value) = rotated.unzip();
+        Ok(RotateApiKeyPayload {
+            api_key: key.map(Into::into),
+            value: value.map(|value| value.expose_secret().to_owned()),
+            user_errors,
+        })
+    }
+
+    /// Ends the overlap of a rotation early: from now on only the present value works.
+    async fn end_api_key_overlap(
+        &self,
+        ctx: &Context<'_>,
+        input: EndApiKeyOverlapInput,
+    ) -> async_graphql::Result<ApiKeyPayload> {
+        let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
+        let ended = async {
+            let id = Kind::ApiKey.parse(&input.id, "id")?;
+            domain::api_key::end_overlap(app, actor, id).await
+        };
+        let (ended, user_errors) = user_errors(ended.await)?;
+        Ok(ApiKeyPayload { api_key: ended.map(Into::into), user_errors })
     }
 
     /// Deletes an API key; what it used stays counted.
@@ -228,9 +305,39 @@ impl ApiKey {
         Ok(loader::many(ctx, plans).await?.into_iter().map(Into::into).collect())
     }
 
+    /// What the key has of its plans' quotas in their present periods.
+    async fn quotas(&self, ctx: &Context<'_>) -> async_graphql::Result<Vec<KeyQuota>> {
+        key_quota::of_key(ctx, self.0.id).await
+    }
+
     /// From then on the key is refused.
     async fn expires_at(&self) -> Option<DateTime<Utc>> {
         self.0.expires_at
+    }
+
+    /// The last four characters of the value before the present one, where its last rotation had an overlap.
+    async fn previous_hint(&self) -> Option<&str> {
+        self.0.previous_hint.as_deref()
+    }
+
+    /// Until then the value before the present one works too; in the past, it works no more.
+    async fn overlap_ends_at(&self) -> Option<DateTime<Utc>> {
+        self.0.overlap_ends_at
+    }
+
+    /// Calls from elsewhere are refused with 403; empty: from everywhere.
+    async fn client_networks(&self) -> Vec<String> {
+        self.0.client_networks.iter().map(ToString::to_string).collect()
+    }
+
+    /// Calls from other pages, or from none, are refused with 403; empty: any.
+    async fn origins(&self) -> &[String] {
+        &self.0.origins
+    }
+
+    /// When a call with it was counted last, to within 15 seconds and known some seconds later.
+    async fn last_used_at(&self) -> Option<DateTime<Utc>> {
+        self.0.last_used_at
     }
 
     /// Another with each change: what `expectedVersion` takes.

@@ -47,6 +47,8 @@ pub struct AuditFilter {
     noun: Option<String>,
     /// As entries name it: a plain id.
     noun_id: Option<String>,
+    /// The changes that one request made: the `x-request-id` of its answer.
+    request_id: Option<String>,
     /// Inclusive.
     since: Option<DateTime<Utc>>,
     /// Exclusive.
@@ -64,6 +66,7 @@ impl TryFrom<AuditFilter> for domain::audit::AuditFilter {
             action: filter.action,
             noun: filter.noun,
             noun_id: filter.noun_id,
+            request_id: filter.request_id,
             since: filter.since,
             until: filter.until,
         }

@@ -49,6 +49,12 @@ const UNTOLD: &[Untold] = &[
         because: "it reads what every member may read by a query, which is not told either",
     },
     Untold {
+        operation: "createUsageExport",
+        without_mail: false,
+        tables: &["download_token"],
+        because: "it reads what every member may read by a query, which is not told either",
+    },
+    Untold {
         operation: "requestPasswordReset",
         without_mail: false,
         tables: &["mail"],
@@ -95,8 +101,10 @@ fn told(operation: &str, variant: &str, mail: bool) -> Option<(String, Shape)> {
         ("changeEmail", _) | ("verifyEmail", "another") => ("user.change_email", Shape::Changed),
         ("changePassword", _) => ("user.change_password", Shape::Whose),
         ("closeTenant", _) => ("tenant.close", Shape::Changed),
+        ("createQuarantinedSegmentDownload", _) => ("quarantined_segment.download", Shape::Taken),
         ("createTenantExport" | "exportTenant", _) => ("tenant.export", Shape::Taken),
         ("deleteAccount", _) => ("member.delete", Shape::Gone),
+        ("endApiKeyOverlap", _) => ("api_key.end_overlap", Shape::Changed),
         ("inviteTenant", _) => ("tenant_invitation.create", Shape::Made),
         ("logIn", _) => ("session.create", Shape::Made),
         ("reopenTenant", _) => ("tenant.reopen", Shape::Changed),
@@ -105,7 +113,9 @@ fn told(operation: &str, variant: &str, mail: bool) -> Option<(String, Shape)> {
         ("resumeTenant", _) => ("tenant.resume", Shape::Changed),
         ("revokeNode", _) => ("node.revoke", Shape::Changed),
         ("revokeOtherSessions" | "revokeSession", _) => ("session.revoke", Shape::Gone),
+        ("rotateApiKey", _) => ("api_key.rotate", Shape::Changed),
         ("setPrice", _) => ("price.set", Shape::Changed),
+        ("settleQuarantinedSegment", _) => ("quarantined_segment.settle", Shape::Changed),
         ("signUp", _) | ("verifyEmail", "sign-up") => ("tenant.create", Shape::Made),
         ("suspendTenant", _) => ("tenant.suspend", Shape::Changed),
         ("updateTenantLimits", _) => ("tenant.update_limits", Shape::Changed),
@@ -337,7 +347,7 @@ impl Walk<'_> {
             self.wrong.push(format!("{operation}: what is it told as? The walk has to know"));
             return;
         }
-        let mut scene = Scene::new(self.app, number, by).await;
+        let mut scene = Box::pin(Scene::new(self.app, number, by)).await;
         let mut variables = self.operations.variables(field);
         for text in self.operations.texts(field, &variables) {
             if text.is_id {

@@ -3,7 +3,7 @@
 use async_graphql::OutputType;
 use async_graphql::connection::{Connection, CursorType, Edge};
 
-use crate::domain::page::{Key, Keyed, LIMIT_DEFAULT, Page, Paged};
+use crate::domain::page::{Key, Keyed, LIMIT_MAX, Page, Paged};
 use crate::error::{Error, Result};
 
 impl CursorType for Key {
@@ -18,7 +18,7 @@ impl CursorType for Key {
     }
 }
 
-/// The page that a connection's arguments ask for; the first 20 items when they name no number.
+/// The page that a connection's arguments ask for: they have exactly one of `first` and `last`, as GitHub's.
 pub fn page(
     first: Option<i32>,
     after: Option<String>,
@@ -31,7 +31,13 @@ pub fn page(
         (Some(_), Some(_)) => Err(Error::bad_request("last", "give first or last, not both")),
         (None, Some(last)) => Page::last(u32::try_from(last).unwrap_or(0), after, before),
         (Some(first), None) => Page::first(u32::try_from(first).unwrap_or(0), after, before),
-        (None, None) => Page::first(LIMIT_DEFAULT, after, before),
+        // Where the document shows it, nothing has run: `limits` refused it. This is a variable that was not given.
+        (None, None) => Err(Error::PageSizeRequired {
+            message: format!(
+                "a connection is asked for by pages: give it first or last, from 1 to {LIMIT_MAX}"
+            ),
+            place: None,
+        }),
     }
 }
 
@@ -106,7 +112,10 @@ mod tests {
         let app = testing::app(db).await;
         let of = testing::furnished(&app).await;
         let alice = testing::token(&app, &of.owner);
-        let operator = testing::operator_token(&app, &testing::operator(&app).await);
+        let operator = testing::operator(&app).await;
+        testing::invite_tenants(&app, &operator).await;
+        testing::quarantine_segments(&app).await;
+        let operator = testing::operator_token(&app, &operator);
         let (api, plan) = (Kind::Api.id(of.api), Kind::UsagePlan.id(of.plan));
         let connections = connections();
         assert!(connections.len() >= 19, "{connections:?}");
@@ -117,9 +126,12 @@ mod tests {
                 _ => &alice,
             };
             // Every argument but those of the page that must be there.
+            let since = "since: \"2026-11-20T11:00:00Z\"";
             let required = match name {
-                "usage" => "filter: { since: \"2026-11-20T11:00:00Z\" }, ",
-                _ => "",
+                "keyUsage" => format!("usagePlanId: \"{}\", {since}, ", plan.as_str()),
+                "usage" => format!("filter: {{ {since} }}, "),
+                "usageGroups" => format!("filter: {{ {since} }}, groupBy: [ROUTE], "),
+                _ => String::new(),
             };
             let get = async |arguments: &str| {
                 let page = format!(
@@ -146,7 +158,9 @@ mod tests {
                 edges.iter().map(|edge| edge["cursor"].as_str().unwrap().to_owned()).collect()
             };
             let whole = cursors(&get("first: 100").await);
-            assert_eq!(whole.len() < 3, name == "usage", "{parent}.{name}: {whole:?}");
+            // Nobody called this tenant's Apis.
+            let uncalled = ["usage", "usageGroups"].contains(&name);
+            assert_eq!(whole.len() < 3, uncalled, "{parent}.{name}: {whole:?}");
             for (count, from, more, end) in [
                 ("first: 1", "after", "hasNextPage", "endCursor"),
                 ("last: 1", "before", "hasPreviousPage", "startCursor"),
@@ -169,17 +183,21 @@ mod tests {
             }
 
             let other = if name == "apis" { "members" } else { "apis" };
-            let other =
-                ask(&app, &alice, &format!("{{ page: {other} {{ edges {{ cursor }} }} }}")).await;
+            let other = ask(
+                &app,
+                &alice,
+                &format!("{{ page: {other}(first: 1) {{ edges {{ cursor }} }} }}"),
+            )
+            .await;
             let foreign = cursors(&other).remove(0);
             for (arguments, param) in [
                 ("first: 0", "first"),
                 ("first: 101", "first"),
                 ("last: -1", "last"),
                 ("first: 1, last: 1", "last"),
-                ("after: \"nonsense\"", "after"),
-                ("before: \"\"", "before"),
-                (&format!("after: \"{foreign}\""), "after"),
+                ("first: 1, after: \"nonsense\"", "after"),
+                ("first: 1, before: \"\"", "before"),
+                (&format!("first: 1, after: \"{foreign}\""), "after"),
                 (&format!("last: 1, before: \"{foreign}\""), "before"),
             ] {
                 let answer = get(arguments).await;
@@ -188,12 +206,22 @@ mod tests {
                 let right = (&json!("bad_request"), &json!(param));
                 assert_eq!(told, right, "{parent}.{name}({arguments}): {answer}");
             }
+            let answer = get("after: null").await;
+            let error = &answer["errors"][0];
+            assert_eq!(answer.get("data"), None, "{parent}.{name} is refused before it runs");
+            let told = (&error["extensions"]["code"], &error["extensions"]["param"]);
+            assert_eq!(told, (&json!("page_size_required"), &json!("first")), "{answer}");
+            let path = if parent == "Query" { "page" } else { "node.page" };
+            let message = error["message"].as_str().unwrap();
+            assert!(message.starts_with(&format!("{path} is a connection")), "{message}");
+            assert!(message.ends_with(&format!("{name}(first: 20)")), "{message}");
+            assert_eq!(error["locations"][0]["line"], 1, "{answer}");
         }
     }
 
     #[test]
     fn a_connection_is_paged_from_one_end_and_by_at_most_100() {
-        assert_eq!(page(None, None, None, None).unwrap().rows_max(), 21);
+        assert_eq!(page(Some(20), None, None, None).unwrap().rows_max(), 21);
         assert!(page(None, None, Some(5), None).unwrap().backward());
         for (first, last, param) in [
             (Some(0), None, "first"),
@@ -201,9 +229,13 @@ mod tests {
             (Some(101), None, "first"),
             (None, Some(101), "last"),
             (Some(1), Some(1), "last"),
+            (None, None, "first"),
         ] {
             assert_eq!(page(first, None, last, None).unwrap_err().param(), Some(param));
         }
-        assert_eq!(page(None, None, None, Some("x".into())).unwrap_err().param(), Some("before"));
+        assert_eq!(
+            page(Some(1), None, None, Some("x".into())).unwrap_err().param(),
+            Some("before")
+        );
     }
 }

@@ -104,6 +104,11 @@ impl Consumer {
         Kind::Consumer.id(self.0.id)
     }
 
+    /// What REST and usage call it by.
+    async fn consumer_id(&self) -> String {
+        self.0.id.to_string()
+    }
+
     async fn name(&self) -> &str {
         &self.0.name
     }

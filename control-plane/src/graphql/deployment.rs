@@ -124,6 +124,7 @@ mod tests {
 
     use crate::access::actor::Actor;
     use crate::app::App;
+    use crate::graphql::persisted::Persisted;
     use crate::testing;
 
     /// The data of an answer without top-level errors.
@@ -134,7 +135,8 @@ mod tests {
             .header("authorization", format!("Bearer {}", testing::token(app, actor)))
             .body(Body::from(body))
             .unwrap();
-        let response = crate::rest::router(app).oneshot(request).await.unwrap();
+        let response =
+            crate::rest::router(app, Persisted::default()).oneshot(request).await.unwrap();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
         assert!(answer.get("errors").is_none(), "{answer}");
@@ -190,9 +192,9 @@ mod tests {
 
         let query = "query($id: ID!) { node(id: $id) { ... on Api {
             name pendingChanges dialect protocol
-            routes { nodes { path integration { type uri } } }
-            stages { nodes { name pendingChanges throttle { rateLimit } deployment { id } api { id } } }
-            deployments { nodes { id } } integrations { nodes { id } } } } }";
+            routes(first: 10) { nodes { path integration { type uri } } }
+            stages(first: 10) { nodes { name pendingChanges throttle { rateLimit } deployment { id } api { id } } }
+            deployments(first: 10) { nodes { id } } integrations(first: 10) { nodes { id } } } } }";
         let seen = ask(&app, &alice, query, json!({ "id": api })).await["node"].take();
         assert_eq!(seen["pendingChanges"], false);
         assert_eq!(seen["routes"]["nodes"][0]["integration"]["uri"], "http://127.0.0.1:7000/{id}");

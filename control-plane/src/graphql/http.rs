@@ -1,12 +1,16 @@
-//! GraphQL over HTTP: one operation by POST as `application/json`.
+//! GraphQL over HTTP: one operation by POST as `application/json`. Its document, or the hash of one that is
+//! [persisted](crate::graphql::persisted).
 //!
 //! What fails before anything runs (no JSON, no document, a document that asks for too much or does not fit
 //! the schema) has the status that REST would give it, and no `data`. Once something ran, the status is 200
 //! and each failed field is in `errors`; only who has to log in first, or to wait, is told so by the status.
 
-use async_graphql::parser::types::{OperationType, Selection};
+use std::sync::Arc;
+
+use async_graphql::Positioned;
+use async_graphql::parser::types::{ExecutableDocument, OperationType, Selection};
 use axum::Extension;
-use axum::extract::State;
+use axum::extract::{FromRequest, Request, State};
 use axum::http::request::Parts;
 use axum::http::{HeaderMap, HeaderValue, StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -14,28 +18,32 @@ use serde_json::{Map, Value, json};
 use tracing::Instrument;
 
 use crate::access::actor::Caller;
-use crate::access::allowance::READ;
+use crate::access::allowance::{READ, Standing};
 use crate::app::App;
 use crate::error::{Error, Result};
 use crate::graphql::limits::Shape;
+use crate::graphql::nesting::NESTING_MAX;
+use crate::graphql::persisted::Persisted;
 use crate::graphql::rate_limit::Spent;
+use crate::graphql::request::Body;
 use crate::graphql::{GatewaySchema, Identity, error, loader};
 use crate::rest::extract::{self, Json, origin};
 use crate::rest::idempotency::Ended;
-use crate::rest::{idempotency, problem, rate_limit};
+use crate::rest::{idempotency, problem, rate_limit, request_log};
 
 /// What the door to GraphQL needs beside the application.
 #[derive(Clone)]
 pub struct Door {
     pub(super) schema: GatewaySchema,
-    shape: std::sync::Arc<Shape>,
+    pub(super) shape: Arc<Shape>,
+    pub(super) persisted: Arc<Persisted>,
 }
 
 impl Door {
-    pub fn new(app: &App) -> Self {
+    pub fn new(app: &App, persisted: Persisted) -> Self {
         let schema = super::schema().data(app.clone()).finish();
         let shape = Shape::new(&schema.sdl()).expect("a schema's SDL reads back: a test does it");
-        Self { schema, shape: shape.into() }
+        Self { schema, shape: shape.into(), persisted: persisted.into() }
     }
 }
 
@@ -45,48 +53,54 @@ const GRAPHQL_JSON: &str = "application/graphql-response+json";
 pub async fn answer(
     State(app): State<App>,
     Extension(door): Extension<Door>,
-    parts: Parts,
-    body: Result<Json<Map<String, Value>>>,
+    request: Request,
 ) -> Response {
+    let (parts, body) = request.into_parts();
     let accepts = parts.headers.get(header::ACCEPT).and_then(|accept| accept.to_str().ok());
     let content_type = match accepts {
         Some(accept) if accept.contains(GRAPHQL_JSON) => GRAPHQL_JSON,
         _ => "application/json",
     };
-    let spender = rate_limit::spender(&app, &parts.headers, &extract::address(&parts.extensions));
-    let read = read(&app, &door, &parts, body).await;
-    // What is refused unread costs as much as the cheapest question.
-    let points = match &read {
-        Ok(Asked { cost, dry: false, .. }) => *cost,
-        _ => READ,
-    };
-    let (standing, allowed) = app.allowance.spend(&spender, points);
-    let answered = match (allowed, read) {
-        (Ok(()), Ok(mut asked)) => {
-            let Asked { cost, nodes, dry, .. } = asked;
-            asked.request =
-                asked.request.data(Spent { cost, nodes, dry, standing: Some(standing) });
-            Box::pin(execute(&app, &door, &parts, asked)).await
-        }
-        (Err(refusal), _) | (_, Err(refusal)) => Err(refusal),
-    };
-    let mut response = answered.unwrap_or_else(|refusal| {
-        let retry_after = refusal.retry_after_seconds();
-        let mut response = render(error::refused(refusal));
-        if let Some(seconds) = retry_after {
-            response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
-        }
-        response
-    });
+    let (standing, answered) = paid(&app, &door, parts, body).await;
+    let mut response = answered.unwrap_or_else(|refusal| render(error::refused(refusal)));
     rate_limit::tell(standing, response.headers_mut());
     response.headers_mut().insert(header::CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
+}
+
+/// The answer to what the caller could pay. Reading the request costs as much as the cheapest question, and is paid before
+/// a byte of it is read; then comes the rest.
+async fn paid(
+    app: &App,
+    door: &Door,
+    parts: Parts,
+    body: axum::body::Body,
+) -> (Standing, Result<Response>) {
+    let (spender, standing, allowed) =
+        rate_limit::spend(app, &parts.headers, &parts.extensions, READ);
+    if let Err(refusal) = allowed {
+        return (standing, Err(refusal));
+    }
+    let body = Json::from_request(Request::from_parts(parts.clone(), body), app).await;
+    let mut asked = match read(app, door, &parts, body).await {
+        Ok(asked) => asked,
+        Err(refusal) => return (standing, Err(refusal)),
+    };
+    let Asked { cost, nodes, dry, .. } = asked;
+    let points = if dry { READ } else { cost };
+    let (standing, allowed) = app.allowance.spend_rest(&spender, standing, points);
+    if let Err(refusal) = allowed {
+        return (standing, Err(refusal));
+    }
+    asked.request = asked.request.data(Spent { cost, nodes, dry, standing: Some(standing) });
+    (standing, Box::pin(execute(app, door, &parts, asked)).await)
 }
 
 /// Runs the request; a mutation with an `Idempotency-Key` once.
 async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<Response> {
     let Asked { mut request, caller, fingerprint, .. } = asked;
     let chosen = operation(&mut request);
+    request_log::asked_for(chosen.fields.iter().map(String::as_str));
     let span = tracing::info_span!("graphql", otel.name = chosen.name);
     let schema = door.schema.clone();
     let known = caller.is_some();
@@ -98,7 +112,9 @@ async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<
         answer
     };
     let run = Box::pin(run.instrument(span));
-    let (Some(caller), true) = (caller, chosen.mutates) else { return Ok(render(run.await)) };
+    // Beside other changes it is refused like these: they would be made again.
+    let keyed = chosen.mutates && !(chosen.logs_in && chosen.only_field.is_some());
+    let (Some(caller), true) = (caller, keyed) else { return Ok(render(run.await)) };
     let Some(key) = idempotency::key(&parts.headers)? else { return Ok(render(run.await)) };
     let Some(field) = chosen.only_field else {
         let rule = "is for a request with one mutation, written without a fragment";
@@ -158,7 +174,8 @@ async fn read(
         }
         Err(error) => return Err(error),
     };
-    let Body { query, operation_name, variables } = Body::try_from(body?.0)?;
+    let Body { query, operation_name, variables } = Body::read(body?.0, &door.persisted)?;
+    // Of the document itself: a change may be tried again by its text where its hash is not known.
     let named = json!([query, operation_name, variables]).to_string();
     let fingerprint = idempotency::fingerprint(&["GraphQL"], named.as_bytes());
     let variables = async_graphql::Variables::from_json(Value::Object(variables));
@@ -186,12 +203,22 @@ struct Chosen {
     /// What a trace calls it: its kind and the field of it that stands first, in the schema's words.
     name: String,
     mutates: bool,
+    /// It gives tokens and a cookie, which must not be given twice, as what REST [excepts](idempotency::EXCEPTED).
+    logs_in: bool,
+    /// All that it begins with, in the schema's words.
+    fields: Vec<String>,
     /// What the answer calls its field, where it has but one.
     only_field: Option<String>,
 }
 
 fn operation(request: &mut async_graphql::Request) -> Chosen {
-    let none = || Chosen { name: "graphql".to_owned(), mutates: false, only_field: None };
+    let none = || Chosen {
+        name: "graphql".to_owned(),
+        mutates: false,
+        logs_in: false,
+        fields: Vec::new(),
+        only_field: None,
+    };
     let chosen = request.operation_name.clone();
     let Ok(document) = request.parsed_query() else { return none() };
     let mut operations = document.operations.iter();
@@ -201,63 +228,53 @@ fn operation(request: &mut async_graphql::Request) -> Chosen {
     let Some((_, operation)) = operation else { return none() };
     let mutates = operation.node.ty == OperationType::Mutation;
     let selected = &operation.node.selection_set.node.items;
+    let mut fields = Vec::new();
+    collect_fields(document, selected, NESTING_MAX, &mut fields);
+    let logs_in = fields.iter().any(|field| ["logIn", "signUp"].contains(&field.as_str()));
     match selected.first().map(|selection| &selection.node) {
         Some(Selection::Field(field)) => Chosen {
             name: format!("{} {}", operation.node.ty, field.node.name.node),
             mutates,
+            logs_in,
+            fields,
             only_field: (selected.len() == 1).then(|| field.node.response_key().node.to_string()),
         },
-        _ => Chosen { name: operation.node.ty.to_string(), mutates, only_field: None },
+        _ => Chosen {
+            name: operation.node.ty.to_string(),
+            mutates,
+            logs_in,
+            fields,
+            only_field: None,
+        },
     }
 }
 
-/// What a client sends, whichever way.
-pub(super) struct Body {
-    query: String,
-    operation_name: Option<String>,
-    variables: Map<String, Value>,
-}
-
-impl Body {
-    /// The request, if it is one subscription and nothing else, and the points that it costs.
-    pub(super) fn subscription(self, door: &Door) -> Result<(async_graphql::Request, u32)> {
-        let variables = async_graphql::Variables::from_json(Value::Object(self.variables));
-        let measured = door.shape.measure(&self.query, &variables)?;
-        let mut operations = measured.document.operations.iter();
-        if !operations.all(|(_, operation)| operation.node.ty == OperationType::Subscription) {
-            let rule = "a socket is for subscriptions; queries and mutations go by POST";
-            return Err(Error::bad_request("query", rule));
-        }
-        let mut request = async_graphql::Request::new(self.query).variables(variables);
-        request.operation_name = self.operation_name;
-        request.set_parsed_query(measured.document);
-        Ok((request, measured.cost))
-    }
-}
-
-impl TryFrom<Map<String, Value>> for Body {
-    type Error = Error;
-
-    fn try_from(fields: Map<String, Value>) -> Result<Self> {
-        let (mut query, mut operation_name, mut variables) = (None, None, Map::new());
-        for (name, value) in fields {
-            match (name.as_str(), value) {
-                ("query", Value::String(text)) => query = Some(text),
-                ("operationName", Value::String(text)) => operation_name = Some(text),
-                ("variables", Value::Object(given)) => variables = given,
-                ("operationName" | "variables" | "extensions", Value::Null)
-                | ("extensions", Value::Object(_)) => {}
-                ("query" | "operationName", _) => {
-                    return Err(Error::bad_request(name, "must be a string"));
+/// The fields that an operation begins with, those of its fragments too. `deep`: how many of them within one another are
+/// looked into; how much that comes to was measured before.
+fn collect_fields(
+    document: &ExecutableDocument,
+    selected: &[Positioned<Selection>],
+    deep: usize,
+    found: &mut Vec<String>,
+) {
+    for selection in selected {
+        let within = match &selection.node {
+            Selection::Field(field) => {
+                let name = field.node.name.node.as_str();
+                if !found.iter().any(|known| known == name) {
+                    found.push(name.to_owned());
                 }
-                ("variables" | "extensions", _) => {
-                    return Err(Error::bad_request(name, "must be an object"));
-                }
-                (_, _) => return Err(Error::bad_request(name, "is not part of a GraphQL request")),
+                None
             }
+            Selection::InlineFragment(fragment) => Some(&fragment.node.selection_set),
+            Selection::FragmentSpread(spread) => document
+                .fragments
+                .get(&spread.node.fragment_name.node)
+                .map(|fragment| &fragment.node.selection_set),
+        };
+        if let (Some(within), Some(deep)) = (within, deep.checked_sub(1)) {
+            collect_fields(document, &within.node.items, deep, found);
         }
-        let query = query.ok_or_else(|| Error::bad_request("query", "must be a string"))?;
-        Ok(Self { query, operation_name, variables })
     }
 }
 
@@ -275,11 +292,15 @@ fn render(mut answer: async_graphql::Response) -> Response {
         }
     });
     let headers: HeaderMap = std::mem::take(&mut answer.http_headers);
+    let wait = answer.errors.first().and_then(error::retry_after_seconds);
     let body = if ran { json!(answer) } else { json!({ "errors": answer.errors }) };
     let mut response = (status, headers, axum::Json(body)).into_response();
     if status == StatusCode::UNAUTHORIZED {
         let scheme = HeaderValue::from_static("Bearer");
         response.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
+    }
+    if let (false, Some(seconds)) = (status == StatusCode::OK, wait) {
+        response.headers_mut().insert(header::RETRY_AFTER, seconds.into());
     }
     response
 }
@@ -322,6 +343,12 @@ mod tests {
         assert!(extensions["requestId"].is_string(), "{answer}");
         let code = extensions["code"].as_str().unwrap();
         assert_eq!(extensions["type"], format!("/docs/errors/{code}"), "{answer}");
+        assert_eq!(extensions["detail"], errors[0]["message"], "{answer}");
+        let id = extensions["requestId"].as_str().unwrap();
+        assert_eq!(extensions["instance"], format!("urn:uuid:{id}"), "{answer}");
+        let status = extensions["status"].as_u64().and_then(|status| u16::try_from(status).ok());
+        let status = StatusCode::from_u16(status.unwrap()).unwrap();
+        assert_eq!(extensions["title"], json!(status.canonical_reason()), "{answer}");
         (extensions["code"].as_str().unwrap(), extensions["param"].as_str())
     }
 
@@ -356,6 +383,12 @@ mod tests {
                 422,
                 "limit_exceeded",
                 Some("query"),
+            ),
+            (
+                r#"{"query": "{ viewer { operator } usagePlans(first: 1) { nodes { apiKeys { nodes { id } } } } }"}"#,
+                400,
+                "page_size_required",
+                Some("first"),
             ),
         ];
         for (body, status, code, param) in cases {
@@ -407,6 +440,11 @@ mod tests {
         let (status, answer) =
             ask(&app, Some(&token), "{ apiKeys(first: 0) { nodes { id } } }").await;
         assert_eq!((status.as_u16(), error(&answer)), (200, ("bad_request", Some("first"))));
+        // A page that only a variable could have told.
+        let asked = "query($n: Int) { page: apiKeys(first: $n) { nodes { id } } }";
+        let (status, answer) = ask(&app, Some(&token), asked).await;
+        assert_eq!((status.as_u16(), error(&answer)), (200, ("page_size_required", Some("first"))));
+        assert_eq!(answer["errors"][0]["path"], json!(["page"]));
         let (_, answer) = ask(&app, Some(&token), r#"{ node(id: "nonsense") { id } }"#).await;
         assert_eq!(error(&answer), ("bad_request", Some("id")));
         let (_, answer) = post(
@@ -420,7 +458,7 @@ mod tests {
         )
         .await;
         assert_eq!(error(&answer), ("bad_request", Some("ids")));
-        let (status, answer) = ask(&app, None, "{ apiKeys { nodes { id } } }").await;
+        let (status, answer) = ask(&app, None, "{ apiKeys(first: 1) { nodes { id } } }").await;
         assert_eq!((status.as_u16(), error(&answer)), (401, ("unauthenticated", None)));
     }
 
@@ -430,7 +468,8 @@ mod tests {
         let token = testing::token(&app, &testing::owner(&app).await);
         sqlx::query("alter table api_key rename column hint to gone").execute(&db).await.unwrap();
 
-        let (status, answer) = ask(&app, Some(&token), "{ apiKeys { nodes { id } } }").await;
+        let (status, answer) =
+            ask(&app, Some(&token), "{ apiKeys(first: 1) { nodes { id } } }").await;
 
         assert_eq!((status.as_u16(), error(&answer)), (200, ("internal", None)));
         assert_eq!(answer["errors"][0]["message"], "internal error");
@@ -459,7 +498,7 @@ mod tests {
 
         let create = json!({
             "query": "mutation($input: CreateApiKeyInput!) { createApiKey(input: $input) {
-                value apiKey { id hint mode enabled consumer { name } usagePlans { name apiKeys { nodes { hint } } } }
+                value apiKey { id hint mode enabled consumer { name } usagePlans { name apiKeys(first: 1) { nodes { hint } } } }
                 userErrors { code message param } } }",
             "variables": { "input": { "name": "k", "mode": "TEST", "usagePlanIds": [plan["id"]], "consumerId": consumer } },
         })

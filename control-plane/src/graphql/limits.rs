@@ -14,8 +14,8 @@ use async_graphql::parser::types::{
 use async_graphql::parser::{parse_query, parse_schema};
 use async_graphql::{Name, Positioned, Value, Variables};
 
-use crate::access::allowance::{CHANGE, READ};
-use crate::domain::page::{LIMIT_DEFAULT, LIMIT_MAX};
+use crate::access::allowance::{CHANGE, READ, SUM};
+use crate::domain::page::LIMIT_MAX;
 use crate::error::{Error, Result};
 use crate::graphql::nesting::{NESTING_MAX, nesting};
 
@@ -58,6 +58,9 @@ struct FieldType {
     list: bool,
 }
 
+/// The fields for which much may have to be added up.
+const SUMS: [&str; 4] = ["usageGroups", "usageGroupSeries", "keyUsage", "createUsageExport"];
+
 /// The field by which a document asks what it costs.
 const RATE_LIMIT: &str = "rateLimit";
 
@@ -69,7 +72,7 @@ pub struct Measured {
     pub introspects: bool,
     /// How many objects it asks for.
     pub nodes: u64,
-    /// In points: 1 for each field it begins with, 5 in a mutation; 1 for each connection or noun below, times the
+    /// In points: 1 for each field it begins with, 5 in a mutation, 20 where it adds up; 1 for each connection or noun below, times the
     /// objects that it is asked of, the items of a connection's page being its own; 1 for each 100 objects.
     pub cost: u32,
     /// Whether it only wants to know what it would cost.
@@ -206,6 +209,8 @@ struct Walk<'a> {
     variables: &'a Variables,
     /// The fragments that are being expanded, outermost first.
     spreads: Vec<&'a Name>,
+    /// What the answer calls the fields that are above and the present one, outermost first.
+    path: Vec<&'a str>,
     introspects: bool,
     root_fields: usize,
     selections: usize,
@@ -243,6 +248,7 @@ impl<'a> Walk<'a> {
             operation,
             variables,
             spreads: Vec::new(),
+            path: Vec::new(),
             introspects: false,
             root_fields: 0,
             selections: 0,
@@ -277,7 +283,7 @@ impl<'a> Walk<'a> {
                 return Err(too_much(format!("comes to more than {SELECTIONS_MAX} fields")));
             }
             match &selection.node {
-                Selection::Field(field) => self.field(&field.node, at)?,
+                Selection::Field(field) => self.field(field, at)?,
                 Selection::InlineFragment(fragment) => {
                     directives(&fragment.node.directives)?;
                     let on = fragment.node.type_condition.as_ref();
@@ -306,13 +312,16 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    fn field(&mut self, field: &'a Field, at: At<'a>) -> Result<()> {
+    fn field(&mut self, place: &'a Positioned<Field>, at: At<'a>) -> Result<()> {
+        let field = &place.node;
         let name = field.name.node.as_str();
+        self.path.push(field.response_key().node.as_str());
         directives(&field.directives)?;
         self.ask(at.times)?;
         if at.depth == 0 {
             self.root_field()?;
             self.cost += u64::from(match self.operation.ty {
+                _ if SUMS.contains(&name) => SUM,
                 OperationType::Mutation => CHANGE,
                 OperationType::Query | OperationType::Subscription => READ,
             });
@@ -337,7 +346,7 @@ impl<'a> Walk<'a> {
                 self.cost = self.cost.saturating_add(at.times);
             }
             if of.name.ends_with("Connection") {
-                below.page = self.page(field);
+                below.page = self.page(place)?;
             } else if of.list {
                 let items = if at.parent.ends_with("Connection") {
                     at.page
@@ -355,7 +364,9 @@ impl<'a> Walk<'a> {
                 }
             }
         }
-        self.selection_set(&field.selection_set.node, below)
+        self.selection_set(&field.selection_set.node, below)?;
+        self.path.pop();
+        Ok(())
     }
 
     fn ask(&mut self, times: u64) -> Result<()> {
@@ -380,14 +391,30 @@ impl<'a> Walk<'a> {
         Ok(())
     }
 
-    /// How many items a connection is asked for. What is out of bounds is for its resolver to refuse.
-    fn page(&self, field: &Field) -> u64 {
+    /// How many items a connection is asked for, which the document has to say. What is out of bounds is for its
+    /// resolver to refuse, and so is a variable without a value: another operation than the one that runs may have it.
+    fn page(&self, place: &Positioned<Field>) -> Result<u64> {
+        let field = &place.node;
+        let says = |name| {
+            let written = field.get_argument(name);
+            written.is_some_and(|value| value.node.clone().into_const() != Some(Value::Null))
+        };
+        if !says("first") && !says("last") {
+            let (path, name) = (self.path.join("."), &field.name.node);
+            return Err(Error::PageSizeRequired {
+                message: format!(
+                    "{path} is a connection, which is asked for by pages: give it first or last, from 1 to \
+                     {LIMIT_MAX}, as in {name}(first: 20)"
+                ),
+                place: Some((place.pos.line, place.pos.column)),
+            });
+        }
         let given = |name| match self.argument(field, name)? {
             Value::Number(number) => number.as_u64(),
             _ => None,
         };
-        let page = given("first").or_else(|| given("last")).unwrap_or(u64::from(LIMIT_DEFAULT));
-        page.clamp(1, u64::from(LIMIT_MAX))
+        let page = given("first").or_else(|| given("last")).unwrap_or(1);
+        Ok(page.clamp(1, u64::from(LIMIT_MAX)))
     }
 
     /// How many ids a field is given, if it takes ids.
@@ -481,7 +508,6 @@ mod tests {
         let nodes = |query: &str| measure(query).unwrap().nodes;
         assert_eq!(nodes("{ viewer { operator } }"), 1);
         assert_eq!(nodes("{ apiKeys(first: 7) { nodes { name } } }"), 7);
-        assert_eq!(nodes("{ apiKeys { nodes { name } } }"), 20);
         assert_eq!(nodes("{ apiKeys(last: 3) { edges { node { name } cursor } } }"), 3);
         assert_eq!(
             nodes("{ usagePlans(first: 5) { nodes { apiKeys(first: 4) { nodes { id } } } } }"),
@@ -516,6 +542,18 @@ mod tests {
         );
         let made = "mutation { createConsumer(input: {name: \"a\"}) { consumer { id } userErrors { code } } }";
         assert_eq!(cost(made), CHANGE);
+        let sums = "{ a: usageGroups(filter: {since: \"2026-11-20T00:00:00Z\"}, groupBy: [], first: 9) { nodes { requests } } \
+                    ...B } fragment B on Query { b: keyUsage(usagePlanId: \"a\", since: \"2026-11-20T00:00:00Z\", first: 1) \
+                    { nodes { used } } viewer { operator } }";
+        assert_eq!(cost(sums), SUM + SUM + READ);
+    }
+
+    #[test]
+    fn every_field_that_adds_up_is_there() {
+        let Shape(types) = shape();
+        let there =
+            |name: &str| ["Query", "Mutation"].iter().any(|of| types[*of].contains_key(name));
+        assert!(SUMS.iter().all(|name| there(name)));
     }
 
     #[test]
@@ -573,6 +611,43 @@ mod tests {
     }
 
     #[test]
+    fn a_connection_without_a_page_is_refused_by_its_path_and_place() {
+        for (query, path, place) in [
+            ("{ apiKeys { nodes { id } } }", "apiKeys", (1, 3)),
+            ("{ keys: apiKeys(first: null) { nodes { id } } }", "keys", (1, 3)),
+            ("{ apiKeys(after: \"x\") @include(if: false) { nodes { id } } }", "apiKeys", (1, 3)),
+            (
+                "{ usagePlans(last: 1) { edges { node {\n  apiKeys { nodes { id } } } } } }",
+                "usagePlans.edges.node.apiKeys",
+                (2, 3),
+            ),
+            (
+                "query A { viewer { operator } } query B { ...F }\nfragment F on Query { apis { nodes { id } } }",
+                "apis",
+                (2, 23),
+            ),
+            (
+                "mutation { deleteUsagePlan(input: {id: \"a\"}) { deletedId }\n createApiKey(input: {name: \"a\"}) {
+                 apiKey { usagePlans { apiKeys { nodes { id } } } } } }",
+                "createApiKey.apiKey.usagePlans.apiKeys",
+                (3, 40),
+            ),
+        ] {
+            let error = measure(query).unwrap_err();
+            let Error::PageSizeRequired { message, place: told } = &error else {
+                panic!("{query}: {error}")
+            };
+            assert!(message.starts_with(&format!("{path} is a connection")), "{message}");
+            assert_eq!((error.param(), *told), (Some("first"), Some(place)), "{query}");
+        }
+        // Its resolver says so where the operation is run.
+        measure(
+            "query A { viewer { operator } } query B($n: Int) { apis(first: $n) { nodes { id } } }",
+        )
+        .unwrap();
+    }
+
+    #[test]
     fn a_page_may_be_a_variable() {
         let query = "query($n: Int = 9) { apiKeys(first: $n) { nodes { id } } }";
         let given = Variables::from_json(json!({ "n": 30 }));
@@ -589,7 +664,7 @@ mod tests {
         let aliases: String = (0..30).fold(String::new(), |mut all, n| {
             let _ = write!(
                 all,
-                "a{n}: usagePlans(first: 20) {{ nodes {{ apiKeys {{ nodes {{ id }} }} }} }} "
+                "a{n}: usagePlans(first: 20) {{ nodes {{ apiKeys(last: 20) {{ nodes {{ id }} }} }} }} "
             );
             all
         });

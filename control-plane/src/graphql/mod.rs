@@ -5,6 +5,7 @@ use async_graphql::{Context, MergedObject, SDLExportOptions, Schema};
 use crate::access::actor::{Actor, Caller, Operator};
 use crate::app::App;
 use crate::error::{Error, Result};
+use crate::graphql::client_mutation_id::GivesBack;
 use crate::graphql::subscription::LiveSubscription;
 
 pub mod access_key;
@@ -17,6 +18,7 @@ pub mod audit;
 #[cfg(test)]
 mod audited;
 pub mod bill;
+pub mod client_mutation_id;
 pub mod connection;
 pub mod consumer;
 pub mod convergence;
@@ -30,13 +32,20 @@ pub mod installation;
 pub mod integration;
 pub mod invitation;
 pub mod join_token;
+pub mod key_quota;
+pub mod key_usage;
 pub mod limits;
 pub mod loader;
+pub mod management_request;
 pub mod member;
 pub mod nesting;
 pub mod node;
+pub mod persisted;
 pub mod price;
+pub mod quarantined_segment;
+pub mod quota;
 pub mod rate_limit;
+pub mod request;
 pub mod resource;
 pub mod route;
 pub mod sampling;
@@ -48,7 +57,9 @@ pub mod tenant;
 pub mod tenant_invitation;
 pub mod throttle;
 pub mod usage;
+pub mod usage_group;
 pub mod usage_plan;
+pub mod usage_statement;
 pub mod user_account;
 #[cfg(test)]
 pub(crate) mod walk;
@@ -62,9 +73,12 @@ pub struct Query(
     member::MemberQuery,
     invitation::InvitationQuery,
     audit::AuditQuery,
+    management_request::ManagementRequestQuery,
     account::AccountQuery,
     fleet::FleetQuery,
     join_token::JoinTokenQuery,
+    tenant_invitation::TenantInvitationQuery,
+    quarantined_segment::QuarantinedSegmentQuery,
     installation::InstallationQuery,
     usage_plan::UsagePlanQuery,
     api_key::ApiKeyQuery,
@@ -72,11 +86,14 @@ pub struct Query(
     consumer::ConsumerQuery,
     api::ApiQuery,
     usage::UsageQuery,
+    usage_group::UsageGroupQuery,
+    key_usage::KeyUsageQuery,
+    usage_statement::UsageStatementQuery,
     bill::BillQuery,
     price::PriceQuery,
 );
 
-/// Every change. Each noun brings its own part.
+/// Every change. Each noun brings its own part; `clientMutationId` is around them all.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     session::SessionMutation,
@@ -84,6 +101,7 @@ pub struct Mutation(
     member::MemberMutation,
     invitation::InvitationMutation,
     usage_plan::UsagePlanMutation,
+    key_quota::KeyQuotaMutation,
     api_key::ApiKeyMutation,
     access_key::AccessKeyMutation,
     consumer::ConsumerMutation,
@@ -94,19 +112,21 @@ pub struct Mutation(
     deployment::DeploymentMutation,
     stage::StageMutation,
     download::DownloadMutation,
+    usage_group::UsageGroupMutation,
     audit::AuditMutation,
     account::AccountMutation,
     fleet::FleetMutation,
     join_token::JoinTokenMutation,
     tenant_invitation::TenantInvitationMutation,
+    quarantined_segment::QuarantinedSegmentMutation,
     price::PriceMutation,
 );
 
-pub type GatewaySchema = Schema<Query, Mutation, LiveSubscription>;
+pub type GatewaySchema = Schema<Query, GivesBack<Mutation>, LiveSubscription>;
 
 /// The schema, without an application: enough to print it.
-pub fn schema() -> async_graphql::SchemaBuilder<Query, Mutation, LiveSubscription> {
-    Schema::build(Query::default(), Mutation::default(), LiveSubscription)
+pub fn schema() -> async_graphql::SchemaBuilder<Query, GivesBack<Mutation>, LiveSubscription> {
+    Schema::build(Query::default(), GivesBack::<Mutation>::default(), LiveSubscription)
 }
 
 /// The schema as SDL: what `tollgate print-schema` prints and `web/schema.graphql` holds.
@@ -148,6 +168,69 @@ pub enum Identity {
 
 #[cfg(test)]
 mod tests {
+    use async_graphql::parser::parse_schema;
+    use async_graphql::parser::types::{ConstDirective, TypeKind, TypeSystemDefinition};
+    use async_graphql::{Positioned, Value};
+
+    /// What this schema calls deprecated, and why.
+    fn deprecated(sdl: &str) -> Vec<(String, Option<String>)> {
+        let mut found = Vec::new();
+        let mut look = |of: &str, name: &str, directives: &[Positioned<ConstDirective>]| {
+            let named = |one: &&Positioned<ConstDirective>| one.node.name.node == "deprecated";
+            if let Some(directive) = directives.iter().find(named) {
+                let reason = match directive.node.get_argument("reason").map(|given| &given.node) {
+                    Some(Value::String(reason)) => Some(reason.clone()),
+                    _ => None,
+                };
+                found.push((format!("{of}.{name}"), reason));
+            }
+        };
+        for definition in parse_schema(sdl).unwrap().definitions {
+            let TypeSystemDefinition::Type(definition) = definition else { continue };
+            let of = definition.node.name.node.as_str();
+            let fields = match definition.node.kind {
+                TypeKind::Object(object) => object.fields,
+                TypeKind::Interface(interface) => interface.fields,
+                TypeKind::InputObject(input) => {
+                    for field in input.fields {
+                        look(of, field.node.name.node.as_str(), &field.node.directives);
+                    }
+                    continue;
+                }
+                TypeKind::Enum(of_enum) => {
+                    for value in of_enum.values {
+                        look(of, value.node.value.node.as_str(), &value.node.directives);
+                    }
+                    continue;
+                }
+                TypeKind::Scalar | TypeKind::Union(_) => continue,
+            };
+            for field in fields {
+                let name = field.node.name.node.as_str();
+                look(of, name, &field.node.directives);
+                for argument in field.node.arguments {
+                    let argument_name = format!("{name}.{}", argument.node.name.node);
+                    look(of, &argument_name, &argument.node.directives);
+                }
+            }
+        }
+        found
+    }
+
+    #[test]
+    fn what_is_deprecated_says_what_to_use_instead() {
+        let unsaid = |sdl: &str| {
+            let mut all = deprecated(sdl);
+            all.retain(|(_, reason)| !reason.as_ref().is_some_and(|why| why.contains('`')));
+            all.into_iter().map(|(name, _)| name).collect::<Vec<_>>()
+        };
+        let sample = "type A { a: Int @deprecated b(c: Int @deprecated(reason: \"old\")): Int
+                e: Int @deprecated(reason: \"use `b`\") }
+            input I { f: Int @deprecated } enum E { G @deprecated(reason: \"\") H }";
+        assert_eq!(unsaid(sample), ["A.a", "A.b.c", "I.f", "E.G"]);
+        assert_eq!(unsaid(&super::schema_sdl()), Vec::<String>::new());
+    }
+
     #[test]
     fn the_console_has_the_current_schema() {
         let copy = include_str!("../../../web/schema.graphql");

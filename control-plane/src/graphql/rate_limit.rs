@@ -24,9 +24,10 @@ pub struct Spent {
 /// An allowance of points, each caller's own: a logged-in user's, or the address's of everybody else.
 #[derive(SimpleObject)]
 pub struct RateLimit {
-    /// What this request costs: 1 point for each field that it begins with (5 in a mutation); 1 for each connection
-    /// or noun below, times the objects that it is asked of (the items of a page cost nothing more); and 1 for each
-    /// 100 objects in all. At most 1000.
+    /// What this request costs: 1 point for each field that it begins with (5 in a mutation; 20 where usage is added up:
+    /// `usageGroups`, `usageGroupSeries`, `keyUsage`, `createUsageExport`); 1 for each connection or noun below, times
+    /// the objects that it is asked of (the items of a page cost nothing more); and 1 for each 100 objects in all. At
+    /// most 1000.
     cost: u32,
     /// How many objects this request asks for, at most.
     node_count: u64,

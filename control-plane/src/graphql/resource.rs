@@ -145,6 +145,7 @@ mod tests {
     use crate::app::App;
     use crate::domain::api::Dialect;
     use crate::graphql::node::Kind;
+    use crate::graphql::persisted::Persisted;
     use crate::testing;
 
     /// The data of an answer without top-level errors.
@@ -155,7 +156,8 @@ mod tests {
             .header("authorization", format!("Bearer {}", testing::token(app, actor)))
             .body(Body::from(body))
             .unwrap();
-        let response = crate::rest::router(app).oneshot(request).await.unwrap();
+        let response =
+            crate::rest::router(app, Persisted::default()).oneshot(request).await.unwrap();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         let mut answer: Value = serde_json::from_slice(&bytes).unwrap();
         assert!(answer.get("errors").is_none(), "{answer}");
@@ -181,7 +183,7 @@ mod tests {
         };
 
         let query = "query($id: ID!) { node(id: $id) { ... on Api {
-            resources(first: 10) { nodes { id path } } routes { nodes { path } } } } }";
+            resources(first: 10) { nodes { id path } } routes(first: 10) { nodes { path } } } } }";
         let seen = ask(&app, &owner, query, json!({ "id": *api })).await;
         let root = &seen["node"]["resources"]["nodes"][0];
         assert_eq!(root["path"], "/");

@@ -9,6 +9,7 @@
 use std::num::NonZeroU32;
 use std::time::Duration;
 
+use async_graphql::parser::types::OperationType;
 use axum::Extension;
 use axum::extract::State;
 use axum::extract::ws::rejection::WebSocketUpgradeRejection;
@@ -25,11 +26,13 @@ use tokio::time::{Instant, MissedTickBehavior, interval, timeout};
 use tokio_stream::StreamMap;
 
 use crate::access::actor::{Actor, Caller, Origin};
-use crate::access::allowance::Spender;
+use crate::access::allowance::{READ, Spender};
 use crate::app::App;
 use crate::domain;
 use crate::error::{Error, Result};
-use crate::graphql::http::{Body, Door};
+use crate::graphql::http::Door;
+use crate::graphql::limits::Measured;
+use crate::graphql::request::Body;
 use crate::graphql::socket::message::{Close, Said};
 use crate::graphql::{Identity, error, loader};
 use crate::live::Place;
@@ -350,15 +353,28 @@ impl<Out: Sink<Message> + Unpin> Socket<'_, Out> {
         }
     }
 
-    /// What is asked for, if we will run it.
+    /// What is asked for, if it is one subscription and nothing else, and we will run it.
     fn request(&self, payload: Map<String, Value>) -> Result<async_graphql::Request> {
         if self.streams.len() >= SUBSCRIPTIONS_MAX {
             let rule =
                 format!("a socket carries at most {SUBSCRIPTIONS_MAX} subscriptions at once");
             return Err(Error::limit_exceeded("", rule));
         }
-        let (request, cost) = Body::try_from(payload)?.subscription(self.door)?;
-        self.app.allowance.spend(&Spender::User(self.member.actor.user), cost).1?;
+        let spender = Spender::User(self.member.actor.user);
+        let (standing, allowed) = self.app.allowance.spend(&spender, READ);
+        allowed?; // before anything of it is read
+        let Body { query, operation_name, variables } = Body::read(payload, &self.door.persisted)?;
+        let variables = async_graphql::Variables::from_json(Value::Object(variables));
+        let Measured { document, cost, .. } = self.door.shape.measure(&query, &variables)?;
+        let mut operations = document.operations.iter();
+        if !operations.all(|(_, operation)| operation.node.ty == OperationType::Subscription) {
+            let rule = "a socket is for subscriptions; queries and mutations go by POST";
+            return Err(Error::bad_request("query", rule));
+        }
+        let mut request = async_graphql::Request::new(query).variables(variables);
+        request.operation_name = operation_name;
+        request.set_parsed_query(document);
+        self.app.allowance.spend_rest(&spender, standing, cost).1?;
         let actor = &self.member.actor;
         Ok(request
             .data(loader::batches(self.app, actor))
@@ -401,10 +417,14 @@ mod tests {
     use crate::domain::api::Dialect;
     use crate::domain::node;
     use crate::graphql::node::Kind;
+    use crate::graphql::persisted::tests::{holding, named};
     use crate::ids::NodeId;
     use crate::testing;
 
     const PATIENCE: Duration = Duration::from_secs(20);
+    /// What the console of these tests has.
+    const USAGE: &str = "subscription Usage { usage { minutes { requests } } }";
+    const VIEWER: &str = "{ viewer { operator } }";
 
     /// The other end of a socket.
     struct Peer {
@@ -416,7 +436,7 @@ mod tests {
         fn new(app: &App) -> Self {
             let (say, said) = mpsc::channel(100);
             let (out, heard) = mpsc::channel(100);
-            let (app, door) = (app.clone(), Door::new(app));
+            let (app, door) = (app.clone(), Door::new(app, holding(&[USAGE, VIEWER])));
             tokio::spawn(async move {
                 let (said, out) = (ReceiverStream::new(said), PollSender::new(out));
                 serve(app, door, Origin::default(), said, out).await;
@@ -566,6 +586,36 @@ mod tests {
             }
         };
         assert_eq!(refused["id"], SUBSCRIPTIONS_MAX.to_string());
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_subscription_is_asked_for_by_its_hash_too(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let mut peer = Peer::of(&app, &alice).await;
+        let subscribe =
+            |id: &str, payload: Value| json!({ "type": "subscribe", "id": id, "payload": payload });
+        // graphql-ws's client always sends a query.
+        for (id, query) in [("a", json!("")), ("b", json!(USAGE)), ("c", Value::Null)] {
+            let payload = json!({ "query": query, "extensions": named(USAGE) });
+            peer.say(subscribe(id, payload)).await;
+            let data = json!({ "usage": { "minutes": [] } });
+            let next = json!({ "type": "next", "id": id, "payload": { "data": data } });
+            assert_eq!(peer.hear().await, next);
+        }
+        let unknown = "subscription { usage { minutes { start } } }";
+        for (query, extensions, code) in [
+            ("", named(unknown), "PERSISTED_QUERY_NOT_FOUND"),
+            ("", named(VIEWER), "bad_request"),
+            (VIEWER, named(USAGE), "bad_request"),
+            ("", json!({ "persistedQuery": { "version": 1, "sha256Hash": "00" } }), "bad_request"),
+        ] {
+            let payload = json!({ "query": query, "extensions": extensions });
+            peer.say(subscribe("d", payload)).await;
+            let told = peer.hear().await;
+            assert_eq!((&told["type"], &told["id"]), (&json!("error"), &json!("d")), "{told}");
+            assert_eq!(told["payload"][0]["extensions"]["code"], code, "{extensions}: {told}");
+        }
     }
 
     async fn node(app: &App) -> NodeId {

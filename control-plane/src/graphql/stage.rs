@@ -19,7 +19,7 @@ use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
 use crate::graphql::sampling::{SamplingRule, SamplingRuleInput};
-use crate::graphql::throttle::{Throttle, ThrottleInput};
+use crate::graphql::throttle::{RouteThrottle, RouteThrottleInput, Throttle, ThrottleInput};
 use crate::graphql::{app, caller, loader};
 use crate::ids::StageId;
 
@@ -59,6 +59,8 @@ struct CreateStageInput {
     description: Option<String>,
     variables: Option<Vec<StageVariableInput>>,
     throttle: Option<ThrottleInput>,
+    /// At most 100, one for a route.
+    route_throttles: Option<Vec<RouteThrottleInput>>,
 }
 
 /// `throttle: null` removes it; a field left out stays.
@@ -73,6 +75,8 @@ struct UpdateStageInput {
     /// All of them, in the place of those it had.
     variables: Option<Vec<StageVariableInput>>,
     throttle: MaybeUndefined<ThrottleInput>,
+    /// All of them, at most 100, in the place of those it had.
+    route_throttles: Option<Vec<RouteThrottleInput>>,
     /// Null: as the Api's dialect does.
     rate_limit_headers: MaybeUndefined<bool>,
     /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
@@ -105,6 +109,10 @@ fn variables(input: Vec<StageVariableInput>) -> crate::error::Result<BTreeMap<St
     Ok(variables)
 }
 
+fn route_throttles(input: Vec<RouteThrottleInput>) -> Vec<domain::throttle::RouteThrottle> {
+    input.into_iter().map(Into::into).collect()
+}
+
 #[Object]
 impl StageMutation {
     async fn create_stage(
@@ -124,6 +132,7 @@ impl StageMutation {
                 description: input.description.unwrap_or_default(),
                 variables: variables(input.variables.unwrap_or_default())?,
                 throttle: input.throttle.map(Into::into),
+                route_throttles: route_throttles(input.route_throttles.unwrap_or_default()),
             };
             domain::stage::create(app, actor, api, new).await
         };
@@ -147,6 +156,7 @@ impl StageMutation {
                 variables: input.variables.map(variables).transpose()?,
                 throttle: Patch::from(input.throttle)
                     .try_map(|throttle| Ok::<_, Error>(throttle.into()))?,
+                route_throttles: input.route_throttles.map(route_throttles),
                 rate_limit_headers: input.rate_limit_headers.into(),
                 tracing_enabled: input.tracing_enabled,
                 sampling_rules: input
@@ -215,6 +225,11 @@ impl Stage {
 
     async fn throttle(&self) -> Option<Throttle> {
         self.0.throttle.map(Into::into)
+    }
+
+    /// Of some of its routes, beside its own.
+    async fn route_throttles(&self) -> Vec<RouteThrottle> {
+        self.0.route_throttles.iter().cloned().map(Into::into).collect()
     }
 
     /// Whether answers carry `RateLimit` headers.

@@ -38,6 +38,10 @@ pub enum TenantLimitName {
     Invitations,
     /// Whoever waits to answer an invitation counts as one.
     Members,
+    /// To all stages together, at once. Where the operator set this alone, a second may see as many.
+    RequestBurst,
+    /// To all stages together. Where the operator set this alone, as many may come at once.
+    RequestsPerSecond,
     ResourcesPerApi,
     RoutesPerApi,
     StagesPerApi,
@@ -48,9 +52,13 @@ pub enum TenantLimitName {
 #[derive(SimpleObject)]
 pub struct TenantLimit {
     name: TenantLimitName,
+    /// The one in force.
     limit: Count,
     /// Where the operator set none.
     default: Count,
+    /// The operator set it. Otherwise it is the default, or what the other of `REQUESTS_PER_SECOND` and `REQUEST_BURST` says;
+    /// where neither is set, there is no limit of calls.
+    adjusted: bool,
     /// Of what is limited for each API: in the API that has the most.
     used: Count,
 }
@@ -113,6 +121,7 @@ impl Tenant {
             name: limit.name.into(),
             limit: i64::from(limit.limit).into(),
             default: i64::from(limit.default).into(),
+            adjusted: limit.adjusted,
             used: limit.used.into(),
         };
         Ok(limits.into_iter().map(limit).collect())

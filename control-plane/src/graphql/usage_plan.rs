@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_graphql::connection::Connection;
 use async_graphql::dataloader::Loader;
-use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use crate::access::precondition::Versioned;
@@ -20,6 +20,7 @@ use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
+use crate::graphql::quota::{Quota, QuotaInput};
 use crate::graphql::stage::Stage;
 use crate::graphql::throttle::{Throttle, ThrottleInput};
 use crate::graphql::{caller, loader};
@@ -38,41 +39,6 @@ impl From<domain::usage_plan::UsagePlan> for UsagePlan {
     fn from(plan: domain::usage_plan::UsagePlan) -> Self {
         Self(plan)
     }
-}
-
-/// How many requests a key may make in a calendar period, in UTC.
-#[derive(SimpleObject)]
-pub struct Quota {
-    limit: i64,
-    period: QuotaPeriod,
-}
-
-impl From<domain::usage_plan::Quota> for Quota {
-    fn from(quota: domain::usage_plan::Quota) -> Self {
-        Self { limit: quota.limit, period: quota.period.into() }
-    }
-}
-
-/// `limit` is from 1 to 10^15.
-#[derive(InputObject)]
-pub struct QuotaInput {
-    limit: i64,
-    period: QuotaPeriod,
-}
-
-impl From<QuotaInput> for domain::usage_plan::Quota {
-    fn from(input: QuotaInput) -> Self {
-        Self { limit: input.limit, period: input.period.into() }
-    }
-}
-
-/// A week starts on Monday.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
-#[graphql(remote = "domain::usage_plan::QuotaPeriod")]
-pub enum QuotaPeriod {
-    Day,
-    Week,
-    Month,
 }
 
 #[derive(InputObject)]
@@ -219,7 +185,7 @@ impl UsagePlan {
 
     /// Of each key.
     async fn quota(&self) -> Option<Quota> {
-        self.0.quota.map(Into::into)
+        self.0.quota.clone().map(Into::into)
     }
 
     /// In the order of their ids.

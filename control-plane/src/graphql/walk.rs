@@ -87,7 +87,10 @@ impl Operations {
     /// The required arguments, filled with what could be right.
     pub(super) fn variables(&self, field: &FieldDefinition) -> Value {
         let operation = field.name.node.as_str();
-        let required = field.arguments.iter().filter(|argument| !argument.node.ty.node.nullable);
+        // A connection takes `first` or `last`, which no type can say.
+        let required = field.arguments.iter().filter(|argument| {
+            !argument.node.ty.node.nullable || argument.node.name.node == "first"
+        });
         let filled = required.map(|argument| {
             let name = argument.node.name.node.to_string();
             let value = self.value(&argument.node.ty.node, &name, operation);
@@ -193,6 +196,7 @@ impl Operations {
             "Decimal" => json!("1.5"),
             "String" => match name {
                 "month" => json!("2026-11"),
+                "day" => json!("2026-11-16"),
                 "currency" => json!("EUR"),
                 "method" => json!("GET"),
                 "path" => json!("/pets"),
@@ -213,7 +217,7 @@ pub(super) fn kind(name: &str, operation: &str) -> Kind {
     match noun.as_str() {
         "AccessKey" => Kind::AccessKey,
         "Api" => Kind::Api,
-        "ApiKey" => Kind::ApiKey,
+        "ApiKey" | "ApiKeyOverlap" => Kind::ApiKey,
         "Consumer" => Kind::Consumer,
         "Deployment" => Kind::Deployment,
         "Integration" => Kind::Integration,

@@ -1,4 +1,7 @@
 //! TLS connections of nodes, each with the node that it comes from; cut when that node may no longer call.
+//!
+//! Who has not shown a certificate yet holds no place that a node needs: handshakes and connections without one are
+//! [crowds](Crowd) of their own.
 
 use std::collections::HashSet;
 use std::future::Future;
@@ -10,6 +13,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
+use ipnet::IpNet;
 use rustls::ServerConfig;
 use rustls::server::WebPkiClientVerifier;
 use rustls_pki_types::CertificateDer;
@@ -21,20 +25,28 @@ use tokio_util::sync::CancellationToken;
 use tonic::transport::server::Connected;
 use x509_parser::prelude::{FromDer, X509Certificate};
 
+use super::crowd::{Crowd, Place};
 use crate::access::authority::Authority;
+use crate::access::wall::neighbourhood;
 use crate::app::App;
 use crate::clock::Clock;
 use crate::error::{Error, Result};
+use crate::http::client_address::is_trusted;
 use crate::ids::NodeId;
 
 /// From the connection to its encrypted state; a slower peer is dropped.
 const HANDSHAKE_TIMEOUT: Duration = Duration::from_secs(10);
 /// Without a certificate a peer can only join; that does not take longer.
 const ANONYMOUS_LIFE: Duration = Duration::from_mins(1);
-/// Handshakes in progress and connections served; more peers wait in the kernel's queue.
-const CONNECTIONS_MAX: usize = 4096;
-/// Of those, by peers without a certificate; further ones are closed at once, and nodes keep their room.
+/// Connections of nodes; further ones are closed at once.
+const NODES_MAX: usize = 4096;
+/// Handshakes in progress, and those of one neighbourhood. A load balancer in front is a trusted proxy: then nodes and
+/// strangers come from its addresses alike, and these have no share.
+const HANDSHAKES_MAX: usize = 2048;
+const HANDSHAKES_OF_ONE_MAX: usize = 64;
+/// Connections without a certificate, and those of one neighbourhood.
 const STRANGERS_MAX: usize = 256;
+const STRANGERS_OF_ONE_MAX: usize = 64;
 
 /// The nodes whose certificates still verify but who may no longer call.
 pub type Revoked = watch::Receiver<Arc<HashSet<NodeId>>>;
@@ -51,11 +63,16 @@ pub struct Peer {
 pub struct Connection {
     tls: TlsStream<TcpStream>,
     peer: Peer,
-    /// Completes when the node's certificate expires or is revoked, or a stranger has stayed too long.
+    /// Completes when the node's certificate expires or is revoked, or a stranger has stayed too long or has to make room.
     cut: Pin<Box<dyn Future<Output = &'static str> + Send>>,
     was_cut: bool,
-    /// Among all, and among those without a certificate.
-    _places: Vec<OwnedSemaphorePermit>,
+    _place: Among,
+}
+
+/// Where a connection has its place.
+enum Among {
+    Nodes { _permit: OwnedSemaphorePermit },
+    Strangers(Place),
 }
 
 /// TLS 1.3 with a certificate of the installation's own authority; a client certificate, where one is shown,
@@ -82,28 +99,25 @@ pub fn tls(app: &App, authority: &Authority) -> Result<Arc<ServerConfig>> {
     Ok(Arc::new(config))
 }
 
-/// Accepts until `shutdown`. A slow handshake holds up no other.
+/// Accepts until `shutdown`. A slow handshake holds up no other. `proxies` are the balancers that nodes may be behind.
 pub async fn accept(
     listener: TcpListener,
     tls: Arc<ServerConfig>,
     revoked: Revoked,
     clock: Clock,
+    proxies: Arc<[IpNet]>,
     accepted: mpsc::Sender<io::Result<Connection>>,
     shutdown: CancellationToken,
 ) {
     let tls = TlsAcceptor::from(tls);
-    let places = Arc::new(Semaphore::new(CONNECTIONS_MAX));
-    let strangers = Arc::new(Semaphore::new(STRANGERS_MAX));
+    let nodes = Arc::new(Semaphore::new(NODES_MAX));
+    let handshakes = Crowd::new(HANDSHAKES_MAX, HANDSHAKES_OF_ONE_MAX);
+    let strangers = Crowd::new(STRANGERS_MAX, STRANGERS_OF_ONE_MAX);
     loop {
-        let next = async {
-            let place = places.clone().acquire_owned().await;
-            (place, listener.accept().await)
-        };
-        let (place, tcp) = tokio::select! {
-            next = next => next,
+        let tcp = tokio::select! {
+            tcp = listener.accept() => tcp,
             () = shutdown.cancelled() => return,
         };
-        let Ok(place) = place else { return }; // the semaphore is never closed
         let (tcp, address) = match tcp {
             Ok(connection) => connection,
             Err(error) => {
@@ -114,26 +128,34 @@ pub async fn accept(
             }
         };
         let (tls, accepted) = (tls.clone(), accepted.clone());
-        let (revoked, clock, strangers) = (revoked.clone(), clock.clone(), strangers.clone());
+        let (revoked, clock) = (revoked.clone(), clock.clone());
+        let (nodes, strangers) = (nodes.clone(), strangers.clone());
+        let who =
+            (!is_trusted(address.ip(), &proxies)).then(|| neighbourhood(&address.ip().to_string()));
+        let handshaking = handshakes.enter(who.clone());
         tokio::spawn(async move {
             let _ = tcp.set_nodelay(true);
-            match tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp)).await {
-                Ok(Ok(tls)) => {
-                    let known = tls.get_ref().1.peer_certificates().is_some();
-                    let mut places = vec![place];
-                    if !known {
-                        let Ok(place) = strangers.try_acquire_owned() else {
-                            tracing::info!(peer = %address, "too many peers have no certificate");
-                            return;
-                        };
-                        places.push(place);
-                    }
-                    let connection = Connection::new(tls, address, revoked, &clock, places);
-                    let _ = accepted.send(Ok(connection)).await; // fails only at shutdown
+            let handshake = tokio::time::timeout(HANDSHAKE_TIMEOUT, tls.accept(tcp));
+            let Some(handshake) = handshaking.given_up.run_until_cancelled(handshake).await else {
+                return tracing::info!(peer = %address, "a TLS handshake made room for another");
+            };
+            let tls = match handshake {
+                Ok(Ok(tls)) => tls,
+                Ok(Err(error)) => {
+                    return tracing::info!(peer = %address, %error, "a TLS handshake failed");
                 }
-                Ok(Err(error)) => tracing::info!(peer = %address, %error, "a TLS handshake failed"),
-                Err(_) => tracing::info!(peer = %address, "a TLS handshake took too long"),
-            }
+                Err(_) => return tracing::info!(peer = %address, "a TLS handshake took too long"),
+            };
+            let place = if tls.get_ref().1.peer_certificates().is_none() {
+                Among::Strangers(strangers.enter(who))
+            } else if let Ok(permit) = nodes.try_acquire_owned() {
+                Among::Nodes { _permit: permit }
+            } else {
+                return tracing::warn!(peer = %address, "too many nodes are connected");
+            };
+            drop(handshaking);
+            let connection = Connection::new(tls, address, revoked, &clock, place);
+            let _ = accepted.send(Ok(connection)).await; // fails only at shutdown
         });
     }
 }
@@ -144,12 +166,16 @@ impl Connection {
         address: SocketAddr,
         mut revoked: Revoked,
         clock: &Clock,
-        places: Vec<OwnedSemaphorePermit>,
+        place: Among,
     ) -> Self {
         let known = tls.get_ref().1.peer_certificates().and_then(<[_]>::first).and_then(identify);
         let life = known.map_or(ANONYMOUS_LIFE, |(_, expires_at)| {
             (expires_at - clock.now()).to_std().unwrap_or_default()
         });
+        let given_up = match &place {
+            Among::Nodes { .. } => CancellationToken::new(), // never
+            Among::Strangers(place) => place.given_up.clone(),
+        };
         let cut = Box::pin(async move {
             let revocation = async {
                 match known {
@@ -162,10 +188,11 @@ impl Connection {
             tokio::select! {
                 true = revocation => "its certificate is revoked",
                 () = tokio::time::sleep(life) => "its time is over",
+                () = given_up.cancelled() => "it made room for another",
             }
         });
         let peer = Peer { node: known.map(|(node, _)| node), address };
-        Self { tls, peer, cut, was_cut: false, _places: places }
+        Self { tls, peer, cut, was_cut: false, _place: place }
     }
 
     fn poll_cut(&mut self, context: &mut Context<'_>) -> io::Result<()> {

@@ -2,6 +2,7 @@
 
 pub mod authenticate;
 pub mod config_stream;
+mod crowd;
 pub mod listener;
 pub mod request_tail;
 #[cfg(test)]
@@ -88,6 +89,7 @@ impl Grpc {
             tls,
             revoked.clone(),
             app.clock.clone(),
+            app.config.trusted_proxies.clone().into(),
             accepted,
             shutdown.clone(),
         );
@@ -112,6 +114,8 @@ impl From<Error> for Status {
         let message = error.to_string();
         match error {
             Error::BadRequest { .. }
+            | Error::PersistedQueryNotFound
+            | Error::PageSizeRequired { .. }
             | Error::TooLarge { .. }
             | Error::UnsupportedMediaType(_)
             | Error::MethodNotAllowed => Self::invalid_argument(message),

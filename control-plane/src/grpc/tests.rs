@@ -1,7 +1,9 @@
 //! Nodes as the server sees them: real sockets, real TLS, a real database.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::net::SocketAddr;
+use std::time::Duration;
 
 use base64::Engine;
 use chrono::TimeDelta;
@@ -17,6 +19,8 @@ use proto::tail::v1 as tail;
 use proto::tail::v1::request_tail_client::RequestTailClient;
 use rcgen::{CertificateParams, KeyPair};
 use sqlx::PgPool;
+use tokio::io::AsyncReadExt;
+use tokio::net::TcpSocket;
 use tokio::sync::mpsc;
 use tokio_stream::wrappers::ReceiverStream;
 use tokio_util::sync::CancellationToken;
@@ -199,6 +203,30 @@ async fn joining_needs_the_secret_and_every_other_call_a_certificate(db: PgPool)
     assert_eq!(refused.code(), Code::Unauthenticated);
     let refused = nobody.subscribe(tokio_stream::empty()).await.err().unwrap();
     assert_eq!(refused.code(), Code::Unauthenticated);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn one_address_holds_its_share_of_handshakes_and_nodes_get_in(db: PgPool) {
+    let replica = replica(&db).await;
+    let node = join(&replica).await;
+    let mut crowd = Vec::new();
+    for _ in 0..200 {
+        let socket = TcpSocket::new_v4().unwrap();
+        socket.bind("127.0.0.2:0".parse().unwrap()).unwrap();
+        crowd.push(socket.connect(replica.address).await.unwrap());
+    }
+    // The oldest made room, long before the time of a handshake is over.
+    let (gone, held) = crowd.split_at_mut(200 - 64);
+    for stream in gone {
+        let closed = tokio::time::timeout(Duration::from_secs(5), stream.read(&mut [0])).await;
+        assert!(matches!(closed, Ok(Ok(0) | Err(_))), "{closed:?}");
+    }
+    for stream in held {
+        let read = stream.try_read(&mut [0]).map_err(|error| error.kind());
+        assert_eq!(read, Err(ErrorKind::WouldBlock), "the newest may still say who they are");
+    }
+    assert_eq!(subscribe(&replica, &node, 0).await.unwrap().snapshot().await.0, 0);
+    join(&replica).await;
 }
 
 #[sqlx::test(migrations = "../migrations")]

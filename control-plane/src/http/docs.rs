@@ -24,11 +24,18 @@ const fn error(code: &'static str, means: &'static str, mend: &'static str) -> D
 
 /// The codes that REST's problems and GraphQL's `extensions` share, by status. GraphQL's `userErrors` have them in
 /// capitals, where the caller can mend what is wrong.
-const ERRORS: [Documented; 17] = [
+const ERRORS: [Documented; 19] = [
     error(
         "bad_request",
         "The request itself is wrong: no JSON, an unknown field, a value out of its bounds.",
         "Mend the field that param names, as detail says; nothing was changed.",
+    ),
+    error(
+        "page_size_required",
+        "A GraphQL query asks for a connection and does not say how many items of it. locations has its place in the \
+         document, message its path.",
+        "Give that field first or last, from 1 to 100 and not both: apiKeys(first: 20) { … }. Connections inside \
+         others need their own. For what follows, give pageInfo.endCursor as after.",
     ),
     error(
         "unauthenticated",
@@ -63,11 +70,13 @@ const ERRORS: [Documented; 17] = [
     error(
         "idempotency_key_in_use",
         "Another request with this Idempotency-Key has not ended.",
-        "Try again after Retry-After seconds: you get the answer of that one.",
+        "Try again after Retry-After seconds: you get the answer of that one, or idempotency_answer_lost where it logged \
+         somebody in.",
     ),
     error(
         "idempotency_answer_lost",
-        "The request with this Idempotency-Key made its change, and the process that made it died before it answered.",
+        "The request with this Idempotency-Key made its change, and its answer is not there: the process that made it \
+         died before, or it logged somebody in, which no answer does twice.",
         "Nothing was done again. Look in the audit log, under the request id in detail, for what was changed.",
     ),
     error(
@@ -75,6 +84,12 @@ const ERRORS: [Documented; 17] = [
         "If-Match or expectedVersion names another version than the present one: somebody changed it since. \
          GraphQL's userErrors call it VERSION_CONFLICT.",
         "Read it again, look whether your change still makes sense, and repeat it with the present version.",
+    ),
+    error(
+        "PERSISTED_QUERY_NOT_FOUND",
+        "GraphQL was asked by the hash of a document, in extensions.persistedQuery, and is of a release whose console has \
+         no such document. Hashes are for the console that this release came with: nobody can add to them.",
+        "Send the document itself as query. With a client of your own leave automatic persisted queries off.",
     ),
     error(
         "too_large",
@@ -88,7 +103,7 @@ const ERRORS: [Documented; 17] = [
     ),
     error(
         "limit_exceeded",
-        "A limit would be passed: of the tenant (how many Apis, keys, …) or of one request (depth, objects, cost).",
+        "A limit would be passed: of the tenant (how many Apis, keys, …) or of one request (depth, objects, cost, time).",
         "Delete what is not needed, ask the operator for more, or ask for less at once; detail has the figures.",
     ),
     error(
@@ -99,7 +114,7 @@ const ERRORS: [Documented; 17] = [
     error(
         "too_many_requests",
         "The allowance of points is spent (RateLimit tells how it stands), or too many log-ins were tried.",
-        "Wait for Retry-After seconds. A read is 1 point, a change 5, a GraphQL query what rateLimit { cost } tells.",
+        "Wait for Retry-After seconds. A read is 1 point, a change 5, what adds usage up 20, a GraphQL query what rateLimit { cost } tells.",
     ),
     error(
         "timeout",
@@ -134,7 +149,9 @@ fn page(title: &str, errors: impl Iterator<Item = &'static Documented>) -> Respo
         "<!doctype html>\n<html lang=\"en\">\n<head><meta charset=\"utf-8\">\
          <meta name=\"viewport\" content=\"width=device-width\"><title>{title} · Tollgate</title></head>\n\
          <body>\n<h1>{title}</h1>\n<p>Each error has a <code>code</code>, and the <code>requestId</code> that is \
-         also in the header <code>x-request-id</code>.</p>\n"
+         also in the header <code>x-request-id</code>. <code>logUrl</code> is where the console shows the request, a \
+         moment later and for 30 days, to who may read the tenant's audit log. An <code>x-request-id</code> of your own finds it too.\
+         </p>\n"
     );
     for Documented { code, means, mend } in errors {
         let status = status_of_code(code);
@@ -144,7 +161,11 @@ fn page(title: &str, errors: impl Iterator<Item = &'static Documented>) -> Respo
             "<h2 id=\"{code}\"><code>{code}</code> ({status})</h2>\n<p>{means}</p>\n<p>What to do: {mend}</p>\n"
         );
     }
-    html.push_str("<p><a href=\"/docs/errors\">All errors</a></p>\n</body>\n</html>\n");
+    html.push_str(
+        "<p><a href=\"/docs/errors\">All errors</a> · what can be asked: \
+         <a href=\"/v1/openapi.json\">REST as OpenAPI</a>, \
+         <a href=\"/graphql/schema.graphql\">GraphQL as SDL</a></p>\n</body>\n</html>\n",
+    );
     ([(header::CONTENT_TYPE, "text/html; charset=utf-8")], html).into_response()
 }
 
@@ -157,6 +178,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::error::tests::codes;
 
     async fn get(path: &str) -> (StatusCode, String) {
         let request = Request::get(path).body(Body::empty()).unwrap();
@@ -166,17 +188,9 @@ mod tests {
         (status, String::from_utf8(body.to_vec()).unwrap())
     }
 
-    /// The codes that `Error::code` can give, by its own text.
-    fn given() -> BTreeSet<&'static str> {
-        let source = include_str!("../error.rs");
-        let (_, code) = source.split_once("pub fn code(&self)").unwrap();
-        let (code, _) = code.split_once("\n    }\n").unwrap();
-        code.split("=> \"").skip(1).map(|rest| rest.split('"').next().unwrap()).collect()
-    }
-
     #[tokio::test]
     async fn every_code_that_an_error_can_have_leads_to_its_page() {
-        let given = given();
+        let given = codes();
         assert!(given.len() > 10 && given.contains(Error::Timeout.code()), "{given:?}");
         let documented: BTreeSet<&str> = ERRORS.iter().map(|error| error.code).collect();
         assert_eq!(documented, given);

@@ -2,11 +2,12 @@
 //! counts, headers for browsers, a bound of time, and a net under panics.
 
 pub mod admin;
-mod client_address;
+pub mod client_address;
 mod console;
 mod docs;
 mod guard;
 pub mod listener;
+mod schema;
 #[cfg(test)]
 mod tests;
 mod unread;
@@ -21,21 +22,23 @@ use tower_http::compression::predicate::{Predicate, SizeAbove};
 
 use crate::app::App;
 use crate::error::Error;
-use crate::rest::{self, request_id};
+use crate::rest::{self, request_id, request_log};
 
 /// Everything on the management listener. The layer named last is the outermost.
 pub fn router(app: &App) -> Router {
-    // Only the console is compressed: its bytes are public, and a token's length tells nothing then.
+    // Only the console and the schema are compressed: they are public, and a token's length tells nothing then.
     let console = Router::new()
         .fallback(not_routed)
         .layer(CompressionLayer::new().compress_when(SizeAbove::new(1024).and(only_console)));
-    rest::router(app)
+    rest::router(app, console::documents())
         .merge(admin::probes(app))
         .merge(docs::routes())
+        .merge(schema::routes())
         .method_not_allowed_fallback(async || Error::MethodNotAllowed)
         .fallback_service(console)
         .layer(middleware::from_fn_with_state(guard::ANSWER_WITHIN, guard::bound_time))
         .layer(CatchPanicLayer::custom(guard::answer_panic))
+        .layer(middleware::from_fn_with_state(app.clone(), request_log::layer))
         .layer(middleware::from_fn_with_state(app.clone(), guard::add_headers))
         .layer(middleware::from_fn(guard::observe))
         .layer(middleware::from_fn(request_id::layer))

@@ -333,6 +333,40 @@ async fn any_page_of_the_console_is_the_one_page(db: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn the_schema_is_given_to_everybody_and_once_to_who_keeps_it(db: PgPool) {
+    const PATH: &str = "/graphql/schema.graphql";
+    let (_app, router) = open(db).await;
+    let given = send(&router, bare(Method::GET, PATH)).await;
+    assert_eq!(
+        (given.status, given.text.as_str()),
+        (StatusCode::OK, crate::graphql::schema_sdl().as_str())
+    );
+    assert_eq!(given.header("content-type"), "text/plain; charset=utf-8");
+    assert_eq!(given.header("cache-control"), "no-cache");
+
+    let tag = given.header("etag");
+    for held in [tag.to_owned(), format!("\"other\", {tag}")] {
+        let again = send(&router, with(bare(Method::GET, PATH), "if-none-match", &held)).await;
+        let told = (again.status, again.text.as_str(), again.header("etag"));
+        assert_eq!(told, (StatusCode::NOT_MODIFIED, "", tag), "{held}");
+    }
+    let other = send(&router, with(bare(Method::GET, PATH), "if-none-match", "\"other\"")).await;
+    assert_eq!((other.status, other.text == given.text), (StatusCode::OK, true));
+
+    let small = send(&router, with(bare(Method::GET, PATH), "accept-encoding", "gzip")).await;
+    assert_eq!((small.header("content-encoding"), small.header("etag")), ("gzip", tag));
+    let head = send(&router, bare(Method::HEAD, PATH)).await;
+    assert_eq!((head.status, head.text.as_str(), head.header("etag")), (StatusCode::OK, "", tag));
+    let written = send(&router, post(PATH, &json!({ "query": "{ viewer { operator } }" }))).await;
+    assert_eq!(
+        (written.status.as_u16(), written.json()["code"].as_str()),
+        (405, Some("method_not_allowed"))
+    );
+    let beside = send(&router, bare(Method::GET, "/graphql/schema.json")).await;
+    assert_eq!(beside.status, StatusCode::NOT_FOUND);
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_panic_is_one_requests_failure_and_tells_nothing(db: PgPool) {
     use tower_http::catch_panic::CatchPanicLayer;
     let _ = db;

@@ -11,7 +11,7 @@ use axum::http::StatusCode;
 use tokio::io::AsyncWrite;
 use uuid::Uuid;
 
-use crate::rest::problem::Problem;
+use crate::rest::problem::{Problem, kind};
 use crate::telemetry;
 
 /// What hyper says of a head that it cannot read, and why.
@@ -62,15 +62,17 @@ fn problem(answer: &[u8]) -> Option<Problem> {
     let ours = head.contains("x-request-id: ");
     let id = Uuid::now_v7();
     (!ours).then(|| Problem {
-        kind: "/docs/errors/bad_request".to_owned(),
+        kind: kind("bad_request"),
         title: status.canonical_reason().unwrap_or_default().to_owned(),
         status: status.as_u16(),
         detail: (*detail).to_owned(),
         code: "bad_request".to_owned(),
         param: None,
         version: None,
+        retry_after_seconds: None,
         instance: Some(id.urn().to_string()),
         request_id: Some(id.to_string()),
+        log_url: None,
     })
 }
 

@@ -53,6 +53,7 @@ pub(super) async fn forget_old(app: &App) -> Result<()> {
     tx.commit().await?;
     app.wall.forget_quiet();
     app.allowance.forget_quiet();
+    app.requests.forget_quiet();
     let revoked = revoked(app).await?;
     app.revoked_sender.send_modify(|known| *known = Arc::new(revoked));
     if sessions + counts + links > 0 {

@@ -1,12 +1,13 @@
 //! Each sealed segment of a node's journal is applied to the ledger once.
 //!
 //! What makes it once is the primary key (node, epoch, thread, counter, sha256) of `usage_segment`, written in the
-//! transaction that adds the sums. Every transaction takes its rows in the same order (segments, high-water marks,
-//! minutes, hours due, each sorted), so that replicas wait for one another and never deadlock.
+//! transaction that adds the sums. It begins with the question which hours are sealed ([`super::seal`]), and none is sealed
+//! before it ends. Every transaction takes its rows in the same order (segments, high-water marks,
+//! minutes, hours due, uses of keys, each sorted), so that replicas wait for one another and never deadlock.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap, HashSet};
 
-use chrono::{DateTime, DurationRound, TimeDelta, Utc};
+use chrono::{DateTime, DurationRound, SecondsFormat, TimeDelta, Utc};
 use proto::segment::{self, Cache, Names, Record};
 use sha2::{Digest, Sha256};
 
@@ -19,7 +20,11 @@ pub use crate::store::usage_intake::{HighWater, Minute, Place, Shipped, Sums};
 /// A node's clock may run ahead by so much.
 const AHEAD_MAX: TimeDelta = TimeDelta::hours(24);
 /// Nodes keep segments for 72 h; what is older than that, and a little, does not come from a node that is well.
-const LATE_MAX: TimeDelta = TimeDelta::hours(73);
+pub const LATE_MAX: TimeDelta = TimeDelta::hours(73);
+
+/// So long a segment is known to have been taken. A call may have ended 24 h after its segment came (the node's clock ran
+/// ahead), and counts for 73 h more: what comes again later than that is too old to count, whether or not it is known.
+pub const REMEMBERED: TimeDelta = TimeDelta::days(8);
 
 /// What became of a segment. In each case the node need not send it again.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,9 +39,16 @@ pub enum Outcome {
 /// A segment that was read, and what the ledger will do with it.
 struct Checked {
     minutes: BTreeMap<Minute, Sums>,
+    used: Used,
     records: i32,
     verdict: Verdict,
 }
+
+/// When each API key was used last.
+type Used = BTreeMap<(TenantId, String), DateTime<Utc>>;
+
+/// A segment's sums, when its keys were used, and why calls were left out.
+type Summed = (BTreeMap<Minute, Sums>, Used, BTreeSet<String>);
 
 enum Verdict {
     Good,
@@ -49,17 +61,19 @@ enum Verdict {
 pub async fn take(app: &App, node: NodeId, segments: &[Shipped]) -> Result<Vec<Outcome>> {
     let now = app.clock.now();
     let mut tx = app.system(Job::Intake).await?;
+    let closed = store::usage_root::closed_until(&mut tx).await?;
     let cells = store::usage_intake::cells(&mut tx, node).await?;
     let read: Vec<_> = segments.iter().map(read).collect();
     let tenants: BTreeSet<TenantId> = read.iter().flatten().flat_map(tenants).collect();
     let homes = store::usage_intake::homes(&mut tx, &tenants).await?;
     let checked: Vec<Checked> =
-        read.into_iter().map(|segment| check(segment, &cells, &homes, now)).collect();
+        read.into_iter().map(|segment| check(segment, &cells, &homes, (now, closed))).collect();
 
     let mut order: Vec<usize> = (0..segments.len()).collect();
     order.sort_by_key(|index| (segments[*index].place, segments[*index].sha256));
     let mut outcomes = vec![Outcome::Duplicate; segments.len()];
     let mut sums: BTreeMap<Minute, Sums> = BTreeMap::new();
+    let mut used = Used::new();
     for index in order {
         let (shipped, checked) = (&segments[index], &checked[index]);
         let first =
@@ -79,18 +93,24 @@ pub async fn take(app: &App, node: NodeId, segments: &[Shipped]) -> Result<Vec<O
         outcomes[index] = match &checked.verdict {
             Verdict::Good => Outcome::Applied,
             Verdict::Partial(reason) => {
-                store::usage_intake::quarantine(&mut tx, node, shipped, reason, now).await?;
+                let counts = !checked.minutes.is_empty();
+                store::usage_intake::quarantine(&mut tx, node, shipped, (reason, counts), now)
+                    .await?;
                 tracing::error!(node.id = %node, reason, "a journal segment was applied in part");
                 Outcome::Applied
             }
             Verdict::Bad(reason) => {
-                store::usage_intake::quarantine(&mut tx, node, shipped, reason, now).await?;
+                store::usage_intake::quarantine(&mut tx, node, shipped, (reason, false), now)
+                    .await?;
                 tracing::error!(node.id = %node, reason, "a journal segment was quarantined");
                 Outcome::Quarantined(reason.clone())
             }
         };
         for (minute, more) in &checked.minutes {
             sums.entry(minute.clone()).or_default().add(more);
+        }
+        for (key, at) in &checked.used {
+            later(&mut used, key.clone(), *at);
         }
     }
 
@@ -100,8 +120,13 @@ pub async fn take(app: &App, node: NodeId, segments: &[Shipped]) -> Result<Vec<O
         store::usage_intake::advance(&mut tx, node, epoch, thread).await?;
     }
     store::usage_intake::add(&mut tx, &sums).await?;
+    store::usage_intake::use_keys(&mut tx, &used).await?;
     tx.commit().await?;
     Ok(outcomes)
+}
+
+fn later(used: &mut Used, key: (TenantId, String), at: DateTime<Utc>) {
+    used.entry(key).and_modify(|known| *known = at.max(*known)).or_insert(at);
 }
 
 /// What can be said of a segment without the database.
@@ -132,39 +157,42 @@ fn check(
     segment: Result<segment::Segment, String>,
     cells: &HashSet<String>,
     homes: &HashMap<TenantId, String>,
-    now: DateTime<Utc>,
+    times: (DateTime<Utc>, Option<DateTime<Utc>>),
 ) -> Checked {
     let summed = segment.and_then(|segment| {
-        let (minutes, unknown) = sum(&segment, cells, homes, now)?;
-        let unknown = unknown.first().map(|tenant| format!("there is no tenant {tenant}"));
+        let (minutes, used, left_out) = sum(&segment, cells, homes, times)?;
+        let left_out = left_out.into_iter().next();
         let damaged = (segment.damaged > 0)
             .then(|| format!("{} of {} blocks are damaged", segment.damaged, segment.blocks));
-        let missing: Vec<_> = unknown.into_iter().chain(damaged).collect();
+        let missing: Vec<_> = left_out.into_iter().chain(damaged).collect();
         let verdict = match missing.join("; ") {
             none if none.is_empty() => Verdict::Good,
             reason if minutes.is_empty() && segment.damaged == 0 => return Err(reason),
             reason => Verdict::Partial(reason),
         };
         let records = i32::try_from(segment.records.len()).unwrap_or(i32::MAX);
-        Ok(Checked { minutes, records, verdict })
+        Ok(Checked { minutes, used, records, verdict })
     });
     summed.unwrap_or_else(|reason| Checked {
         minutes: BTreeMap::new(),
+        used: Used::new(),
         records: 0,
         verdict: Verdict::Bad(reason),
     })
 }
 
-/// The sums of a segment, and the tenants that nobody knows: calls of theirs count for nobody, and cost no other
-/// tenant its own. They were lost with a restored database. Or why it is impossible: then none of it is believed.
+/// The sums of a segment, when its keys were used, and why calls were left out, which cost no other tenant its own: those of tenants that
+/// nobody knows, lost with a restored database, and those of hours that are sealed. Or why it is impossible: then none of
+/// it is believed. `times` are now and before when hours are sealed.
 fn sum(
     segment: &segment::Segment,
     cells: &HashSet<String>,
     homes: &HashMap<TenantId, String>,
-    now: DateTime<Utc>,
-) -> Result<(BTreeMap<Minute, Sums>, BTreeSet<TenantId>), String> {
+    (now, closed): (DateTime<Utc>, Option<DateTime<Utc>>),
+) -> Result<Summed, String> {
     let mut minutes: BTreeMap<Minute, Sums> = BTreeMap::new();
-    let mut unknown = BTreeSet::new();
+    let mut used = Used::new();
+    let mut left_out = BTreeSet::new();
     for record in &segment.records {
         if record.test_invoke {
             continue; // the tenant's own try, not a call
@@ -181,9 +209,15 @@ fn sum(
                 ));
             }
             None => {
-                unknown.insert(tenant);
+                left_out.insert(format!("there is no tenant {tenant}"));
                 continue;
             }
+        }
+        if closed.is_some_and(|closed| minute < closed) {
+            let hour = minute.duration_trunc(TimeDelta::hours(1)).unwrap_or(minute);
+            let hour = hour.to_rfc3339_opts(SecondsFormat::Secs, true);
+            left_out.insert(format!("the hour {hour} is sealed"));
+            continue;
         }
         let row = Minute {
             tenant,
@@ -202,9 +236,14 @@ fn sum(
             },
             cell: text(&names.cell)?,
         };
+        if !row.api_key_id.is_empty() {
+            // A node's clock may run ahead; a use lies in the past.
+            let at = time(record.started_ms).unwrap_or(minute).min(now);
+            later(&mut used, (tenant, row.api_key_id.clone()), at);
+        }
         minutes.entry(row).or_default().add(&sums);
     }
-    Ok((minutes, unknown))
+    Ok((minutes, used, left_out))
 }
 
 fn tenant(names: &Names<String>, cells: &HashSet<String>) -> Result<TenantId, String> {
@@ -216,10 +255,7 @@ fn tenant(names: &Names<String>, cells: &HashSet<String>) -> Result<TenantId, St
 
 /// A request belongs to the minute of its last byte.
 fn minute(record: &Record, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> {
-    let time = |ms: u64| {
-        let ms = i64::try_from(ms).ok()?;
-        DateTime::from_timestamp_millis(ms).filter(|time| *time <= now + AHEAD_MAX)
-    };
+    let time = |ms| time(ms).filter(|time| *time <= now + AHEAD_MAX);
     time(record.started_ms).ok_or("it began more than 24 hours from now")?;
     let ended = time(record.ended_ms).ok_or("it ended more than 24 hours from now")?;
     if ended < now - LATE_MAX {
@@ -228,17 +264,18 @@ fn minute(record: &Record, now: DateTime<Utc>) -> Result<DateTime<Utc>, String> 
     ended.duration_trunc(TimeDelta::minutes(1)).map_err(|error| error.to_string())
 }
 
+fn time(ms: u64) -> Option<DateTime<Utc>> {
+    DateTime::from_timestamp_millis(i64::try_from(ms).ok()?)
+}
+
 /// PostgreSQL's text holds no NUL.
 fn text(name: &str) -> Result<String, String> {
     if name.contains('\0') { Err("a name holds a NUL".to_owned()) } else { Ok(name.to_owned()) }
 }
 
 impl Sums {
-    /// The most bytes or milliseconds that one slot may claim: 4 PiB, or 142,000 years.
-    const MAX: u64 = 1 << 52;
-
     fn of(record: &Record) -> Option<Self> {
-        let count = |number: u64| i64::try_from(number).ok().filter(|_| number <= Self::MAX);
+        let count = |number: u64| i64::try_from(number).ok().filter(|_| number <= segment::SUM_MAX);
         let requests = i64::from(record.requests);
         let (bytes_in, bytes_out) = (count(record.bytes_in)?, count(record.bytes_out)?);
         let billed = record.billed && !record.test;
@@ -278,6 +315,9 @@ pub async fn open_epoch(
     tx.commit().await?;
     Ok(Some(marks))
 }
+
+#[cfg(test)]
+mod faults;
 
 #[cfg(test)]
 pub(crate) mod tests {
@@ -387,8 +427,11 @@ pub(crate) mod tests {
                 )
             };
         }
-        let sql =
-            if table == "usage_minute" { total!("usage_minute") } else { total!("usage_hour") };
+        let sql = match table {
+            "usage_minute" => total!("usage_minute"),
+            "usage_hour" => total!("usage_hour"),
+            _ => total!("usage_day"),
+        };
         let mut tx = app.system(Job::Intake).await.unwrap();
         let sums: Vec<Option<i64>> = sqlx::query_scalar(sql).fetch_one(&mut *tx).await.unwrap();
         let sum = |index: usize| sums[index].unwrap_or_default();
@@ -437,6 +480,53 @@ pub(crate) mod tests {
         };
         assert_eq!(total(&app, "usage_minute").await, sums);
         assert_eq!(count(&app, "usage_minute").await, 1, "one minute, one row");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_keys_last_use_follows_its_calls_and_is_no_change_of_the_key(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (node, alice) = (node(&app, "default").await, testing::owner(&app).await);
+        let stranger = testing::owner(&app).await.tenant;
+        sqlx::query(
+            "insert into api_key (id, tenant_id, digest, hint) values ('key4567890', $1, '\\x01', 'abcd')",
+        )
+        .bind(alice.tenant.0)
+        .execute(&db)
+        .await
+        .unwrap();
+        let key = || async {
+            let id = "key4567890".parse().unwrap();
+            let key = crate::domain::api_key::get(&app, &alice, id).await.unwrap();
+            (key.last_used_at, key.revision)
+        };
+        let now = app.clock.now();
+        let at = |seconds: i64| now + TimeDelta::seconds(seconds);
+        let used = |seconds: i64| {
+            let mut call = call(&app, alice.tenant);
+            let ms = u64::try_from(at(seconds).timestamp_millis()).unwrap();
+            (call.record.started_ms, call.record.ended_ms) = (ms, ms + 1);
+            call
+        };
+        assert_eq!(key().await, (None, 1));
+
+        // Another tenant's call names a key that is not its own.
+        let foreign = Call { tenant: stranger, ..used(-5) };
+        take(&app, node, &[segment(place(1), &[foreign])]).await.unwrap();
+        assert_eq!(key().await, (None, 1));
+        let calls = [used(-60), used(-40), used(-50)];
+        take(&app, node, &[segment(place(2), &calls)]).await.unwrap();
+        assert_eq!(key().await, (Some(at(-40)), 1));
+        take(&app, node, &[segment(place(3), &[used(-55)])]).await.unwrap();
+        assert_eq!(key().await, (Some(at(-40)), 1), "an earlier call that comes later");
+        take(&app, node, &[segment(place(4), &[used(-25)])]).await.unwrap();
+        assert_eq!(key().await, (Some(at(-40)), 1), "within 15 seconds of the one that is noted");
+        take(&app, node, &[segment(place(5), &[used(-24)])]).await.unwrap();
+        assert_eq!(key().await, (Some(at(-24)), 1));
+        take(&app, node, &[segment(place(6), &[used(3600)])]).await.unwrap();
+        assert_eq!(key().await, (Some(now), 1), "a node's clock runs ahead");
+        let noted: i64 =
+            sqlx::query_scalar("select count(*) from api_key_use").fetch_one(&db).await.unwrap();
+        assert_eq!(noted, 1);
     }
 
     #[sqlx::test(migrations = "../migrations")]

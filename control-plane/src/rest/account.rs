@@ -114,7 +114,7 @@ struct UpdateTenantLimits {
 struct UpdateTenantLimit {
     #[schema(value_type = String)]
     name: LimitName,
-    /// Null puts the default back.
+    /// Null puts the default back. That of requests is at least 1.
     #[schema(minimum = 0, maximum = 1_000_000)]
     limit: Option<u32>,
 }

@@ -34,6 +34,10 @@ struct Api {
     description: String,
     protocol: Protocol,
     dialect: Dialect,
+    /// Where callers put their API key, such as `$request.header.x-api-key`; the first that a call has decides. A
+    /// parameter of the query is not passed on. Of the draft: stages have it from their deployment.
+    #[serde(rename = "apiKeyLocations")]
+    key_locations: Vec<String>,
     /// Whether the draft differs from what each stage serves.
     pending_changes: bool,
     created_at: DateTime<Utc>,
@@ -53,6 +57,7 @@ impl Api {
             description: api.description,
             protocol: api.protocol,
             dialect: api.dialect,
+            key_locations: api.api_key_locations,
             pending_changes,
             created_at: api.created_at,
             updated_at: api.updated_at,
@@ -78,6 +83,10 @@ struct CreateApi {
     protocol: Option<Protocol>,
     /// `native` when left out.
     dialect: Option<Dialect>,
+    /// Where callers put their API key: `$request.header.NAME`, of which `Authorization` is the Bearer token, or
+    /// `$request.querystring.NAME`. `$request.header.x-api-key` when left out.
+    #[schema(min_items = 1, max_items = 5)]
+    api_key_locations: Option<Vec<String>>,
 }
 
 /// A field left out stays.
@@ -88,6 +97,9 @@ struct PatchApi {
     name: Option<String>,
     #[schema(max_length = 1024)]
     description: Option<String>,
+    /// All places where callers put their API key.
+    #[schema(min_items = 1, max_items = 5)]
+    api_key_locations: Option<Vec<String>>,
 }
 
 /// The tenant's Apis, oldest first.
@@ -126,7 +138,8 @@ async fn create(
         body.description,
         body.protocol.unwrap_or(Protocol::Http),
         body.dialect.unwrap_or(Dialect::Native),
-    )?;
+    )?
+    .located(body.api_key_locations)?;
     let api = domain::api::create(&app, &actor, new).await?;
     Ok((StatusCode::CREATED, Tag(Api::of(api, false))))
 }
@@ -142,7 +155,7 @@ async fn get(State(app): State<App>, actor: Actor, Path(id): Path<ApiId>) -> Res
     Ok(Tag(Api::load(&app, &actor, api).await?))
 }
 
-/// Renames or describes an Api.
+/// Changes an Api's name, description, or where its callers put their key.
 #[utoipa::path(patch, path = "/apis/{apiId}", tag = "apis", operation_id = "updateApi",
     params(("apiId" = String, Path)), request_body = PatchApi, responses(
         (status = 200, body = Api),
@@ -154,7 +167,11 @@ async fn update(
     Path(id): Path<ApiId>,
     extract::Json(body): extract::Json<PatchApi>,
 ) -> Result<Tag<Api>> {
-    let change = UpdateApi { name: body.name, description: body.description };
+    let change = UpdateApi {
+        name: body.name,
+        description: body.description,
+        api_key_locations: body.api_key_locations,
+    };
     let api = domain::api::update(&app, &actor, id, change).await?;
     Ok(Tag(Api::load(&app, &actor, api).await?))
 }

@@ -86,6 +86,8 @@ struct AuditQuery {
     /// `usage_plan`.
     noun: Option<String>,
     noun_id: Option<String>,
+    /// The changes that one request made: the `x-request-id` of its answer.
+    request_id: Option<String>,
     /// Inclusive.
     since: Option<DateTime<Utc>>,
     /// Exclusive.
@@ -148,6 +150,7 @@ async fn list(
         action: query.action,
         noun: query.noun,
         noun_id: query.noun_id,
+        request_id: query.request_id,
         since: query.since,
         until: query.until,
     }

@@ -244,6 +244,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::graphql::persisted::Persisted;
     use crate::testing;
 
     /// Sends `GET /apis` or `POST /apis` with a body, and answers status and JSON.
@@ -256,7 +257,8 @@ mod tests {
             .header("authorization", format!("Bearer {}", testing::token(app, actor)))
             .body(if body.is_null() { Body::empty() } else { Body::from(body.to_string()) })
             .unwrap();
-        let response = crate::rest::router(app).oneshot(request).await.unwrap();
+        let response =
+            crate::rest::router(app, Persisted::default()).oneshot(request).await.unwrap();
         let status = response.status().as_u16();
         let bytes = response.into_body().collect().await.unwrap().to_bytes();
         (status, serde_json::from_slice(&bytes).unwrap_or(Value::Null))

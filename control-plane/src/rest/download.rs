@@ -4,6 +4,7 @@ use axum::body::Body;
 use axum::extract::State;
 use axum::http::{Method, StatusCode, header};
 use axum::response::{IntoResponse, Response};
+use futures_util::stream::{self, StreamExt, TryStreamExt};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 use utoipa_axum::router::OpenApiRouter;
@@ -71,12 +72,12 @@ async fn export(
     Ok((StatusCode::CREATED, axum::Json(link.into())))
 }
 
-/// What the link was made for. Usage is a month by hour, one line for each row of the ledger. The first line names the columns: `ledger_row`,
+/// What the link was made for. A quarantined segment comes as its node sent it. Usage is a month by hour, one line for each row of the ledger. The first line names the columns: `ledger_row`,
 /// `hour`, `cell`, `api_id`, `stage`, `route`, `api_key_id`, `usage_plan_id`, `consumer_id`, `status_class`,
 /// `cache`, `requests`, `billed_requests`, `bytes_in`, `bytes_out`, `billed_bytes_out`, `duration_ms`.
 #[utoipa::path(get, path = "/downloads/{token}", tag = "usage", operation_id = "getDownload", security(()), params(("token" = String, Path)),
 responses(
-    (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"))),
+    (status = 200, content((String = "text/csv"), (String = "application/x-ndjson"), (String = "application/octet-stream"))),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
 ))]
 async fn open(
@@ -95,7 +96,11 @@ async fn open(
         (header::CACHE_CONTROL, "no-store".to_owned()),
         (header::X_CONTENT_TYPE_OPTIONS, "nosniff".to_owned()),
     ];
-    Ok((headers, Body::from_stream(download.content(app)?)).into_response())
+    let mut content = download.content(app)?;
+    // What goes wrong before anything was sent can still be answered.
+    let first = content.try_next().await?;
+    let content = stream::iter(first.map(Ok)).chain(content);
+    Ok((headers, Body::from_stream(content)).into_response())
 }
 
 #[cfg(test)]
@@ -107,6 +112,7 @@ mod tests {
     use tower::ServiceExt;
 
     use super::*;
+    use crate::graphql::persisted::Persisted;
     use crate::ledger::intake::{self, tests as ledger};
     use crate::ledger::rollup;
     use crate::testing;
@@ -120,7 +126,10 @@ mod tests {
             request = request.header("authorization", format!("Bearer {token}"));
         }
         let body = if body.is_null() { Body::empty() } else { Body::from(body.to_string()) };
-        let response = crate::rest::router(app).oneshot(request.body(body).unwrap()).await.unwrap();
+        let response = crate::rest::router(app, Persisted::default())
+            .oneshot(request.body(body).unwrap())
+            .await
+            .unwrap();
         let status = response.status().as_u16();
         let kind =
             response.headers().get("content-type").map(|kind| kind.to_str().unwrap().to_owned());

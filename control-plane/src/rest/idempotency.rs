@@ -22,7 +22,7 @@ use crate::access::attempt::Attempt;
 use crate::app::App;
 use crate::domain::idempotency_key::{self, ANSWER_BYTES_MAX, Claim, TRY_WITHIN};
 use crate::error::{BoxError, Error, Result};
-use crate::rest::{BODY_BYTES_MAX, extract, request_id};
+use crate::rest::{BODY_BYTES_MAX, extract, request_id, request_log};
 
 pub const HEADER: HeaderName = HeaderName::from_static("idempotency-key");
 const REPLAYED: HeaderName = HeaderName::from_static("idempotent-replayed");
@@ -139,12 +139,14 @@ where
         let (parts, body) = response.into_parts();
         // Ours are made in memory.
         let body = to_bytes(body, usize::MAX).await.unwrap_or_default();
-        let answer = (ended == Ended::Done && body.len() <= ANSWER_BYTES_MAX)
+        // What logs somebody in is for one browser once, and its token stands in no database.
+        let logs_in = parts.headers.contains_key(header::SET_COOKIE);
+        let answer = (ended == Ended::Done && !logs_in && body.len() <= ANSWER_BYTES_MAX)
             .then(|| Answer::of(parts.status, &parts.headers, &body));
         settle(&app, &caller, &attempt, answer, ended == Ended::Refused).await;
         Response::from_parts(parts, Body::from(body))
     };
-    let task = tokio::spawn(request_id::carry(all).in_current_span());
+    let task = tokio::spawn(request_log::carry(request_id::carry(all)).in_current_span());
     task.await.map_err(|ended| match ended.try_into_panic() {
         Ok(panic) => resume_unwind(panic),
         Err(ended) => Error::internal(ended),
@@ -184,15 +186,13 @@ struct Answer {
 }
 
 impl Answer {
-    /// Cookies are for one browser once.
     fn of(status: StatusCode, headers: &HeaderMap, body: &[u8]) -> Self {
         let text = |(name, value): (&HeaderName, &HeaderValue)| {
             Some((name.to_string(), value.to_str().ok()?.to_owned()))
         };
-        let headers = headers.iter().filter(|(name, _)| **name != header::SET_COOKIE);
         Self {
             status: status.as_u16(),
-            headers: headers.filter_map(text).collect(),
+            headers: headers.iter().filter_map(text).collect(),
             body: BASE64_STANDARD.encode(body),
         }
     }
@@ -304,6 +304,45 @@ mod tests {
             assert!(!String::from_utf8_lossy(&kept).contains(&value));
             assert!(!kept.windows(8).any(|part| part == BASE64_STANDARD.encode(&value).as_bytes()));
         }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_answer_that_logs_somebody_in_is_not_kept(db: PgPool) {
+        let (app, router, alice, token) = open(&db).await;
+        let caller = Caller::Member(alice.clone());
+        let made = {
+            let app = app.clone();
+            async move {
+                let new = NewUsagePlan { name: "gold".to_owned(), ..NewUsagePlan::default() };
+                Box::pin(usage_plan::create(&app, &alice, new)).await.unwrap();
+                let cookie = [(header::SET_COOKIE, "__Host-refresh=secret")];
+                ((cookie, "{\"accessToken\":\"secret\"}").into_response(), Ended::Done)
+            }
+        };
+        let fingerprint = fingerprint(&["POST", "/somewhere"], b"");
+        let answer = Box::pin(once(&app, &caller, "k", &fingerprint, made)).await.unwrap();
+        assert!(answer.headers().contains_key(header::SET_COOKIE));
+        let kept: Vec<Option<Vec<u8>>> =
+            sqlx::query_scalar("select answer from idempotency_key").fetch_all(&db).await.unwrap();
+        assert_eq!(kept, [None], "that it was done is known, and nothing of the answer");
+        // Nor is it done again.
+        let again =
+            Box::pin(once(&app, &caller, "k", &fingerprint, async { panic!("it was done") }));
+        assert!(matches!(again.await, Err(Error::IdempotencyKeyInUse { .. })));
+
+        // Logging in takes no key in GraphQL either: each gives a token of its own.
+        testing::user(&app, "ada@example.com").await;
+        let who = json!({ "email": "ada@example.com", "password": testing::PASSWORD });
+        let query = "mutation($input: LogInInput!) { logIn(input: $input) { accessToken } }";
+        let body = json!({ "query": query, "variables": { "input": who } });
+        let mut tokens = Vec::new();
+        for _ in 0..2 {
+            let got = post(&router, &token, "log-in", "/graphql", &body).await;
+            assert_eq!((got.status, got.replayed), (200, false), "{got:?}");
+            tokens.push(got.json()["data"]["logIn"]["accessToken"].as_str().unwrap().to_owned());
+        }
+        assert_ne!(tokens[0], tokens[1]);
+        assert_eq!(count(&db, "idempotency_key").await, 1);
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -6,6 +6,7 @@ use utoipa_axum::router::OpenApiRouter;
 
 use crate::app::App;
 use crate::graphql;
+use crate::graphql::persisted::Persisted;
 
 pub mod access_key;
 pub mod account;
@@ -24,6 +25,9 @@ pub mod idempotency;
 pub mod integration;
 pub mod invitation;
 pub mod join_token;
+pub mod key_quota;
+pub mod key_usage;
+pub mod management_request;
 pub mod member;
 pub mod openapi;
 pub mod operator;
@@ -31,8 +35,10 @@ pub mod page;
 mod parity;
 pub mod price;
 pub mod problem;
+pub mod quarantined_segment;
 pub mod rate_limit;
 pub mod request_id;
+pub mod request_log;
 pub mod resource;
 pub mod route;
 pub mod session;
@@ -40,7 +46,9 @@ pub mod stage;
 pub mod tenant;
 pub mod tenant_invitation;
 pub mod usage;
+pub mod usage_group;
 pub mod usage_plan;
+pub mod usage_statement;
 pub mod user_account;
 pub mod version;
 #[cfg(test)]
@@ -61,6 +69,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(fleet::routes())
         .merge(join_token::routes())
         .merge(tenant_invitation::routes())
+        .merge(quarantined_segment::routes())
         .merge(member::routes())
         .merge(invitation::routes())
         .merge(api::routes())
@@ -70,18 +79,23 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(route::routes())
         .merge(stage::routes())
         .merge(audit::routes())
+        .merge(management_request::routes())
         .merge(usage_plan::routes())
+        .merge(key_quota::routes())
         .merge(api_key::routes())
         .merge(access_key::routes())
         .merge(consumer::routes())
         .merge(usage::routes())
+        .merge(usage_group::routes())
+        .merge(key_usage::routes())
+        .merge(usage_statement::routes())
         .merge(bill::routes())
         .merge(download::routes())
         .merge(price::routes())
 }
 
-/// The two doors for programs, `/v1` and `/graphql`; `http` puts them on the listener.
-pub fn router(app: &App) -> Router {
+/// The two doors for programs, `/v1` and `/graphql`; `http` puts them on the listener, with the console's documents.
+pub fn router(app: &App, persisted: Persisted) -> Router {
     let (rest, _openapi) = api().split_for_parts();
     let rest = rest
         .layer(middleware::from_fn_with_state(app.clone(), idempotency::layer))
@@ -96,6 +110,6 @@ pub fn router(app: &App) -> Router {
         .route("/graphql", socket.post(graphql::http::answer))
         .with_state(app.clone())
         .layer(middleware::from_fn_with_state(app.clone(), version::layer))
-        .layer(axum::Extension(graphql::http::Door::new(app)))
+        .layer(axum::Extension(graphql::http::Door::new(app, persisted)))
         .layer(axum::extract::DefaultBodyLimit::max(BODY_BYTES_MAX))
 }

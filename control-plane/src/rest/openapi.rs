@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::rest::deprecation;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 17] = [
+const TAGS: [(&str, &str); 18] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
     ("user", "The caller's own account: password, address, and its end."),
     ("apis", "Apis: the draft that people edit."),
@@ -23,7 +23,7 @@ const TAGS: [(&str, &str); 17] = [
     ("deployments", "Deployments: frozen copies of a draft."),
     ("stages", "Stages: what consumers call; each points at a deployment."),
     ("usage plans", "Usage plans: how fast and how much a key may call."),
-    ("API keys", "API keys: what a consumer sends in the header `x-api-key`."),
+    ("API keys", "API keys: what a consumer sends with each call."),
     ("consumers", "Consumers: the owners of keys."),
     ("usage", "What was called, what it costs, and both to take away."),
     (
@@ -34,6 +34,10 @@ const TAGS: [(&str, &str); 17] = [
     ("tenant", "The tenant itself, and how much it may have."),
     ("members", "The members of the tenant, and who is invited to become one."),
     ("audit", "Who changed what."),
+    (
+        "management requests",
+        "What was asked of this API in the last 30 days: where an error's `logUrl` leads.",
+    ),
     ("operator", "For the operator of the installation."),
 ];
 
@@ -66,14 +70,15 @@ fn document() -> Value {
         "description": "The management API of a multi-tenant API gateway. JSON is camelCase, times are RFC 3339 \
             in UTC. Lists take `limit` (1 to 100, 20 by default) and `cursor`, and give `{items, nextCursor}`, and the \
             next page as `Link: <…>; rel=\"next\"` (RFC 8288) too. \
-            Errors are RFC 9457 problems with `code`, `param` and `requestId`; unknown fields are refused. A body \
+            Errors are RFC 9457 problems with `code`, `param`, `requestId` and, where the caller's tenant has the request \
+            in its log, `logUrl`; an `x-request-id` of the caller's own finds it there too. Unknown fields are refused. A body \
             has at most 1 MiB. A POST with an `Idempotency-Key` takes effect once in 24 hours, whichever replicas \
             get its tries. The key is ignored by sign-up, log-in and the refreshing of sessions, whose answers hold \
             tokens. What is read alone has an `ETag`, for `If-None-Match` and `If-Match`. `Api-Version` names the \
             dated version that a call speaks; where it is left out, that which was the newest when the session \
             began. Each answer has it. What goes away \
             has `Deprecation` (RFC 9745) and `Sunset` (RFC 8594) for at least twelve months. `RateLimit` tells what \
-            is left of the caller's points, of which a GET takes 1 and a change 5; 429 where there are too few.".to_owned()
+            is left of the caller's points, of which a GET takes 1, a change 5, and what adds usage up 20; 429 where there are too few.".to_owned()
             + &super::parity::text(),
         "license": { "name": "Apache-2.0", "identifier": "Apache-2.0" },
     });

@@ -12,6 +12,7 @@ pub(super) const GRAPHQL_ONLY: &[(&str, &str)] = &[
         "requests",
         "a subscription to what callers ask as it happens; the access log has every request",
     ),
+    ("usageGroupSeries", "charts; `listUsageGroups` has every row"),
     ("usageSeries", "charts; `listUsage` and `createDownload` have every row"),
 ];
 

@@ -1,4 +1,4 @@
-//! Errors as RFC 9457 problems.
+//! Errors as RFC 9457 problems: what REST answers with, and what GraphQL's errors have as their `extensions`.
 
 use axum::Json;
 use axum::http::{HeaderValue, StatusCode, header};
@@ -7,8 +7,10 @@ use serde::Serialize;
 use utoipa::ToSchema;
 
 use crate::error::Error;
+use crate::rest::{request_id, request_log};
 
-/// An RFC 9457 problem. `requestId` is also in the `x-request-id` header, which the outermost layer sets.
+/// An RFC 9457 problem: all that is told of an error, through either door. `requestId` is also in the `x-request-id`
+/// header, which the outermost layer sets.
 #[derive(Debug, Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
 pub struct Problem {
@@ -29,8 +31,35 @@ pub struct Problem {
     /// The noun's present version, where another was expected.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub version: Option<String>,
+    /// After how many seconds to try again; also in the header `Retry-After`.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub retry_after_seconds: Option<u32>,
     #[serde(skip_serializing_if = "Option::is_none")]
     pub request_id: Option<String>,
+    /// Where the console shows this request a moment later; absent where the caller's tenant has no log of it.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub log_url: Option<String>,
+}
+
+impl From<&Error> for Problem {
+    /// What is told of an error in the request that this task serves.
+    fn from(error: &Error) -> Self {
+        let status = status(error);
+        let request_id = request_id::current();
+        Self {
+            kind: kind(error.code()),
+            title: status.canonical_reason().unwrap_or_default().to_owned(),
+            status: status.as_u16(),
+            detail: error.to_string(),
+            instance: request_id.as_ref().map(|id| format!("urn:uuid:{id}")),
+            code: error.code().to_owned(),
+            param: error.param().map(str::to_owned),
+            version: error.present_version().map(str::to_owned),
+            retry_after_seconds: error.retry_after_seconds(),
+            request_id,
+            log_url: request_log::url(),
+        }
+    }
 }
 
 /// Where it says what a code means and what to do.
@@ -45,7 +74,9 @@ pub fn status(error: &Error) -> StatusCode {
 /// The same by the error's code.
 pub fn status_of_code(code: &str) -> StatusCode {
     match code {
-        "bad_request" => StatusCode::BAD_REQUEST,
+        "bad_request" | "page_size_required" | "PERSISTED_QUERY_NOT_FOUND" => {
+            StatusCode::BAD_REQUEST
+        }
         "unauthenticated" => StatusCode::UNAUTHORIZED,
         "forbidden" | "tenant_suspended" => StatusCode::FORBIDDEN,
         "not_found" => StatusCode::NOT_FOUND,
@@ -66,20 +97,8 @@ impl IntoResponse for Error {
         if let Error::Internal(cause) = &self {
             tracing::error!(error = %cause, "a request failed inside");
         }
-        let status = status(&self);
-        let request_id = crate::rest::request_id::current();
-        let problem = Problem {
-            kind: kind(self.code()),
-            title: status.canonical_reason().unwrap_or_default().to_owned(),
-            status: status.as_u16(),
-            detail: self.to_string(),
-            code: self.code().to_owned(),
-            param: self.param().map(str::to_owned),
-            version: self.present_version().map(str::to_owned),
-            instance: request_id.as_ref().map(|id| format!("urn:uuid:{id}")),
-            request_id,
-        };
-        let mut response = (status, Json(problem)).into_response();
+        request_log::failed(self.code());
+        let mut response = (status(&self), Json(Problem::from(&self))).into_response();
         let headers = response.headers_mut();
         headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/problem+json"));
         if let Some(seconds) = self.retry_after_seconds() {

@@ -1,25 +1,42 @@
 //! `RateLimit-Policy` and `RateLimit` (draft-ietf-httpapi-ratelimit-headers-10) on every answer of the two doors, and
 //! 429 where the allowance is spent.
 
-use axum::extract::{Request, State};
-use axum::http::{HeaderMap, HeaderName, HeaderValue, Method, header};
+use axum::extract::{MatchedPath, Request, State};
+use axum::http::{Extensions, HeaderMap, HeaderName, HeaderValue, Method, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse, Response};
 
-use crate::access::allowance::{CHANGE, READ, Spender, Standing, WINDOW_SECONDS};
+use crate::access::allowance::{CHANGE, READ, SUM, Spender, Standing, WINDOW_SECONDS};
 use crate::app::App;
-use crate::rest::extract;
+use crate::error::Result;
+use crate::rest::{extract, request_log};
+
+/// The paths for which much may have to be added up.
+const SUMS: [&str; 3] =
+    ["/v1/usage/groups", "/v1/usage/exports", "/v1/usage-plans/{usagePlanId}/usage"];
 
 const POLICY: HeaderName = HeaderName::from_static("ratelimit-policy");
 const STATE: HeaderName = HeaderName::from_static("ratelimit");
 
-/// Whoever a token names that we signed, whether or not the session still is; else the address.
-pub fn spender(app: &App, headers: &HeaderMap, address: &str) -> Spender {
+/// Lets whoever a token names that we signed, whether or not the session still is, pay for the request; else the
+/// address. Who is named finds what is paid for in the log.
+pub fn spend(
+    app: &App,
+    headers: &HeaderMap,
+    extensions: &Extensions,
+    points: u32,
+) -> (Spender, Standing, Result<()>) {
     let token = headers.get(header::AUTHORIZATION).and_then(extract::bearer);
-    match token.map(|token| app.tokens.verify(&app.clock, token)) {
-        Some(Ok(bearer)) => Spender::User(bearer.user),
-        _ => Spender::Address(address.to_owned()),
+    let bearer = token.and_then(|token| app.tokens.verify(&app.clock, token).ok());
+    let spender = match &bearer {
+        Some(bearer) => Spender::User(bearer.user),
+        None => Spender::Address(extract::address(extensions)),
+    };
+    let (standing, allowed) = app.allowance.spend(&spender, points);
+    if let (Ok(()), Some(bearer)) = (&allowed, &bearer) {
+        request_log::keep(app, bearer);
     }
+    (spender, standing, allowed)
 }
 
 /// Tells the caller where the allowance stands: `q` points in all, given back within `w` seconds; `r` are left, and
@@ -39,13 +56,13 @@ pub fn tell(standing: Standing, headers: &mut HeaderMap) {
 
 /// The layer around REST.
 pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Response {
+    let path = request.extensions().get::<MatchedPath>().map(MatchedPath::as_str);
     let points = match *request.method() {
+        _ if path.is_some_and(|path| SUMS.contains(&path)) => SUM,
         Method::GET | Method::HEAD | Method::OPTIONS => READ,
         _ => CHANGE,
     };
-    let address = extract::address(request.extensions());
-    let spender = spender(&app, request.headers(), &address);
-    let (standing, allowed) = app.allowance.spend(&spender, points);
+    let (_, standing, allowed) = spend(&app, request.headers(), request.extensions(), points);
     let mut response = match allowed {
         Ok(()) => next.run(request).await,
         Err(refusal) => refusal.into_response(),
@@ -56,11 +73,14 @@ pub async fn layer(State(app): State<App>, request: Request, next: Next) -> Resp
 
 #[cfg(test)]
 mod tests {
+    use std::convert::Infallible;
     use std::num::NonZeroU32;
     use std::sync::Arc;
+    use std::sync::atomic::{AtomicBool, Ordering};
 
     use axum::Router;
-    use axum::body::{Body, to_bytes};
+    use axum::body::{Body, Bytes, to_bytes};
+    use futures_util::stream;
     use serde_json::{Value, json};
     use sqlx::PgPool;
     use tower::ServiceExt;
@@ -156,6 +176,42 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
+    async fn what_adds_usage_up_is_dearer(db: PgPool) {
+        let app = with_points(db, 100).await;
+        let router = crate::http::router(&app);
+        let alice = testing::token(&app, &testing::owner(&app).await);
+        for (call_, least) in [
+            ("GET /v1/usage/groups?since=2026-11-20T00:00:00Z", 100 - SUM),
+            ("GET /v1/usage-plans/unknown/usage?since=2026-11-20T00:00:00Z", 100 - 2 * SUM),
+            ("POST /v1/usage/exports", 100 - 3 * SUM),
+            ("GET /v1/usage-plans", 100 - 3 * SUM - READ),
+        ] {
+            let left = call(&router, call_, &alice, Value::Null).await.remaining();
+            assert!((least..least + SUM / 2).contains(&left), "{call_}: {left}");
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn nothing_is_read_of_a_graphql_request_that_cannot_be_paid(db: PgPool) {
+        let app = with_points(db, 1).await;
+        let router = crate::http::router(&app);
+        let ask = async || {
+            let read = Arc::<AtomicBool>::default();
+            let seen = read.clone();
+            let body = stream::once(async move {
+                seen.store(true, Ordering::Relaxed);
+                Ok::<_, Infallible>(Bytes::from(r#"{"query": "{"}"#))
+            });
+            let request = Request::post("/graphql").header("content-type", "application/json");
+            let request = request.body(Body::from_stream(body)).unwrap();
+            let status = router.clone().oneshot(request).await.unwrap().status().as_u16();
+            (status, read.load(Ordering::Relaxed))
+        };
+        assert_eq!(ask().await, (400, true));
+        assert_eq!(ask().await, (429, false));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
     async fn a_graphql_request_spends_what_it_costs(db: PgPool) {
         let app = with_points(db, 30).await;
         let router = crate::http::router(&app);
@@ -175,7 +231,7 @@ mod tests {
 
         let asked = format!(
             "query($n: Int) {{ rateLimit(dryRun: true) {{ {all} }} ...Plans }}
-             fragment Plans on Query {{ usagePlans(first: $n) {{ nodes {{ apiKeys {{ nodes {{ id }} }} }} }} }}"
+             fragment Plans on Query {{ usagePlans(first: $n) {{ nodes {{ apiKeys(last: 20) {{ nodes {{ id }} }} }} }} }}"
         );
         let body = json!({ "query": asked, "variables": { "n": 13 } });
         let dry = call(&router, "POST /graphql", &alice, body).await;

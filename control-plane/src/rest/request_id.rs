@@ -1,10 +1,12 @@
 //! The id of the request being served: a `UUIDv7`, in every answer's `x-request-id` and in every error.
 
 use axum::extract::Request;
-use axum::http::HeaderValue;
+use axum::http::{HeaderName, HeaderValue};
 use axum::middleware::Next;
 use axum::response::Response;
 use uuid::Uuid;
+
+pub const HEADER: HeaderName = HeaderName::from_static("x-request-id");
 
 tokio::task_local! {
     static CURRENT: String;
@@ -31,7 +33,7 @@ pub async fn layer(request: Request, next: Next) -> Response {
     let value = HeaderValue::from_str(&id).ok();
     let mut response = CURRENT.scope(id, next.run(request)).await;
     if let Some(value) = value {
-        response.headers_mut().insert("x-request-id", value);
+        response.headers_mut().insert(HEADER, value);
     }
     response
 }

@@ -17,7 +17,7 @@ use crate::domain;
 use crate::domain::patch::Patch;
 use crate::domain::sampling::SamplingRule;
 use crate::domain::stage::{NewStage, UpdateStage};
-use crate::domain::throttle::Throttle;
+use crate::domain::throttle::{RouteThrottle, Throttle};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, StageId};
 use crate::rest::etag::{Tag, tagged};
@@ -45,6 +45,8 @@ pub(crate) struct Stage {
     /// What integrations' URIs take by `${stageVariables.name}`.
     variables: BTreeMap<String, String>,
     throttle: Option<Throttle>,
+    /// Of some of its routes, beside its own.
+    route_throttles: Vec<RouteThrottle>,
     /// Whether answers carry `RateLimit` headers.
     rate_limit_headers: bool,
     /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
@@ -77,6 +79,7 @@ impl Stage {
             pending_changes,
             variables: stage.variables,
             throttle: stage.throttle,
+            route_throttles: stage.route_throttles,
             tracing_enabled: stage.tracing_enabled,
             sampling_rules: stage.sampling_rules,
             created_at: stage.created_at,
@@ -105,6 +108,10 @@ struct CreateStage {
     #[serde(default)]
     variables: BTreeMap<String, String>,
     throttle: Option<Throttle>,
+    /// At most 100, one for a route.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    route_throttles: Vec<RouteThrottle>,
 }
 
 /// A field left out stays.
@@ -123,6 +130,9 @@ struct PatchStage {
     #[serde(default)]
     #[schema(value_type = Option<Throttle>)]
     throttle: Patch<Throttle>,
+    /// All of them, at most 100, in the place of those it had.
+    #[schema(max_items = 100)]
+    route_throttles: Option<Vec<RouteThrottle>>,
     /// Null: as the Api's dialect does.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
@@ -178,6 +188,7 @@ async fn create(
         description: body.description,
         variables: body.variables,
         throttle: body.throttle,
+        route_throttles: body.route_throttles,
     };
     let stage = domain::stage::create(&app, &actor, api, new).await?;
     Ok((StatusCode::CREATED, Tag(Stage::load(&app, &actor, stage).await?)))
@@ -216,6 +227,7 @@ async fn update(
         description: body.description,
         variables: body.variables,
         throttle: body.throttle,
+        route_throttles: body.route_throttles,
         rate_limit_headers: body.rate_limit_headers,
         tracing_enabled: body.tracing_enabled,
         sampling_rules: body.sampling_rules,

@@ -49,16 +49,21 @@ pub(crate) struct Tenant {
 pub(crate) struct TenantLimit {
     #[schema(value_type = String)]
     name: LimitName,
+    /// The one in force.
     limit: u32,
     /// Where the operator set none.
     default: u32,
+    /// The operator set it. Otherwise it is the default, or what the other of `requestsPerSecond` and `requestBurst` says;
+    /// where neither is set, there is no limit of calls.
+    adjusted: bool,
     /// Of what is limited for each API: in the API that has the most.
     used: u64,
 }
 
 impl From<domain::limit::Limit> for TenantLimit {
     fn from(limit: domain::limit::Limit) -> Self {
-        Self { name: limit.name, limit: limit.limit, default: limit.default, used: limit.used }
+        let domain::limit::Limit { name, limit, default, adjusted, used } = limit;
+        Self { name, limit, default, adjusted, used }
     }
 }
 

@@ -23,10 +23,21 @@ pub fn routes() -> OpenApiRouter<App> {
 
 #[derive(Clone, Copy, Default, Deserialize, ToSchema)]
 #[serde(rename_all = "lowercase")]
-enum Interval {
+pub(super) enum Interval {
     #[default]
     Minute,
     Hour,
+    Day,
+}
+
+impl From<Interval> for domain::usage::Interval {
+    fn from(interval: Interval) -> Self {
+        match interval {
+            Interval::Minute => Self::Minute,
+            Interval::Hour => Self::Hour,
+            Interval::Day => Self::Day,
+        }
+    }
 }
 
 /// Which usage; each id left out matches every one.
@@ -38,15 +49,20 @@ struct UsageQuery {
     #[serde(default)]
     #[param(inline)]
     interval: Interval,
-    /// From the interval that it lies in; at most 31 days before `until` by minute, 400 days by hour.
+    /// From the interval that it lies in; at most 31 days before `until` by minute, 400 days by hour, 1100 by day.
     since: DateTime<Utc>,
     /// Exclusive; now when left out.
     until: Option<DateTime<Utc>>,
     api_id: Option<String>,
     stage: Option<String>,
+    /// `GET /pets/{id}`; `-` for calls that no route matched.
+    route: Option<String>,
     api_key_id: Option<String>,
     usage_plan_id: Option<String>,
     consumer_id: Option<String>,
+    /// 2 for 2xx; 0 for calls that were cut off before a status.
+    #[param(minimum = 0, maximum = 5)]
+    status_class: Option<i16>,
     /// The most items to answer with.
     #[param(minimum = 1, maximum = 100, default = 20)]
     limit: Option<u32>,
@@ -93,7 +109,7 @@ impl From<domain::usage::UsageRow> for UsageRow {
     }
 }
 
-/// Counted calls by minute or hour, newest first, seconds fresh.
+/// Counted calls by minute, hour or day, newest first, seconds fresh.
 #[utoipa::path(get, path = "/usage", tag = "usage", operation_id = "listUsage", params(UsageQuery), responses(
     (status = 200, body = List<UsageRow>),
     (status = "4XX", body = Problem, content_type = "application/problem+json"),
@@ -103,23 +119,24 @@ async fn list(
     actor: Actor,
     Query(query): Query<UsageQuery>,
 ) -> Result<List<UsageRow>> {
-    let interval = match query.interval {
-        Interval::Minute => domain::usage::Interval::Minute,
-        Interval::Hour => domain::usage::Interval::Hour,
-    };
     let wanted = Wanted {
         api: id(query.api_id, "apiId")?,
         stage: query.stage,
+        route: query.route,
         api_key: id(query.api_key_id, "apiKeyId")?,
         usage_plan: id(query.usage_plan_id, "usagePlanId")?,
         consumer: id(query.consumer_id, "consumerId")?,
+        status_class: query.status_class,
     };
-    let filter = UsageFilter::new(&app, interval, query.since, query.until, wanted)?;
+    let filter = UsageFilter::new(&app, query.interval.into(), query.since, query.until, wanted)?;
     let page = Page::try_from(PageQuery { limit: query.limit, cursor: query.cursor })?;
     Ok(List::of(domain::usage::list(&app, &actor, &filter, &page).await?))
 }
 
-fn id<Id: std::str::FromStr>(text: Option<String>, param: &'static str) -> Result<Option<Id>> {
+pub(super) fn id<Id: std::str::FromStr>(
+    text: Option<String>,
+    param: &'static str,
+) -> Result<Option<Id>> {
     let parse = |text: String| text.parse().map_err(|_| Error::bad_request(param, "is not an id"));
     text.map(parse).transpose()
 }

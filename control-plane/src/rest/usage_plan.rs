@@ -15,10 +15,9 @@ use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::patch::Patch;
+use crate::domain::quota::Quota;
 use crate::domain::throttle::Throttle;
-use crate::domain::usage_plan::{
-    NewUsagePlan, Quota, RouteThrottles, StagesWanted, UsagePlanChanges,
-};
+use crate::domain::usage_plan::{NewUsagePlan, RouteThrottles, StagesWanted, UsagePlanChanges};
 use crate::error::{Error, Result};
 use crate::ids::{StageId, UsagePlanId};
 use crate::rest::etag::{Tag, tagged};

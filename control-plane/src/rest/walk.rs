@@ -52,8 +52,16 @@ pub(crate) fn operations() -> Vec<String> {
 fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part {
         "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",
-        "{consumerId}" | "{sessionId}" | "{userId}" | "{invitationId}" | "{joinTokenId}"
-        | "{nodeId}" | "{tenantId}" => "0198f2a0-0000-7000-8000-000000000000",
+        "{day}" => "2026-11-16",
+        "{consumerId}"
+        | "{sessionId}"
+        | "{userId}"
+        | "{invitationId}"
+        | "{joinTokenId}"
+        | "{nodeId}"
+        | "{quarantinedSegmentId}"
+        | "{tenantId}"
+        | "{tenantInvitationId}" => "0198f2a0-0000-7000-8000-000000000000",
         part if part.ends_with("Id}") => "abc123xyz0",
         part if part.starts_with('{') => "prod",
         part => part,
@@ -122,6 +130,8 @@ fn value(document: &Value, schema: &Value, name: &str) -> Value {
 fn text(name: &str) -> &'static str {
     match name {
         "month" => "2026-11",
+        "hour" => "2026-11-16T09:00:00Z",
+        "ledgerRow" => "00000000000000000000000000000000",
         "from" => "2026-11-19T00:00:00Z",
         "until" | "to" | "validFrom" => "2026-11-20T00:00:00Z",
         "currency" => "EUR",

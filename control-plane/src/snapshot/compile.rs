@@ -6,16 +6,21 @@
 //! tx.commit().await?;
 //! ```
 
+use std::collections::BTreeMap;
+
+use chrono::{DateTime, Utc};
 use prost::Message;
 use proto::config::v1::{
-    ApiKey, ApiStage, Deployment, Quota, QuotaPeriod, Resource, ResourceName, SamplingRule as Rule,
-    Stage, StageName, Tenant, Throttle, Tracing, UsagePlan, resource::Kind,
-    resource_name::Kind as Name,
+    ApiKey, ApiStage, Deployment, KeyRestrictions, PreviousValue, Quota, QuotaEnforcement,
+    QuotaExtension, QuotaPeriod, QuotaTerms, Resource, ResourceName, SamplingRule as Rule, Stage,
+    StageName, Tenant, Throttle, Tracing, UsagePlan, resource::Kind, resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
 use crate::app::Tx;
+use crate::domain::limit;
 use crate::domain::sampling::SamplingRule;
+use crate::domain::throttle::RouteThrottle;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
 use crate::store::snapshot::{self as rows, Scope};
@@ -85,6 +90,8 @@ fn tenant_message(master: &WrappingKey, row: rows::TenantRow) -> Result<Resource
         suspended: row.status != "active",
         key_pepper: pepper.to_vec(),
         egress_allow: row.egress_allow,
+        throttle: limit::throttle(&row.limits)
+            .map(|(rate, burst_limit)| Throttle { rate_limit: rate.into(), burst_limit }),
     })
     .into())
 }
@@ -109,6 +116,7 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
         variables: serde_json::from_value(row.variables)
             .map_err(|cause| Error::corrupt("stage variables", cause))?,
         throttle: throttle(row.throttle_rate_limit, row.throttle_burst_limit)?,
+        route_throttles: route_throttles(row.route_throttles.0)?,
         rate_limit_headers: row.rate_limit_headers.unwrap_or(row.dialect == "native"),
         restrictions: restrictions
             .into_iter()
@@ -118,6 +126,14 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
         tracing: row.tracing_enabled.then(|| tracing(row.sampling_rules.0)).transpose()?,
     })
     .into())
+}
+
+fn route_throttles(throttles: Vec<RouteThrottle>) -> Result<BTreeMap<String, Throttle>> {
+    let throttles =
+        throttles.into_iter().map(|RouteThrottle { route_key, rate_limit, burst_limit }| {
+            Ok((route_key, Throttle { rate_limit, burst_limit: burst(burst_limit)? }))
+        });
+    throttles.collect()
 }
 
 fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
@@ -138,19 +154,7 @@ fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
 }
 
 fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
-    let quota = match (row.quota_limit, row.quota_period.as_deref()) {
-        (Some(limit), Some(period)) => Some(Quota {
-            limit: u64::try_from(limit).map_err(|cause| Error::corrupt("quota", cause))?,
-            period: match period {
-                "DAY" => QuotaPeriod::Day,
-                "WEEK" => QuotaPeriod::Week,
-                "MONTH" => QuotaPeriod::Month,
-                unknown => return Err(Error::corrupt("quota period", unknown)),
-            }
-            .into(),
-        }),
-        _ => None,
-    };
+    let quota = quota(&row)?;
     let api_stages = row.stages.0.into_iter().map(|stage| {
         let route_throttles = stage.route_throttles.into_iter().map(|(route, row)| {
             let burst_limit = burst(row.burst_limit)?;
@@ -173,18 +177,82 @@ fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
     .into())
 }
 
+fn quota(row: &rows::UsagePlanRow) -> Result<Option<Quota>> {
+    let (Some(limit), Some(period)) = (row.quota_limit, row.quota_period.as_deref()) else {
+        return Ok(None);
+    };
+    let limit = u64::try_from(limit).map_err(|cause| Error::corrupt("quota", cause))?;
+    let period = match period {
+        "DAY" => QuotaPeriod::Day,
+        "WEEK" => QuotaPeriod::Week,
+        "MONTH" => QuotaPeriod::Month,
+        unknown => return Err(Error::corrupt("quota period", unknown)),
+    };
+    let enforcement = match row.quota_enforcement.as_str() {
+        "HARD" => QuotaEnforcement::Hard,
+        "SOFT" => QuotaEnforcement::Soft,
+        unknown => return Err(Error::corrupt("quota enforcement", unknown)),
+    };
+    let terms = QuotaTerms {
+        period: period.into(),
+        time_zone: row.quota_time_zone.clone(),
+        anniversary_s: row.quota_starts_at.map(|start| start.timestamp()),
+        enforcement: enforcement.into(),
+        initial_used: u64::try_from(row.quota_offset)
+            .map_err(|cause| Error::corrupt("quota offset", cause))?,
+    };
+    let plain = QuotaTerms {
+        period: period.into(),
+        time_zone: "UTC".to_owned(),
+        enforcement: QuotaEnforcement::Hard.into(),
+        ..QuotaTerms::default()
+    };
+    Ok(Some(if terms == plain {
+        Quota { limit, period: period.into(), terms: None }
+    } else {
+        // Nodes of the release before find no period, and refuse the plan.
+        Quota { limit, period: QuotaPeriod::Unspecified.into(), terms: Some(terms) }
+    }))
+}
+
 fn api_key_message(row: rows::ApiKeyRow) -> Result<Resource> {
-    let expires_at_ms = row.expires_at.map_or(0, |time| time.timestamp_millis());
+    let ms = |time: DateTime<Utc>| {
+        u64::try_from(time.timestamp_millis())
+            .map_err(|cause| Error::corrupt("API key's time", cause))
+    };
+    let previous = row.previous_digest.zip(row.overlap_ends_at);
+    let restricted = !row.client_networks.is_empty() || !row.origins.is_empty();
+    let restrictions = restricted.then(|| KeyRestrictions {
+        enabled: row.enabled,
+        client_networks: row.client_networks,
+        origins: row.origins,
+        others: Vec::new(),
+    });
+    let bounds = row.quota_extra_from_s.iter().zip(&row.quota_extra_until_s);
+    let granted = row.usage_plan_ids.iter().zip(row.quota_extra_calls.iter().zip(bounds));
+    let granted = granted.filter(|(_, (calls, _))| **calls > 0);
+    let quota_extensions = granted.map(|(plan, (calls, (from_s, until_s)))| {
+        let calls =
+            u64::try_from(*calls).map_err(|cause| Error::corrupt("quota extension", cause))?;
+        let (from_s, until_s) = (*from_s, *until_s);
+        Ok(QuotaExtension { usage_plan_id: plan.clone(), from_s, until_s, calls })
+    });
+    let quota_extensions = quota_extensions.collect::<Result<_>>()?;
     Ok(Kind::ApiKey(ApiKey {
         id: row.id,
         tenant_id: row.tenant_id.to_string(),
         digest: row.digest,
-        enabled: row.enabled,
+        enabled: row.enabled && !restricted, // nodes that do not know restrictions refuse the key
         test: row.mode == "test",
         usage_plan_ids: row.usage_plan_ids,
+        usage_plan_joined_s: row.usage_plan_joined_s,
+        quota_extensions,
         consumer_id: row.consumer_id.map(|id| id.to_string()).unwrap_or_default(),
-        expires_at_ms: u64::try_from(expires_at_ms)
-            .map_err(|cause| Error::corrupt("API key expiry", cause))?,
+        expires_at_ms: row.expires_at.map_or(Ok(0), ms)?,
+        previous: previous
+            .map(|(digest, end)| Ok::<_, Error>(PreviousValue { digest, until_ms: ms(end)? }))
+            .transpose()?,
+        restrictions,
     })
     .into())
 }
@@ -288,7 +356,10 @@ mod tests {
         let plan = usage_plan(&mut tx, alice.tenant, "plan000aaa".parse().unwrap()).await.unwrap();
         let Some(Kind::UsagePlan(plan)) = plan.kind else { panic!("not a plan") };
         assert_eq!(plan.throttle, Some(Throttle { rate_limit: 1.5, burst_limit: 3 }));
-        assert_eq!(plan.quota, Some(Quota { limit: 100, period: QuotaPeriod::Week.into() }));
+        assert_eq!(
+            plan.quota,
+            Some(Quota { limit: 100, period: QuotaPeriod::Week.into(), terms: None })
+        );
         let route_throttle = plan.api_stages[0].route_throttles["/pets/GET"];
         assert_eq!(route_throttle, Throttle { rate_limit: 2.0, burst_limit: 4 });
 

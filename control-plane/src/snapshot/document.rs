@@ -1,5 +1,6 @@
 //! An Api's draft, frozen: the immutable document that a deployment is.
 
+use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
     Api, Deployment, Dialect, Header, HttpProxy, Integration, Mock, PathNormalization, Protocol,
@@ -18,10 +19,11 @@ pub struct Document {
 impl Document {
     /// What deploying this draft gives.
     pub fn of(draft: &Draft) -> Self {
+        let locations = key_locations(&draft.api);
         let deployment = Deployment {
             id: String::new(),
-            api: Some(api(&draft.api)),
-            routes: draft.routes.iter().map(route).collect(),
+            api: Some(api(&draft.api, &locations)),
+            routes: draft.routes.iter().map(|row| route(row, &locations)).collect(),
             integrations: draft.integrations.iter().map(integration).collect(),
         };
         Self { bytes: deployment.encode_to_vec() }
@@ -33,7 +35,20 @@ impl Document {
     }
 }
 
-fn api(row: &ApiRow) -> Api {
+/// Where callers put their API key; nothing where that is AWS's field, as in drafts from before there was a choice.
+fn key_locations(row: &ApiRow) -> Vec<String> {
+    let usual = row.api_key_locations == [KeyLocation::DEFAULT];
+    if usual { Vec::new() } else { row.api_key_locations.clone() }
+}
+
+/// Whether a node that does not know of these locations would let a call of the route do what it must not: open it with
+/// a key from another place, or tell its backend of a key in the query.
+fn restricts(locations: &[String], row: &RouteRow) -> bool {
+    let in_query = |it: &String| matches!(KeyLocation::parse(it), Ok(KeyLocation::Query(_)));
+    row.api_key_required && !locations.is_empty() || locations.iter().any(in_query)
+}
+
+fn api(row: &ApiRow, locations: &[String]) -> Api {
     Api {
         id: row.id.clone(),
         tenant_id: row.tenant_id.to_string(),
@@ -66,10 +81,12 @@ fn api(row: &ApiRow) -> Api {
             _ => PathNormalization::Unspecified,
         }
         .into(),
+        api_key_locations: locations.to_vec(),
     }
 }
 
-fn route(row: &RouteRow) -> Route {
+fn route(row: &RouteRow, locations: &[String]) -> Route {
+    let located = restricts(locations, row).then_some("apiKeyLocations");
     Route {
         id: row.id.clone(),
         method: row.method.clone(),
@@ -78,8 +95,12 @@ fn route(row: &RouteRow) -> Route {
         api_key_required: row.api_key_required,
         authorization_type: row.authorization_type.clone(),
         operation_name: row.operation_name.clone(),
-        // A draft that has any is not deployed; a node that met them all the same would refuse every call.
-        restrictions: validate::unenforced_of_route(row).map(str::to_owned).collect(),
+        // A draft that has one that is not enforced is not deployed; a node that met it all the same would refuse every
+        // call, as one does that does not know where keys stand.
+        restrictions: validate::unenforced_of_route(row)
+            .chain(located)
+            .map(str::to_owned)
+            .collect(),
     }
 }
 

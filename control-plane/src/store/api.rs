@@ -11,15 +11,17 @@ use crate::ids::{ApiId, TenantId};
 pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "insert into api (tenant_id, id, name, description, protocol, dialect)
-         values ($1, $2, $3, $4, $5, $6)
-         returning id, name, description, protocol, dialect, created_at, updated_at, revision",
+        "insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations)
+         values ($1, $2, $3, $4, $5, $6, $7)
+         returning id, name, description, protocol, dialect, api_key_locations, created_at,
+             updated_at, revision",
         tenant.0,
         id.as_str(),
         new.name,
         new.description,
         new.protocol.as_str(),
         new.dialect.as_str(),
+        &new.api_key_locations,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -41,7 +43,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, created_at, updated_at, revision
+        "select id, name, description, protocol, dialect, api_key_locations, created_at, updated_at,
+             revision
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -55,7 +58,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
 pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, created_at, updated_at, revision
+        "select id, name, description, protocol, dialect, api_key_locations, created_at, updated_at,
+             revision
          from api where tenant_id = $1 and id = $2 for no key update",
         tenant.0,
         id.as_str(),
@@ -78,7 +82,8 @@ pub async fn must_exist(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> 
 pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, created_at, updated_at, revision
+        "select id, name, description, protocol, dialect, api_key_locations, created_at, updated_at,
+             revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -99,22 +104,19 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-pub async fn update(
-    tx: &mut Tx,
-    tenant: TenantId,
-    id: ApiId,
-    name: &str,
-    description: &str,
-) -> Result<Api> {
+/// Writes what of an Api may change.
+pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "update api set name = $3, description = $4, updated_at = now()
+        "update api set name = $3, description = $4, api_key_locations = $5, updated_at = now()
          where tenant_id = $1 and id = $2
-         returning id, name, description, protocol, dialect, created_at, updated_at, revision",
+         returning id, name, description, protocol, dialect, api_key_locations, created_at,
+             updated_at, revision",
         tenant.0,
-        id.as_str(),
-        name,
-        description,
+        api.id.as_str(),
+        api.name,
+        api.description,
+        &api.api_key_locations,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -137,6 +139,7 @@ struct Row {
     description: String,
     protocol: String,
     dialect: String,
+    api_key_locations: Vec<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -152,6 +155,7 @@ impl TryFrom<Row> for Api {
             description: row.description,
             protocol: row.protocol.as_str().try_into()?,
             dialect: row.dialect.as_str().try_into()?,
+            api_key_locations: row.api_key_locations,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

@@ -16,6 +16,9 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             r#"select k.id, k.name, k.description, k.hint, k.mode, k.enabled, k.consumer_id, k.expires_at,
+                 k.previous_hint, k.overlap_ends_at, k.client_networks, k.origins,
+                 (select u.last_used_at from api_key_use u
+                     where u.tenant_id = k.tenant_id and u.api_key_id = k.id) as last_used_at,
                  k.created_at, k.updated_at, k.revision,
                  array(select p.usage_plan_id from usage_plan_key p
                      where p.tenant_id = k.tenant_id and p.api_key_id = k.id
@@ -29,8 +32,9 @@ macro_rules! select {
 /// Inserts the key itself, without its plans.
 pub async fn insert(tx: &mut Tx, tenant: TenantId, key: &ApiKey, digest: &[u8; 32]) -> Result<()> {
     sqlx::query!(
-        "insert into api_key (tenant_id, id, name, description, digest, hint, mode, enabled, consumer_id, expires_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+        "insert into api_key (tenant_id, id, name, description, digest, hint, mode, enabled, consumer_id, expires_at,
+             client_networks, origins)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         tenant.0,
         key.id.as_str(),
         key.name,
@@ -41,6 +45,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, key: &ApiKey, digest: &[u8; 3
         key.enabled,
         key.consumer_id.map(|id| id.0),
         key.expires_at,
+        &networks(key),
+        &key.origins,
     )
     .execute(&mut **tx)
     .await
@@ -51,11 +57,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, key: &ApiKey, digest: &[u8; 3
     Ok(())
 }
 
-/// Writes the key itself, without its plans. Value, hint and mode are for life.
+/// Writes the key itself, without its plans and its values. Its mode is for life.
 pub async fn update(tx: &mut Tx, tenant: TenantId, key: &ApiKey) -> Result<()> {
     sqlx::query!(
         "update api_key
-         set name = $3, description = $4, enabled = $5, consumer_id = $6, expires_at = $7, updated_at = now()
+         set name = $3, description = $4, enabled = $5, consumer_id = $6, expires_at = $7, client_networks = $8,
+             origins = $9, updated_at = now()
          where tenant_id = $1 and id = $2",
         tenant.0,
         key.id.as_str(),
@@ -64,6 +71,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, key: &ApiKey) -> Result<()> {
         key.enabled,
         key.consumer_id.map(|id| id.0),
         key.expires_at,
+        &networks(key),
+        &key.origins,
     )
     .execute(&mut **tx)
     .await
@@ -71,7 +80,65 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, key: &ApiKey) -> Result<()> {
     Ok(())
 }
 
+/// Puts another value in the place of the present one, which is kept as the one before for as long as it overlaps.
+pub async fn rotate(
+    tx: &mut Tx,
+    tenant: TenantId,
+    id: ApiKeyId,
+    digest: &[u8; 32],
+    hint: &str,
+    overlap_ends_at: Option<DateTime<Utc>>,
+) -> Result<()> {
+    sqlx::query!(
+        "update api_key
+         set digest = $3, hint = $4, overlap_ends_at = $5,
+             previous_digest = case when $5::timestamptz is null then null else digest end,
+             previous_hint = case when $5::timestamptz is null then null else hint end, updated_at = now()
+         where tenant_id = $1 and id = $2",
+        tenant.0,
+        id.as_str(),
+        digest.as_slice(),
+        hint,
+        overlap_ends_at,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Forgets the value before the present one.
+pub async fn end_overlap(tx: &mut Tx, tenant: TenantId, id: ApiKeyId) -> Result<()> {
+    sqlx::query!(
+        "update api_key
+         set previous_digest = null, previous_hint = null, overlap_ends_at = null, updated_at = now()
+         where tenant_id = $1 and id = $2",
+        tenant.0,
+        id.as_str(),
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Which key of the tenant had the value with this digest before its last rotation.
+pub async fn previous(tx: &mut Tx, tenant: TenantId, digest: &[u8; 32]) -> Result<Option<String>> {
+    Ok(sqlx::query_scalar!(
+        "select id from api_key where tenant_id = $1 and previous_digest = $2 limit 1",
+        tenant.0,
+        digest.as_slice(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?)
+}
+
 pub async fn delete(tx: &mut Tx, tenant: TenantId, id: ApiKeyId) -> Result<()> {
+    sqlx::query!(
+        "delete from api_key_use where tenant_id = $1 and api_key_id = $2",
+        tenant.0,
+        id.as_str()
+    )
+    .execute(&mut **tx)
+    .await?;
     sqlx::query!("delete from api_key where tenant_id = $1 and id = $2", tenant.0, id.as_str())
         .execute(&mut **tx)
         .await?;
@@ -175,6 +242,10 @@ pub async fn set_plans(
     Ok(())
 }
 
+fn networks(key: &ApiKey) -> Vec<String> {
+    key.client_networks.iter().map(ToString::to_string).collect()
+}
+
 struct Row {
     id: String,
     name: String,
@@ -185,6 +256,11 @@ struct Row {
     consumer_id: Option<Uuid>,
     usage_plan_ids: Vec<String>,
     expires_at: Option<DateTime<Utc>>,
+    previous_hint: Option<String>,
+    overlap_ends_at: Option<DateTime<Utc>>,
+    client_networks: Vec<String>,
+    origins: Vec<String>,
+    last_used_at: Option<DateTime<Utc>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -195,6 +271,8 @@ impl TryFrom<Row> for ApiKey {
 
     fn try_from(row: Row) -> Result<Self> {
         let plans = row.usage_plan_ids.into_iter().map(UsagePlanId::try_from);
+        let network =
+            |text: &String| text.parse().map_err(|cause| Error::corrupt("client network", cause));
         Ok(Self {
             id: row.id.parse()?,
             name: row.name,
@@ -205,6 +283,11 @@ impl TryFrom<Row> for ApiKey {
             consumer_id: row.consumer_id.map(ConsumerId),
             usage_plan_ids: plans.collect::<std::result::Result<_, _>>()?,
             expires_at: row.expires_at,
+            previous_hint: row.previous_hint,
+            overlap_ends_at: row.overlap_ends_at,
+            client_networks: row.client_networks.iter().map(network).collect::<Result<_>>()?,
+            origins: row.origins,
+            last_used_at: row.last_used_at,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

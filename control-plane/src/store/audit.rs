@@ -62,7 +62,8 @@ pub async fn list(
                  and ($9::text is null or action = $9)
                  and ($10::timestamptz is null or e.created_at >= $10)
                  and ($11::timestamptz is null or e.created_at < $11)
-             order by e.created_at, e.id limit $12"#,
+                 and ($12::text is null or request_id = $12)
+             order by e.created_at, e.id limit $13"#,
             chain,
             page.after_at(),
             after,
@@ -74,6 +75,7 @@ pub async fn list(
             filter.action,
             filter.since,
             filter.until,
+            filter.request_id,
             page.rows_max(),
         )
         .fetch_all(&mut **tx)
@@ -92,7 +94,8 @@ pub async fn list(
                  and ($9::text is null or action = $9)
                  and ($10::timestamptz is null or e.created_at >= $10)
                  and ($11::timestamptz is null or e.created_at < $11)
-             order by e.created_at desc, e.id desc limit $12"#,
+                 and ($12::text is null or request_id = $12)
+             order by e.created_at desc, e.id desc limit $13"#,
             chain,
             page.after_at(),
             after,
@@ -104,6 +107,7 @@ pub async fn list(
             filter.action,
             filter.since,
             filter.until,
+            filter.request_id,
             page.rows_max(),
         )
         .fetch_all(&mut **tx)

@@ -24,6 +24,7 @@ pub struct ApiRow {
     pub protocol: String,
     pub dialect: String,
     pub api_key_source: String,
+    pub api_key_locations: Vec<String>,
     pub endpoint_configuration: Value,
     pub endpoint_access_mode: String,
     pub security_policy: String,
@@ -77,7 +78,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let apis = sqlx::query_as!(
         ApiRow,
-        "select id, tenant_id, name, protocol, dialect, api_key_source, endpoint_configuration,
+        "select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
              trailing_slash, path_normalization
          from api where tenant_id = $1 and id = any($2)",

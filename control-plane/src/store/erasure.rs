@@ -91,12 +91,18 @@ pub async fn tenant(tx: &mut Tx, tenant: TenantId, now: DateTime<Utc>) -> Result
 pub async fn people(tx: &mut Tx, tenant: TenantId) -> Result<()> {
     sqlx::query!("select erase_audit_log($1)", tenant.0).execute(&mut **tx).await?;
     for query in [
+        sqlx::query!("delete from api_key_use where tenant_id = $1", tenant.0),
         sqlx::query!("delete from download_token where tenant_id = $1", tenant.0),
         sqlx::query!("delete from idempotency_key where tenant_id = $1", tenant.0),
         sqlx::query!("delete from invitation where tenant_id = $1", tenant.0),
         sqlx::query!("delete from mail where tenant_id = $1", tenant.0),
+        sqlx::query!("delete from management_request where tenant_id = $1", tenant.0),
         sqlx::query!("delete from session where tenant_id = $1", tenant.0),
+        sqlx::query!("delete from usage_hour_due where tenant_id = $1", tenant.0),
+        sqlx::query!("delete from usage_day_due where tenant_id = $1", tenant.0),
+        sqlx::query!("delete from usage_day where tenant_id = $1", tenant.0),
         sqlx::query!("delete from usage_minute where tenant_id = $1", tenant.0),
+        sqlx::query!("delete from usage_root where tenant_id = $1", tenant.0),
     ] {
         query.execute(&mut **tx).await?;
     }

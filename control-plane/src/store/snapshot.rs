@@ -7,7 +7,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
+use crate::domain::throttle::RouteThrottle;
 use crate::error::Result;
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
 
@@ -48,13 +50,14 @@ pub struct TenantRow {
     pub data_key: Vec<u8>,
     pub key_pepper: Vec<u8>,
     pub egress_allow: Vec<String>,
+    pub limits: Json<Adjusted>,
 }
 
 pub async fn tenants(tx: &mut Tx, scope: Scope<'_, ()>) -> Result<Vec<TenantRow>> {
     Ok(sqlx::query_as!(
         TenantRow,
-        "select id, status, data_key, key_pepper, egress_allow from tenant
-         where erased_at is null and (cell_id = $1 or id = $2) order by id",
+        r#"select id, status, data_key, key_pepper, egress_allow, limits as "limits: Json<Adjusted>"
+         from tenant where erased_at is null and (cell_id = $1 or id = $2) order by id"#,
         scope.cell(),
         scope.tenant(),
     )
@@ -97,6 +100,7 @@ pub struct StageRow {
     pub variables: Value,
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
+    pub route_throttles: Json<Vec<RouteThrottle>>,
     pub rate_limit_headers: Option<bool>,
     pub client_certificate_id: String,
     pub web_acl_arn: String,
@@ -110,7 +114,8 @@ pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<
     Ok(sqlx::query_as!(
         StageRow,
         r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
-             s.throttle_rate_limit, s.throttle_burst_limit, s.rate_limit_headers,
+             s.throttle_rate_limit, s.throttle_burst_limit,
+             s.route_throttles as "route_throttles: Json<Vec<RouteThrottle>>", s.rate_limit_headers,
              s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>"
          from stage s
@@ -135,6 +140,10 @@ pub struct UsagePlanRow {
     pub throttle_burst_limit: Option<i32>,
     pub quota_limit: Option<i64>,
     pub quota_period: Option<String>,
+    pub quota_time_zone: String,
+    pub quota_starts_at: Option<DateTime<Utc>>,
+    pub quota_enforcement: String,
+    pub quota_offset: i32,
     pub stages: Json<Vec<UsagePlanStageRow>>,
 }
 
@@ -157,7 +166,8 @@ pub async fn usage_plans(tx: &mut Tx, scope: Scope<'_, UsagePlanId>) -> Result<V
     Ok(sqlx::query_as!(
         UsagePlanRow,
         r#"select p.id, p.tenant_id, p.name, p.throttle_rate_limit, p.throttle_burst_limit,
-             p.quota_limit, p.quota_period,
+             p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+             p.quota_offset,
              (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
               from usage_plan_stage s where s.usage_plan_id = p.id)
                  as "stages!: Json<Vec<UsagePlanStageRow>>"
@@ -179,17 +189,40 @@ pub struct ApiKeyRow {
     pub enabled: bool,
     pub mode: String,
     pub usage_plan_ids: Vec<String>,
+    /// When the key was put on each, in Unix seconds.
+    pub usage_plan_joined_s: Vec<i64>,
+    /// What it was granted beside the quota of each, and in which period, in Unix seconds.
+    pub quota_extra_calls: Vec<i64>,
+    pub quota_extra_from_s: Vec<i64>,
+    pub quota_extra_until_s: Vec<i64>,
     pub consumer_id: Option<Uuid>,
     pub expires_at: Option<DateTime<Utc>>,
+    pub previous_digest: Option<Vec<u8>>,
+    pub overlap_ends_at: Option<DateTime<Utc>>,
+    pub client_networks: Vec<String>,
+    pub origins: Vec<String>,
 }
 
 pub async fn api_keys(tx: &mut Tx, scope: Scope<'_, ApiKeyId>) -> Result<Vec<ApiKeyRow>> {
     Ok(sqlx::query_as!(
         ApiKeyRow,
         r#"select k.id, k.tenant_id, k.digest, k.enabled, k.mode, k.consumer_id, k.expires_at,
+             k.previous_digest, k.overlap_ends_at, k.client_networks, k.origins,
              array(select p.usage_plan_id from usage_plan_key p
                  where p.tenant_id = k.tenant_id and p.api_key_id = k.id
-                 order by p.usage_plan_id) as "usage_plan_ids!"
+                 order by p.usage_plan_id) as "usage_plan_ids!",
+             array(select floor(extract(epoch from p.created_at))::bigint from usage_plan_key p
+                 where p.tenant_id = k.tenant_id and p.api_key_id = k.id
+                 order by p.usage_plan_id) as "usage_plan_joined_s!",
+             array(select p.quota_extra_calls from usage_plan_key p
+                 where p.tenant_id = k.tenant_id and p.api_key_id = k.id
+                 order by p.usage_plan_id) as "quota_extra_calls!",
+             array(select coalesce(extract(epoch from p.quota_extra_from), 0)::bigint from usage_plan_key p
+                 where p.tenant_id = k.tenant_id and p.api_key_id = k.id
+                 order by p.usage_plan_id) as "quota_extra_from_s!",
+             array(select coalesce(extract(epoch from p.quota_extra_until), 0)::bigint from usage_plan_key p
+                 where p.tenant_id = k.tenant_id and p.api_key_id = k.id
+                 order by p.usage_plan_id) as "quota_extra_until_s!"
          from api_key k join tenant t on t.id = k.tenant_id
          where t.cell_id = $1 or (k.tenant_id = $2 and k.id = $3)
          order by k.id"#,

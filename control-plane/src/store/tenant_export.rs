@@ -1,4 +1,5 @@
-//! What a tenant has, line by line, without what is secret.
+//! What a tenant has, line by line, without what is secret. Usage is by hour: its minutes are kept for weeks only, and its
+//! days are the sums of its hours.
 
 use std::collections::BTreeMap;
 
@@ -26,10 +27,12 @@ pub enum Part {
     ApiKey,
     UsagePlanKey,
     AuditEntry,
+    ManagementRequest,
+    UsageRoot,
 }
 
 impl Part {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 17] = [
         Self::Member,
         Self::Invitation,
         Self::AccessKey,
@@ -45,6 +48,8 @@ impl Part {
         Self::ApiKey,
         Self::UsagePlanKey,
         Self::AuditEntry,
+        Self::ManagementRequest,
+        Self::UsageRoot,
     ];
 
     /// As lines say it: the table's name.
@@ -65,6 +70,8 @@ impl Part {
             Self::ApiKey => "api_key",
             Self::UsagePlanKey => "usage_plan_key",
             Self::AuditEntry => "audit_entry",
+            Self::ManagementRequest => "management_request",
+            Self::UsageRoot => "usage_root",
         }
     }
 }
@@ -94,6 +101,8 @@ pub async fn tenant(tx: &mut Tx, id: TenantId) -> Result<(Value, BTreeMap<String
          union all select 'api_key', count(*) from api_key where tenant_id = $1
          union all select 'usage_plan_key', count(*) from usage_plan_key where tenant_id = $1
          union all select 'audit_entry', count(*) from audit_entry where tenant_id = $1
+         union all select 'management_request', count(*) from management_request where tenant_id = $1
+         union all select 'usage_root', count(*) from usage_root where tenant_id = $1
          union all select 'usage_hour', count(*) from usage_hour where tenant_id = $1"#,
         id.0,
     )
@@ -176,8 +185,11 @@ pub async fn page(
         Part::ApiKey => lines!(
             r#"select id as "key!", jsonb_build_object('id', id, 'name', name, 'description', description,
                  'hint', hint, 'mode', mode, 'enabled', enabled, 'customer_id', customer_id, 'consumer_id', consumer_id,
-                 'expires_at', expires_at, 'last_used_at', last_used_at, 'tags', tags, 'created_at', created_at,
-                 'updated_at', updated_at) as "value!"
+                 'expires_at', expires_at, 'previous_hint', previous_hint, 'overlap_ends_at', overlap_ends_at,
+                 'client_networks', client_networks, 'origins', origins, 'last_used_at',
+                 (select u.last_used_at from api_key_use u
+                     where u.tenant_id = api_key.tenant_id and u.api_key_id = api_key.id),
+                 'tags', tags, 'created_at', created_at, 'updated_at', updated_at) as "value!"
              from api_key where tenant_id = $1 and id > $2 order by id limit $3"#
         ),
         Part::UsagePlanKey => lines!(
@@ -189,6 +201,19 @@ pub async fn page(
         Part::AuditEntry => lines!(
             r#"select id::text as "key!", to_jsonb(audit_entry) - 'tenant_id' as "value!"
              from audit_entry where tenant_id = $1 and id::text > $2 order by id::text limit $3"#
+        ),
+        // By key, since these may be many.
+        Part::ManagementRequest => lines!(
+            r#"select id::text as "key!", to_jsonb(management_request) - 'tenant_id' as "value!"
+             from management_request where tenant_id = $1 and ($2 = '' or id > nullif($2, '')::uuid) order by id limit $3"#
+        ),
+        Part::UsageRoot => lines!(
+            r#"select to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24') as "key!",
+                 jsonb_build_object('hour', hour, 'rows', rows, 'root', encode(root, 'hex'),
+                 'signature', encode(signature, 'hex'), 'sealed_at', sealed_at) as "value!"
+             from usage_root
+             where tenant_id = $1 and to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24') > $2
+             order by to_char(hour at time zone 'UTC', 'YYYY-MM-DD"T"HH24') limit $3"#
         ),
     };
     Ok(lines.into_iter().map(|line| (line.key, line.value)).collect())

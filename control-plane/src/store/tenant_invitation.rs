@@ -2,11 +2,15 @@
 
 use chrono::{DateTime, Utc};
 
-use crate::app::Tx;
-use crate::domain::tenant_invitation::{Invited, NewTenantInvitation};
-use crate::error::Result;
+use uuid::Uuid;
 
-pub async fn insert(tx: &mut Tx, new: &NewTenantInvitation, now: DateTime<Utc>) -> Result<()> {
+use crate::app::Tx;
+use crate::domain::page::Page;
+use crate::domain::tenant_invitation::{Invited, NewTenantInvitation, TenantInvitation};
+use crate::error::Result;
+use crate::ids::TenantInvitationId;
+
+pub async fn insert(tx: &mut Tx, new: &NewTenantInvitation) -> Result<()> {
     let invitation = &new.invitation;
     sqlx::query!(
         "insert into tenant_invitation (id, token_hash, email, tenant_name, mailed, created_at, expires_at)
@@ -16,12 +20,53 @@ pub async fn insert(tx: &mut Tx, new: &NewTenantInvitation, now: DateTime<Utc>) 
         invitation.email,
         invitation.tenant_name.as_deref(),
         new.mailed,
-        now,
+        invitation.created_at,
         invitation.expires_at,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// Newest first.
+pub async fn list(tx: &mut Tx, now: DateTime<Utc>, page: &Page) -> Result<Vec<TenantInvitation>> {
+    let rows = sqlx::query_as!(
+        Row,
+        "select id, email, tenant_name, created_at, expires_at from tenant_invitation
+         where expires_at > $1
+           and ($2::timestamptz is null or (created_at, id) < ($2, $3))
+           and ($4::timestamptz is null or (created_at, id) > ($4, $5))
+         order by case when $6 then created_at end, case when $6 then id end, created_at desc, id desc
+         limit $7",
+        now,
+        page.after_at(),
+        page.after_uuid()?,
+        page.before_at(),
+        page.before_uuid()?,
+        page.backward(),
+        page.rows_max(),
+    )
+    .fetch_all(&mut **tx)
+    .await?;
+    Ok(rows.into_iter().map(TenantInvitation::from).collect())
+}
+
+/// The invitation as it was; None where there is no such one whose link works.
+pub async fn delete(
+    tx: &mut Tx,
+    id: TenantInvitationId,
+    now: DateTime<Utc>,
+) -> Result<Option<TenantInvitation>> {
+    let row = sqlx::query_as!(
+        Row,
+        "delete from tenant_invitation where id = $1 and expires_at > $2
+         returning id, email, tenant_name, created_at, expires_at",
+        id.0,
+        now,
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(row.map(TenantInvitation::from))
 }
 
 /// Deletes those of the address; answers how many.
@@ -63,4 +108,24 @@ pub async fn delete_old(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
         .execute(&mut **tx)
         .await?;
     Ok(done.rows_affected())
+}
+
+struct Row {
+    id: Uuid,
+    email: String,
+    tenant_name: Option<String>,
+    created_at: DateTime<Utc>,
+    expires_at: DateTime<Utc>,
+}
+
+impl From<Row> for TenantInvitation {
+    fn from(row: Row) -> Self {
+        Self {
+            id: TenantInvitationId(row.id),
+            email: row.email,
+            tenant_name: row.tenant_name,
+            created_at: row.created_at,
+            expires_at: row.expires_at,
+        }
+    }
 }

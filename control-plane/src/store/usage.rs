@@ -24,6 +24,7 @@ macro_rules! list {
                  and ($4::text is null or api_id = $4) and ($5::text is null or stage = $5)
                  and ($6::text is null or api_key_id = $6) and ($7::text is null or usage_plan_id = $7)
                  and ($8::text is null or consumer_id = $8)
+                 and ($26::text is null or route = $26) and ($27::smallint is null or status_class = $27)
                  and ($9::timestamptz is null or (", $time, ", api_id, stage, route, api_key_id, usage_plan_id,
                      consumer_id, status_class) < ($9, $10, $11, $12, $13, $14, $15, $16))
                  and ($17::timestamptz is null or (", $time, ", api_id, stage, route, api_key_id, usage_plan_id,
@@ -48,6 +49,8 @@ pub async fn list(
         (Interval::Minute, true) => list!("usage_minute", "minute", "asc"),
         (Interval::Hour, false) => list!("usage_hour", "hour", "desc"),
         (Interval::Hour, true) => list!("usage_hour", "hour", "asc"),
+        (Interval::Day, false) => list!("usage_day", "day", "desc"),
+        (Interval::Day, true) => list!("usage_day", "day", "asc"),
     };
     let wanted = &filter.wanted;
     let mut query = sqlx::query_as::<_, Row>(sql)
@@ -67,7 +70,8 @@ pub async fn list(
         }
         query = query.bind(status_class);
     }
-    let rows = query.bind(page.rows_max()).fetch_all(&mut **tx).await?;
+    query = query.bind(page.rows_max()).bind(wanted.route.as_deref()).bind(wanted.status_class);
+    let rows = query.fetch_all(&mut **tx).await?;
     Ok(rows.into_iter().map(UsageRow::from).collect())
 }
 
@@ -83,6 +87,7 @@ macro_rules! series {
                  and ($4::text is null or api_id = $4) and ($5::text is null or stage = $5)
                  and ($6::text is null or api_key_id = $6) and ($7::text is null or usage_plan_id = $7)
                  and ($8::text is null or consumer_id = $8)
+                 and ($9::text is null or route = $9) and ($10::smallint is null or status_class = $10)
              group by 1, 2
              order by 1, 2"
         )
@@ -98,6 +103,7 @@ pub async fn series(
     let sql = match filter.interval {
         Interval::Minute => series!("usage_minute", "minute"),
         Interval::Hour => series!("usage_hour", "hour"),
+        Interval::Day => series!("usage_day", "day"),
     };
     let wanted = &filter.wanted;
     let points = sqlx::query_as::<_, UsagePoint>(sql)
@@ -109,6 +115,8 @@ pub async fn series(
         .bind(wanted.api_key.map(|id| id.to_string()))
         .bind(wanted.usage_plan.map(|id| id.to_string()))
         .bind(wanted.consumer.map(|id| id.to_string()))
+        .bind(wanted.route.as_deref())
+        .bind(wanted.status_class)
         .fetch_all(&mut **tx)
         .await?;
     Ok(points)

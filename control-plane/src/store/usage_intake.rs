@@ -116,16 +116,19 @@ pub async fn others_at(tx: &mut Tx, node: NodeId, shipped: &Shipped) -> Result<b
     .await?)
 }
 
+/// Keeps a segment aside: why, and whether the rest of it counts.
 pub async fn quarantine(
     tx: &mut Tx,
     node: NodeId,
     shipped: &Shipped,
-    reason: &str,
+    (reason, applied_in_part): (&str, bool),
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "insert into usage_quarantine (node_id, epoch, thread, counter, sha256, reason, content, received_at)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+        "insert into usage_quarantine (node_id, epoch, thread, counter, sha256, reason, content, received_at,
+             applied_in_part)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         on conflict (node_id, epoch, thread, counter, sha256) do nothing",
         node.0,
         &shipped.place.epoch,
         shipped.place.thread,
@@ -134,10 +137,28 @@ pub async fn quarantine(
         reason,
         &shipped.content,
         now,
+        applied_in_part,
     )
     .execute(&mut **tx)
     .await?;
     Ok(())
+}
+
+/// The database's own time.
+pub async fn now(tx: &mut Tx) -> Result<DateTime<Utc>> {
+    Ok(sqlx::query_scalar!(r#"select clock_timestamp() as "now!""#).fetch_one(&mut **tx).await?)
+}
+
+/// Forgets segments that came before; answers how many. What another replica is about to forget is left to it.
+pub async fn delete_segments(tx: &mut Tx, before: DateTime<Utc>, rows_max: i64) -> Result<u64> {
+    let deleted = sqlx::query!(
+        "delete from usage_segment where ctid = any(array(
+             select ctid from usage_segment where received_at < $1 limit $2 for update skip locked
+         ))",
+        before,
+        rows_max,
+    );
+    Ok(deleted.execute(&mut **tx).await?.rows_affected())
 }
 
 /// Moves the mark up to the last segment before a gap.
@@ -230,6 +251,35 @@ pub async fn add(tx: &mut Tx, sums: &BTreeMap<Minute, Sums>) -> Result<()> {
          on conflict (tenant_id, hour) do update set hour = excluded.hour",
         &tenants,
         &hours,
+    )
+    .execute(&mut **tx)
+    .await?;
+    Ok(())
+}
+
+/// Notes when these keys were used last, in their order. A key whose note is 15 seconds old or less keeps it, so that
+/// many calls are one write.
+pub async fn use_keys(
+    tx: &mut Tx,
+    used: &BTreeMap<(TenantId, String), DateTime<Utc>>,
+) -> Result<()> {
+    if used.is_empty() {
+        return Ok(());
+    }
+    sqlx::query!(
+        "insert into api_key_use (tenant_id, api_key_id, last_used_at)
+         select used.tenant_id, used.api_key_id, used.at
+         from unnest($1::uuid[], $2::text[], $3::timestamptz[]) as used (tenant_id, api_key_id, at)
+         join api_key k on k.tenant_id = used.tenant_id and k.id = used.api_key_id
+         left join api_key_use known
+             on known.tenant_id = used.tenant_id and known.api_key_id = used.api_key_id
+         where known.last_used_at is null or known.last_used_at < used.at - interval '15 seconds'
+         order by used.tenant_id, used.api_key_id
+         on conflict (tenant_id, api_key_id) do update
+             set last_used_at = greatest(api_key_use.last_used_at, excluded.last_used_at)",
+        &used.keys().map(|(tenant, _)| tenant.0).collect::<Vec<_>>(),
+        &used.keys().map(|(_, key)| key.clone()).collect::<Vec<_>>(),
+        &used.values().copied().collect::<Vec<_>>(),
     )
     .execute(&mut **tx)
     .await?;

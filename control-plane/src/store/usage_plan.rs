@@ -9,8 +9,9 @@ use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::page::Page;
+use crate::domain::quota::{Quota, QuotaAnchor, QuotaEnforcement, QuotaPeriod};
 use crate::domain::throttle::Throttle;
-use crate::domain::usage_plan::{ApiStage, Quota, QuotaPeriod, RouteThrottles, UsagePlan};
+use crate::domain::usage_plan::{ApiStage, RouteThrottles, UsagePlan};
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{ApiKeyId, StageId, TenantId, UsagePlanId};
 
@@ -20,7 +21,8 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             r#"select p.id, p.name, p.description, p.throttle_rate_limit, p.throttle_burst_limit,
-                 p.quota_limit, p.quota_period, p.created_at, p.updated_at, p.revision,
+                 p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+                 p.quota_offset, p.created_at, p.updated_at, p.revision,
                  (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
                   from usage_plan_stage s where s.usage_plan_id = p.id) as "stages!: Json<Vec<StageRow>>"
              from usage_plan p "# $(+ $tail)+,
@@ -31,18 +33,23 @@ macro_rules! select {
 
 /// Inserts the plan itself, without its stages.
 pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<()> {
+    let quota = QuotaColumns::of(plan.quota.as_ref())?;
     sqlx::query!(
         "insert into usage_plan (tenant_id, id, name, description, throttle_rate_limit, throttle_burst_limit,
-             quota_limit, quota_period)
-         values ($1, $2, $3, $4, $5, $6, $7, $8)",
+             quota_limit, quota_period, quota_time_zone, quota_starts_at, quota_enforcement, quota_offset)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
         tenant.0,
         plan.id.as_str(),
         plan.name,
         plan.description,
         plan.throttle.map(|throttle| throttle.rate_limit),
         plan.throttle.map(|throttle| throttle.burst_limit),
-        plan.quota.map(|quota| quota.limit),
-        plan.quota.map(|quota| quota.period.as_str()),
+        quota.limit,
+        quota.period,
+        quota.time_zone,
+        quota.starts_at,
+        quota.enforcement,
+        quota.offset,
     )
     .execute(&mut **tx)
     .await
@@ -52,10 +59,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
 
 /// Writes the plan itself, without its stages.
 pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<()> {
+    let quota = QuotaColumns::of(plan.quota.as_ref())?;
     sqlx::query!(
         "update usage_plan
          set name = $3, description = $4, throttle_rate_limit = $5, throttle_burst_limit = $6,
-             quota_limit = $7, quota_period = $8, updated_at = now()
+             quota_limit = $7, quota_period = $8, quota_time_zone = $9, quota_starts_at = $10,
+             quota_enforcement = $11, quota_offset = $12, updated_at = now()
          where tenant_id = $1 and id = $2",
         tenant.0,
         plan.id.as_str(),
@@ -63,8 +72,12 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         plan.description,
         plan.throttle.map(|throttle| throttle.rate_limit),
         plan.throttle.map(|throttle| throttle.burst_limit),
-        plan.quota.map(|quota| quota.limit),
-        plan.quota.map(|quota| quota.period.as_str()),
+        quota.limit,
+        quota.period,
+        quota.time_zone,
+        quota.starts_at,
+        quota.enforcement,
+        quota.offset,
     )
     .execute(&mut **tx)
     .await
@@ -274,6 +287,30 @@ async fn second_plan(
     })
 }
 
+/// A quota as it is stored; without one, what the columns are made with.
+struct QuotaColumns<'a> {
+    limit: Option<i64>,
+    period: Option<&'static str>,
+    time_zone: &'a str,
+    starts_at: Option<DateTime<Utc>>,
+    enforcement: &'static str,
+    offset: i32,
+}
+
+impl<'a> QuotaColumns<'a> {
+    fn of(quota: Option<&'a Quota>) -> Result<Self> {
+        Ok(Self {
+            limit: quota.map(|quota| quota.limit),
+            period: quota.map(|quota| quota.period.as_str()),
+            time_zone: quota.map_or("UTC", |quota| &quota.time_zone),
+            starts_at: quota.and_then(|quota| quota.starts_at),
+            enforcement: quota.map(|quota| quota.enforcement).unwrap_or_default().as_str(),
+            offset: i32::try_from(quota.map_or(0, |quota| quota.initial_used))
+                .map_err(Error::internal)?,
+        })
+    }
+}
+
 struct Row {
     id: String,
     name: String,
@@ -282,6 +319,10 @@ struct Row {
     throttle_burst_limit: Option<i32>,
     quota_limit: Option<i64>,
     quota_period: Option<String>,
+    quota_time_zone: String,
+    quota_starts_at: Option<DateTime<Utc>>,
+    quota_enforcement: String,
+    quota_offset: i32,
     stages: Json<Vec<StageRow>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -300,9 +341,18 @@ impl TryFrom<Row> for UsagePlan {
 
     fn try_from(row: Row) -> Result<Self> {
         let quota = match (row.quota_limit, row.quota_period.as_deref()) {
-            (Some(limit), Some(period)) => {
-                Some(Quota { limit, period: QuotaPeriod::try_from(period)? })
-            }
+            (Some(limit), Some(period)) => Some(Quota {
+                limit,
+                period: QuotaPeriod::try_from(period)?,
+                anchor: match row.quota_starts_at {
+                    Some(_) => QuotaAnchor::Anniversary,
+                    None => QuotaAnchor::Calendar,
+                },
+                time_zone: row.quota_time_zone,
+                starts_at: row.quota_starts_at,
+                enforcement: QuotaEnforcement::try_from(row.quota_enforcement.as_str())?,
+                initial_used: row.quota_offset.into(),
+            }),
             _ => None,
         };
         let stages = row.stages.0.into_iter().map(|on| {

@@ -1,9 +1,11 @@
-//! `tollgate audit verify`: whether the audit logs are what was written.
+//! `tollgate audit verify`: whether the audit logs are what was written. `tollgate audit key`: what signs them.
 
+use crate::cli::ControlPlaneArgs;
 use crate::planes::control_plane_config;
 use crate::settings::{Common, ControlPlane};
 use anyhow::{Context, Result};
 use clap::{Args, Subcommand};
+use control_plane::access::sealed::WrappingKey;
 use control_plane::app::App;
 use control_plane::domain::audit_chain::{self, Head, Verification};
 use control_plane::domain::tenant;
@@ -14,6 +16,8 @@ use std::process::ExitCode;
 pub(crate) enum Command {
     /// Check that no entry was changed, taken out, moved or cut off; exits with 1 and names the first one that was
     Verify(VerifyArgs),
+    /// Print the public key that audit logs and statements of usage are signed with: 64 hex digits, to be noted elsewhere
+    Key(ControlPlaneArgs),
 }
 
 #[derive(Debug, Args)]
@@ -35,7 +39,20 @@ pub(crate) struct VerifyArgs {
 }
 
 pub(crate) async fn run(command: Command) -> Result<ExitCode> {
-    let Command::Verify(args) = command;
+    match command {
+        Command::Verify(args) => Box::pin(verify(args)).await,
+        Command::Key(args) => {
+            let config = control_plane_config(&args.common, &args.control_plane)?;
+            let file = &config.master_key_file;
+            let master = WrappingKey::read(file)
+                .with_context(|| format!("cannot read {}", file.display()))?;
+            println!("{}", audit_chain::published_key(&master)?);
+            Ok(ExitCode::SUCCESS)
+        }
+    }
+}
+
+async fn verify(args: VerifyArgs) -> Result<ExitCode> {
     let expected = args.expected.as_deref().map(str::parse::<Head>).transpose()?;
     if let Some(file) = &args.file {
         let text = std::fs::read_to_string(file)

@@ -1,7 +1,7 @@
 //! The commands.
 
 use crate::settings::{self, Common, ControlPlane, DataPlane, Database};
-use crate::{audit, database, http, node, planes, roles, up};
+use crate::{audit, database, http, inspect_segment, node, planes, roles, up, verify_usage};
 use anyhow::{Context, Result, bail};
 use clap::{Args, CommandFactory, FromArgMatches, Parser, Subcommand};
 use std::ffi::OsString;
@@ -38,6 +38,12 @@ pub(crate) enum Command {
     /// Check the audit logs
     #[command(subcommand)]
     Audit(audit::Command),
+    /// Check a signed statement of usage, a row's proof or a whole export against it, by the files alone; exits with 1
+    /// and names what differs first
+    VerifyUsage(verify_usage::VerifyUsageArgs),
+    /// Print what can be read of a segment of usage, such as one that was quarantined, by the file alone; exits with 1
+    /// where nothing can
+    InspectSegment(inspect_segment::InspectSegmentArgs),
     /// Print the GraphQL schema
     PrintSchema,
     /// Print the OpenAPI document of the REST paths
@@ -188,6 +194,8 @@ fn dispatch(command: Command, given: &clap::ArgMatches) -> Result<ExitCode> {
         Command::Member(MemberCommand::ResetLink(args)) => block_on(planes::reset_link(&args)),
         Command::Node(command) => block_on(node::run(command)),
         Command::Audit(command) => block_on(audit::run(command)),
+        Command::VerifyUsage(args) => verify_usage::run(&args),
+        Command::InspectSegment(args) => inspect_segment::run(&args),
         Command::OperatorLink(args) => block_on(planes::operator_link(&args)),
         Command::PrintOpenapi => {
             println!("{}", control_plane::rest::openapi::openapi_document());
@@ -243,6 +251,7 @@ async fn healthcheck(args: HealthcheckArgs) -> Result<ExitCode> {
 fn check_config(args: &UpArgs, given: &clap::ArgMatches) -> Result<ExitCode> {
     args.control_plane.database.url()?;
     args.data_plane.redis_url()?;
+    args.data_plane.redis_authority()?;
     args.data_plane.join_token()?;
     let secret = ["DATABASE_URL", "REDIS_URL", "TOLLGATE_JOIN_TOKEN"];
     for (name, value) in settings::environment::<UpArgs>(given) {

@@ -7,12 +7,14 @@ mod audit;
 mod cli;
 mod database;
 mod http;
+mod inspect_segment;
 mod node;
 mod planes;
 mod roles;
 mod settings;
 mod telemetry;
 mod up;
+mod verify_usage;
 
 use std::process::ExitCode;
 

@@ -8,7 +8,7 @@ use control_plane::app::App;
 use control_plane::config::Signup;
 use control_plane::domain;
 use data_plane::access_log::{self, AccessLog};
-use data_plane::config::{LimiterOutage, Start};
+use data_plane::config::{LimiterMode, LimiterOutage, Start};
 use data_plane::tls;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -96,7 +96,15 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
     if let Some(threads) = settings.node_threads {
         config.threads = threads;
     }
+    config.limits.tenant_in_flight_max =
+        usize::try_from(settings.node_tenant_in_flight_max.get()).unwrap_or(usize::MAX);
     config.redis_url = settings.redis_url()?;
+    config.redis_authority = settings.redis_authority()?;
+    config.limiter_mode = match settings.limiter_mode.as_str() {
+        "exact" => LimiterMode::Exact,
+        "local" => LimiterMode::Local,
+        _ => LimiterMode::Leased,
+    };
     config.limiter_outage = match settings.limiter_outage.as_str() {
         "fail_open" => LimiterOutage::FailOpen,
         "fail_closed" => LimiterOutage::FailClosed,
@@ -184,6 +192,7 @@ pub(crate) fn control_plane_config(
         user_points_per_minute: settings.user_points_per_minute,
         address_points_per_minute: settings.address_points_per_minute,
         database_connections_max: settings.database_connections_max,
+        usage_minutes_kept_days: settings.usage_minutes_kept_days,
     })
 }
 

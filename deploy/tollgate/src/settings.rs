@@ -135,6 +135,15 @@ pub(crate) struct ControlPlane {
         default_value = "20"
     )]
     pub(crate) database_connections_max: u32,
+    /// How long usage by minute is kept; by hour and by day, of which bills and statements are made, it is kept for good
+    #[arg(
+        long,
+        env = "TOLLGATE_USAGE_MINUTES_KEPT_DAYS",
+        value_name = "DAYS",
+        default_value = "35",
+        value_parser = clap::value_parser!(u16).range(7..=3650)
+    )]
+    pub(crate) usage_minutes_kept_days: u16,
     /// What a user may ask of a replica, at once or over a minute: a read is 1 point, a change 5, a GraphQL query
     /// what `rateLimit` tells
     #[arg(
@@ -263,7 +272,17 @@ pub(crate) struct DataPlane {
     /// Data threads. Default: one for each core
     #[arg(long, env = "TOLLGATE_NODE_THREADS", value_name = "COUNT")]
     pub(crate) node_threads: Option<usize>,
-    /// The Redis to count in: redis://, rediss:// or redis+unix://
+    /// Requests of one tenant in progress on one data thread, of 10,000 in all: what is more of that tenant's is answered
+    /// 503, so that its slow backend takes no other tenant's place
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_TENANT_IN_FLIGHT_MAX",
+        value_name = "COUNT",
+        default_value = "2500"
+    )]
+    pub(crate) node_tenant_in_flight_max: NonZeroU32,
+    /// The Redis to count in: redis://, rediss:// or redis+unix://; a Redis Cluster is named by some of its nodes, as in
+    /// redis-cluster://login:password@one:6379,two:6379 or rediss-cluster://
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]
     pub(crate) redis_url: Option<String>,
     /// How long one call waits for Redis before `limiter_outage` applies
@@ -274,6 +293,16 @@ pub(crate) struct DataPlane {
         default_value = "5"
     )]
     pub(crate) redis_timeout_ms: u64,
+    /// How throttles are counted: by asking Redis for each call, by tokens taken in advance, or by each node's share
+    /// (the limit ÷ live nodes). The first two keep the limit over all nodes
+    #[arg(
+        long,
+        env = "TOLLGATE_LIMITER_MODE",
+        value_name = "MODE",
+        value_parser = ["exact", "leased", "local"],
+        default_value = "leased"
+    )]
+    pub(crate) limiter_mode: String,
     /// What becomes of throttles and quotas while Redis is away: each node allows its share (the limit ÷ live nodes),
     /// every call passes, or calls with a limit are answered 503
     #[arg(
@@ -287,6 +316,9 @@ pub(crate) struct DataPlane {
     /// A file with the Redis URL
     #[arg(long, env = "REDIS_URL_FILE", value_name = "FILE", conflicts_with = "redis_url")]
     pub(crate) redis_url_file: Option<PathBuf>,
+    /// The authority that Redis' certificate over TLS must be from, in PEM. Default: the public ones
+    #[arg(long, env = "TOLLGATE_REDIS_CA_FILE", value_name = "FILE")]
+    pub(crate) redis_ca_file: Option<PathBuf>,
 }
 
 /// An address to listen on, or the word `off`.
@@ -359,10 +391,7 @@ impl ControlPlane {
     pub(crate) fn mail(&self) -> Result<Option<control_plane::mail::Settings>> {
         let url = secret(self.smtp_url.as_ref(), self.smtp_url_file.as_ref())?;
         let from = self.mail_from.as_deref().unwrap_or_default();
-        let read = |path: &PathBuf| {
-            std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
-        };
-        let authority = self.smtp_ca_file.as_ref().map(read).transpose()?;
+        let authority = read_bytes(self.smtp_ca_file.as_deref())?;
         let settings =
             |url: String| control_plane::mail::Settings::new(&url, from, authority.as_deref());
         Ok(url.map(settings).transpose()?)
@@ -374,9 +403,20 @@ impl DataPlane {
         secret(self.redis_url.as_ref(), self.redis_url_file.as_ref())
     }
 
+    pub(crate) fn redis_authority(&self) -> Result<Option<Vec<u8>>> {
+        read_bytes(self.redis_ca_file.as_deref())
+    }
+
     pub(crate) fn join_token(&self) -> Result<Option<String>> {
         secret(self.join_token.as_ref(), self.join_token_file.as_ref())
     }
+}
+
+fn read_bytes(path: Option<&Path>) -> Result<Option<Vec<u8>>> {
+    let read = |path: &Path| {
+        std::fs::read(path).with_context(|| format!("cannot read {}", path.display()))
+    };
+    path.map(read).transpose()
 }
 
 /// Gives the file's values to the command as defaults, so that flags and environment keep beating them.

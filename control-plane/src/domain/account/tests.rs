@@ -139,6 +139,43 @@ async fn tenants_are_searched_and_paged_newest_first(db: PgPool) {
 }
 
 #[sqlx::test(migrations = "../migrations")]
+async fn nodes_are_told_how_often_a_tenant_may_be_called(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let operator = testing::operator(&app).await;
+    let (rate, burst) = (LimitName::RequestsPerSecond, LimitName::RequestBurst);
+    let set = async |changes: &[(LimitName, Option<u32>)]| {
+        limit::update(&app, &operator, alice.tenant, changes).await.unwrap();
+        let told = testing::published(&app).await;
+        let throttle = told.last().and_then(|delta| match delta.upserts[0].kind.clone() {
+            Some(Kind::Tenant(tenant)) => tenant.throttle,
+            other => panic!("no tenant: {other:?}"),
+        });
+        (told.len(), throttle.map(|throttle| (throttle.rate_limit, throttle.burst_limit)))
+    };
+    let caller = Caller::Member(alice.clone());
+    let shown = async || {
+        let limits = limit::list(&app, &caller, alice.tenant).await.unwrap();
+        let of = |name| limits.iter().find(|limit| limit.name == name).unwrap();
+        [rate, burst].map(|name| (of(name).limit, of(name).adjusted))
+    };
+    let (before, none) = set(&[]).await;
+    assert_eq!(none, None);
+    assert_eq!(shown().await, [(limit::LIMIT_MAX, false); 2]);
+    assert_eq!(set(&[(rate, Some(100))]).await, (before + 1, Some((100.0, 100))));
+    assert_eq!(shown().await, [(100, true), (100, false)], "what nodes hold");
+    assert_eq!(set(&[(burst, Some(7))]).await, (before + 2, Some((100.0, 7))));
+    assert_eq!(shown().await, [(100, true), (7, true)]);
+    assert_eq!(set(&[(rate, None)]).await, (before + 3, Some((7.0, 7))));
+    assert_eq!(shown().await, [(7, false), (7, true)]);
+    assert_eq!(set(&[(LimitName::Apis, Some(3))]).await.0, before + 3, "no business of theirs");
+    let most = Some(limit::LIMIT_MAX);
+    assert_eq!(set(&[(rate, most), (burst, None)]).await, (before + 4, Some((1e6, 1_000_000))));
+    assert_eq!(shown().await, [(limit::LIMIT_MAX, true), (limit::LIMIT_MAX, false)]);
+    assert_eq!(set(&[(rate, None)]).await, (before + 5, None));
+}
+
+#[sqlx::test(migrations = "../migrations")]
 async fn a_limit_that_the_operator_sets_holds_at_once_and_shows_how_far_it_is_used(db: PgPool) {
     let app = testing::app(db).await;
     let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
@@ -173,6 +210,8 @@ async fn a_limit_that_the_operator_sets_holds_at_once_and_shows_how_far_it_is_us
     for (wrong, param) in [
         (vec![(LimitName::Apis, Some(limit::LIMIT_MAX + 1))], "limits[0].limit"),
         (vec![(LimitName::Apis, Some(1)), (LimitName::Apis, None)], "limits[1].name"),
+        (vec![(LimitName::RequestsPerSecond, Some(0))], "limits[0].limit"),
+        (vec![(LimitName::Apis, Some(0)), (LimitName::RequestBurst, Some(0))], "limits[1].limit"),
     ] {
         assert_eq!(set(&wrong).await.unwrap_err().param(), Some(param));
     }

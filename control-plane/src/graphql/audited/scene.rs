@@ -1,5 +1,6 @@
 //! A tenant of its own for one change, with what that takes.
 
+use chrono::TimeDelta;
 use serde_json::{Value, json};
 
 use crate::access::actor::{Actor, Caller, Operator, Origin};
@@ -12,13 +13,16 @@ use crate::domain::consumer::NewConsumer;
 use crate::domain::join_token::NewJoinToken;
 use crate::domain::operator::OpenLink;
 use crate::domain::page::Page;
+use crate::domain::quarantined_segment::QuarantineFilter;
+use crate::domain::quota::{Quota, QuotaPeriod};
 use crate::domain::resource::NewResource;
 use crate::domain::tenant::SignUp;
 use crate::domain::usage_plan::NewUsagePlan;
 use crate::domain::user_link::{self, Purpose};
 use crate::domain::{
     access_key, account, api_key, consumer, integration, invitation, join_token, operator,
-    password, resource, session, sign_up, tenant, usage_plan,
+    password, quarantined_segment, resource, session, sign_up, tenant, tenant_invitation,
+    usage_plan,
 };
 use crate::graphql::node::Kind;
 use crate::ids::{ApiId, SessionId, StageId, TenantId};
@@ -113,7 +117,12 @@ impl<'a> Scene<'a> {
             Kind::Api => kind.id(self.api().await),
             Kind::ApiKey => {
                 let new = NewApiKey { name: "some".to_owned(), ..NewApiKey::default() };
-                kind.id(api_key::create(app, &owner, new).await.unwrap().0.id)
+                let id = api_key::create(app, &owner, new).await.unwrap().0.id;
+                if operation == "endApiKeyOverlap" {
+                    let end = app.clock.now() + TimeDelta::days(1);
+                    api_key::rotate(app, &owner, id, Some(end)).await.unwrap();
+                }
+                kind.id(id)
             }
             Kind::Consumer => {
                 let new = NewConsumer { name: "some".to_owned(), external_id: String::new() };
@@ -199,6 +208,13 @@ impl<'a> Scene<'a> {
             }
             "closeTenant" => json!({ "name": format!("tenant {}", self.number) }),
             "createInvitation" | "inviteTenant" => json!({ "email": guest }),
+            "createQuarantinedSegmentDownload" | "settleQuarantinedSegment" => {
+                testing::quarantine_segments(app).await;
+                let (any, page) = (QuarantineFilter::default(), Page::default());
+                let all = quarantined_segment::list(app, self.operator(), any, &page).await;
+                let newest = &all.unwrap().items[0];
+                json!({ "quarantinedSegmentId": newest.id.to_string() })
+            }
             "createJoinToken" => json!({ "name": "some", "cells": ["default"] }),
             "deleteAccount" => {
                 testing::join(app, self.owner.tenant, Role::Owner).await;
@@ -208,6 +224,23 @@ impl<'a> Scene<'a> {
                 let new = NewJoinToken::new("", vec!["default".to_owned()], None).unwrap();
                 let made = join_token::create(app, self.operator(), new).await.unwrap().0;
                 json!({ "joinTokenId": made.id.to_string() })
+            }
+            "deleteTenantInvitation" => {
+                let made = tenant_invitation::create(app, self.operator(), &guest, None).await;
+                json!({ "tenantInvitationId": made.unwrap().invitation.id.to_string() })
+            }
+            "updateKeyQuota" => {
+                let quota = Some(Quota::of(100, QuotaPeriod::Day));
+                let new =
+                    NewUsagePlan { name: "quota".to_owned(), quota, ..NewUsagePlan::default() };
+                let plan = usage_plan::create(app, &self.owner, new).await.unwrap().id;
+                let usage_plan_ids = [plan].into();
+                let new =
+                    NewApiKey { name: "on it".to_owned(), usage_plan_ids, ..NewApiKey::default() };
+                let key = api_key::create(app, &self.owner, new).await.unwrap().0.id;
+                json!({
+                    "usagePlanId": *Kind::UsagePlan.id(plan), "apiKeyId": *Kind::ApiKey.id(key),
+                })
             }
             "logIn" => {
                 self.stranger = Some(email.clone());

@@ -2,3 +2,4 @@
 //! the same rows.
 
 pub mod csv;
+pub mod usage_group;
