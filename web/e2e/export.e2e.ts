@@ -41,7 +41,7 @@ test("an owner takes everything away", async ({ visit }) => {
   expect(new URL(visit.page.url()).pathname).toBe("/settings");
 
   // Until the link is there, the button says that it is coming, and does not ask for another.
-  const letGo = await held(visit, "createTenantExport");
+  const letGo = await held(visit, "CreateTenantExport");
   const download = visit.page.waitForEvent("download");
   await button.click();
   await expect.poll(() => button.getAttribute("aria-busy")).toBe("true");

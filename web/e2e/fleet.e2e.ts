@@ -56,3 +56,47 @@ test("a join token is shown once, listed, and deleted", async ({ visit }) => {
   await visit.sees("Join token deleted");
   await expect.poll(() => row.count()).toBe(0);
 });
+
+test("what the ledger did not take waits for the operator until it is settled", async ({ visit }) => {
+  const note = unique("a restored database");
+  await becomeOperator(visit);
+  await visit.follow("Quarantine");
+  await visit.heading("Quarantine").waitFor();
+  const rows = visit.page.getByRole("table", { name: "Quarantined segments" }).getByRole("row");
+  await rows.filter({ hasText: "there is no tenant" }).first().waitFor();
+  await visit.isAccessible();
+  await rows.getByRole("link").first().click();
+  await visit.heading(/^Segment/).waitFor();
+  await visit.page.getByRole("table", { name: "Hours" }).getByText("(unknown)").waitFor();
+  await visit.isAccessible();
+
+  const [file] = await Promise.all([visit.page.waitForEvent("download"), visit.click("Download")]);
+  expect(file.suggestedFilename()).toMatch(/^tollgate-segment-.*\.segment$/);
+
+  await visit.click("Settle");
+  const dialog = visit.page.getByRole("dialog");
+  await dialog.getByRole("button", { name: "Settle" }).click();
+  await dialog.getByText("Say what came of it").waitFor();
+  await visit.isAccessible();
+  await dialog.getByLabel("What came of it").fill(note);
+  await dialog.getByRole("button", { name: "Settle" }).click();
+  await visit.sees("Segment settled");
+  await visit.sees(note);
+  await expect.poll(() => visit.page.getByRole("button", { name: "Settle" }).count()).toBe(0);
+  await visit.isAccessible();
+
+  const address = new URL(visit.page.url()).pathname;
+  await visit.page.getByRole("navigation").getByRole("link", { name: "Quarantine" }).first().click();
+  await visit.page.getByLabel("State").selectOption("Settled");
+  await visit.page.locator(`a[href="${address}"]`).waitFor();
+  await visit.page.getByLabel("Node id").fill("00000000-0000-7000-8000-000000000000");
+  await visit.page.getByLabel("Node id").press("Enter");
+  await visit.sees("No such segment");
+  await visit.isAccessible();
+});
+
+test("a segment that is not there says so", async ({ visit }) => {
+  await becomeOperator(visit);
+  await visit.go("/operator/quarantined-segments/00000000-0000-7000-8000-000000000000");
+  await visit.heading("This segment is not here").waitFor();
+});

@@ -39,8 +39,9 @@ function* texts(field: string, number: number): Generator<string> {
 type Input = { [field: string]: unknown };
 export type Planted = { field: string; text: string };
 
-/** A version is compared with the present one, and never kept. */
-const takesText = (name: string, type: string) => type === "String" && name !== "expectedVersion";
+/** A version is compared with the present one, and what a change is called is given back: neither is ever kept. */
+const NEVER_KEPT = ["expectedVersion", "clientMutationId"];
+const takesText = (name: string, type: string) => type === "String" && !NEVER_KEPT.includes(name);
 
 /** Every text field of every mutation, as `createApi.name`. */
 export function textFields(): string[] {

@@ -109,6 +109,34 @@ test("a limit is set, refused beyond its bounds, and put back", async ({ visit }
   await member.heading("One too many").waitFor();
 });
 
+test("a limit of calls holds for a second and at once, and is none of neither", async ({ visit }) => {
+  const member = await visit.another();
+  const account = await member.account();
+  await becomeOperator(visit);
+  await open(visit, account.tenant);
+  const table = visit.page.getByRole("table", { name: "Limits" });
+  const row = (name: string) => table.getByRole("row", { name: new RegExp(`^${name} `) });
+  const limit = (name: string) => row(name).getByRole("cell").nth(2).innerText();
+  await row("Requests a second").waitFor();
+  const both = async () => [await limit("Requests a second"), await limit("Requests at once")];
+  expect(await both()).toEqual(["No limit", "No limit"]);
+  const set = visit.page.getByRole("dialog").getByRole("button", { name: "Set limits" });
+  await visit.click("Set limits");
+  await visit.fill("Requests a second", "0");
+  await set.click();
+  await visit.sees(/must be at least 1; to refuse every call of a tenant, suspend it/);
+  await visit.isAccessible();
+  // As many as the default, and a limit all the same.
+  await visit.fill("Requests a second", "1000000");
+  await set.click();
+  await expect.poll(both).toEqual(["Set\n1,000,000", "1,000,000"]);
+  await visit.click("Set limits");
+  await visit.fill("Requests at once", "70");
+  await visit.fill("Requests a second", "");
+  await set.click();
+  await expect.poll(both).toEqual(["70", "Set\n70"]);
+});
+
 test("a tenant is closed by its name, which logs its members out, and reopened", async ({ visit }) => {
   const member = await visit.another();
   const account = await member.account();
@@ -190,4 +218,37 @@ test("who is invited begins a tenant by the link", async ({ visit }) => {
   await guest.click("Sign up");
   await guest.heading("Overview").waitFor();
   await guest.sees(tenant);
+});
+
+test("an invitation that was revoked begins nothing", async ({ visit }) => {
+  const email = `${unique("mallory")}@example.com`;
+  await becomeOperator(visit);
+  await visit.follow("Invitations");
+  await visit.heading("Invitations").waitFor();
+  await visit.click("Invite a tenant");
+  const dialog = visit.page.getByRole("dialog");
+  await dialog.getByLabel("Email").fill(email);
+  await dialog.getByRole("button", { name: "Invite" }).click();
+  const { pathname, search } = new URL(await dialog.getByText("/sign-up?token=").innerText());
+  await visit.page.keyboard.press("Escape");
+  const row = visit.page
+    .getByRole("table", { name: "Invitations" })
+    .getByRole("row")
+    .filter({ hasText: email });
+  await row.getByText("theirs to choose").waitFor();
+  await visit.isAccessible();
+
+  await visit.click(`Revoke the invitation of ${email}`);
+  await visit.sees(`The invitation of ${email} is revoked`);
+  await row.waitFor({ state: "detached" });
+  const guest = await visit.another();
+  await guest.go(pathname + search);
+  await guest.fill("Organisation", unique("Looms"));
+  await guest.fill("Email", email);
+  await guest.fill("Password", password);
+  await guest.click("Sign up");
+  await guest.sees("this invitation was used or has expired");
+
+  await visit.follow("Audit log");
+  await visit.page.getByText("tenant_invitation.delete").first().waitFor();
 });

@@ -1,4 +1,4 @@
-import { test, workingApi } from "./console";
+import { expect, test, workingApi } from "./console";
 
 test("a usage plan is created with its limits, changed and deleted", async ({ visit }) => {
   await workingApi(visit, await visit.account());
@@ -20,15 +20,33 @@ test("a usage plan is created with its limits, changed and deleted", async ({ vi
   await visit.isAccessible();
 
   await visit.page.getByLabel("Quota period").selectOption("WEEK");
+  await visit.page.getByLabel("Time zone").fill("Mars/Olympus_Mons");
+  await visit.page.getByLabel("Periods begin").selectOption("ANNIVERSARY");
+  await visit.click("Save plan");
+  await visit.sees("Say when a period begins.");
+  await visit.page.getByLabel("From (UTC)").fill("2026-01-31T09:30:00");
+  await visit.page.getByLabel("Beyond the quota").selectOption("SOFT");
+  await visit.page.getByLabel("Used before").fill("50");
+  await visit.isAccessible();
+  await visit.click("Save plan");
+  await visit.sees("not the IANA name of a time zone");
+  await visit.page.getByLabel("Time zone").fill("europe/berlin");
   await visit.click("Save plan");
   await visit.sees("Usage plan saved");
   await visit.page
     .getByRole("navigation", { name: "Main" })
     .getByRole("link", { name: "Usage plans" })
     .click();
-  await visit.sees("100,000 per week");
+  await visit.sees("100,000 per week, soft");
 
   await visit.follow("Gold");
+  for (const [label, value] of [
+    ["Time zone", "Europe/Berlin"],
+    ["From (UTC)", "2026-01-31T09:30"],
+    ["Used before", "50"],
+  ] as const) {
+    await expect.poll(() => visit.page.getByLabel(label).inputValue()).toBe(value);
+  }
   await visit.click("Delete");
   await visit.fill("Type Gold to confirm", "Gold");
   await visit.click("Delete usage plan");

@@ -3,9 +3,11 @@ import { session } from "./api/client";
 import { SignedOut } from "./api/session";
 import {
   auditSearch,
+  managementRequestsSearch,
   nodesSearch,
   overviewSearch,
   paths,
+  quarantineSearch,
   requestsSearch,
   safeNext,
   tenantsSearch,
@@ -269,6 +271,19 @@ const auditEntry = createRoute({
   component: lazyRouteComponent(() => import("./pages/settings/audit-entry"), "AuditEntryPage"),
 });
 
+const managementRequests = createRoute({
+  getParentRoute: () => settings,
+  path: "/requests",
+  validateSearch: managementRequestsSearch,
+  component: lazyRouteComponent(() => import("./pages/settings/requests"), "ManagementRequestsPage"),
+});
+
+const managementRequest = createRoute({
+  getParentRoute: () => settings,
+  path: "/requests/$request",
+  component: lazyRouteComponent(() => import("./pages/settings/request"), "ManagementRequestPage"),
+});
+
 /** What runs the installation: the operator's alone. */
 const installation = createRoute({
   getParentRoute: () => root,
@@ -298,11 +313,31 @@ const node = createRoute({
   path: "/operator/nodes/$node",
   component: lazyRouteComponent(() => import("./pages/operator/node"), "NodePage"),
 });
+const quarantine = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/quarantined-segments",
+  validateSearch: quarantineSearch,
+  component: lazyRouteComponent(() => import("./pages/operator/quarantined-segments"), "QuarantinePage"),
+});
+const quarantinedSegment = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/quarantined-segments/$segment",
+  component: lazyRouteComponent(
+    () => import("./pages/operator/quarantined-segment"),
+    "QuarantinedSegmentPage",
+  ),
+});
 const joinTokens = createRoute({
   getParentRoute: () => installation,
   path: "/operator/join-tokens",
   validateSearch: texts("after"),
   component: lazyRouteComponent(() => import("./pages/operator/join-tokens"), "JoinTokensPage"),
+});
+const tenantInvitations = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/invitations",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/operator/invitations"), "TenantInvitationsPage"),
 });
 const price = createRoute({
   getParentRoute: () => installation,
@@ -333,7 +368,28 @@ export const routeTree = root.addChildren([
     apiKey,
     usage,
     billing,
-    settings.addChildren([tenantSettings, profile, members, sessions, accessKeys, audit, auditEntry]),
+    settings.addChildren([
+      tenantSettings,
+      profile,
+      members,
+      sessions,
+      accessKeys,
+      audit,
+      auditEntry,
+      managementRequests,
+      managementRequest,
+    ]),
   ]),
-  installation.addChildren([tenants, tenantAccount, nodes, node, joinTokens, price, operatorAudit]),
+  installation.addChildren([
+    tenants,
+    tenantAccount,
+    tenantInvitations,
+    nodes,
+    node,
+    quarantine,
+    quarantinedSegment,
+    joinTokens,
+    price,
+    operatorAudit,
+  ]),
 ]);

@@ -1,5 +1,6 @@
 import { RequestError } from "./errors";
 import type { TypedDocumentString } from "./generated/graphql";
+import { asked, isUnknown } from "./persisted";
 import { browserSession, SignedOut } from "./session";
 import { noteTraced, traceHeaders } from "./trace";
 
@@ -38,11 +39,12 @@ async function send<R, V>(
   variables: V | undefined,
   headers: Record<string, string>,
 ): Promise<R> {
+  const body = { ...asked(document), variables };
   const response = await fetch("/graphql", {
     method: "POST",
     credentials: "same-origin",
     headers: { "content-type": "application/json", ...traceHeaders(), ...headers },
-    body: JSON.stringify({ query: document.toString(), variables }),
+    body: JSON.stringify(body),
   }).catch(() => {
     throw new RequestError("The server cannot be reached. Is it running?", "unreachable", undefined);
   });
@@ -50,16 +52,21 @@ async function send<R, V>(
   const answer = (await response.json().catch(() => ({}))) as Answer<R>;
   if (answer.data && !answer.errors) return answer.data;
   const error = answer.errors?.[0];
+  if (isUnknown(document, body, error)) return send(document, variables, headers);
   throw new RequestError(
     error?.message ?? `The server answered with status ${response.status}.`,
     error?.extensions?.code ?? (response.status === 401 ? "unauthenticated" : "internal"),
     error?.extensions?.requestId ?? response.headers.get("x-request-id") ?? undefined,
+    !!error?.extensions?.logUrl,
   );
 }
 
 type Answer<R> = {
   data?: R | null;
-  errors?: { message: string; extensions?: { code?: string; requestId?: string } }[];
+  errors?: {
+    message: string;
+    extensions?: { code?: string; param?: string; requestId?: string; logUrl?: string };
+  }[];
 };
 
 type Problem = { title?: string; detail?: string; code?: string; param?: string; requestId?: string };

@@ -7,6 +7,8 @@ export class RequestError extends Error {
     readonly code: string,
     /** Finds the call in the server's log. */
     readonly requestId: string | undefined,
+    /** Whether the tenant's request log shows the call, a moment later. */
+    readonly logged = false,
   ) {
     super(message);
     this.name = "RequestError";

@@ -2,6 +2,7 @@ import type { Client } from "graphql-ws";
 import { useEffect, useEffectEvent, useState } from "react";
 import { session } from "./client";
 import type { TypedDocumentString } from "./generated/graphql";
+import { asked, isUnknown } from "./persisted";
 
 /** The longest wait between two attempts to connect. */
 const WAIT_MAX_MS = 30_000;
@@ -67,7 +68,9 @@ function listen<R, V extends Record<string, unknown>>(
   const begin = async (attempt: number) => {
     const socket = await open();
     if (over) return;
+    for (const end of ends.splice(0)) end();
     let failures = attempt;
+    const payload = asked(document);
     const again = async (error: unknown) => {
       if (over) return;
       onDown();
@@ -76,19 +79,23 @@ function listen<R, V extends Record<string, unknown>>(
       if (!over) await begin(failures + 1);
     };
     const stop = socket.subscribe<R>(
-      { query: document.toString(), variables },
+      // The protocol has no message without a query.
+      { query: "", ...payload, variables },
       {
         next: ({ data }) => {
           failures = 0;
           if (data && !over) onData(data);
         },
-        error: (error) => void again(error),
+        error: (error) => {
+          const refusal = Array.isArray(error) ? error[0] : undefined;
+          void (isUnknown(document, payload, refusal) ? begin(failures) : again(error));
+        },
         complete: () => {},
       },
     );
     // The client itself opens a socket that was closed anew; who listens learns of it here only.
     const forget = socket.on("closed", () => !over && onDown());
-    ends.splice(0, ends.length, stop, forget);
+    ends.push(stop, forget);
   };
   void begin(0);
   return () => {

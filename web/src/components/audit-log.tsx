@@ -19,6 +19,7 @@ import { AuditVerdict } from "./audit-verdict";
 import { DownloadButton } from "./download-button";
 import { Loaded } from "./loaded";
 import { Pager } from "./pager";
+import { TextFilter } from "./text-filter";
 
 const AuditDocument = graphql(`
   query Audit($filter: AuditFilter, $after: String) {
@@ -247,6 +248,12 @@ function Filters({
           </option>
         ))}
       </SelectField>
+      <TextFilter
+        key={search.requestId ?? ""}
+        label="Request id"
+        value={search.requestId ?? ""}
+        onSet={(requestId) => set({ requestId })}
+      />
       <TextField
         label="Since (UTC)"
         type="datetime-local"

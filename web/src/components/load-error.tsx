@@ -1,7 +1,19 @@
-import type { ErrorComponentProps } from "@tanstack/react-router";
+import { type ErrorComponentProps, Link } from "@tanstack/react-router";
 import { RequestError, requestIdOf, sentence } from "../api/errors";
+import { paths } from "../lib/paths";
 import { Button } from "../ui/button";
 import { CopyText } from "../ui/copy";
+import { useMay } from "./viewer";
+
+/** For who may read the log. */
+function LogLink({ requestId }: { requestId: string }) {
+  const may = useMay();
+  return may("readAudit") ? (
+    <Link {...paths.managementRequest(requestId)} className="text-accent underline">
+      Show in the request log
+    </Link>
+  ) : null;
+}
 
 /** What could not be loaded, why, the id to quote, and a way to try again. */
 export function LoadError({
@@ -24,8 +36,9 @@ export function LoadError({
       </Heading>
       <p className="text-muted">{sentence(error)}</p>
       {requestId && (
-        <p className="flex items-center gap-2 text-xs text-muted">
+        <p className="flex flex-wrap items-center gap-2 text-xs text-muted">
           Request id <CopyText text={requestId} what="request id" />
+          {error instanceof RequestError && error.logged && <LogLink requestId={requestId} />}
         </p>
       )}
       {!forbidden && (

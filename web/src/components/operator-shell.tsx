@@ -1,6 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { Navigate, Outlet } from "@tanstack/react-router";
-import { Building2, CircleDollarSign, ScrollText, Server, Ticket } from "lucide-react";
+import { ArchiveX, Building2, CircleDollarSign, MailPlus, ScrollText, Server, Ticket } from "lucide-react";
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
 import { Loading } from "../ui/panel";
@@ -10,7 +10,9 @@ import { ViewerDocument } from "./viewer";
 
 const SECTIONS: Section[] = [
   { label: "Tenants", to: paths.tenants(), icon: Building2 },
+  { label: "Invitations", to: paths.tenantInvitations(), icon: MailPlus },
   { label: "Nodes", to: paths.nodes(), icon: Server },
+  { label: "Quarantine", to: paths.quarantine(), icon: ArchiveX },
   { label: "Join tokens", to: paths.joinTokens(), icon: Ticket },
   { label: "Price", to: paths.price(), icon: CircleDollarSign },
   { label: "Audit log", to: paths.operatorAudit(), icon: ScrollText },

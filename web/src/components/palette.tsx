@@ -31,11 +31,15 @@ const PLACES: Target[] = [
   { kind: "Page", label: "Sessions", to: paths.sessions() },
   { kind: "Page", label: "Access keys", to: paths.accessKeys() },
   { kind: "Page", label: "Audit log", to: paths.audit(), needs: "readAudit" },
+  { kind: "Page", label: "Request log", to: paths.managementRequests(), needs: "readAudit" },
   { kind: "Do", label: "Create an API", to: paths.newApi(), needs: "manageApis" },
   { kind: "Do", label: "Create a usage plan", to: paths.newUsagePlan(), needs: "manageUsagePlans" },
   { kind: "Do", label: "Create an API key", to: paths.newApiKey(), needs: "manageApiKeys" },
   { kind: "Do", label: "Log out", to: paths.logOut() },
 ];
+
+/** What an answer's `x-request-id` looks like. */
+const REQUEST_ID = /^[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}$/i;
 
 /** How many matches are listed at once. */
 const LISTED_MAX = 10;
@@ -60,6 +64,9 @@ export function Palette({ onClose }: { onClose: () => void }) {
     ...(found?.apiKeys.nodes.map(({ id, name }) => ({ kind: "Key", label: name, to: paths.apiKey(id) })) ??
       []),
   ];
+  const request = typed.trim();
+  if (REQUEST_ID.test(request) && may("readAudit"))
+    targets.push({ kind: "Find", label: request, to: paths.managementRequest(request) });
   const matches = targets
     .filter(({ label }) => label.toLowerCase().includes(typed.trim().toLowerCase()))
     .slice(0, LISTED_MAX);
@@ -84,12 +91,12 @@ export function Palette({ onClose }: { onClose: () => void }) {
     <Dialog title="Go to" onClose={onClose}>
       <input
         role="combobox"
-        aria-label="Page, API, plan or key"
+        aria-label="Page, API, plan, key or request id"
         aria-expanded="true"
         aria-controls={listId}
         aria-activedescendant={matches[chosen] ? `${listId}-${chosen}` : undefined}
         autoComplete="off"
-        placeholder="Type a name"
+        placeholder="Type a name or a request id"
         value={typed}
         onChange={(event) => {
           setTyped(event.target.value);

@@ -6,6 +6,7 @@ import type { UsageFilter } from "../api/generated/graphql";
 import { query } from "../api/query";
 import { count, minute, statusClass } from "../lib/format";
 import { type Series, series, sum } from "../lib/series";
+import { STEP_MS } from "../lib/stretch";
 import { Empty, Loading, Panel } from "../ui/panel";
 import { Segments } from "../ui/segments";
 import { DataTable } from "../ui/table";
@@ -19,7 +20,6 @@ export const UsageSeriesDocument = graphql(`
   }
 `);
 
-const STEP_MS = { MINUTE: 60_000, HOUR: 3_600_000 };
 /** The server's bound on one series. */
 const INTERVALS_MAX = 1500;
 const REFRESH_MS = 15_000;
@@ -60,7 +60,7 @@ export function UsageChart({
     () => data && series(data.usageSeries, filter.since, end, stepMs),
     [data, filter.since, end, stepMs],
   );
-  const per = interval === "HOUR" ? "hour" : "minute";
+  const per = interval.toLowerCase();
   return (
     <Panel
       title="Requests"
@@ -164,7 +164,7 @@ function Numbers({ drawn: { starts, classes }, per }: { drawn: Series; per: stri
         rowKey={(row) => String(row.start)}
         columns={[
           {
-            header: per === "hour" ? "Hour" : "Minute",
+            header: per.replace(/^./, (it) => it.toUpperCase()),
             cell: (row) => (
               <span className="whitespace-nowrap tabular-nums">
                 {minute(new Date(row.start * 1000).toISOString())}

@@ -4,7 +4,8 @@ import { graphql } from "../api/generated";
 import { refreshAll } from "../api/query";
 import { shownOnce } from "../lib/shown-once";
 import { SelectField, TextField } from "../ui/field";
-import { requiredText } from "./fields";
+import { ApiKeyPlaces } from "./api-key-places";
+import { lines, requiredText } from "./fields";
 import { Form, useSchemaForm } from "./form";
 import { PlanChoices } from "./plan-choices";
 
@@ -19,6 +20,8 @@ const schema = z.object({
   description: z.string().trim(),
   mode: z.enum(["LIVE", "TEST"]),
   expiresAt: z.string(),
+  clientNetworks: lines,
+  origins: lines,
   usagePlanIds: z.array(z.string()).min(1, "Choose a plan: a key without one opens nothing."),
 });
 
@@ -30,6 +33,8 @@ export function ApiKeyCreateForm({ usagePlan, onDone, onCancel }: Props) {
     description: "",
     mode: "LIVE",
     expiresAt: "",
+    clientNetworks: "",
+    origins: "",
     usagePlanIds: usagePlan ? [usagePlan] : [],
   });
   const { errors } = form.formState;
@@ -83,6 +88,7 @@ export function ApiKeyCreateForm({ usagePlan, onDone, onCancel }: Props) {
           {...form.register("expiresAt")}
         />
       </div>
+      <ApiKeyPlaces register={form.register} errors={errors} />
     </Form>
   );
 }

@@ -4,7 +4,8 @@ import { graphql } from "../api/generated";
 import { refreshAll } from "../api/query";
 import { TextField } from "../ui/field";
 import { toast } from "../ui/toast";
-import { requiredText } from "./fields";
+import { ApiKeyPlaces } from "./api-key-places";
+import { lines, linesTyped, requiredText } from "./fields";
 import { Form, useSchemaForm } from "./form";
 import { PlanChoices } from "./plan-choices";
 
@@ -18,16 +19,27 @@ const schema = z.object({
   name: requiredText("Name the key."),
   description: z.string().trim(),
   usagePlanIds: z.array(z.string()),
+  clientNetworks: lines,
+  origins: lines,
 });
 
-type Key = { id: string; name: string; description: string; usagePlans: readonly { id: string }[] };
+type Key = {
+  id: string;
+  name: string;
+  description: string;
+  usagePlans: readonly { id: string }[];
+  clientNetworks: readonly string[];
+  origins: readonly string[];
+};
 
-/** Renames a key, or moves it to other plans. */
+/** Renames a key, moves it to other plans, or changes from where it is good. */
 export function ApiKeyUpdateForm({ apiKey }: { apiKey: Key }) {
   const form = useSchemaForm(schema, {
     name: apiKey.name,
     description: apiKey.description,
     usagePlanIds: apiKey.usagePlans.map((plan) => plan.id),
+    clientNetworks: linesTyped(apiKey.clientNetworks),
+    origins: linesTyped(apiKey.origins),
   });
   const { errors } = form.formState;
   return (
@@ -53,6 +65,7 @@ export function ApiKeyUpdateForm({ apiKey }: { apiKey: Key }) {
         {...form.register("description")}
       />
       <PlanChoices register={() => form.register("usagePlanIds")} error={errors.usagePlanIds?.message} />
+      <ApiKeyPlaces register={form.register} errors={errors} />
     </Form>
   );
 }

@@ -4,7 +4,7 @@ import { graphql } from "../api/generated";
 import { refreshAll } from "../api/query";
 import { TextArea, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
-import { requiredText } from "./fields";
+import { lines, linesTyped, requiredText } from "./fields";
 import { Form, useSchemaForm } from "./form";
 
 const UpdateApiDocument = graphql(`
@@ -13,10 +13,20 @@ const UpdateApiDocument = graphql(`
   }
 `);
 
-const schema = z.object({ name: requiredText("Name the API."), description: z.string().trim() });
+const schema = z.object({
+  name: requiredText("Name the API."),
+  description: z.string().trim(),
+  apiKeyLocations: lines,
+});
 
-export function ApiUpdateForm({ api }: { api: { id: string; name: string; description: string } }) {
-  const form = useSchemaForm(schema, { name: api.name, description: api.description });
+type Api = { id: string; name: string; description: string; apiKeyLocations: readonly string[] };
+
+export function ApiUpdateForm({ api }: { api: Api }) {
+  const form = useSchemaForm(schema, {
+    name: api.name,
+    description: api.description,
+    apiKeyLocations: linesTyped(api.apiKeyLocations),
+  });
   const { errors } = form.formState;
   return (
     <Form
@@ -39,6 +49,20 @@ export function ApiUpdateForm({ api }: { api: { id: string; name: string; descri
         optional
         error={errors.description?.message}
         {...form.register("description")}
+      />
+      <TextArea
+        label="Where callers put their API key"
+        hint={
+          <>
+            One a line, up to five; the first that a call has decides. A header, such as{" "}
+            <code>$request.header.x-api-key</code>; <code>$request.header.Authorization</code> for Bearer; a
+            query parameter, such as <code>$request.querystring.api_key</code>, which is not passed on. Live
+            with the next deployment.
+          </>
+        }
+        className="font-mono text-xs"
+        error={errors.apiKeyLocations?.message}
+        {...form.register("apiKeyLocations")}
       />
     </Form>
   );

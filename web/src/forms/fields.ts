@@ -22,6 +22,13 @@ export const newPassword = z
 const positive = (text: string) => Number.isFinite(Number(text)) && Number(text) > 0;
 const whole = (text: string) => /^\d+$/.test(text);
 
+/** A whole number as typed; nothing means 0. */
+export const wholeNumber = z
+  .string()
+  .trim()
+  .refine((text) => text === "" || whole(text), "Enter a whole number, or nothing.")
+  .transform(Number);
+
 /** Rate and burst as typed; both empty means no throttle. */
 export const throttle = z
   .object({ rateLimit: z.string().trim(), burstLimit: z.string().trim() })
@@ -48,15 +55,69 @@ export const throttle = z
       : { rateLimit: Number(rateLimit), burstLimit: Number(burstLimit) },
   );
 
-/** A limit and its period as typed; no limit means no quota. */
+/** How often a route may be called, as typed. */
+export const routeThrottle = z.object({
+  routeKey: requiredText("Enter a route such as GET /pets."),
+  rateLimit: z.string().trim().refine(positive, "Enter requests a second, more than 0.").transform(Number),
+  burstLimit: z
+    .string()
+    .trim()
+    .refine((text) => whole(text) && positive(text), "Enter a whole number, at least 1.")
+    .transform(Number),
+});
+
+/** A quota as typed; no limit means none. What begins a period with the calendar has no start. */
 export const quota = z
-  .object({ limit: z.string().trim(), period: z.enum(["DAY", "WEEK", "MONTH"]) })
-  .superRefine(({ limit }, context) => {
-    if (limit !== "" && (!whole(limit) || !positive(limit))) {
-      context.addIssue({ code: "custom", path: ["limit"], message: "Enter a whole number, at least 1." });
-    }
+  .object({
+    limit: z.string().trim(),
+    period: z.enum(["DAY", "WEEK", "MONTH"]),
+    anchor: z.enum(["CALENDAR", "ANNIVERSARY"]),
+    timeZone: z.string().trim(),
+    startsAt: z.string(),
+    enforcement: z.enum(["HARD", "SOFT"]),
+    initialUsed: z.string().trim(),
   })
-  .transform(({ limit, period }) => (limit === "" ? null : { limit: Number(limit), period }));
+  .superRefine(({ limit, anchor, startsAt, initialUsed }, context) => {
+    if (limit === "") return;
+    const wrong = (path: string, message: string) =>
+      context.addIssue({ code: "custom", path: [path], message });
+    if (!whole(limit) || !positive(limit)) wrong("limit", "Enter a whole number, at least 1.");
+    if (anchor === "ANNIVERSARY" && Number.isNaN(Date.parse(`${startsAt}Z`)))
+      wrong("startsAt", "Say when a period begins.");
+    if (initialUsed !== "" && !whole(initialUsed)) wrong("initialUsed", "Enter a whole number, or nothing.");
+  })
+  .transform(({ limit, period, anchor, timeZone, startsAt, enforcement, initialUsed }) =>
+    limit === ""
+      ? null
+      : {
+          limit: Number(limit),
+          period,
+          anchor,
+          timeZone: timeZone || "UTC",
+          startsAt: anchor === "ANNIVERSARY" ? new Date(`${startsAt}Z`).toISOString() : null,
+          enforcement,
+          initialUsed: Number(initialUsed),
+        },
+  );
+
+type Quota = {
+  limit: number;
+  period: "DAY" | "WEEK" | "MONTH";
+  anchor: "CALENDAR" | "ANNIVERSARY";
+  timeZone: string;
+  startsAt?: string | null;
+  enforcement: "HARD" | "SOFT";
+  initialUsed: number;
+};
+export const quotaTyped = (value: Quota | null | undefined): z.input<typeof quota> => ({
+  limit: value ? String(value.limit) : "",
+  period: value?.period ?? "MONTH",
+  anchor: value?.anchor ?? "CALENDAR",
+  timeZone: value?.timeZone ?? "UTC",
+  startsAt: value?.startsAt?.slice(0, 19) ?? "",
+  enforcement: value?.enforcement ?? "HARD",
+  initialUsed: value?.initialUsed ? String(value.initialUsed) : "",
+});
 
 /** A sampling rule as typed; no bound on how long a call takes means that none is kept for it. */
 export const samplingRule = z.object({
@@ -96,6 +157,10 @@ export const samplingRuleTyped = ({ rate, ...rule }: SamplingRule) => ({
   keepErrors: rule.keepErrors,
   keepSlowerThanMillis: String(rule.keepSlowerThanMillis ?? ""),
 });
+
+/** Entries as typed, one a line. */
+export const lines = z.string().transform((text) => text.split(/[\s,]+/).filter((entry) => entry !== ""));
+export const linesTyped = (entries: readonly string[]) => entries.join("\n");
 
 /** A decimal number as text, never through a float: `1.25`. */
 export const decimal = z

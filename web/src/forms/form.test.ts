@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { quota, samplingRule, samplingRuleTyped, throttle } from "./fields";
+import { quota, quotaTyped, samplingRule, samplingRuleTyped, throttle } from "./fields";
 import { fieldOf } from "./form";
 
 it("finds the field that a refusal's param names", () => {
@@ -16,10 +16,31 @@ it("takes an empty throttle for none, and half of one for a mistake", () => {
   expect(throttle.safeParse({ rateLimit: "0", burstLimit: "1.5" }).error?.issues.length).toBe(2);
 });
 
-it("takes an empty limit for no quota", () => {
-  expect(quota.parse({ limit: "", period: "DAY" })).toBeNull();
-  expect(quota.parse({ limit: "1000", period: "WEEK" })).toEqual({ limit: 1000, period: "WEEK" });
-  expect(quota.safeParse({ limit: "-1", period: "WEEK" }).success).toBe(false);
+it("takes an empty limit for no quota, and what is typed of another for what it means", () => {
+  const typed = quotaTyped(null);
+  expect(quota.parse(typed)).toBeNull();
+  const plain = { limit: 1000, period: "WEEK", anchor: "CALENDAR", timeZone: "UTC", startsAt: null } as const;
+  const calendar = { ...plain, enforcement: "HARD", initialUsed: 0 } as const;
+  expect(quota.parse({ ...typed, limit: "1000", period: "WEEK", startsAt: "2027" })).toEqual(calendar);
+  expect(quota.parse(quotaTyped(calendar))).toEqual(calendar);
+  const anniversary = {
+    ...calendar,
+    anchor: "ANNIVERSARY",
+    timeZone: "Europe/Berlin",
+    startsAt: "2027-01-31T09:30:00.000Z",
+    initialUsed: 7,
+  } as const;
+  expect(quota.parse(quotaTyped(anniversary))).toEqual(anniversary);
+});
+
+it("refuses a quota by the field that is wrong", () => {
+  const wrong = { limit: "-1", anchor: "ANNIVERSARY", initialUsed: "1.5" } as const;
+  const refused = quota.safeParse({ ...quotaTyped(null), ...wrong });
+  expect(refused.error?.issues.map(({ path }) => path.join("."))).toEqual([
+    "limit",
+    "startsAt",
+    "initialUsed",
+  ]);
 });
 
 it("takes a sampling rule as it was typed, and refuses each field by itself", () => {

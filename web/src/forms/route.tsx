@@ -177,7 +177,7 @@ export function RouteForm({
       )}
       <SwitchField
         label="API key required"
-        hint="Callers send x-api-key; their usage plan throttles and meters them."
+        hint="Callers send an API key; their usage plan throttles and meters them."
         error={errors.apiKeyRequired?.message}
         {...form.register("apiKeyRequired")}
       />

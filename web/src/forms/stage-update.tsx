@@ -8,7 +8,7 @@ import { minute } from "../lib/format";
 import { Button, IconButton } from "../ui/button";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
-import { requiredText, throttle, throttleTyped } from "./fields";
+import { requiredText, routeThrottle, throttle, throttleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
 
 const UpdateStageDocument = graphql(`
@@ -22,6 +22,7 @@ const schema = z.object({
   deploymentId: z.string(),
   rateLimitHeaders: z.boolean(),
   throttle,
+  routeThrottles: z.array(routeThrottle),
   variables: z.array(z.object({ name: requiredText("Name the variable."), value: z.string() })),
 });
 
@@ -31,6 +32,7 @@ type Stage = {
   rateLimitHeaders: boolean;
   variables: readonly { name: string; value: string }[];
   throttle?: { rateLimit: number; burstLimit: number } | null;
+  routeThrottles: readonly { routeKey: string; rateLimit: number; burstLimit: number }[];
   deployment?: { id: string } | null;
 };
 type Deployment = { id: string; deploymentId: string; description: string; createdAt: string };
@@ -47,8 +49,13 @@ export function StageUpdateForm({
     deploymentId: stage.deployment?.id ?? "",
     rateLimitHeaders: stage.rateLimitHeaders,
     throttle: throttleTyped(stage.throttle),
+    routeThrottles: stage.routeThrottles.map(({ routeKey, ...limit }) => ({
+      routeKey,
+      ...throttleTyped(limit),
+    })),
     variables: stage.variables.map(({ name, value }) => ({ name, value })),
   });
+  const routes = useFieldArray({ control: form.control, name: "routeThrottles" });
   const variables = useFieldArray({ control: form.control, name: "variables" });
   const { errors } = form.formState;
   return (
@@ -110,6 +117,55 @@ export function StageUpdateForm({
         error={errors.rateLimitHeaders?.message}
         {...form.register("rateLimitHeaders")}
       />
+      <fieldset className="flex flex-col gap-2">
+        <legend className="mb-1.5 font-medium">Throttles of routes</legend>
+        <p className="text-xs text-muted">
+          {routes.fields.length === 0
+            ? "None. A route can have a limit of its own, over all its callers."
+            : "Over all callers of a route, beside the limits of the stage and of keys."}
+        </p>
+        {routes.fields.map((field, at) => {
+          const wrong = errors.routeThrottles?.[at];
+          const of = `of throttle ${at + 1}`;
+          return (
+            <div key={field.id} className="grid grid-cols-[2fr_1fr_1fr_auto] items-end gap-2">
+              <TextField
+                label={`Route ${of}`}
+                className="font-mono text-xs"
+                placeholder="GET /pets/{id}"
+                error={wrong?.routeKey?.message}
+                {...form.register(`routeThrottles.${at}.routeKey`)}
+              />
+              <TextField
+                label={`Requests a second ${of}`}
+                inputMode="decimal"
+                error={wrong?.rateLimit?.message}
+                {...form.register(`routeThrottles.${at}.rateLimit`)}
+              />
+              <TextField
+                label={`Burst ${of}`}
+                inputMode="numeric"
+                error={wrong?.burstLimit?.message}
+                {...form.register(`routeThrottles.${at}.burstLimit`)}
+              />
+              <IconButton
+                label={`Remove throttle ${at + 1}`}
+                onClick={() => routes.remove(at)}
+                className="mb-0.5"
+              >
+                <Trash2 size={14} aria-hidden="true" />
+              </IconButton>
+            </div>
+          );
+        })}
+        {errors.routeThrottles?.message && <p className="text-bad">{errors.routeThrottles.message}</p>}
+        <div>
+          <Button onClick={() => routes.append({ routeKey: "", rateLimit: "", burstLimit: "" })}>
+            <Plus size={14} aria-hidden="true" />
+            Add throttle of a route
+          </Button>
+        </div>
+      </fieldset>
       <fieldset className="flex flex-col gap-2">
         <legend className="mb-1.5 font-medium">Stage variables</legend>
         {variables.fields.length === 0 && (

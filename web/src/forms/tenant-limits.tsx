@@ -4,7 +4,7 @@ import { graphql } from "../api/generated";
 import type { TenantLimitName } from "../api/generated/graphql";
 import { refreshAll } from "../api/query";
 import { count } from "../lib/format";
-import { LIMITS } from "../lib/limits";
+import { isRate, LIMITS } from "../lib/limits";
 import { TextField } from "../ui/field";
 import { toast } from "../ui/toast";
 import { Form, useSchemaForm } from "./form";
@@ -28,7 +28,13 @@ const limit = z
 // As the mutation's input, so that a refusal finds its field.
 const schema = z.object({ limits: z.array(z.object({ limit })) });
 
-export type TenantLimit = { name: TenantLimitName; limit: number; default: number; used: number };
+export type TenantLimit = {
+  name: TenantLimitName;
+  limit: number;
+  default: number;
+  adjusted: boolean;
+  used: number;
+};
 
 /** All limits at once; an empty one has its default. */
 export function TenantLimitsForm({
@@ -40,7 +46,7 @@ export function TenantLimitsForm({
   limits: readonly TenantLimit[];
   onDone: () => void;
 }) {
-  const typed = ({ limit, default: usual }: TenantLimit) => (limit === usual ? "" : String(limit));
+  const typed = ({ limit, adjusted }: TenantLimit) => (adjusted ? String(limit) : "");
   const form = useSchemaForm(schema, { limits: limits.map((one) => ({ limit: typed(one) })) });
   const { errors } = form.formState;
   return (
@@ -76,8 +82,8 @@ export function TenantLimitsForm({
             key={name}
             label={LIMITS[name]}
             inputMode="numeric"
-            placeholder={count(usual)}
-            hint={`${count(used)} used`}
+            placeholder={isRate(name) ? "No limit" : count(usual)}
+            hint={isRate(name) ? "Over all its APIs. Empty: as the other." : `${count(used)} used`}
             error={errors.limits?.[at]?.limit?.message}
             {...form.register(`limits.${at}.limit`)}
           />

@@ -5,7 +5,7 @@ import { graphql } from "../api/generated";
 import { query, refreshAll } from "../api/query";
 import { Loaded } from "../components/loaded";
 import { Choice, Choices, SelectField, TextArea, TextField } from "../ui/field";
-import { quota, requiredText, throttle, throttleTyped } from "./fields";
+import { quota, quotaTyped, requiredText, throttle, throttleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
 
 const CreateUsagePlanDocument = graphql(`
@@ -39,7 +39,7 @@ type Plan = {
   name: string;
   description: string;
   throttle?: { rateLimit: number; burstLimit: number } | null;
-  quota?: { limit: number; period: "DAY" | "WEEK" | "MONTH" } | null;
+  quota?: Parameters<typeof quotaTyped>[0];
   stages: readonly { id: string }[];
 };
 
@@ -58,10 +58,11 @@ export function UsagePlanForm({
     name: plan?.name ?? "",
     description: plan?.description ?? "",
     throttle: throttleTyped(plan ? plan.throttle : { rateLimit: 10, burstLimit: 20 }),
-    quota: { limit: plan?.quota ? String(plan.quota.limit) : "", period: plan?.quota?.period ?? "MONTH" },
+    quota: quotaTyped(plan?.quota),
     stageIds: plan?.stages.map((stage) => stage.id) ?? [],
   });
   const { errors } = form.formState;
+  const ofAnniversary = form.watch("quota.anchor") === "ANNIVERSARY";
   return (
     <Form
       form={form}
@@ -121,6 +122,48 @@ export function UsagePlanForm({
           <option value="WEEK">Each week</option>
           <option value="MONTH">Each month</option>
         </SelectField>
+        <SelectField
+          label="Periods begin"
+          error={errors.quota?.anchor?.message}
+          {...form.register("quota.anchor")}
+        >
+          <option value="CALENDAR">With the calendar's, weeks on Monday</option>
+          <option value="ANNIVERSARY">From a day on</option>
+        </SelectField>
+        <TextField
+          label="Time zone"
+          placeholder="Europe/Berlin"
+          hint="Whose clocks say when a period begins."
+          error={errors.quota?.timeZone?.message}
+          {...form.register("quota.timeZone")}
+        />
+        {ofAnniversary && (
+          <TextField
+            label="From (UTC)"
+            type="datetime-local"
+            step={1}
+            hint="Each period begins at this time of day. A month without the day begins on its last."
+            error={errors.quota?.startsAt?.message}
+            {...form.register("quota.startsAt")}
+          />
+        )}
+        <SelectField
+          label="Beyond the quota"
+          hint={plan && "Other periods begin a new count. All else keeps what keys have used."}
+          error={errors.quota?.enforcement?.message}
+          {...form.register("quota.enforcement")}
+        >
+          <option value="HARD">Calls are refused</option>
+          <option value="SOFT">Calls pass and are counted</option>
+        </SelectField>
+        <TextField
+          label="Used before"
+          optional
+          inputMode="numeric"
+          hint="Missing from a key's first period on this plan."
+          error={errors.quota?.initialUsed?.message}
+          {...form.register("quota.initialUsed")}
+        />
       </div>
       <Choices label="Stages" hint="Keys of this plan open these stages." error={errors.stageIds?.message}>
         <Loaded query={stages} lines={2}>

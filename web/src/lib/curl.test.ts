@@ -15,6 +15,14 @@ describe("the curl line", () => {
     );
   });
 
+  it.each([
+    ["$request.header.x-key", "curl -i -H 'x-key: k+1' 'http://h/a'"],
+    ["$request.header.Authorization", "curl -i -H 'Authorization: Bearer k+1' 'http://h/a'"],
+    ["$request.querystring.api_key", "curl -i 'http://h/a?api_key=k%2B1'"],
+  ])("puts the key where the API looks for it: %s", (location, line) => {
+    expect(curlLine({ method: "GET", url: "http://h/a", apiKey: "k+1", location })).toBe(line);
+  });
+
   it("names the method when it is not GET", () => {
     expect(curlLine({ method: "POST", url: "http://h/", apiKey: "k" })).toContain("curl -i -X POST ");
   });

@@ -1,13 +1,27 @@
 /** A command that calls a deployed route with a key, as a POSIX shell takes it. */
-export type Call = { method: string; url: string; apiKey: string | undefined };
+export type Call = {
+  method: string;
+  url: string;
+  apiKey: string | undefined;
+  /** Where the key stands, as the API says: `$request.header.x-api-key`. */
+  location?: string | undefined;
+};
 
 /** Stands where a key's value would, once it can no longer be shown. */
 export const KEY_PLACEHOLDER = "YOUR_API_KEY";
 
-export function curlLine({ method, url, apiKey }: Call): string {
+export function curlLine({ method, url, apiKey, location }: Call): string {
   const parts = ["curl", "-i"];
   if (method !== "GET") parts.push("-X", method);
-  parts.push("-H", quoted(`x-api-key: ${apiKey ?? KEY_PLACEHOLDER}`), quoted(url));
+  const key = apiKey ?? KEY_PLACEHOLDER;
+  const parameter = location?.match(/^\$request\.querystring\.(.+)$/)?.[1];
+  if (parameter) {
+    parts.push(quoted(`${url}${url.includes("?") ? "&" : "?"}${parameter}=${encodeURIComponent(key)}`));
+  } else {
+    const field = location?.match(/^\$request\.header\.(.+)$/)?.[1] ?? "x-api-key";
+    const value = field.toLowerCase() === "authorization" ? `Bearer ${key}` : key;
+    parts.push("-H", quoted(`${field}: ${value}`), quoted(url));
+  }
   return parts.join(" ");
 }
 

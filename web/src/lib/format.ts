@@ -118,10 +118,13 @@ export function throttle(value: { rateLimit: number; burstLimit: number } | null
   return `${wholeFormat.format(value.rateLimit)}/s, burst ${count(value.burstLimit)}`;
 }
 
-/** `10,000 per month` */
-export function quota(value: { limit: number; period: string } | null | undefined): string {
+/** `10,000 per month`; one that refuses nothing is soft. */
+export function quota(
+  value: { limit: number; period: string; enforcement: string } | null | undefined,
+): string {
   if (!value) return "No quota";
-  return `${count(value.limit)} per ${value.period.toLowerCase()}`;
+  const soft = value.enforcement === "SOFT" ? ", soft" : "";
+  return `${count(value.limit)} per ${value.period.toLowerCase()}${soft}`;
 }
 
 /** The instant, cut to the hour. */

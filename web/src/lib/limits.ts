@@ -14,6 +14,16 @@ export const LIMITS: Record<TenantLimitName, string> = {
   ACCESS_KEYS: "Access keys",
   MEMBERS: "Members, invited ones too",
   INVITATIONS: "Open invitations",
+  REQUESTS_PER_SECOND: "Requests a second",
+  REQUEST_BURST: "Requests at once",
 };
+
+/** Nodes hold these, and nothing says how far they are used. */
+const RATES: TenantLimitName[] = ["REQUESTS_PER_SECOND", "REQUEST_BURST"];
+export const isRate = (name: TenantLimitName) => RATES.includes(name);
+
+/** Whether calls are limited: where one of the two is set, the other follows from it. */
+export const areRated = (limits: readonly { name: TenantLimitName; adjusted: boolean }[]) =>
+  limits.some(({ name, adjusted }) => adjusted && isRate(name));
 
 export const LIMIT_NAMES = Object.keys(LIMITS) as TenantLimitName[];

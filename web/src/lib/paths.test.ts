@@ -1,5 +1,13 @@
 import { expect, it } from "vitest";
-import { requestsSearch, safeNext, tenantsSearch, texts, usageSearch } from "./paths";
+import {
+  managementRequestsSearch,
+  quarantineSearch,
+  requestsSearch,
+  safeNext,
+  tenantsSearch,
+  texts,
+  usageSearch,
+} from "./paths";
 
 it("goes back only to paths of this origin after log-in", () => {
   expect(safeNext("/usage?api=x")).toBe("/usage?api=x");
@@ -37,6 +45,12 @@ it("keeps only filters that parse", () => {
 it("drops from an address what no filter is", () => {
   expect(requestsSearch({ stage: "prod", status: 4 })).toEqual({ stage: "prod", status: 4 });
   expect(requestsSearch({ stage: "", status: "9" })).toEqual({});
+  expect(
+    managementRequestsSearch({ requestId: 42, actor: "A", status: "404", failed: true, more: "x" }),
+  ).toEqual({ requestId: "42", actor: "A", status: 404, failed: true });
+  expect(managementRequestsSearch({ status: "99", failed: "yes" })).toEqual({});
   expect(tenantsSearch({ search: "acme", status: "CLOSED" })).toEqual({ search: "acme", status: "CLOSED" });
   expect(tenantsSearch({ status: "GONE", more: "x" })).toEqual({});
+  expect(quarantineSearch({ node: "n", state: "SETTLED" })).toEqual({ node: "n", state: "SETTLED" });
+  expect(quarantineSearch({ state: "OPEN", more: "x" })).toEqual({});
 });

@@ -41,12 +41,22 @@ export const paths = {
   accessKeys: (after?: string) => ({ to: "/settings/access-keys", search: { after } }) as const,
   audit: (filter: AuditSearch = {}) => ({ to: "/settings/audit", search: filter }) as const,
   auditEntry: (entry: string) => ({ to: "/settings/audit/$entry", params: { entry } }) as const,
+  managementRequests: (filter: ManagementRequestsSearch = {}) =>
+    ({ to: "/settings/requests", search: filter }) as const,
+  /** The server writes this one into errors, as `logUrl`. */
+  managementRequest: (request: string) =>
+    ({ to: "/settings/requests/$request", params: { request } }) as const,
 
   operator: () => ({ to: "/operator", search: {} }) as const,
   tenants: (filter: TenantsSearch = {}) => ({ to: "/operator/tenants", search: filter }) as const,
   tenant: (tenant: string) => ({ to: "/operator/tenants/$tenant", params: { tenant } }) as const,
+  tenantInvitations: (after?: string) => ({ to: "/operator/invitations", search: { after } }) as const,
   nodes: (filter: NodesSearch = {}) => ({ to: "/operator/nodes", search: filter }) as const,
   node: (node: string) => ({ to: "/operator/nodes/$node", params: { node } }) as const,
+  quarantine: (filter: QuarantineSearch = {}) =>
+    ({ to: "/operator/quarantined-segments", search: filter }) as const,
+  quarantinedSegment: (segment: string) =>
+    ({ to: "/operator/quarantined-segments/$segment", params: { segment } }) as const,
   joinTokens: (after?: string) => ({ to: "/operator/join-tokens", search: { after } }) as const,
   price: () => ({ to: "/operator/price" }) as const,
   operatorAudit: (filter: AuditSearch = {}) => ({ to: "/operator/audit", search: filter }) as const,
@@ -66,14 +76,30 @@ export function overviewSearch({ range, view }: Record<string, unknown>): Overvi
 export type UsageSearch = {
   api?: string;
   stage?: string;
+  route?: string;
   apiKey?: string;
-  interval?: "MINUTE" | "HOUR";
+  usagePlan?: string;
+  consumer?: string;
+  /** A status class, 0 to 5. */
+  status?: number;
+  interval?: Interval;
   since?: string;
   until?: string;
+  /** What calls are told apart by; status classes where nothing is said. */
+  by?: Exclude<Dimension, "STATUS_CLASS">;
+  /** Beside the stretch of time before. */
+  compare?: true;
   after?: string;
+  /** Of the list of groups. */
+  groupsAfter?: string;
   /** Of the chart above the rows. */
   view?: "table";
 };
+
+const INTERVALS = ["MINUTE", "HOUR", "DAY"] as const;
+export type Interval = (typeof INTERVALS)[number];
+const DIMENSIONS = ["API", "STAGE", "ROUTE", "API_KEY", "USAGE_PLAN", "CONSUMER", "STATUS_CLASS"] as const;
+export type Dimension = (typeof DIMENSIONS)[number];
 
 /** The filters of the audit log, as they stand in its URL. Instants are RFC 3339, UTC. */
 export type AuditSearch = {
@@ -81,6 +107,7 @@ export type AuditSearch = {
   noun?: string;
   action?: string;
   nounId?: string;
+  requestId?: string;
   since?: string;
   until?: string;
   after?: string;
@@ -92,6 +119,7 @@ export function auditSearch(search: Record<string, unknown>): AuditSearch {
     "noun",
     "action",
     "nounId",
+    "requestId",
     "since",
     "until",
     "after",
@@ -100,6 +128,24 @@ export function auditSearch(search: Record<string, unknown>): AuditSearch {
     ...rest,
     ...(since && isInstant(since) ? { since } : {}),
     ...(until && isInstant(until) ? { until } : {}),
+  };
+}
+
+/** The filters of the log of requests to the management API, as they stand in its URL. */
+export type ManagementRequestsSearch = {
+  requestId?: string;
+  actor?: string;
+  status?: number;
+  failed?: boolean;
+  after?: string;
+};
+
+export function managementRequestsSearch(search: Record<string, unknown>): ManagementRequestsSearch {
+  const { status, ...rest } = texts("requestId", "actor", "status", "after")(search);
+  return {
+    ...rest,
+    ...(status && /^[1-5]\d\d$/.test(status) ? { status: Number(status) } : {}),
+    ...(typeof search.failed === "boolean" ? { failed: search.failed } : {}),
   };
 }
 
@@ -136,6 +182,21 @@ export function nodesSearch(search: Record<string, unknown>): NodesSearch {
   return { ...rest, ...(known ? { state: known } : {}) };
 }
 
+const QUARANTINE_STATES = ["SETTLED", "ALL"] as const;
+
+/** The filters of the operator's list of quarantined segments; without a state it is of what is open. */
+export type QuarantineSearch = {
+  node?: string;
+  state?: (typeof QUARANTINE_STATES)[number];
+  after?: string;
+};
+
+export function quarantineSearch(search: Record<string, unknown>): QuarantineSearch {
+  const { state, ...rest } = texts("node", "state", "after")(search);
+  const known = QUARANTINE_STATES.find((one) => one === state);
+  return { ...rest, ...(known ? { state: known } : {}) };
+}
+
 /** The named search parameters that are non-empty text; everything else in the URL is dropped. */
 export function texts<const K extends string>(...names: K[]) {
   return (search: Record<string, unknown>): { [N in K]?: string } => {
@@ -152,11 +213,30 @@ export function texts<const K extends string>(...names: K[]) {
 
 /** The usage table's filters, from what the URL holds; what does not parse is dropped. */
 export function usageSearch(search: Record<string, unknown>): UsageSearch {
-  const found = texts("api", "stage", "apiKey", "interval", "since", "until", "after", "view")(search);
-  const { interval, since, until, view, ...rest } = found;
+  const { interval, since, until, view, by, status, ...rest } = texts(
+    "api",
+    "stage",
+    "route",
+    "apiKey",
+    "usagePlan",
+    "consumer",
+    "status",
+    "interval",
+    "since",
+    "until",
+    "by",
+    "after",
+    "groupsAfter",
+    "view",
+  )(search);
+  const known = INTERVALS.find((one) => one === interval);
+  const dimension = DIMENSIONS.find((one) => one === by);
   return {
     ...rest,
-    ...(interval === "MINUTE" || interval === "HOUR" ? { interval } : {}),
+    ...(known ? { interval: known } : {}),
+    ...(dimension && dimension !== "STATUS_CLASS" ? { by: dimension } : {}),
+    ...(status && /^[0-5]$/.test(status) ? { status: Number(status) } : {}),
+    ...(search.compare === true ? { compare: true } : {}),
     ...(since && isInstant(since) ? { since } : {}),
     ...(until && isInstant(until) ? { until } : {}),
     ...(view === "table" ? { view } : {}),

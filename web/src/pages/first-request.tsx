@@ -28,9 +28,9 @@ const FirstRequestKeyDocument = graphql(`
         usagePlans {
           id
           stages {
-            id name invokeUrl pathInvokeUrl
+            id name invokeUrl pathInvokeUrl pendingChanges
             deployment { id }
-            api { id name routes(first: 50) { nodes { id routeKey method path apiKeyRequired } } }
+            api { id name apiKeyLocations routes(first: 50) { nodes { id routeKey method path apiKeyRequired } } }
           }
         }
       }
@@ -125,7 +125,10 @@ function Command({ apiKey, value }: { apiKey: Key; value: string | undefined }) 
       note={value ? undefined : `Put the key's value in the place of ${KEY_PLACEHOLDER}.`}
     >
       <div className="flex flex-col gap-4">
-        <CodeBlock text={curlLine({ ...call, apiKey: value })} what="curl line" />
+        <CodeBlock
+          text={curlLine({ ...call, apiKey: value, location: stage.api.apiKeyLocations[0] })}
+          what="curl line"
+        />
         <div className="grid grid-cols-1 items-end gap-4 sm:grid-cols-2">
           <SelectField
             label="Route"
@@ -147,6 +150,12 @@ function Command({ apiKey, value }: { apiKey: Key; value: string | undefined }) 
             />
           )}
         </div>
+        {stage.pendingChanges && (
+          <p className="text-warn">
+            The API has changes that this stage does not have yet. If it is refused, look where keys and this
+            route were when it was deployed.
+          </p>
+        )}
         {!route.apiKeyRequired && (
           <p className="text-warn">This route asks for no key, so its calls are not counted for this one.</p>
         )}

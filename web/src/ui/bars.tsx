@@ -15,6 +15,7 @@ export default function Bars({
   label,
   starts,
   layers,
+  line,
   onPoint,
 }: {
   /** What the picture says, for who cannot see it. */
@@ -23,6 +24,8 @@ export default function Bars({
   starts: readonly number[];
   /** From the bottom up, one value for each start. */
   layers: readonly Layer[];
+  /** Drawn over the bars: what they are compared with. */
+  line?: Layer | undefined;
   /** The bar under the pointer, or none. */
   onPoint: (at: number | undefined) => void;
 }) {
@@ -30,33 +33,53 @@ export default function Bars({
   useEffect(() => {
     const element = host.current;
     if (!element) return;
-    const plot = new uPlot(options(layers, element.clientWidth, onPoint), stacked(starts, layers), element);
+    const plot = new uPlot(
+      options(starts, layers, line, element.clientWidth, onPoint),
+      stacked(starts, layers, line),
+      element,
+    );
     const resized = new ResizeObserver(() => plot.setSize({ width: element.clientWidth, height: HEIGHT }));
     resized.observe(element);
     const theme = matchMedia("(prefers-color-scheme: dark)");
-    const redraw = () => plot.redraw(false);
+    // From the beginning: the paths of bars hold their colours.
+    const redraw = () => plot.redraw();
     theme.addEventListener("change", redraw);
     return () => {
       theme.removeEventListener("change", redraw);
       resized.disconnect();
       plot.destroy();
     };
-  }, [starts, layers, onPoint]);
+  }, [starts, layers, line, onPoint]);
   return <div ref={host} role="img" aria-label={label} className="h-55 min-w-0" />;
 }
 
 /** Each layer with those below it added; the highest first, so that the lower ones are drawn over it. */
-function stacked(starts: readonly number[], layers: readonly Layer[]): uPlot.AlignedData {
+function stacked(
+  starts: readonly number[],
+  layers: readonly Layer[],
+  line: Layer | undefined,
+): uPlot.AlignedData {
   const sums: number[][] = [];
   for (const { values } of layers) {
     const below = sums.at(-1);
     sums.push(values.map((value, at) => value + (below?.[at] ?? 0)));
   }
-  return [[...starts], ...sums.reverse()];
+  return [[...starts], ...sums.reverse(), ...(line ? [[...line.values]] : [])];
 }
 
+const HOUR = 3600;
+const DAY = 24 * HOUR;
+/** What may lie between two times of the axis, in seconds; of months and years, the library's own. */
+const TICKS = [
+  ...[1, 2, 5, 10, 15, 30].map((minutes) => minutes * 60),
+  ...[1, 2, 3, 4, 6, 8, 12].map((hours) => hours * HOUR),
+  ...[1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 15, 30, 60, 90, 120, 180, 365].map((days) => days * DAY),
+];
+
 function options(
+  starts: readonly number[],
   layers: readonly Layer[],
+  line: Layer | undefined,
   width: number,
   onPoint: (at: number | undefined) => void,
 ): uPlot.Options {
@@ -65,16 +88,30 @@ function options(
   const font = `11px ${getComputedStyle(document.body).fontFamily}`;
   const bars = uPlot.paths.bars?.({ size: [0.8, 40] });
   const axis = { font, stroke: colour("--muted"), ticks: { show: false } };
+  const [first = 0, second = first + HOUR] = starts;
+  const step = second - first;
+  // A bar stands around its start: the first and the last are drawn whole.
+  const [begin, end] = [first - step / 2, (starts.at(-1) ?? first) + step / 2];
   return {
     width,
     height: HEIGHT,
-    padding: [12, 12, 0, 0],
+    // To the right, half of a time may stick out.
+    padding: [12, 20, 0, 0],
     legend: { show: false },
     tzDate: (seconds) => uPlot.tzDate(new Date(seconds * 1000), "Etc/UTC"),
-    scales: { y: { range: (_, __, highest) => [0, Math.max(1, highest * 1.05)] } },
+    scales: {
+      x: { range: () => [begin, end] },
+      y: { range: (_, __, highest) => [0, Math.max(1, highest * 1.05)] },
+    },
     cursor: { y: false, points: { show: false }, drag: { x: false, y: false } },
     axes: [
-      { ...axis, grid: { show: false }, values: (_, splits) => splits.map(clock) },
+      {
+        ...axis,
+        size: 30,
+        grid: { show: false },
+        incrs: TICKS.filter((seconds) => seconds >= step),
+        values: (_, splits) => splits.map(clock),
+      },
       {
         ...axis,
         size: 56,
@@ -94,6 +131,9 @@ function options(
         width: 0,
         points: { show: false },
       })),
+      ...(line
+        ? [{ label: line.label, stroke: colour(line.token), width: 2, dash: [6, 4], points: { show: false } }]
+        : []),
     ],
     hooks: { setCursor: [(plot) => onPoint(plot.cursor.idx ?? undefined)] },
   };

@@ -5,8 +5,10 @@ import type { ReactNode } from "react";
 const features = tableFeatures({});
 
 export type Column<T extends RowData> = {
-  /** Names the column and keys its cells. */
+  /** Names the column. */
   header: string;
+  /** Keys its cells where another column may have the same name; the header, when left out. */
+  id?: string;
   cell: (row: T) => ReactNode;
   /** Right-aligned, digits of one width. */
   numeric?: boolean;
@@ -23,13 +25,14 @@ type Props<T extends RowData> = {
 };
 
 export function DataTable<T extends RowData>({ caption, columns, rows, rowKey }: Props<T>) {
+  const idOf = (column: Column<T>) => column.id ?? column.header;
   const defs: ColumnDef<typeof features, T>[] = columns.map((column) => ({
-    id: column.header,
+    id: idOf(column),
     header: column.header,
     cell: ({ row }) => column.cell(row.original),
   }));
   const table = useTable({ features, columns: defs, data: rows, getRowId: rowKey });
-  const lookOf = new Map(columns.map((column) => [column.header, column]));
+  const lookOf = new Map(columns.map((column) => [idOf(column), column]));
   return (
     <div className="relative overflow-x-auto">
       <table className="table-cells w-full border-collapse">

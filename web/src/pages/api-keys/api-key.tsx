@@ -5,13 +5,15 @@ import { request } from "../../api/client";
 import { settled } from "../../api/errors";
 import { graphql } from "../../api/generated";
 import { query, refreshAll } from "../../api/query";
+import { ApiKeyRotation } from "../../components/api-key-rotation";
 import { DeleteDialog } from "../../components/delete-dialog";
 import { ApiKeySwitch } from "../../components/enabled-switch";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { useMay } from "../../components/viewer";
 import { ApiKeyUpdateForm } from "../../forms/api-key-update";
-import { ago, minute } from "../../lib/format";
+import { KeyQuotaForm } from "../../forms/key-quota";
+import { ago, count, minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
 import { Button, ButtonLink } from "../../ui/button";
@@ -24,9 +26,11 @@ const ApiKeyDocument = graphql(`
     node(id: $id) {
       __typename
       ... on ApiKey {
-        id apiKeyId name description hint mode enabled expiresAt createdAt updatedAt
+        id apiKeyId name description hint mode enabled expiresAt createdAt updatedAt lastUsedAt
+        previousHint overlapEndsAt clientNetworks origins
         consumer { id name }
         usagePlans { id name stages { id name api { id name } } }
+        quotas { usagePlan { id name } startsAt endsAt limit extraCalls version }
       }
     }
   }
@@ -44,7 +48,7 @@ const DeleteApiKeyDocument = graphql(`
   }
 `);
 
-/** How far back "last used" looks. */
+/** How far back "last used" looks where no use is noted: those of older releases are not. */
 const LOOK_BACK_DAYS = 30;
 
 const route = getRouteApi("/tenant/api-keys/$apiKey");
@@ -53,11 +57,14 @@ export function ApiKeyPage() {
   const id = route.useParams().apiKey;
   const answer = useQuery(query(ApiKeyDocument, { id }));
   const [since] = useState(() => new Date(Date.now() - LOOK_BACK_DAYS * 86_400_000).toISOString());
-  const lastUsed = useQuery(
-    query(KeyLastUsedDocument, { filter: { apiKey: id, interval: "MINUTE", since } }),
-  );
-  const last = lastUsed.data?.usage.nodes[0];
-  const lastUse = !lastUsed.data ? "…" : last ? ago(last.start, new Date()) : `not in ${LOOK_BACK_DAYS} days`;
+  const known = answer.data?.node;
+  const noted = known?.__typename === "ApiKey" ? known.lastUsedAt : undefined;
+  const counted = useQuery({
+    ...query(KeyLastUsedDocument, { filter: { apiKey: id, interval: "MINUTE", since } }),
+    enabled: noted === null,
+  });
+  const last = noted ?? counted.data?.usage.nodes[0]?.start;
+  const lastUse = last ? ago(last, new Date()) : counted.data ? `not in ${LOOK_BACK_DAYS} days` : "…";
   const may = useMay();
   const navigate = useNavigate();
   const [deleting, setDeleting] = useState(false);
@@ -100,8 +107,11 @@ export function ApiKeyPage() {
                     <Fact name="Value">
                       <code className="font-mono text-xs">{`tg_${key.mode.toLowerCase()}_…${key.hint}`}</code>
                       <span className="ml-2 text-xs text-muted">
-                        Shown once, when it was made. Only its digest is kept.
+                        Shown once, when it was drawn. Only its digest is kept.
                       </span>
+                    </Fact>
+                    <Fact name="Rotation">
+                      <ApiKeyRotation apiKey={key} />
                     </Fact>
                     <Fact name="Enabled">
                       <ApiKeySwitch apiKey={key} />
@@ -134,8 +144,28 @@ export function ApiKeyPage() {
                     ))}
                   </ul>
                 </Panel>
+                {key.quotas.map(
+                  ({ usagePlan, limit, startsAt, endsAt, extraCalls, version }) =>
+                    usagePlan && (
+                      <Panel key={usagePlan.id} title={`Quota on ${usagePlan.name}`}>
+                        <Facts>
+                          <Fact name="Calls">{count(limit)}</Fact>
+                          <Fact name="From">{minute(startsAt)}</Fact>
+                          <Fact name="Until">{minute(endsAt)}</Fact>
+                        </Facts>
+                        <KeyQuotaForm
+                          key={version}
+                          apiKey={id}
+                          usagePlan={usagePlan.id}
+                          version={version}
+                          extraCalls={extraCalls}
+                          hint={`Beside the plan's quota, all told. They end ${minute(endsAt)}.`}
+                        />
+                      </Panel>
+                    ),
+                )}
               </div>
-              <Panel title="Name and plans" note="Changes reach the nodes as soon as they are saved.">
+              <Panel title="Name, plans and places" note="Changes reach the nodes as soon as they are saved.">
                 <ApiKeyUpdateForm key={key.updatedAt} apiKey={key} />
               </Panel>
             </div>

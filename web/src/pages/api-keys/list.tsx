@@ -7,7 +7,7 @@ import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { Pager } from "../../components/pager";
 import { useMay } from "../../components/viewer";
-import { day } from "../../lib/format";
+import { ago, day } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
 import { ButtonLink } from "../../ui/button";
@@ -17,7 +17,7 @@ import { DataTable } from "../../ui/table";
 const ApiKeysDocument = graphql(`
   query ApiKeys($after: String) {
     apiKeys(first: 20, after: $after) {
-      nodes { id name hint mode enabled expiresAt createdAt usagePlans { id name } }
+      nodes { id name hint mode enabled expiresAt lastUsedAt usagePlans { id name } }
       pageInfo { hasNextPage hasPreviousPage endCursor }
     }
   }
@@ -29,6 +29,7 @@ export function ApiKeysPage() {
   const { after } = route.useSearch();
   const keys = useQuery(query(ApiKeysDocument, { after }));
   const may = useMay();
+  const now = new Date();
   const create = may("manageApiKeys") && (
     <ButtonLink look="primary" {...paths.newApiKey()}>
       Create API key
@@ -37,7 +38,7 @@ export function ApiKeysPage() {
   return (
     <Page
       title="API keys"
-      note="Callers send one as x-api-key. Its plan says what it opens."
+      note="Callers send one with each call. Its plan says what it opens."
       actions={create}
     >
       <Panel flush>
@@ -88,7 +89,12 @@ export function ApiKeysPage() {
                       cell: (key) =>
                         key.expiresAt ? day(key.expiresAt) : <span className="text-muted">never</span>,
                     },
-                    { header: "Created", numeric: true, cell: (key) => day(key.createdAt) },
+                    {
+                      header: "Last used",
+                      numeric: true,
+                      cell: (key) =>
+                        key.lastUsedAt ? ago(key.lastUsedAt, now) : <span className="text-muted">–</span>,
+                    },
                     { header: "Enabled", numeric: true, cell: (key) => <ApiKeySwitch apiKey={key} /> },
                   ]}
                 />

@@ -20,7 +20,7 @@ export const ApiDocument = graphql(`
     node(id: $id) {
       __typename
       ... on Api {
-        id apiId name description pendingChanges createdAt updatedAt
+        id apiId name description apiKeyLocations pendingChanges createdAt updatedAt
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }
     }

@@ -35,7 +35,7 @@ export function ApiSettingsPage() {
       {({ node: api }) =>
         api?.__typename === "Api" && (
           <>
-            <Panel title="Name and description">
+            <Panel title="Name, description and API keys">
               <div className="max-w-xl">
                 <ApiUpdateForm key={api.updatedAt} api={api} />
               </div>

@@ -28,6 +28,7 @@ const StageDocument = graphql(`
         tracingEnabled
         samplingRules { routeKey reservoirPerSecond rate keepErrors keepSlowerThanMillis }
         throttle { rateLimit burstLimit }
+        routeThrottles { routeKey rateLimit burstLimit }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
       }

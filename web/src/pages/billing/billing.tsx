@@ -6,6 +6,7 @@ import { query } from "../../api/query";
 import { DownloadButton } from "../../components/download-button";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
+import { UsageStatement } from "../../components/usage-statement";
 import { decimal, money, month, monthsBack } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
@@ -128,6 +129,7 @@ export function BillingPage() {
           )}
         </Loaded>
       </Panel>
+      <UsageStatement />
     </Page>
   );
 }

@@ -9,8 +9,10 @@ const ACTIONS = {
   node: ["revoke"],
   operator: ["create"],
   price: ["set"],
+  quarantined_segment: ["settle", "download"],
   session: ["create", "delete", "revoke"],
   tenant: ["update_limits", "suspend", "resume", "close", "reopen", "export", "erase"],
+  tenant_invitation: ["create", "delete"],
 };
 
 const route = getRouteApi("/installation/operator/audit");

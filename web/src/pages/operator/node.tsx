@@ -11,7 +11,7 @@ import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { count, minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
-import { Button } from "../../ui/button";
+import { Button, ButtonLink } from "../../ui/button";
 import { CopyText } from "../../ui/copy";
 import { Empty, Fact, Facts, Panel } from "../../ui/panel";
 import { DataTable } from "../../ui/table";
@@ -51,11 +51,14 @@ export function NodePage() {
             crumbs={[{ label: "Nodes", to: paths.nodes() }]}
             badge={<FleetState state={node.state} />}
             actions={
-              node.state !== "REVOKED" && (
-                <Button look="danger" onClick={() => setRevoking(true)}>
-                  Revoke node
-                </Button>
-              )
+              <>
+                <ButtonLink {...paths.quarantine({ node: node.id })}>Quarantine</ButtonLink>
+                {node.state !== "REVOKED" && (
+                  <Button look="danger" onClick={() => setRevoking(true)}>
+                    Revoke node
+                  </Button>
+                )}
+              </>
             }
           >
             <Panel title="Node">

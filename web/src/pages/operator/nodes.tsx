@@ -49,7 +49,12 @@ export function NodesPage() {
     <Page
       title="Nodes"
       note="They answer the tenants' calls. The last to join comes first."
-      actions={<ButtonLink {...paths.joinTokens()}>Join tokens</ButtonLink>}
+      actions={
+        <>
+          <ButtonLink {...paths.quarantine()}>Quarantine</ButtonLink>
+          <ButtonLink {...paths.joinTokens()}>Join tokens</ButtonLink>
+        </>
+      }
     >
       <Panel>
         <search className="max-w-48">

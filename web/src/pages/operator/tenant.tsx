@@ -15,7 +15,7 @@ import { TenantStatus } from "../../components/tenant-status";
 import { TenantLimitsForm } from "../../forms/tenant-limits";
 import { TenantSuspendForm } from "../../forms/tenant-suspend";
 import { bytes, count, minute, month } from "../../lib/format";
-import { LIMIT_NAMES, LIMITS } from "../../lib/limits";
+import { areRated, isRate, LIMIT_NAMES, LIMITS } from "../../lib/limits";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
 import { Button } from "../../ui/button";
@@ -32,7 +32,7 @@ const TenantAccountDocument = graphql(`
       usage { month requests billedRequests bytesOut }
       tenant {
         id name status createdAt suspendedAt suspendedReason closedAt erasesAt
-        limits { name limit default used }
+        limits { name limit default adjusted used }
       }
     }
   }
@@ -82,6 +82,7 @@ function Account({ account }: { account: Account }) {
   const [editing, setEditing] = useState(false);
   const byName = new Map(tenant.limits.map((limit) => [limit.name, limit]));
   const limits = LIMIT_NAMES.flatMap((name) => byName.get(name) ?? []);
+  const rated = areRated(limits);
   return (
     <Page
       title={tenant.name}
@@ -128,24 +129,29 @@ function Account({ account }: { account: Account }) {
             {
               header: "Used",
               numeric: true,
-              cell: ({ used, limit }) => (
-                <span className={used >= limit ? "font-medium text-warn" : ""}>{count(used)}</span>
-              ),
+              cell: ({ name, used, limit }) =>
+                isRate(name) ? (
+                  "–"
+                ) : (
+                  <span className={used >= limit ? "font-medium text-warn" : ""}>{count(used)}</span>
+                ),
             },
             {
               header: "Limit",
               numeric: true,
-              cell: ({ limit, default: usual }) => (
+              cell: ({ name, limit, adjusted }) => (
                 <span className="inline-flex items-center gap-2">
-                  {limit !== usual && <Badge tone="accent">Set</Badge>}
-                  {count(limit)}
+                  {adjusted && <Badge tone="accent">Set</Badge>}
+                  {isRate(name) && !rated ? "No limit" : count(limit)}
                 </span>
               ),
             },
             {
               header: "Default",
               numeric: true,
-              cell: ({ default: usual }) => <span className="text-muted">{count(usual)}</span>,
+              cell: ({ name, default: usual }) => (
+                <span className="text-muted">{isRate(name) ? "No limit" : count(usual)}</span>
+              ),
             },
           ]}
         />

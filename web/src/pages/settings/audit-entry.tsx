@@ -39,9 +39,14 @@ export function AuditEntryPage() {
               title={entry.action}
               note={minute(entry.createdAt)}
               actions={
-                <ButtonLink {...paths.audit({ noun: entry.noun, nounId: entry.nounId })}>
-                  All of this thing
-                </ButtonLink>
+                <>
+                  {entry.requestId && (
+                    <ButtonLink {...paths.managementRequest(entry.requestId)}>Its request</ButtonLink>
+                  )}
+                  <ButtonLink {...paths.audit({ noun: entry.noun, nounId: entry.nounId })}>
+                    All of this thing
+                  </ButtonLink>
+                </>
               }
             >
               <AuditFacts entry={entry} nameless={nameless(entry.userId)} />

@@ -21,6 +21,7 @@ const ACTIONS: Record<string, readonly string[]> = {
   deployment: ["create", "delete"],
   integration: ["create", "update", "delete"],
   invitation: ["create", "update", "delete", "accept"],
+  key_quota: ["update"],
   member: ["create", "update", "delete"],
   resource: ["create", "delete"],
   route: ["create", "update", "delete"],

@@ -17,7 +17,12 @@ export function SettingsFrame() {
             { label: "Members", to: paths.members() },
             { label: "Sessions", to: paths.sessions() },
             { label: "Access keys", to: paths.accessKeys() },
-            ...(may("readAudit") ? [{ label: "Audit log", to: paths.audit(), within: true }] : []),
+            ...(may("readAudit")
+              ? [
+                  { label: "Audit log", to: paths.audit(), within: true },
+                  { label: "Request log", to: paths.managementRequests(), within: true },
+                ]
+              : []),
           ]}
         />
       }

@@ -18,7 +18,7 @@ const UsagePlansDocument = graphql(`
       nodes {
         id name description
         throttle { rateLimit burstLimit }
-        quota { limit period }
+        quota { limit period enforcement }
         stages { id name api { id name } }
       }
       pageInfo { hasNextPage hasPreviousPage endCursor }

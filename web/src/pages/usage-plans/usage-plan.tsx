@@ -6,10 +6,12 @@ import { settled } from "../../api/errors";
 import { graphql } from "../../api/generated";
 import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
+import { KeyUsage } from "../../components/key-usage";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { useMay } from "../../components/viewer";
 import { UsagePlanForm } from "../../forms/usage-plan";
+import { namesOf } from "../../lib/labels";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
 import { Button, ButtonLink } from "../../ui/button";
@@ -25,9 +27,9 @@ const UsagePlanDocument = graphql(`
       ... on UsagePlan {
         id usagePlanId name description updatedAt
         throttle { rateLimit burstLimit }
-        quota { limit period }
+        quota { limit period anchor timeZone startsAt enforcement initialUsed }
         stages { id name api { id name } }
-        apiKeys(first: 50) { nodes { id name hint enabled mode } pageInfo { hasNextPage } }
+        apiKeys(first: 50) { nodes { id apiKeyId name hint enabled mode } pageInfo { hasNextPage } }
       }
     }
   }
@@ -120,6 +122,11 @@ export function UsagePlanPage() {
                 )}
               </Panel>
             </div>
+            <KeyUsage
+              usagePlan={plan.id}
+              quota={plan.quota}
+              names={namesOf(plan.apiKeys.nodes.map((key) => ({ id: key.apiKeyId, label: key.name })))}
+            />
             {deleting && (
               <DeleteDialog
                 noun="usage plan"
