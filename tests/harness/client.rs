@@ -158,6 +158,10 @@ impl Answer {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
     }
 
+    pub fn bytes(&self) -> &[u8] {
+        &self.body
+    }
+
     pub fn text(&self) -> String {
         String::from_utf8_lossy(&self.body).into_owned()
     }

@@ -4,17 +4,22 @@
 //! A world has a database, a Redis, ports and a directory of its own, so stories run side by side. When it is
 //! dropped, by a panic too, nothing of it is left: its processes also die with the test that made them.
 
+mod balancer;
 pub mod client;
 pub mod clock;
 pub mod collector;
 mod copies;
+pub mod detour;
 pub mod disk;
 pub mod kept;
 pub mod load;
+pub mod lost_usage;
 pub mod mail_server;
 pub mod origin;
 mod ports;
 pub mod process;
+pub mod redis_cluster;
+pub mod redis_tls;
 pub mod socket;
 mod standby;
 pub mod stores;
@@ -22,10 +27,14 @@ pub mod tenant;
 pub mod wire;
 pub mod world;
 
+pub use balancer::Balancer;
 pub use client::{Answer, Client};
+pub use detour::Detour;
 pub use load::Load;
 pub use mail_server::MailServer;
 pub use origin::Origin;
+pub use redis_cluster::RedisCluster;
+pub use redis_tls::RedisOverTls;
 pub use tenant::{Api, Tenant};
 pub use wire::Wire;
 pub use world::World;

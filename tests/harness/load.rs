@@ -34,7 +34,29 @@ pub struct Seen {
 pub struct Failure {
     pub node: SocketAddr,
     pub began: Instant,
+    pub ended: Instant,
     pub why: String,
+}
+
+/// Whatever was in flight here at some moment of this time may have died.
+#[derive(Debug)]
+pub struct Death {
+    pub node: SocketAddr,
+    pub from: Instant,
+    pub to: Instant,
+}
+
+impl Death {
+    /// Takes the time of what kills.
+    pub fn of(node: SocketAddr, kill: impl FnOnce()) -> Self {
+        let from = Instant::now();
+        kill();
+        Self { node, from, to: Instant::now() }
+    }
+
+    fn excuses(&self, failure: &Failure) -> bool {
+        self.node == failure.node && failure.began <= self.to && self.from <= failure.ended
+    }
 }
 
 impl Load {
@@ -83,13 +105,10 @@ impl Load {
 }
 
 impl Seen {
-    /// The failures that nothing excuses: `killed` are nodes and the moment of their death, which whatever was in
-    /// flight there then died with.
-    pub fn unexcused(&self, killed: &[(SocketAddr, Instant)]) -> Vec<&Failure> {
-        let excused = |failure: &&Failure| {
-            !killed.iter().any(|(node, at)| failure.node == *node && failure.began <= *at)
-        };
-        self.failed.iter().filter(excused).collect()
+    /// The failures that nothing excuses.
+    pub fn unexcused(&self, deaths: &[Death]) -> Vec<&Failure> {
+        let unexcused = |failure: &&Failure| !deaths.iter().any(|death| death.excuses(failure));
+        self.failed.iter().filter(unexcused).collect()
     }
 
     /// The latency that so many of a thousand answered calls did not exceed.
@@ -109,13 +128,13 @@ async fn balanced(call: &Call, nodes: &[SocketAddr], turn: usize) -> Result<(), 
                 let io = error.downcast_ref::<io::Error>().map(io::Error::kind);
                 let why = format!("{error:#}");
                 if io == Some(io::ErrorKind::ConnectionRefused) {
-                    refused = Some(Failure { node, began, why });
+                    refused = Some(Failure { node, began, ended: Instant::now(), why });
                     continue;
                 }
                 why
             }
         };
-        return Err(Failure { node, began, why });
+        return Err(Failure { node, began, ended: Instant::now(), why });
     }
     Err(refused.unwrap_or_else(|| unreachable!("there is a node")))
 }

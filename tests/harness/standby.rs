@@ -19,6 +19,13 @@ pub(crate) struct Standby {
 }
 
 impl World {
+    /// So many nodes, and a PostgreSQL of their own that archives what it writes, at the latest after so many seconds.
+    pub async fn start_archived(nodes: usize, seconds: u64) -> Self {
+        let mut world = Self::with_stores(&[], None, (1, nodes)).await;
+        world.database.archive(seconds).await;
+        Self::started(world).await
+    }
+
     /// A copy of the whole server, from which [`World::recover`] goes on with what was archived since.
     pub fn back_up_server(&self) {
         self.database.base_backup();

@@ -2,7 +2,7 @@
 
 use crate::process::{Process, command, in_path, make_directory};
 use crate::standby::Standby;
-use crate::within;
+use crate::{World, within};
 use sqlx::{AssertSqlSafe, Connection, PgConnection};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -197,18 +197,57 @@ pub(crate) async fn redis(directory: &Path) -> Process {
     process
 }
 
+/// The world's Redis, as it fails, and its PostgreSQL.
+impl World {
+    /// The process of PostgreSQL where the world has one of its own.
+    pub fn database_server(&self) -> Option<u32> {
+        self.database.server.as_ref().map(Process::id)
+    }
+
+    /// # Panics
+    /// Where no Redis runs.
+    pub fn kill_redis(&mut self) {
+        self.redis.take().expect("a Redis runs").kill();
+    }
+
+    /// Everything that Redis holds, as it would stand in a file.
+    pub async fn redis_dump(&self) -> Vec<u8> {
+        redis_dump(self.directory()).await
+    }
+
+    /// Redis forgets everything and runs on.
+    ///
+    /// # Panics
+    /// Where it cannot be told to.
+    pub async fn empty_redis(&self) {
+        redis_empty(self.directory()).await;
+    }
+
+    pub async fn start_redis(&mut self) {
+        self.redis = Some(redis(self.directory()).await);
+    }
+}
+
 /// Has it write everything to a file, uncompressed, and reads that.
 pub(crate) async fn redis_dump(directory: &Path) -> Vec<u8> {
-    let url = format!("redis+unix://{}", redis_socket(directory).display());
-    let client = redis::Client::open(url).expect("a Redis URL");
-    let mut redis =
-        client.get_multiplexed_async_connection().await.expect("the world's Redis answers");
+    let mut redis = redis_connection(directory).await;
     let mut plain = redis::cmd("CONFIG");
     plain.arg("SET").arg("rdbcompression").arg("no");
     for command in [plain, redis::cmd("SAVE")] {
         let () = command.query_async(&mut redis).await.expect("Redis can save");
     }
     std::fs::read(directory.join("dump.rdb")).expect("what Redis saved can be read")
+}
+
+pub(crate) async fn redis_empty(directory: &Path) {
+    let mut redis = redis_connection(directory).await;
+    let () = redis::cmd("FLUSHALL").query_async(&mut redis).await.expect("Redis can be emptied");
+}
+
+async fn redis_connection(directory: &Path) -> redis::aio::MultiplexedConnection {
+    let url = format!("redis+unix://{}", redis_socket(directory).display());
+    let client = redis::Client::open(url).expect("a Redis URL");
+    client.get_multiplexed_async_connection().await.expect("the world's Redis answers")
 }
 
 pub(crate) fn redis_socket(directory: &Path) -> PathBuf {

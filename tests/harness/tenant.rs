@@ -90,9 +90,13 @@ impl<'w> Tenant<'w> {
 
     /// A new API without routes.
     pub async fn api(&self, name: &str) -> Api<'w> {
-        let data = self
-            .mutate("createApi", "CreateApiInput!", json!({ "name": name }), "api { id apiId }")
-            .await;
+        self.api_in("NATIVE", name).await
+    }
+
+    /// The same in another dialect.
+    pub async fn api_in(&self, dialect: &str, name: &str) -> Api<'w> {
+        let input = json!({ "name": name, "dialect": dialect });
+        let data = self.mutate("createApi", "CreateApiInput!", input, "api { id apiId }").await;
         Api {
             world: self.world,
             id: text(&data["api"]["id"]),
@@ -138,10 +142,17 @@ impl Api<'_> {
     #[must_use]
     pub async fn route(self, method: &str, path: &str, key_required: bool, uri: &str) -> Self {
         let integration = json!({ "type": "HTTP_PROXY", "uri": uri, "method": "ANY" });
-        let input = json!({
-            "apiId": self.id, "method": method, "path": path,
+        self.route_of(json!({
+            "method": method, "path": path,
             "apiKeyRequired": key_required, "integration": integration,
-        });
+        }))
+        .await
+    }
+
+    /// A route by all that `CreateRouteInput` says of one beside its API.
+    #[must_use]
+    pub async fn route_of(self, mut input: Value) -> Self {
+        input["apiId"] = json!(self.id);
         mutate(
             self.world,
             Some(&self.token),
@@ -214,14 +225,31 @@ impl UsagePlan<'_> {
         self
     }
 
+    /// Other parts of its quota than limit and period.
+    #[must_use]
+    pub fn terms(mut self, terms: &Value) -> Self {
+        for (name, value) in terms.as_object().into_iter().flatten() {
+            self.input["quota"][name] = value.clone();
+        }
+        self
+    }
+
     /// Makes the plan and a key on it, and waits until the node knows both.
     pub async fn key(self) -> Key {
+        self.key_with(&json!({})).await
+    }
+
+    /// The same with more of `CreateApiKeyInput` than a name.
+    pub async fn key_with(self, terms: &Value) -> Key {
         let (world, token) = (self.api.world, Some(self.api.token.as_str()));
         let fields = "usagePlan { id }";
         let plan =
             mutate(world, token, "createUsagePlan", "CreateUsagePlanInput!", self.input, fields)
                 .await;
-        let input = json!({ "name": "first", "usagePlanIds": [plan["usagePlan"]["id"]] });
+        let mut input = json!({ "name": "first", "usagePlanIds": [plan["usagePlan"]["id"]] });
+        for (name, value) in terms.as_object().into_iter().flatten() {
+            input[name] = value.clone();
+        }
         let fields = "apiKey { id } value";
         let data = mutate(world, token, "createApiKey", "CreateApiKeyInput!", input, fields).await;
         world.settled().await;

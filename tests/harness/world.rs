@@ -5,7 +5,7 @@
 use crate::ports::Port;
 use crate::process::{Process, command, make_directory};
 use crate::stores::{self, Database};
-use crate::{Client, Origin, PATIENCE, Tenant, within};
+use crate::{Client, Detour, Origin, PATIENCE, Tenant, within};
 use sqlx::{Connection, PgConnection, Row};
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
@@ -22,7 +22,7 @@ pub struct World {
     /// Before the stores in order of dropping: what uses them goes first.
     nodes: Vec<Node>,
     replicas: Vec<Replica>,
-    redis: Option<Process>,
+    pub(crate) redis: Option<Process>,
     pub(crate) database: Database,
 }
 
@@ -81,13 +81,6 @@ impl World {
         Self::started(Self::with_stores(settings, None, (1, 1)).await).await
     }
 
-    /// So many nodes, and a PostgreSQL of their own that archives what it writes, at the latest after so many seconds.
-    pub async fn start_archived(nodes: usize, seconds: u64) -> Self {
-        let mut world = Self::with_stores(&[], None, (1, nodes)).await;
-        world.database.archive(seconds).await;
-        Self::started(world).await
-    }
-
     /// So many replicas and so many nodes, and a PostgreSQL of their own, which the story may kill.
     pub async fn start_many(replicas: usize, nodes: usize) -> Self {
         Self::started(Self::with_stores(&[], None, (replicas, nodes)).await).await
@@ -101,7 +94,26 @@ impl World {
         world
     }
 
-    async fn started(mut self) -> Self {
+    /// So many nodes with settings of the story's own.
+    pub async fn start_nodes(nodes: usize, settings: &[(&str, &str)]) -> Self {
+        let shared = std::env::var("DATABASE_URL").ok();
+        Self::started(Self::with_stores(settings, shared.as_deref(), (1, nodes)).await).await
+    }
+
+    /// [`World::start_nodes`] that reach Redis by a detour.
+    pub async fn start_nodes_over(
+        detour: &Detour,
+        nodes: usize,
+        settings: &[(&str, &str)],
+    ) -> Self {
+        let shared = std::env::var("DATABASE_URL").ok();
+        let mut world = Self::with_stores(settings, shared.as_deref(), (1, nodes)).await;
+        detour.leads_to(&stores::redis_socket(&world.directory));
+        world.settings.insert("REDIS_URL".to_owned(), detour.url());
+        Self::started(world).await
+    }
+
+    pub(crate) async fn started(mut self) -> Self {
         self.start_control_planes().await;
         for node in 0..self.nodes.len() {
             self.start_node_at(node).await;
@@ -121,7 +133,7 @@ impl World {
         Self::with_stores(settings, shared.as_deref(), (1, 1)).await
     }
 
-    async fn with_stores(
+    pub(crate) async fn with_stores(
         settings: &[(&str, &str)],
         shared: Option<&str>,
         (replicas, nodes): (usize, usize),
@@ -375,21 +387,6 @@ impl World {
         self.take_control_plane_at(0).terminate().await;
     }
 
-    /// # Panics
-    /// Where no Redis runs.
-    pub fn kill_redis(&mut self) {
-        self.redis.take().expect("a Redis runs").kill();
-    }
-
-    /// Everything that Redis holds, as it would stand in a file.
-    pub async fn redis_dump(&self) -> Vec<u8> {
-        stores::redis_dump(&self.directory).await
-    }
-
-    pub async fn start_redis(&mut self) {
-        self.redis = Some(stores::redis(&self.directory).await);
-    }
-
     /// In a server of the world's own it kills PostgreSQL itself.
     pub fn kill_database(&mut self) {
         self.database.kill();
@@ -479,7 +476,11 @@ impl World {
     }
 
     pub fn node_admin_at(&self, index: usize) -> Client {
-        Client::new(self.nodes[index].admin.address())
+        Client::new(self.node_admin_address_at(index))
+    }
+
+    pub(crate) fn node_admin_address_at(&self, index: usize) -> SocketAddr {
+        self.nodes[index].admin.address()
     }
 
     /// Every port that is ours: no tenant's backend may be there.

@@ -84,6 +84,7 @@ async fn replica(db: &PgPool, home: &Home) -> Replica {
         user_points_per_minute: NonZeroU32::MAX,
         address_points_per_minute: NonZeroU32::MAX,
         database_connections_max: 16,
+        usage_minutes_kept_days: 35,
     };
     let app = App::connect(config).await.unwrap();
     let grpc = Box::pin(Grpc::bind(&app)).await.unwrap();

@@ -69,6 +69,11 @@ async fn rest_names_the_field_that_is_wrong() {
     let route = |integration: Value| json!({ "method": "GET", "path": "/pets", "integration": integration });
     let proxy = |uri: &str| route(json!({ "type": "HTTP_PROXY", "uri": uri }));
     let plan = |throttle: Value| json!({ "name": "gold", "throttle": throttle });
+    let quota = |terms: Value| {
+        let mut quota = json!({ "limit": 1, "period": "DAY" });
+        quota.as_object_mut().unwrap().append(&mut terms.as_object().unwrap().clone());
+        json!({ "name": "gold", "quota": quota })
+    };
     let table = [
         ("/v1/apis", json!({ "name": "" }), "name"),
         ("/v1/apis", json!({ "name": "a".repeat(129) }), "name"),
@@ -96,6 +101,17 @@ async fn rest_names_the_field_that_is_wrong() {
             json!({ "name": "gold", "quota": { "limit": 1, "period": "YEAR" } }),
             "quota.period",
         ),
+        ("/v1/usage-plans", quota(json!({ "timeZone": "Mars/Olympus_Mons" })), "quota.timeZone"),
+        ("/v1/usage-plans", quota(json!({ "anchor": "ANNIVERSARY" })), "quota.startsAt"),
+        ("/v1/usage-plans", quota(json!({ "startsAt": "2026-01-31T00:00:00Z" })), "quota.startsAt"),
+        (
+            "/v1/usage-plans",
+            quota(json!({ "anchor": "ANNIVERSARY", "startsAt": "2126-01-31T00:00:00Z" })),
+            "quota.startsAt",
+        ),
+        ("/v1/usage-plans", quota(json!({ "initialUsed": -1 })), "quota.initialUsed"),
+        ("/v1/usage-plans", quota(json!({ "initialUsed": 2 })), "quota.initialUsed"),
+        ("/v1/usage-plans", quota(json!({ "enforcement": "MILD" })), "quota.enforcement"),
         (&routes, proxy("not a URL"), "integration.uri"),
         (&routes, proxy("ftp://example.com/"), "integration.uri"),
         (&routes, proxy("http://user:secret@example.com/"), "integration.uri"),

@@ -47,9 +47,38 @@ async fn who_calls_too_often_is_told_when_to_come_back_and_others_are_not_slowed
     assert!(refused.header("retry-after").is_some());
 
     globex.rest("GET", "/v1/apis").await.expect(200);
-    let cost = "{ rateLimit { cost limit } usagePlans { nodes { name } } }";
+    let cost = "{ rateLimit { cost limit } usagePlans(first: 20) { nodes { name } } }";
     let told = globex.graphql(cost, Value::Null).await;
     assert_eq!(told["rateLimit"], json!({ "cost": 2, "limit": 60 }));
+}
+
+#[tokio::test]
+async fn a_graphql_list_is_asked_for_by_pages_and_a_change_gives_its_name_back() {
+    let world = World::start().await;
+    let acme = world.tenant("acme").await;
+    let query = "{ apis(first: 2) {\n  nodes { stages { nodes { id } } } } }";
+    let refused = acme.try_graphql(query, Value::Null).await.expect(400).json();
+    let error = &refused["errors"][0];
+    assert_eq!(
+        (&error["extensions"]["code"], refused.get("data")),
+        (&json!("page_size_required"), None)
+    );
+    assert_eq!(error["locations"], json!([{ "line": 2, "column": 11 }]));
+    let message = error["message"].as_str().unwrap();
+    assert!(message.starts_with("apis.nodes.stages is a connection"), "{message}");
+    let meaning = world.management().get(error["extensions"]["type"].as_str().unwrap()).await;
+    assert!(meaning.expect(200).text().contains("apiKeys(first: 20)"));
+
+    let query = "mutation($input: CreateApiInput!) { createApi(input: $input) {
+        clientMutationId api { stages(last: 1) { nodes { id } } } userErrors { code } } }";
+    for (name, errors) in [("pets", json!([])), ("", json!([{ "code": "BAD_REQUEST" }]))] {
+        let input = json!({ "name": name, "clientMutationId": format!("make {name}") });
+        let made = acme.graphql(query, json!({ "input": input })).await["createApi"].take();
+        assert_eq!(
+            (&made["clientMutationId"], &made["userErrors"]),
+            (&input["clientMutationId"], &errors)
+        );
+    }
 }
 
 /// What comes back for bytes that are no request.

@@ -5,6 +5,8 @@ use harness::{Client, World, eventually};
 
 /// Room for the node's files and a dozen segments.
 const DISK_MIB: u32 = 24;
+/// What the node logs when usage has left its memory for the disk.
+const IS_ON_THE_DISK: &str = "usage that was only in memory is on the disk";
 
 async fn metric(admin: &Client, name: &str) -> u64 {
     let metrics = admin.get("/metrics").await.text();
@@ -99,11 +101,36 @@ async fn on_a_full_disk_calls_are_answered_and_billed_and_the_operator_is_told()
         calls += 1;
     }
     billed(&world, calls).await;
-    let kept = directory.strip_prefix("/").unwrap().join("usage/kept");
+    let usage = directory.strip_prefix("/").unwrap().join("usage");
+    let (kept, sealed) = (usage.join("kept"), usage.join("sealed"));
     let kept = format!("/proc/{}/root/{}", world.node().unwrap().id(), kept.display());
     eventually("acknowledged segments on the disk", async || {
         (std::fs::read_dir(&kept).unwrap().count() > 0).then_some(())
     })
     .await;
+
+    // Once more, and the ledger stays away: what waits in memory goes to the disk as soon as that has room.
+    let mut filler = Filler::new(world.node().unwrap(), &directory);
+    world.kill_control_plane();
+    let before = metric(&admin, "tollgate_journal_segments_in_memory_total").await;
+    eventually("segments that are only in memory", async || {
+        filler.fill();
+        call.clone().await.expect(200);
+        calls += 1;
+        let now = metric(&admin, "tollgate_journal_segments_in_memory_total").await;
+        (now >= before + 2).then_some(())
+    })
+    .await;
+    filler.empty();
+    let sealed = format!("/proc/{}/root/{}", world.node().unwrap().id(), sealed.display());
+    eventually("all that waits on the disk", async || {
+        let waiting = metric(&admin, "tollgate_journal_segments_unacknowledged").await;
+        let names = std::fs::read_dir(&sealed).unwrap().map(|file| file.unwrap().file_name());
+        let files = names.filter(|it| it.to_string_lossy().ends_with(".segment")).count();
+        (u64::try_from(files).unwrap() == waiting && log().contains(IS_ON_THE_DISK)).then_some(())
+    })
+    .await;
+    world.start_control_plane().await;
+    billed(&world, calls).await;
     world.stop_node().await;
 }

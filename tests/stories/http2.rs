@@ -7,17 +7,17 @@ use harness::{World, at_length, eventually, within};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 
-const DATA: u8 = 0;
-const HEADERS: u8 = 1;
+pub(crate) const DATA: u8 = 0;
+pub(crate) const HEADERS: u8 = 1;
 const PRIORITY: u8 = 2;
-const RST_STREAM: u8 = 3;
+pub(crate) const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
 const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 const WINDOW_UPDATE: u8 = 8;
 const CONTINUATION: u8 = 9;
-const END_STREAM: u8 = 1;
-const END_HEADERS: u8 = 4;
+pub(crate) const END_STREAM: u8 = 1;
+pub(crate) const END_HEADERS: u8 = 4;
 
 const PREFACE: &[u8] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 /// GET http / with the authority `a`, in HPACK.
@@ -33,13 +33,18 @@ const HEADER_TIMEOUT: Duration = Duration::from_secs(10);
 /// What all the attackers together may cost.
 const MEMORY_MAX: u64 = 32 << 20;
 
-fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
+pub(crate) fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
     let length = u32::try_from(payload.len()).unwrap().to_be_bytes();
     [&length[1..], &[kind, flags], &stream.to_be_bytes(), payload].concat()
 }
 
-fn opening() -> Vec<u8> {
+pub(crate) fn opening() -> Vec<u8> {
     [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()
+}
+
+/// A field that HPACK's table knows by name, with a short value.
+pub(crate) fn literal(name: u8, value: &[u8]) -> Vec<u8> {
+    [&[name, u8::try_from(value.len()).unwrap()], value].concat()
 }
 
 /// `first`, and then for each number what `each` makes of it.
@@ -132,7 +137,7 @@ async fn sent_away(world: &World, attack: &[u8]) -> Option<(Duration, Option<u32
     };
     let mut goaway = None;
     let read = async {
-        while let Some((kind, _, payload)) = next(&mut from).await {
+        while let Some((kind, _, _, payload)) = next(&mut from).await {
             if kind == GOAWAY {
                 goaway = payload[4..8].first_chunk().map(|code| u32::from_be_bytes(*code));
             }
@@ -145,15 +150,15 @@ async fn sent_away(world: &World, attack: &[u8]) -> Option<(Duration, Option<u32
     ended.is_ok().then(|| (done.elapsed(), goaway))
 }
 
-/// The next frame's kind, stream and payload, until the connection ends.
-async fn next(from: &mut (impl AsyncReadExt + Unpin)) -> Option<(u8, u32, Vec<u8>)> {
+/// The next frame's kind, flags, stream and payload, until the connection ends.
+pub(crate) async fn next(from: &mut (impl AsyncReadExt + Unpin)) -> Option<(u8, u8, u32, Vec<u8>)> {
     let mut head = [0; 9];
     from.read_exact(&mut head).await.ok()?;
-    let [a, b, c, kind, _, stream @ ..] = head;
+    let [a, b, c, kind, flags, stream @ ..] = head;
     let length = u32::from_be_bytes([0, a, b, c]);
     let mut payload = vec![0; usize::try_from(length).unwrap()];
     from.read_exact(&mut payload).await.ok()?;
-    Some((kind, u32::from_be_bytes(stream), payload))
+    Some((kind, flags, u32::from_be_bytes(stream), payload))
 }
 
 /// The node's resident memory.
@@ -252,10 +257,8 @@ async fn a_node_that_drains_says_goaway_and_answers_what_it_took() {
         let acme = world.tenant("acme").await;
         acme.api("pets").await.get_route("/pets", &origin).await.deploy("prod").await.host()
     };
-    let path = b"/prod/pets";
-    let literal =
-        |name: u8, value: &[u8]| [&[name, u8::try_from(value.len()).unwrap()], value].concat();
-    let head = [vec![0x82, 0x86], literal(0x44, path), literal(0x41, host.as_bytes())].concat();
+    let head =
+        [vec![0x82, 0x86], literal(0x44, b"/prod/pets"), literal(0x41, host.as_bytes())].concat();
     let mut stream = TcpStream::connect(world.endpoint_address()).await.unwrap();
     let request = frame(HEADERS, END_HEADERS | END_STREAM, 1, &head);
     stream.write_all(&[opening(), request].concat()).await.unwrap();
@@ -264,7 +267,7 @@ async fn a_node_that_drains_says_goaway_and_answers_what_it_took() {
     let node = world.take_node();
     node.ask_to_end();
     let (mut goaways, mut body) = (Vec::new(), Vec::new());
-    while let Some((kind, of, payload)) = next(&mut stream).await {
+    while let Some((kind, _, of, payload)) = next(&mut stream).await {
         match kind {
             GOAWAY => {
                 goaways.push(payload[..8].to_vec());

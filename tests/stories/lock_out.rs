@@ -70,7 +70,12 @@ type Ask<'a> = &'a dyn Fn(&str, usize) -> (&'static str, Value);
 /// The answer without what differs from call to call.
 fn told(answer: &Answer) -> (u16, String) {
     let mut body: Value = serde_json::from_str(&answer.text()).unwrap_or_default();
-    for place in ["/instance", "/requestId", "/errors/0/extensions/requestId"] {
+    for place in [
+        "/instance",
+        "/requestId",
+        "/errors/0/extensions/instance",
+        "/errors/0/extensions/requestId",
+    ] {
         if let Some(id) = body.pointer_mut(place) {
             *id = Value::Null;
         }

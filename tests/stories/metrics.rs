@@ -5,6 +5,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use harness::{World, eventually};
 
 const PAGE: &str = include_str!("../../deploy/observability/metrics.md");
+const ALERTS: &str = include_str!("../../deploy/observability/alerts.rules.yml");
+const AWS_NAMES: &str = include_str!("../../deploy/observability/aws-names.rules.yml");
 
 #[derive(Debug, PartialEq)]
 struct Family {
@@ -98,5 +100,43 @@ async fn the_page_lists_every_metric_and_no_caller_makes_a_series() {
             assert_eq!(family, said, "{name}");
             assert!(series <= max, "{name} has {series} series, the page says {max}");
         }
+    }
+}
+
+/// The metrics that rules read, each of which stands on the page.
+fn read_by(rules: &str) -> BTreeSet<&str> {
+    let families = [page("A node"), page("The control plane")].map(BTreeMap::into_keys);
+    let families: BTreeSet<String> = families.into_iter().flatten().collect();
+    let mut read = BTreeSet::new();
+    for (at, _) in rules.match_indices("tollgate_") {
+        let rest = &rules[at..];
+        let end = rest.find(|it: char| !it.is_ascii_alphanumeric() && it != '_');
+        let name = &rest[..end.unwrap()];
+        let family = |end| name.strip_suffix(end).is_some_and(|name| families.contains(name));
+        let known = families.contains(name) || ["_bucket", "_sum", "_count"].iter().any(family);
+        assert!(known, "{name}");
+        read.insert(name);
+    }
+    read
+}
+
+#[test]
+fn the_rules_read_metrics_that_there_are() {
+    assert!(read_by(AWS_NAMES).len() >= 7, "{:?}", read_by(AWS_NAMES));
+    assert_eq!(read_by(ALERTS), BTreeSet::from(["tollgate_usage_quarantined_open"]));
+}
+
+#[test]
+fn an_alert_names_a_part_of_a_runbook_that_there_is() {
+    let runbooks: Vec<_> =
+        ALERTS.lines().filter_map(|line| line.trim().strip_prefix("runbook: ")).collect();
+    assert_eq!(runbooks.len(), ALERTS.matches("- alert: ").count());
+    for runbook in runbooks {
+        let (file, part) = runbook.split_once('#').unwrap();
+        let path = std::path::Path::new(env!("CARGO_MANIFEST_DIR")).parent().unwrap().join(file);
+        let text = std::fs::read_to_string(path).unwrap();
+        let parts = text.lines().filter_map(|line| line.strip_prefix("## "));
+        let named = parts.map(|heading| heading.to_lowercase().replace(' ', "-"));
+        assert!(named.collect::<Vec<_>>().contains(&part.to_owned()), "{runbook}");
     }
 }

@@ -276,6 +276,19 @@ async fn the_operators_invitation_begins_the_first_tenant_where_nobody_may_sign_
     let made = ask("bob@example.com").await;
     assert_eq!(made["invitation"], json!({ "email": "bob@example.com", "tenantName": null }));
     assert!(text(&made["link"]).contains("/sign-up?token="), "{made}");
+    // One that was sent in error is found, and revoked.
+    let path = "/v1/operator/tenant-invitations";
+    let waiting = world.management().get(path).bearer(&operator).await.expect(200).json();
+    let [bob] = waiting["items"].as_array().unwrap().as_slice() else { panic!("{waiting}") };
+    assert_eq!((&bob["email"], bob.get("link")), (&json!("bob@example.com"), None), "{bob}");
+    let bobs = format!("{path}/{}", text(&bob["id"]));
+    world.management().call("DELETE", &bobs).bearer(&operator).await.expect(204);
+    world.management().call("DELETE", &bobs).bearer(&operator).await.expect(404);
+    let link = text(&made["link"]);
+    let token = link.split_once("/sign-up?token=").unwrap().1;
+    let body = json!({ "email": "bob@example.com", "password": PASSWORD, "tenant": "Looms", "token": token });
+    let revoked = post(&world, "/v1/signup", body).await.expect(400).json();
+    assert_eq!(revoked["param"], "token");
     let known = ask("ada@example.com").await;
     assert_eq!(known["userErrors"], json!([{ "code": "CONFLICT", "param": "email" }]));
     let member = Some(begun["accessToken"].as_str().unwrap());

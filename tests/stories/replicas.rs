@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use harness::client::Call;
 use harness::kept::{Ask, KeptLoad, Way};
-use harness::{Load, Origin, World, at_length, campaign, eventually};
+use harness::load::Death;
+use harness::{Balancer, Load, Origin, World, at_length, campaign, eventually};
 
 const CALLERS: usize = 4;
 /// How often each caller who keeps its connection calls.
@@ -81,8 +82,7 @@ async fn whatever_is_killed_nothing_fails_but_what_was_in_flight_on_a_killed_nod
         world.kill_redis();
         world.start_redis().await;
         let node = rounds % 2;
-        world.kill_node_at(node);
-        killed.push((nodes[node], Instant::now()));
+        killed.push(Death::of(nodes[node], || world.kill_node_at(node)));
         world.start_node_at(node).await;
         rounds += 1;
     }
@@ -177,13 +177,14 @@ fn recovery(began: &[Instant], at: Instant, full: usize) -> Option<Duration> {
     None
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn full_rate_is_back_three_seconds_after_each_kill_of_one_of_two_nodes() {
-    let mut world = World::start_many(1, 2).await;
+/// Kills one of two nodes after the other while calls flow: those that the callers themselves choose from, or those
+/// behind a balancer.
+async fn full_rate_is_back_after_each_kill(world: &mut World, balancer: Option<&Balancer>) {
     let origin = world.origin().await.replies(200, "hello");
-    let calls = calls(&world, "acme", &origin).await;
-    let nodes = nodes(&world);
-    let load = Load::start(CALLERS, &calls, &nodes);
+    let calls = calls(world, "acme", &origin).await;
+    let nodes = nodes(world);
+    let called = balancer.map_or(nodes, |balancer| [balancer.address(); 2]);
+    let load = Load::start(CALLERS, &calls, &called);
     let more = async |count: usize| {
         let wanted = load.answered() + count;
         eventually("more answers", async || (load.answered() >= wanted).then_some(())).await;
@@ -195,10 +196,10 @@ async fn full_rate_is_back_three_seconds_after_each_kill_of_one_of_two_nodes() {
     let (mut killed, mut slowest_start) = (Vec::new(), Duration::ZERO);
     for kill in 0..kills {
         let node = kill % 2;
-        world.kill_node_at(node);
-        killed.push((nodes[node], Instant::now()));
+        let death = Death::of(called[node], || world.kill_node_at(node));
         world.start_node_at(node).await;
-        slowest_start = slowest_start.max(killed[kill].1.elapsed());
+        slowest_start = slowest_start.max(death.to.elapsed());
+        killed.push(death);
         more(300).await;
     }
 
@@ -207,11 +208,11 @@ async fn full_rate_is_back_three_seconds_after_each_kill_of_one_of_two_nodes() {
     assert!(unexcused.is_empty(), "{} of {}: {unexcused:?}", unexcused.len(), seen.answered.len());
     let mut began: Vec<_> = seen.answered.iter().map(|(began, _)| *began).collect();
     began.sort_unstable();
-    let before =
-        began.partition_point(|it| *it < killed[0].1) - began.partition_point(|it| *it < base);
+    let first = killed[0].to;
+    let before = began.partition_point(|it| *it < first) - began.partition_point(|it| *it < base);
     let full = before * usize::try_from(SPAN.as_millis()).unwrap()
-        / usize::try_from((killed[0].1 - base).as_millis()).unwrap();
-    let recoveries: Vec<_> = killed.iter().map(|(_, at)| recovery(&began, *at, full)).collect();
+        / usize::try_from((first - base).as_millis()).unwrap();
+    let recoveries: Vec<_> = killed.iter().map(|death| recovery(&began, death.to, full)).collect();
     println!(
         "{kills} kills: {} answered at {} a second, {} died with their node; back to full rate after at most {:?}, \
          the node itself served again after at most {slowest_start:.2?}",
@@ -221,4 +222,17 @@ async fn full_rate_is_back_three_seconds_after_each_kill_of_one_of_two_nodes() {
         recoveries.iter().max().unwrap(),
     );
     assert!(recoveries.iter().all(Option::is_some), "of {full} in {SPAN:?}: {recoveries:?}");
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_rate_is_back_three_seconds_after_each_kill_of_one_of_two_nodes() {
+    let mut world = World::start_many(1, 2).await;
+    full_rate_is_back_after_each_kill(&mut world, None).await;
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn full_rate_is_back_three_seconds_after_each_kill_of_one_of_two_nodes_behind_haproxy() {
+    let mut world = World::start_many(1, 2).await;
+    let balancer = Balancer::start(&world, 2).await;
+    full_rate_is_back_after_each_kill(&mut world, Some(&balancer)).await;
 }

@@ -137,6 +137,68 @@ async fn a_node_that_is_told_to_stop_while_it_hands_over_is_not_taken_for_gone_b
     assert_eq!(billed(&world).await, 1);
 }
 
+/// Asks the node for its place and dies, with what the node is bound to its control plane by damaged meanwhile.
+fn unbind(world: &World) {
+    let certificate = world.node_directory(0).join("node.certificate");
+    let mut successor = UnixStream::connect(world.node_directory(0).join("handover.sock")).unwrap();
+    assert!(successor.read(&mut [0; 4096]).unwrap() > 0, "it gave nothing over");
+    std::fs::rename(&certificate, certificate.with_extension("good")).unwrap();
+    std::fs::write(&certificate, "damaged").unwrap();
+}
+
+fn bind_again(world: &World) {
+    let certificate = world.node_directory(0).join("node.certificate");
+    std::fs::rename(certificate.with_extension("good"), &certificate).unwrap();
+}
+
+#[tokio::test]
+async fn a_node_that_was_not_replaced_and_has_lost_its_control_plane_serves_until_it_is_told_to_stop()
+ {
+    let mut world = World::start().await;
+    let origin = world.origin().await.replies(200, "late but whole");
+    let unbound = |world: &World, times: usize| {
+        let log = std::fs::read_to_string(world.logs().join("node0.log")).unwrap();
+        (log.matches("it serves on and tries again").count() >= times).then_some(())
+    };
+    let call = {
+        let acme = world.tenant("acme").await;
+        let api = acme.api("pets").await.get_route("/pets", &origin).await.deploy("prod").await;
+        api.get("/pets").await.expect(200);
+
+        unbind(&world);
+        eventually("the node without its control plane", async || unbound(&world, 2)).await;
+        api.get("/pets").await.expect(200);
+        bind_again(&world);
+        // What changes reaches it, and what it counted the ledger.
+        let api = api.get_route("/more", &origin).await.deploy("prod").await;
+        api.get("/more").await.expect(200);
+        acme.counted(3).await;
+        api.get("/pets")
+    };
+
+    let before = std::fs::read_to_string(world.logs().join("node0.log")).unwrap();
+    let before = before.matches("it serves on and tries again").count();
+    unbind(&world);
+    eventually("the node without its control plane", async || unbound(&world, before + 1)).await;
+    origin.hold();
+    let in_progress = tokio::spawn(std::future::IntoFuture::into_future(call));
+    origin.asked(4).await;
+    let node = world.take_node();
+    node.ask_to_end();
+    let admin = world.node_admin();
+    eventually("the drain", async || {
+        let answer = admin.get("/readyz").try_send().await.ok()?;
+        (answer.status() == 503).then_some(())
+    })
+    .await;
+    origin.release();
+    assert_eq!(in_progress.await.unwrap().expect(200).text(), "late but whole");
+    bind_again(&world);
+    node.ended().await;
+    // Nobody but the process that ended may have brought it there: no other was started.
+    assert_eq!(billed(&world).await, 4);
+}
+
 /// The command that runs with these sockets as systemd gives them.
 fn activated(command: &Command, sockets: &[(&str, &OwnedFd)]) -> Command {
     let redirects: Vec<_> = sockets

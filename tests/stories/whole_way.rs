@@ -2,6 +2,7 @@
 
 use harness::tenant::{month, since, text};
 use harness::{Client, World, eventually};
+use jiff::{SignedDuration, Timestamp};
 use rust_decimal::Decimal;
 use serde_json::json;
 
@@ -115,6 +116,81 @@ async fn a_quota_lets_exactly_its_limit_through() {
 
     assert_eq!(statuses, [200, 200, 200, 429, 429]);
     assert_eq!(origin.received().len(), 3);
+}
+
+#[tokio::test]
+async fn a_quota_by_terms_of_its_own_is_kept_from_the_console_to_the_caller() {
+    let world = World::start().await;
+    let origin = world.origin().await.replies(200, "hello");
+    let acme = world.tenant("acme").await;
+    let api =
+        acme.api("pets").await.get_route_with_key("/pets", &origin).await.deploy("prod").await;
+    let anniversary = json!({
+        "anchor": "ANNIVERSARY", "startsAt": "2026-01-31T09:30:00Z", "timeZone": "Asia/Kathmandu",
+        "initialUsed": 3,
+    });
+    let hard = api.usage_plan("hard").quota(5, "MONTH").terms(&anniversary).key().await;
+    let soft = json!({ "timeZone": "Europe/Berlin", "enforcement": "SOFT" });
+    let soft = api.usage_plan("soft").quota(2, "DAY").terms(&soft).key().await;
+
+    let (mut refused_after, mut passed) = (None, Vec::new());
+    for call in 0..4 {
+        let answer = api.get("/pets").key(&hard.value).await;
+        if answer.status() == 429 && refused_after.is_none() {
+            refused_after = Some(call);
+        }
+        passed.push(api.get("/pets").key(&soft.value).await.status());
+    }
+
+    assert_eq!(refused_after, Some(2), "what it had used before is missing");
+    assert_eq!(passed, [200; 4]);
+    assert_eq!(origin.received().len(), 6);
+}
+
+#[tokio::test]
+async fn a_key_that_used_its_quota_up_goes_on_as_soon_as_it_is_granted_more() {
+    let world = World::start().await;
+    let origin = world.origin().await.replies(200, "hello");
+    let acme = world.tenant("acme").await;
+    let api =
+        acme.api("pets").await.get_route_with_key("/pets", &origin).await.deploy("prod").await;
+    let key = api.usage_plan("small").quota(1, "MONTH").key().await;
+    let call = async || api.get("/pets").key(&key.value).await.status();
+    assert_eq!([call().await, call().await], [200, 429]);
+    let keys = acme.rest("GET", "/v1/api-keys").await.expect(200).json();
+    let (id, plan) = (text(&keys["items"][0]["id"]), text(&keys["items"][0]["usagePlanIds"][0]));
+    let path = format!("/v1/usage-plans/{plan}/api-keys/{id}/quota");
+
+    for _ in 0..2 {
+        let granted = acme.rest("PATCH", &path).json(&json!({ "extraCalls": 2 })).await;
+        let granted = granted.expect(200).json();
+        assert_eq!((&granted["limit"], &granted["extraCalls"]), (&json!(3), &json!(2)));
+    }
+    world.settled().await;
+
+    let passed = api.get("/pets").key(&key.value).await;
+    assert_eq!((passed.status(), call().await, call().await), (200, 200, 429));
+    let told = passed.header("ratelimit-policy").unwrap();
+    assert!(told.contains("\"quota\";q=3;"), "{told}");
+    let refused = acme.rest("PATCH", &path).json(&json!({ "extraCalls": -1 })).await;
+    assert_eq!(refused.expect(400).json()["param"], "extraCalls");
+
+    // Days that begin a little ahead: what is granted in the one that ends then is none of the next.
+    let ahead = (Timestamp::now() + SignedDuration::from_secs(8)).to_string();
+    let quota = json!({ "limit": 1, "period": "DAY", "anchor": "ANNIVERSARY", "startsAt": ahead });
+    let change = acme.rest("PATCH", &format!("/v1/usage-plans/{plan}"));
+    change.json(&json!({ "quota": quota })).await.expect(200);
+    let granted = acme.rest("PATCH", &path).json(&json!({ "extraCalls": 2 })).await;
+    let granted = granted.expect(200).json();
+    assert_eq!((&granted["limit"], &granted["extraCalls"]), (&json!(3), &json!(2)));
+    let next = eventually("the end of the period", async || {
+        let now = acme.rest("GET", &path).await.expect(200).json();
+        (now["extraCalls"] == json!(0)).then_some(now)
+    });
+    let next = next.await;
+    assert_eq!((&next["limit"], &next["startsAt"]), (&json!(1), &granted["endsAt"]));
+    world.settled().await;
+    assert_eq!([call().await, call().await], [200, 429]);
 }
 
 #[tokio::test]

@@ -35,7 +35,8 @@ pub(super) async fn party<'w>(
     let tenant = world.tenant(name).await;
     let api = tenant.api(&format!("{name} api")).await;
     let api = api.get_route_with_key("/pets", &origin).await.deploy(stage).await;
-    api.usage_plan(&format!("{name} plan")).throttle(10.0, 10).key().await;
+    let plan = api.usage_plan(&format!("{name} plan")).throttle(10.0, 10);
+    plan.quota(1_000_000, "MONTH").key().await;
     let mut ids = owned(world, catalog, &tenant.token).await;
     let planted = format!("{name} text");
     // Kinds that the way to a call did not make.
@@ -53,7 +54,18 @@ pub(super) async fn party<'w>(
         }
     }
     ids = owned(world, catalog, &tenant.token).await;
+    let request = logged(&tenant).await;
+    ids.global.insert("Request".to_owned(), URL_SAFE_NO_PAD.encode(format!("Request:{request}")));
     Party { tenant, ids }
+}
+
+/// The id of a request of this tenant's, once its log has one.
+async fn logged(tenant: &Tenant<'_>) -> String {
+    harness::eventually("a request in the log", async || {
+        let list = tenant.rest("GET", "/v1/management-requests?limit=1").await.expect(200).json();
+        list["items"][0]["requestId"].as_str().map(str::to_owned)
+    })
+    .await
 }
 
 /// One id of every noun that this token's holder can reach from the root questions.
@@ -61,7 +73,9 @@ async fn owned(world: &World, catalog: &Catalog, token: &str) -> Ids {
     let mut ids = Ids::default();
     for question in catalog.open_questions() {
         let field = question.name.node.to_string();
-        let query = format!("{{ {field} {} }}", catalog.selection(&question.ty.node, 3));
+        let pages = question.arguments.iter().any(|argument| argument.node.name.node == "first");
+        let page = if pages { "(first: 20)" } else { "" };
+        let query = format!("{{ {field}{page} {} }}", catalog.selection(&question.ty.node, 3));
         let request = Request::Graphql { field, query, variables: json!({}) };
         let answer = request.send(world, Some(token)).await;
         collect(&answer.json(), &mut ids);
@@ -133,15 +147,15 @@ pub(super) fn tampered(token: &str) -> String {
     String::from_utf8(bytes).unwrap()
 }
 
-/// A digest of every row of a tenant, by table; without the audit chain's head, which a job seals in its own time:
-/// its entries and links are here.
+/// A digest of every row of a tenant, by table; without the audit chain's head, which a job seals in its own time
+/// (its entries and links are here), and the log of requests, where its members' own stand a moment later.
 pub(super) async fn digests(
     database: &mut PgConnection,
     tenant: &str,
 ) -> BTreeMap<String, Option<String>> {
     let tables = "select c.relname::text as name from pg_class c join pg_attribute a on a.attrelid = c.oid
                   where c.relnamespace = 'public'::regnamespace and c.relkind in ('r', 'p') and a.attname = 'tenant_id'
-                  and c.relname <> 'audit_chain'";
+                  and c.relname not in ('audit_chain', 'management_request')";
     let tables = sqlx::query(tables).fetch_all(&mut *database).await.unwrap();
     let mut digests = BTreeMap::new();
     for row in tables {

@@ -70,7 +70,13 @@ impl Catalog {
             objects: BTreeMap::new(),
         };
         all.read_openapi(world.management().get("/v1/openapi.json").await.expect(200).json());
-        all.read_sdl(&world.run(&["print-schema"]));
+        let sdl = world.management().get("/graphql/schema.graphql").await.expect(200).text();
+        assert_eq!(
+            sdl.trim_end(),
+            world.run(&["print-schema"]).trim_end(),
+            "the schema is published as it is"
+        );
+        all.read_sdl(&sdl);
         assert!(all.operations.len() > 90, "the walk sees both documents");
         all
     }

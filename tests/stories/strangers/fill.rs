@@ -14,16 +14,19 @@ const FILLED: [&str; 3] = ["method", "path", "uri"];
 /// Fields that stand in the place of another.
 const INSTEAD: [(&str, &str); 1] = [("resourceId", "path")];
 /// What operations begin with.
-const VERBS: [&str; 22] = [
+const VERBS: [&str; 23] = [
     "create", "get", "list", "update", "put", "set", "delete", "revoke", "add", "remove", "accept",
     "resend", "suspend", "resume", "close", "export", "verify", "change", "rotate", "request",
-    "end", "reopen",
+    "end", "reopen", "settle",
 ];
 /// What ends like an id and is free text.
 const NO_IDS: [&str; 2] = ["externalId", "nounId"];
 
+/// A text that is given back and kept nowhere: a change that is right but for it is made, also one that deletes.
+const NOT_KEPT: &str = "clientMutationId";
+
 /// Nouns of which no tenant has one: the id is refused before it is looked up.
-const OPERATORS: [&str; 2] = ["Node", "JoinToken"];
+const OPERATORS: [&str; 4] = ["Node", "JoinToken", "TenantInvitation", "QuarantinedSegment"];
 const NOBODYS_UUID: &str = "0198f2a0-0000-7000-8000-000000000000";
 
 /// One id of every noun that somebody has.
@@ -166,7 +169,11 @@ impl<'a> Fill<'a> {
                 let mut variables = Map::new();
                 for argument in field.arguments.iter().map(|argument| &argument.node) {
                     let (of, argument_name) = (&argument.ty.node, argument.name.node.as_str());
-                    if !is_required(argument) && self.extra != Some(argument_name) {
+                    // A connection takes `first` or `last`, which no type can say.
+                    let wanted = is_required(argument)
+                        || argument_name == "first"
+                        || self.extra == Some(argument_name);
+                    if !wanted {
                         continue;
                     }
                     definitions.push(format!("${argument_name}: {of}"));
@@ -253,7 +260,7 @@ impl<'a> Fill<'a> {
     fn texts_of_input(&self, name: &str, found: &mut BTreeSet<String>) {
         for field in self.catalog.inputs.get(name).into_iter().flatten() {
             let of = named(&field.ty.node);
-            if of == "String" {
+            if of == "String" && field.name.node != NOT_KEPT {
                 found.insert(field.name.node.to_string());
             }
             self.texts_of_input(of, found);
@@ -378,6 +385,7 @@ impl<'a> Fill<'a> {
             "Boolean" => json!(true),
             "DateTime" => json!(time(name)),
             "Decimal" => json!("1.5"),
+            "String" if name == "requestId" => json!(self.id(name, Ids::plain)),
             "String" => json!(self.text(name, 0)),
             other => panic!(
                 "{}: what is a value of {other}? The walk has to know",
@@ -406,8 +414,13 @@ impl<'a> Fill<'a> {
         let some = || format!("some-{}", hex::encode(rand::random::<[u8; 4]>()));
         let text = match name {
             "month" => harness::tenant::month(),
+            "day" => Timestamp::now().strftime("%Y-%m-%d").to_string(),
+            "ledgerRow" => "0".repeat(32),
+            "apiKeyLocations" => "$request.querystring.key".to_owned(),
+            "clientNetworks" => "203.0.113.0/24".to_owned(),
             "currency" => "EUR".to_owned(),
             "method" => "GET".to_owned(),
+            "origins" => "https://example.com".to_owned(),
             "path" => format!("/{}", some()),
             "uri" | "url" => "http://example.com/".to_owned(),
             "email" => format!("{}@example.com", some()),
@@ -443,6 +456,9 @@ pub(super) fn noun(operation: &str) -> String {
     let noun =
         if VERBS.contains(&&operation[..verb_end]) { &operation[verb_end..] } else { operation };
     let noun = noun[..1].to_uppercase() + &noun[1..];
+    if noun == "ApiKeyOverlap" {
+        return "ApiKey".to_owned();
+    }
     match noun.strip_suffix("ies") {
         Some(stem) => format!("{stem}y"),
         None => noun.strip_suffix('s').map_or(noun.clone(), str::to_owned),
@@ -457,6 +473,7 @@ fn is_id(name: &str, beside_an_api: bool) -> bool {
 fn time(name: &str) -> String {
     match name {
         "since" => harness::tenant::since(),
+        "hour" => Timestamp::now().strftime("%Y-%m-%dT00:00:00Z").to_string(),
         _ => (Timestamp::now() + SignedDuration::from_hours(1)).to_string(),
     }
 }
@@ -464,6 +481,7 @@ fn time(name: &str) -> String {
 fn number(name: &str, least: Option<i64>) -> Value {
     match name {
         "status" => json!(200),
+        "first" => json!(20),
         _ => json!(least.unwrap_or(1).max(1)),
     }
 }

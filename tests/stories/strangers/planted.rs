@@ -65,6 +65,7 @@ async fn what_is_planted_in_any_field_stays_text() {
     // Plans, keys, Apis and the like take any name and description.
     assert!(kept >= 60 && fields.len() >= 30, "{kept} were kept, in {fields:?}");
 
+    given_back(&acme).await;
     let origin = world.origin().await;
     download(&world, &acme, &origin).await;
     let mut seen = String::new();
@@ -81,6 +82,18 @@ async fn what_is_planted_in_any_field_stays_text() {
         assert!(seen.contains(&as_json(planted)), "{planted} is read back as it was written");
     }
     assert_lines_are_whole(&world);
+}
+
+/// What a caller calls a change comes back as it was sent.
+async fn given_back(acme: &cast::Party<'_>) {
+    let query = "mutation($input: DeleteInput!) { deleteConsumer(input: $input) {
+        clientMutationId deletedId userErrors { code } } }";
+    for planted in TEXTS.iter().chain(&CONTROLS) {
+        let input = json!({ "input": { "id": "nobody's", "clientMutationId": planted } });
+        let answer = acme.tenant.try_graphql(query, input).await;
+        assert_inert(&answer, planted);
+        assert_eq!(answer.json()["data"]["deleteConsumer"]["clientMutationId"], **planted);
+    }
 }
 
 /// A text inside a JSON string.

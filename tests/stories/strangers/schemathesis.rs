@@ -57,7 +57,14 @@ async fn run(directory: &Path, token: Option<&str>, url: &str, arguments: &[&str
     let output = tokio::task::spawn_blocking(move || command.output()).await.unwrap().unwrap();
     let said = String::from_utf8_lossy(&output.stdout);
     println!("{said}");
-    assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
+    let last = said.trim_end().lines().next_back().unwrap_or_default();
+    // Of a part whose answers lead nowhere, like the audit log, to follow them is no run and a failure.
+    let nowhere = is_long() && last.contains("No links for stateful testing");
+    assert!(
+        output.status.success() || nowhere,
+        "{said}\n{}",
+        String::from_utf8_lossy(&output.stderr)
+    );
 }
 
 /// A directory with ids of things that there are, for the parameters of the paths.
@@ -98,7 +105,9 @@ async fn try_rest(world: &World, catalog: &Catalog, name: &str, only: &[&str]) {
     for which in runs {
         // A session of its own: the one before, whose id is known, may be ended.
         let who = json!({ "email": party.tenant.email, "password": PASSWORD });
-        let session = management.post("/v1/login").json(&who).await.expect(200).json();
+        // From elsewhere: the address of the tool, which has tried to log in a hundred times, has to wait.
+        let log_in = management.post("/v1/login").header("x-forwarded-for", "198.51.100.7");
+        let session = log_in.json(&who).await.expect(200).json();
         let token = text(&session["accessToken"]);
         run(&directory, Some(&token), &url, &[&["--checks", CHECKS], which, only].concat()).await;
         // Or most answers would have been the same.
@@ -108,7 +117,7 @@ async fn try_rest(world: &World, catalog: &Catalog, name: &str, only: &[&str]) {
 
 #[tokio::test]
 async fn every_rest_answer_is_as_openapi_says() {
-    let world = World::start().await;
+    let world = World::start_with(&[("TOLLGATE_TRUSTED_PROXIES", "127.0.0.0/8")]).await;
     let catalog = Catalog::of(&world).await;
     let document = world.management().get("/v1/openapi.json").await.expect(200).json();
     let operations = document["paths"].as_object().unwrap().values();
