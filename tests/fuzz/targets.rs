@@ -21,10 +21,16 @@ use control_plane::domain::page::Key;
 use control_plane::domain::user::Email;
 use control_plane::graphql::limits::{NODES_MAX, Shape};
 use control_plane::graphql::node::Kind;
+use control_plane::graphql::persisted::{DocumentHash, Persisted};
+use control_plane::graphql::request;
 use control_plane::graphql::socket::message::{self, Close, REASON_BYTES_MAX, Said};
 use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, Rng, StageId};
+use control_plane::ledger::export::csv;
+use control_plane::ledger::row;
+use control_plane::ledger::statement::{Hex, Hour, Proof, Rows, Statement, start};
 use control_plane::rest::extract::Json;
 use control_plane::rest::{etag, idempotency};
+use control_plane::store::usage_hour::LedgerRow;
 use data_plane::Propagator;
 use data_plane::hostile::{self, ConfigFile};
 use data_plane::listener::proxy_protocol::{self, Parsed};
@@ -32,8 +38,7 @@ use data_plane::snapshot::join::JoinToken;
 use egress::Target;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use plan::path::{self, Normalization};
-use plan::{RouteKey, RoutePath, UriTemplate};
+use plan::{OriginPattern, RouteKey, RoutePath, UriTemplate, path, path::Normalization};
 use prost::Message;
 use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::segment::{self, BLOCK_BYTES};
@@ -105,6 +110,23 @@ pub(crate) fn api_key_value(bytes: &[u8]) {
             assert!(text.ends_with(value.hint()) && value.hint().len() == 4);
         }
     }
+}
+
+/// A pattern that is taken reads the same once it was kept, and its `*` is one label.
+pub(crate) fn origin(bytes: &[u8]) {
+    let Ok(pattern) = OriginPattern::parse(&String::from_utf8_lossy(bytes)) else { return };
+    let kept = pattern.to_string();
+    assert_eq!(OriginPattern::parse(&kept).as_ref(), Ok(&pattern));
+    let matches = |label| pattern.matches(kept.replace('*', label).as_bytes());
+    assert!(matches("a") && (!kept.contains('*') || !matches("a.b")));
+}
+
+/// A parameter that is taken out is gone, and the others are as they were written.
+pub(crate) fn query_key(bytes: &[u8]) {
+    let query = String::from_utf8_lossy(bytes);
+    let Some(taken) = plan::take_parameter(&query, "key") else { return };
+    let kept = |pair: &str| pair.is_empty() || query.split('&').any(|of| of == pair);
+    assert!(taken.rest.split('&').all(kept) && plan::take_parameter(&taken.rest, "key").is_none());
 }
 
 /// A cursor that is taken leads to the same place after it was written out.
@@ -332,6 +354,28 @@ pub(crate) fn graphql_guard(bytes: &[u8]) {
     }
 }
 
+/// A document is run under its own hash, and under none where it does not fit.
+pub(crate) fn graphql_request(bytes: &[u8]) {
+    type Members = serde_json::Map<String, serde_json::Value>;
+    const KNOWN: &str = "query Known { viewer { operator } }";
+    // Its SHA-256, which the corpus has too.
+    const HASH: &str = "b41730c3a5dde1edaa20abf0d684ab77375824121913eb985e30fdde485a41c9";
+    static PERSISTED: LazyLock<Persisted> = LazyLock::new(|| {
+        Persisted::new(serde_json::json!({ HASH: KNOWN }).to_string().as_bytes()).unwrap()
+    });
+    let Ok(fields) = serde_json::from_slice::<Members>(bytes) else { return };
+    let sent = fields.get("query").and_then(|text| text.as_str()).unwrap_or_default().to_owned();
+    let extension = fields.get("extensions").and_then(|given| given.get("persistedQuery")).cloned();
+    let Ok(body) = request::Body::read(fields, &PERSISTED) else { return };
+    match extension.filter(|given| !given.is_null()) {
+        Some(given) => {
+            assert!(sent.is_empty() || sent == body.query);
+            assert_eq!(DocumentHash::named(&given).unwrap(), DocumentHash::of(&body.query));
+        }
+        None => assert_eq!(sent, body.query),
+    }
+}
+
 /// No token is good but the one that was signed.
 pub(crate) fn access_token(bytes: &[u8]) {
     static SIGNED: LazyLock<(TokenSigner, String)> = LazyLock::new(|| {
@@ -491,5 +535,66 @@ pub(crate) fn certificate_request(bytes: &[u8]) {
     for certificate in of_ours.into_iter().chain(certified(bytes)) {
         assert!(!holds(&certificate, b"greedy"), "the request's own names");
         assert!(holds(&certificate, node.to_string().as_bytes()));
+    }
+}
+
+/// A day with three rows at 9 o'clock and one at 17, signed; and the proof of its second row.
+static USED: LazyLock<(Vec<LedgerRow>, Statement, Proof)> = LazyLock::new(|| {
+    let tenant = "0198f2a0-0000-7000-8000-000000000001".parse().unwrap();
+    let day = "2026-11-16".parse().unwrap();
+    let row = |(hour, route): (i64, &str)| LedgerRow {
+        hour: start(day) + chrono::TimeDelta::hours(hour),
+        api_id: "abcdefghi0".to_owned(),
+        stage: "prod".to_owned(),
+        route: route.to_owned(),
+        api_key_id: "key4567890".to_owned(),
+        usage_plan_id: "plan567890".to_owned(),
+        consumer_id: String::new(),
+        status_class: 2,
+        cache: 2,
+        cell_id: "default".to_owned(),
+        requests: 3,
+        billed_requests: 2,
+        bytes_in: 100,
+        bytes_out: 200,
+        billed_bytes_out: 150,
+        duration_ms: 60,
+    };
+    let rows = [(9, "GET /a"), (9, "GET /b"), (9, "-"), (17, "GET /a")].map(row).to_vec();
+    let leaves = |hour| {
+        let of_hour = rows.iter().filter(|row| row.hour == hour);
+        of_hour.map(|row| row::leaf(tenant, row)).collect::<Vec<_>>()
+    };
+    let hours = (0..24).map(|hour| start(day) + chrono::TimeDelta::hours(hour));
+    let hours = hours.map(|hour| Hour::over(hour, leaves(hour))).collect();
+    let key = Ed25519KeyPair::from_seed_unchecked(&[1; 32]).unwrap();
+    let statement = Statement::new(tenant, day, hours, &key);
+    let proof = Proof::new(tenant, rows[1].clone(), leaves(rows[1].hour)).unwrap();
+    (rows, statement, proof)
+});
+
+/// Only the statement that was signed passes for it, only the proof of a row for that, and an export only with each row
+/// of the day once.
+pub(crate) fn usage_statement(bytes: &[u8]) {
+    let (rows, signed, proof) = &*USED;
+    let key: Option<Hex<32>> = signed.key;
+    if let Ok(text) = std::str::from_utf8(bytes) {
+        if let Ok(read) = Statement::parse(text) {
+            drop(read.check(None));
+            assert!(read.check(key).is_err() || read == *signed, "{text}");
+        }
+        if let Ok(read) = Proof::parse(text) {
+            let passes = signed.check(key).unwrap().proof(&read).is_ok();
+            assert!(!passes || read == *proof, "{text}");
+        }
+    }
+    if let Ok(Rows { of_the_day, others }) = signed.check(key).unwrap().csv(bytes) {
+        let mut read = Vec::new();
+        let again = csv::read(signed.tenant_id, bytes, |row| {
+            read.push(row);
+            Ok(())
+        });
+        assert!(again.is_ok() && read.len() as u64 == of_the_day + others);
+        assert!(rows.iter().all(|row| read.iter().filter(|other| *other == row).count() == 1));
     }
 }
