@@ -2,11 +2,13 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use harness::client::Call;
 use harness::tenant::text;
 use harness::{Origin, Tenant, World, within};
 use serde_json::json;
+
+use crate::percentile;
 
 const NODES: usize = 2;
 const ROUTES: usize = 300;
@@ -94,10 +96,7 @@ async fn until_live(world: &World, call: &Call) -> Duration {
 
 fn print(what: &str, mut took: Vec<Duration>) -> Result<()> {
     took.sort_unstable();
-    let at = |share: usize| {
-        let place = (took.len() * share).div_ceil(100).saturating_sub(1);
-        took.get(place).map(|took| took.as_secs_f64() * 1000.0).context("nothing was measured")
-    };
-    println!("| {what} | {} | {:.1} | {:.1} |", took.len(), at(50)?, at(99)?);
+    let (p50, p99) = (percentile(&took, 50)?, percentile(&took, 99)?);
+    println!("| {what} | {} | {p50:.1} | {p99:.1} |", took.len());
     Ok(())
 }

@@ -1,6 +1,7 @@
 //! The node's CPU per request beside nginx, in one run. `cargo run --profile dist -p tests --bin bench`.
 //! With the argument `convergence`: how long a change takes to be live on every node. With `telemetry`: what
-//! OpenTelemetry costs a node.
+//! OpenTelemetry costs a node. With `intake`: how fast one replica takes usage in, and what that costs PostgreSQL. With
+//! `usage`: how fresh usage is, and how long questions about it take.
 //!
 //! Each round runs every case once, in turn, so that a machine whose speed drifts slows all of them. The figure
 //! is CPU time of the gateway's processes, from `schedstat`, over the requests that were answered; the ratio is
@@ -9,10 +10,13 @@
 
 mod convergence;
 mod gateway;
+mod intake;
 mod nginx;
 mod telemetry;
+mod usage;
 
 use std::process::Command;
+use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 
@@ -41,7 +45,9 @@ struct Round {
 async fn main() -> Result<()> {
     match std::env::args().nth(1).as_deref() {
         Some("convergence") => return Box::pin(convergence::run()).await,
+        Some("intake") => return Box::pin(intake::run()).await,
         Some("telemetry") => return Box::pin(telemetry::run()).await,
+        Some("usage") => return Box::pin(usage::run()).await,
         _ => {}
     }
     let backend = Nginx::backend().context("nginx as the backend")?;
@@ -147,4 +153,10 @@ fn pin(process: u32) -> Result<()> {
         Command::new("taskset").args(["-a", "-p", "-c", "0", &process.to_string()]).output()?;
     ensure!(pinned.status.success(), "process {process} could not be pinned to core 0");
     Ok(())
+}
+
+/// In milliseconds, of times in order.
+fn percentile(took: &[Duration], share: usize) -> Result<f64> {
+    let place = (took.len() * share).div_ceil(100).saturating_sub(1);
+    took.get(place).map(|took| took.as_secs_f64() * 1000.0).context("nothing was measured")
 }
