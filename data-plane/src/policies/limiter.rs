@@ -33,8 +33,6 @@ use crate::{
 
 /// How often a Redis that is away is asked whether it is back.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
-/// After so many questions to a cluster that is away, they go by a new connection.
-const PROBES_MAX: u32 = 8;
 
 /// One data thread's way to Redis, and what holds without it.
 #[derive(Clone)]
@@ -350,37 +348,24 @@ impl Limiter {
     }
 
     fn failed(&self, redis: &Rc<Redis>, key: &str) {
-        if redis.parts.failed(key) {
+        let Some(away) = redis.parts.failed(key) else { return };
+        if away == 1 {
             tracing::warn!(outage = ?self.outage, "Redis is away or slow; limits go on without it");
-            spawn_local(until_back(redis.clone(), self.local.clone(), self.budget));
         }
-    }
-}
-
-/// Asks Redis about each part that is away, until all answer within the budget.
-async fn until_back(redis: Rc<Redis>, local: Arc<Local>, budget: Duration) {
-    for probes in 1_u32.. {
-        sleep(PROBE_EVERY).await;
-        let mut anew = probes.is_multiple_of(PROBES_MAX);
-        while let Some(key) = redis.parts.next_away() {
-            if !is_back(&redis, &local, &key, budget).await {
-                break;
+        let (redis, local, budget) = (redis.clone(), self.local.clone(), self.budget);
+        let key = key.to_owned();
+        spawn_local(async move {
+            while !is_back(&redis, &local, &key, budget).await {}
+            if redis.parts.back(&key) == 0 {
+                tracing::info!("Redis is back; limits are exact again");
             }
-            redis.parts.back(&key);
-            anew = true; // by now calls go that way, and what is still away must not disturb them
-        }
-        if anew {
-            redis.probe_anew();
-        }
-        if redis.parts.next_away().is_none() {
-            tracing::info!("Redis is back; limits are exact again");
-            return;
-        }
+        });
     }
 }
 
-/// Whether Redis answers about this key, and knows what was let through without it.
+/// After a while, whether Redis answers about this key within the budget, and knows what was let through without it.
 async fn is_back(redis: &Rc<Redis>, local: &Local, key: &str, budget: Duration) -> bool {
+    sleep(PROBE_EVERY).await;
     let (probe, asked) = (redis.clone(), key.to_owned());
     let mut answer = spawn_local(async move { probe.probe(&asked).await.is_ok() });
     let Ok(answered) = timeout(budget, &mut answer).await else {
@@ -388,11 +373,8 @@ async fn is_back(redis: &Rc<Redis>, local: &Local, key: &str, budget: Duration) 
         let _ = answer.await;
         return false;
     };
-    if !answered.unwrap_or(false) {
-        return false;
-    }
-    redis.follow_probe();
-    tell_quotas(redis, local, |it| redis.parts.of(it) == redis.parts.of(key)).await
+    answered.unwrap_or(false)
+        && tell_quotas(redis, local, |it| redis.parts.of(it) == redis.parts.of(key)).await
 }
 
 /// Tells Redis what was let through of quotas without it. Gives whether it took all.

@@ -13,7 +13,8 @@ use jiff::Timestamp;
 use lease::{Answer, Ask};
 use proto::redis_keys;
 use redis::{
-    Client, Cmd, ErrorKind, FromRedisValue, RedisResult, ServerErrorKind, TlsCertificates,
+    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisResult,
+    ServerErrorKind, TlsCertificates,
     aio::{ConnectionManager, ConnectionManagerConfig},
 };
 
@@ -28,9 +29,8 @@ use super::{
 };
 use crate::snapshot::served::Bucket;
 
-const CONNECT_TIMEOUT: Duration = Duration::from_secs(2);
-/// After so long an answer is not waited for even to undo what it took.
-const LATE_MAX: Duration = Duration::from_secs(5);
+const PATIENCE: Patience =
+    Patience { connect: Duration::from_secs(2), answer: Duration::from_secs(5), retries: 6 };
 /// A node that did not say so for so long is not alive.
 const NODE_SILENT_MAX_S: u64 = 15;
 /// What a probe leaves behind goes by itself.
@@ -51,7 +51,16 @@ pub(crate) struct Redis {
 
 enum Way {
     One(ConnectionManager),
-    Cluster(Box<Cluster>),
+    Cluster(Cluster),
+}
+
+/// How long one server is waited for.
+struct Patience {
+    connect: Duration,
+    /// After so long an answer is not waited for even to undo what it took.
+    answer: Duration,
+    /// Before a question that finds no connection is told so.
+    retries: usize,
 }
 
 /// One server's URL, or one for each of a cluster's nodes that is named: `redis-cluster://login:password@a:7000,b:7000`.
@@ -89,10 +98,12 @@ impl Redis {
         let certificates =
             authority.map(|pem| TlsCertificates { client_tls: None, root_cert: Some(pem.into()) });
         let (way, parts) = match Place::of(url) {
-            Place::One(url) => (Way::One(one(&url, certificates)?), Parts::of_one()),
+            Place::One(url) => {
+                let how = url.into_connection_info()?;
+                (Way::One(one(how, certificates, &PATIENCE)?), Parts::of_one())
+            }
             Place::Cluster(urls) => {
-                let cluster = Box::new(Cluster::new(&urls, certificates)?);
-                (Way::Cluster(cluster), Parts::of_cluster())
+                (Way::Cluster(Cluster::new(&urls, certificates)?), Parts::of_cluster())
             }
         };
         Ok(Self {
@@ -210,24 +221,7 @@ impl Redis {
     pub(super) async fn probe(&self, key: &str) -> RedisResult<()> {
         let mut set = redis::cmd("SET");
         set.arg(redis_keys::probe(key)).arg(1).arg("PX").arg(PROBE_KEPT_MS);
-        match &self.way {
-            Way::One(connection) => set.query_async(&mut connection.clone()).await,
-            Way::Cluster(cluster) => cluster.probe(&set).await,
-        }
-    }
-
-    /// A probe was answered: from now on everything is asked for in the way that it went.
-    pub(super) fn follow_probe(&self) {
-        if let Way::Cluster(cluster) = &self.way {
-            cluster.follow_probe();
-        }
-    }
-
-    /// The next probe begins with the nodes that were named, and goes a way of its own.
-    pub(super) fn probe_anew(&self) {
-        if let Way::Cluster(cluster) = &self.way {
-            cluster.probe_anew();
-        }
+        self.send(key, &set).await
     }
 
     /// By its hash; a server that has not seen the script since it started, or since it took another's place, is told.
@@ -237,9 +231,9 @@ impl Redis {
         key: &str,
         arguments: impl Fn(&mut Cmd),
     ) -> RedisResult<T> {
-        match self.send(&call("EVALSHA", &script.hash, key, &arguments)).await {
+        match self.send(key, &call("EVALSHA", &script.hash, key, &arguments)).await {
             Err(error) if error.kind() == ErrorKind::Server(ServerErrorKind::NoScript) => {
-                self.send(&call("EVAL", script.code, key, &arguments)).await
+                self.send(key, &call("EVAL", script.code, key, &arguments)).await
             }
             answer => answer,
         }
@@ -248,13 +242,13 @@ impl Redis {
     /// The whole script in one round trip: by its hash it may need two, and the next call's question, which must
     /// find what is put back here, would overtake it.
     async fn undo(&self, script: &str, key: &str, arguments: impl Fn(&mut Cmd)) {
-        let _: RedisResult<i64> = self.send(&call("EVAL", script, key, &arguments)).await;
+        let _: RedisResult<i64> = self.send(key, &call("EVAL", script, key, &arguments)).await;
     }
 
-    async fn send<T: FromRedisValue>(&self, command: &Cmd) -> RedisResult<T> {
+    async fn send<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> RedisResult<T> {
         match &self.way {
             Way::One(connection) => command.query_async(&mut connection.clone()).await,
-            Way::Cluster(cluster) => cluster.send(command).await,
+            Way::Cluster(cluster) => cluster.send(key, command).await,
         }
     }
 }
@@ -266,15 +260,21 @@ fn call(by: &str, script: &str, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd
     call
 }
 
-fn one(url: &str, certificates: Option<TlsCertificates>) -> RedisResult<ConnectionManager> {
+/// A connection to one server, made when it is first asked for and again by itself.
+fn one(
+    how: ConnectionInfo,
+    certificates: Option<TlsCertificates>,
+    patience: &Patience,
+) -> RedisResult<ConnectionManager> {
     let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(CONNECT_TIMEOUT))
-        .set_response_timeout(Some(LATE_MAX))
+        .set_connection_timeout(Some(patience.connect))
+        .set_response_timeout(Some(patience.answer))
+        .set_number_of_retries(patience.retries)
         .set_min_delay(Duration::from_millis(50))
         .set_max_delay(Duration::from_secs(1));
     let client = match certificates {
-        Some(certificates) => Client::build_with_tls(url, certificates)?,
-        None => Client::open(url)?,
+        Some(certificates) => Client::build_with_tls(how, certificates)?,
+        None => Client::open(how)?,
     };
     ConnectionManager::new_lazy_with_config(client, config)
 }
@@ -307,6 +307,7 @@ mod tests {
             "http-cluster://a:1",
             "http://a",
             "redis-cluster:///run/redis.sock",
+            "redis-cluster://a:1/2",
         ] {
             assert!(Redis::new(url, None, "node").is_err(), "{url}");
         }

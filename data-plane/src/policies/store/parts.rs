@@ -1,7 +1,7 @@
 //! Which part of Redis is away. Keys that cannot be asked for cost no others their exactness: it is known for each part of
 //! a cluster's slots by itself.
 
-use std::cell::{Cell, RefCell};
+use std::cell::Cell;
 
 use proto::redis_keys;
 
@@ -11,19 +11,15 @@ const FAILURES_MAX: u32 = 3;
 const OF_CLUSTER: usize = 64;
 
 /// Of one server, or of a cluster.
-pub(in crate::policies) struct Parts {
-    parts: Box<[Part]>,
-    /// Which part is asked next whether it is back.
-    turn: Cell<usize>,
-}
+pub(in crate::policies) struct Parts(Box<[Part]>);
 
 /// What is away together, more or less.
 #[derive(Default)]
 struct Part {
     /// Answers in a row that did not come in time.
     failures: Cell<u32>,
-    /// The key that calls are spared the wait for.
-    away: RefCell<Option<String>>,
+    /// Calls are spared the wait for it.
+    away: Cell<bool>,
 }
 
 impl Parts {
@@ -36,16 +32,20 @@ impl Parts {
     }
 
     fn new(count: usize) -> Self {
-        Self { parts: (0..count).map(|_| Part::default()).collect(), turn: Cell::new(0) }
+        Self((0..count).map(|_| Part::default()).collect())
     }
 
     fn part(&self, key: &str) -> &Part {
-        &self.parts[self.of(key)]
+        &self.0[self.of(key)]
+    }
+
+    fn away(&self) -> usize {
+        self.0.iter().filter(|part| part.away.get()).count()
     }
 
     /// Keys of the same part are away together.
     pub(in crate::policies) fn of(&self, key: &str) -> usize {
-        match self.parts.len() {
+        match self.0.len() {
             1 => 0,
             // Neighbours mostly lie on one primary.
             parts => usize::from(redis_keys::slot(key)) * parts / usize::from(redis_keys::SLOTS),
@@ -53,39 +53,30 @@ impl Parts {
     }
 
     pub(in crate::policies) fn is_away(&self, key: &str) -> bool {
-        self.part(key).away.borrow().is_some()
+        self.part(key).away.get()
     }
 
     pub(in crate::policies) fn answered(&self, key: &str) {
         self.part(key).failures.set(0);
     }
 
-    /// An answer did not come in time. Gives whether this is the first part that calls do not wait for any more.
-    pub(in crate::policies) fn failed(&self, key: &str) -> bool {
+    /// An answer did not come in time. Where calls do not wait for this part any more from now on, gives how many parts
+    /// that holds for.
+    pub(in crate::policies) fn failed(&self, key: &str) -> Option<usize> {
         let part = self.part(key);
         part.failures.set(part.failures.get() + 1);
-        if part.failures.get() < FAILURES_MAX || part.away.borrow().is_some() {
-            return false;
+        if part.failures.get() < FAILURES_MAX || part.away.replace(true) {
+            return None;
         }
-        let first = self.parts.iter().all(|part| part.away.borrow().is_none());
-        part.away.replace(Some(key.to_owned()));
-        first
+        Some(self.away())
     }
 
-    /// A key of the next part that is away.
-    pub(in crate::policies) fn next_away(&self) -> Option<String> {
-        let parts = (0..self.parts.len()).map(|step| (self.turn.get() + step) % self.parts.len());
-        let (part, key) = parts
-            .into_iter()
-            .find_map(|part| Some((part, self.parts[part].away.borrow().clone()?)))?;
-        self.turn.set(part + 1);
-        Some(key)
-    }
-
-    pub(in crate::policies) fn back(&self, key: &str) {
+    /// Gives how many parts are still away.
+    pub(in crate::policies) fn back(&self, key: &str) -> usize {
         let part = self.part(key);
         part.failures.set(0);
-        part.away.replace(None);
+        part.away.set(false);
+        self.away()
     }
 }
 
@@ -101,18 +92,16 @@ mod tests {
         let (same, other): (Vec<_>, Vec<_>) =
             (1..1000).map(key).partition(|key| parts.of(key) == parts.of(&away));
         assert!(!same.is_empty() && other.len() > 900, "{} of them", same.len());
-        assert!(!parts.failed(&away) && !parts.failed(&away));
-        assert!(parts.failed(&same[0]), "the third in a row, and the first part");
+        assert_eq!([&away, &away].map(|key| parts.failed(key)), [None, None]);
+        assert_eq!(parts.failed(&same[0]), Some(1), "the third in a row, and the first part");
+        assert_eq!(parts.failed(&same[0]), None, "told once");
         assert!(same.iter().all(|key| parts.is_away(key)));
         assert!(!other.iter().any(|key| parts.is_away(key)));
-        for _ in 0..3 {
-            assert!(!parts.failed(&other[0]), "another part, not the first");
-        }
-        // In turn, so that one that stays away keeps none from being asked.
-        let asked = [parts.next_away().unwrap(), parts.next_away().unwrap()];
-        assert!(asked.contains(&same[0]) && asked.contains(&other[0]), "{asked:?}");
-        parts.back(&away);
-        parts.back(&other[0]);
-        assert_eq!(parts.next_away(), None);
+        parts.failed(&other[0]);
+        parts.answered(&other[0]);
+        assert_eq!([0; 3].map(|_| parts.failed(&other[0])), [None, None, Some(2)]);
+        assert_eq!(parts.back(&away), 1);
+        assert!(!parts.is_away(&same[0]) && parts.is_away(&other[0]));
+        assert_eq!(parts.back(&other[0]), 0);
     }
 }
