@@ -1,19 +1,21 @@
-//! A Redis that is reached over TLS only, with a certificate of its own.
+//! A Redis that is reached over TLS and with a password only: by itself, or as a cluster of one.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use tokio::net::TcpStream;
+use redis::{Client, TlsCertificates};
 
 use crate::ports::Port;
 use crate::process::{Process, command, in_path, make_directory};
 use crate::within;
 
 const START_MAX: Duration = Duration::from_mins(1);
+const PASSWORD: &str = "s3cret";
 
 pub struct RedisOverTls {
     directory: PathBuf,
     port: Port,
+    _bus: Port,
     process: Option<Process>,
 }
 
@@ -28,35 +30,47 @@ impl RedisOverTls {
         let (certificate, key) = (directory.join("redis.pem"), directory.join("redis.key"));
         std::fs::write(&certificate, own.cert.pem()).expect("the directory can be written");
         std::fs::write(&key, own.signing_key.serialize_pem()).expect("it can be written");
-        let port = Port::reserve();
+        let (port, bus) = (Port::reserve(), Port::reserve());
         let program =
             in_path("redis-server").expect("redis-server is missing; tests/run installs it");
         let mut server = command(&program, None);
-        server.args([
-            "--bind",
-            "127.0.0.1",
-            "--port",
-            "0",
-            "--save",
-            "",
-            "--tls-auth-clients",
-            "no",
-        ]);
+        server.args(["--bind", "127.0.0.1", "--port", "0", "--save", ""]);
+        server.args(["--requirepass", PASSWORD, "--tls-auth-clients", "no"]);
+        server.args(["--cluster-enabled", "yes", "--tls-cluster", "yes", "--cluster-port"]);
+        server.arg(bus.address().port().to_string());
         server.arg("--tls-port").arg(port.address().port().to_string());
         server.arg("--tls-cert-file").arg(&certificate).arg("--tls-key-file").arg(&key);
         server.arg("--tls-ca-cert-file").arg(&certificate).arg("--dir").arg(&directory);
         let mut process = Process::start("redis-tls", server, &directory.join("log"));
-        within(START_MAX, "Redis's start", async || {
+        let tls = TlsCertificates { client_tls: None, root_cert: Some(own.cert.pem().into()) };
+        let address = port.address();
+        let client = Client::build_with_tls(format!("rediss://:{PASSWORD}@{address}"), tls);
+        let client = client.expect("a Redis URL");
+        let mut connection = within(START_MAX, "Redis's start", async || {
             process.check();
-            TcpStream::connect(port.address()).await.ok()
+            client.get_multiplexed_async_connection().await.ok()
         })
         .await;
-        Self { directory, port, process: Some(process) }
+        let mut cluster = redis::cmd("CLUSTER");
+        let all = cluster.clone().arg("ADDSLOTSRANGE").arg(0).arg(16_383).to_owned();
+        all.exec_async(&mut connection).await.expect("it takes all slots");
+        let state = cluster.arg("INFO");
+        within(START_MAX, "a cluster", async || {
+            let state: String = state.query_async(&mut connection).await.ok()?;
+            state.contains("cluster_state:ok").then_some(())
+        })
+        .await;
+        Self { directory, port, _bus: bus, process: Some(process) }
     }
 
     /// For `REDIS_URL`.
     pub fn url(&self) -> String {
-        format!("rediss://{}", self.port.address())
+        format!("rediss://default:{PASSWORD}@{}", self.port.address())
+    }
+
+    /// For `REDIS_URL`, as a cluster.
+    pub fn cluster_url(&self) -> String {
+        format!("rediss-cluster://default:{PASSWORD}@{}", self.port.address())
     }
 
     /// For `TOLLGATE_REDIS_CA_FILE`.

@@ -59,12 +59,14 @@ async fn several_nodes_admit_what_the_limit_allows_where_each_call_asks_redis() 
 #[tokio::test]
 async fn limits_are_counted_over_tls_in_a_redis_of_a_private_authority() {
     let redis = RedisOverTls::start().await;
-    let (url, authority) = (redis.url(), redis.authority());
-    let (trusting, other) = (
-        [("REDIS_URL", &*url), ("TOLLGATE_REDIS_CA_FILE", authority.to_str().unwrap())],
-        [("REDIS_URL", &*url), ("TOLLGATE_REDIS_TIMEOUT_MS", "200")],
-    );
-    for (settings, by) in [(trusting, "lease"), (other, "share")] {
+    let (url, cluster, authority) = (redis.url(), redis.cluster_url(), redis.authority());
+    let trusted = ("TOLLGATE_REDIS_CA_FILE", authority.to_str().unwrap());
+    for (settings, by) in [
+        ([("REDIS_URL", &*url), trusted], "lease"),
+        ([("REDIS_URL", &*cluster), trusted], "lease"),
+        ([("REDIS_URL", &*url), ("TOLLGATE_REDIS_TIMEOUT_MS", "200")], "share"),
+        ([("REDIS_URL", &*cluster), ("TOLLGATE_REDIS_TIMEOUT_MS", "200")], "share"),
+    ] {
         let world = World::start_with(&settings).await;
         let origin = world.origin().await.replies(200, "hello");
         let acme = world.tenant("acme").await;
