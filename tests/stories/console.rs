@@ -24,7 +24,7 @@ async fn passes(world: &World, script: &[&str], more: &[(&str, String)]) {
     assert!(output.status.success(), "{said}\n{failed}");
 }
 
-/// A third of the files: together they take longer than a story may.
+/// A third of the files.
 async fn works(shard: &str) {
     let mut world = World::start().await;
     // For the operator's pages: one that is settled, one that a test settles, and more than these.
