@@ -59,7 +59,7 @@ async fn a_node_serves_as_before_while_the_control_plane_and_the_database_are_de
     );
     assert!(seen.failed.is_empty(), "of {}: {:?}", seen.answered(), seen.failed);
     assert!(meanwhile * 100 >= wanted * 99, "{meanwhile} of {wanted}");
-    // A fifth of a few milliseconds is less than what a scheduler adds while other stories run beside.
+    // A fifth of a few milliseconds is less than what a scheduler adds.
     let noise = at_length(Duration::from_millis(10), Duration::from_millis(1));
     assert!(without <= (base * 12 / 10).max(base + noise), "{without:?}, before {base:?}");
 

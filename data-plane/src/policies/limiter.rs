@@ -33,6 +33,8 @@ use crate::{
 
 /// How often a Redis that is away is asked whether it is back.
 const PROBE_EVERY: Duration = Duration::from_millis(250);
+/// Parts of a cluster that are asked about so often; where more are away, each is less often.
+const PROBED_AT_ONCE: u32 = 8;
 
 /// One data thread's way to Redis, and what holds without it.
 #[derive(Clone)]
@@ -282,7 +284,7 @@ impl Limiter {
         spawn_local(async move {
             match redis.roll_call().await {
                 Ok(nodes) => limiter.local.set_nodes(nodes),
-                // No call waited for it, but in a cluster others may wait while it looks for a primary that is gone.
+                // No call waited for it, but where this is lost calls would.
                 Err(_) => limiter.failed(&redis, &redis_keys::nodes()),
             }
         });
@@ -365,7 +367,7 @@ impl Limiter {
 
 /// After a while, whether Redis answers about this key within the budget, and knows what was let through without it.
 async fn is_back(redis: &Rc<Redis>, local: &Local, key: &str, budget: Duration) -> bool {
-    sleep(PROBE_EVERY).await;
+    sleep(PROBE_EVERY * (1 + redis.parts.away() / PROBED_AT_ONCE)).await;
     let (probe, asked) = (redis.clone(), key.to_owned());
     let mut answer = spawn_local(async move { probe.probe(&asked).await.is_ok() });
     let Ok(answered) = timeout(budget, &mut answer).await else {

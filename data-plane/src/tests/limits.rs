@@ -30,7 +30,7 @@ use crate::{
     snapshot::served::Bucket,
 };
 
-pub(super) fn redis_url() -> String {
+pub(crate) fn redis_url() -> String {
     std::env::var("REDIS_URL").unwrap_or_else(|_| "redis://127.0.0.1:6399/5".to_owned())
 }
 

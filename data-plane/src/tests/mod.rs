@@ -4,7 +4,7 @@
 mod access;
 mod https;
 mod leases;
-mod limits;
+pub(crate) mod limits;
 mod metering;
 mod protocol;
 mod proxy;

@@ -4,6 +4,7 @@
 //! Nothing is sent twice by itself, since a script that puts something back must not run twice.
 
 mod cluster;
+mod connection;
 mod parts;
 mod scripts;
 
@@ -13,13 +14,13 @@ use jiff::Timestamp;
 use lease::{Answer, Ask};
 use proto::redis_keys;
 use redis::{
-    Client, Cmd, ConnectionInfo, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisResult,
-    ServerErrorKind, TlsCertificates,
-    aio::{ConnectionManager, ConnectionManagerConfig},
+    Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisResult, ServerErrorKind,
+    TlsCertificates, Value,
 };
 
 use self::{
     cluster::Cluster,
+    connection::{Connection, Patience},
     parts::Parts,
     scripts::{Lua, ROLL_CALL, SPEND, UNSPEND},
 };
@@ -30,7 +31,7 @@ use super::{
 use crate::snapshot::served::Bucket;
 
 const PATIENCE: Patience =
-    Patience { connect: Duration::from_secs(2), answer: Duration::from_secs(5), retries: 6 };
+    Patience { connect: Duration::from_secs(2), answer: Duration::from_secs(5) };
 /// A node that did not say so for so long is not alive.
 const NODE_SILENT_MAX_S: u64 = 15;
 /// What a probe leaves behind goes by itself.
@@ -50,17 +51,8 @@ pub(crate) struct Redis {
 }
 
 enum Way {
-    One(ConnectionManager),
+    One(Connection),
     Cluster(Cluster),
-}
-
-/// How long one server is waited for.
-struct Patience {
-    connect: Duration,
-    /// After so long an answer is not waited for even to undo what it took.
-    answer: Duration,
-    /// Before a question that finds no connection is told so.
-    retries: usize,
 }
 
 /// One server's URL, or one for each of a cluster's nodes that is named: `redis-cluster://login:password@a:7000,b:7000`.
@@ -100,7 +92,7 @@ impl Redis {
         let (way, parts) = match Place::of(url) {
             Place::One(url) => {
                 let how = url.into_connection_info()?;
-                (Way::One(one(how, certificates, &PATIENCE)?), Parts::of_one())
+                (Way::One(Connection::new(how, certificates, &PATIENCE)?), Parts::of_one())
             }
             Place::Cluster(urls) => {
                 (Way::Cluster(Cluster::new(&urls, certificates)?), Parts::of_cluster())
@@ -246,10 +238,11 @@ impl Redis {
     }
 
     async fn send<T: FromRedisValue>(&self, key: &str, command: &Cmd) -> RedisResult<T> {
-        match &self.way {
-            Way::One(connection) => command.query_async(&mut connection.clone()).await,
+        let answer: Value = match &self.way {
+            Way::One(one) => one.ask(async |mut to| command.query_async(&mut to).await).await,
             Way::Cluster(cluster) => cluster.send(key, command).await,
-        }
+        }?;
+        Ok(T::from_redis_value(answer)?)
     }
 }
 
@@ -258,25 +251,6 @@ fn call(by: &str, script: &str, key: &str, arguments: &impl Fn(&mut Cmd)) -> Cmd
     call.arg(script).arg(1).arg(key);
     arguments(&mut call);
     call
-}
-
-/// A connection to one server, made when it is first asked for and again by itself.
-fn one(
-    how: ConnectionInfo,
-    certificates: Option<TlsCertificates>,
-    patience: &Patience,
-) -> RedisResult<ConnectionManager> {
-    let config = ConnectionManagerConfig::new()
-        .set_connection_timeout(Some(patience.connect))
-        .set_response_timeout(Some(patience.answer))
-        .set_number_of_retries(patience.retries)
-        .set_min_delay(Duration::from_millis(50))
-        .set_max_delay(Duration::from_secs(1));
-    let client = match certificates {
-        Some(certificates) => Client::build_with_tls(how, certificates)?,
-        None => Client::open(how)?,
-    };
-    ConnectionManager::new_lazy_with_config(client, config)
 }
 
 #[cfg(test)]

@@ -39,8 +39,8 @@ impl Parts {
         &self.0[self.of(key)]
     }
 
-    fn away(&self) -> usize {
-        self.0.iter().filter(|part| part.away.get()).count()
+    pub(in crate::policies) fn away(&self) -> u32 {
+        self.0.iter().map(|part| u32::from(part.away.get())).sum()
     }
 
     /// Keys of the same part are away together.
@@ -62,7 +62,7 @@ impl Parts {
 
     /// An answer did not come in time. Where calls do not wait for this part any more from now on, gives how many parts
     /// that holds for.
-    pub(in crate::policies) fn failed(&self, key: &str) -> Option<usize> {
+    pub(in crate::policies) fn failed(&self, key: &str) -> Option<u32> {
         let part = self.part(key);
         part.failures.set(part.failures.get() + 1);
         if part.failures.get() < FAILURES_MAX || part.away.replace(true) {
@@ -72,7 +72,7 @@ impl Parts {
     }
 
     /// Gives how many parts are still away.
-    pub(in crate::policies) fn back(&self, key: &str) -> usize {
+    pub(in crate::policies) fn back(&self, key: &str) -> u32 {
         let part = self.part(key);
         part.failures.set(0);
         part.away.set(false);
