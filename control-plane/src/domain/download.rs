@@ -201,7 +201,8 @@ fn usage_csv(app: App, tenant: TenantId, month: Month) -> impl Stream<Item = Res
     .map_ok(Bytes::from)
 }
 
-/// Slice by slice of its time, so that each piece adds up no more than it has, and its rows tell a reader how far it is.
+/// Slice by slice of its time, so that each piece adds up little more than it has, and its rows tell a reader how far it
+/// is: one interval where there are many rows, more where there are few.
 /// Calls are counted meanwhile: each piece is of a moment of its own, and in an order that these do not change.
 fn usage_groups(
     app: App,
@@ -211,23 +212,26 @@ fn usage_groups(
 ) -> impl Stream<Item = Result<Bytes>> {
     struct Next {
         since: DateTime<Utc>,
+        slice: TimeDelta,
         last: Option<Key>,
         piece: Vec<u8>,
     }
-    let slice = match question.interval {
-        Some(Interval::Minute) => TimeDelta::hours(1),
-        Some(Interval::Hour) => TimeDelta::days(1),
-        Some(Interval::Day) => TimeDelta::days(31),
-        None => question.until - question.since,
+    let whole = question.until - question.since;
+    let (slice_min, slice_max) = match question.interval {
+        Some(Interval::Minute) => (TimeDelta::minutes(1), TimeDelta::hours(1)),
+        Some(Interval::Hour) => (TimeDelta::hours(1), TimeDelta::days(1)),
+        Some(Interval::Day) => (TimeDelta::days(1), TimeDelta::days(31)),
+        None => (whole, whole),
     };
     let first = usage_group::header(format, &question.by).map(|piece| Next {
         since: question.since,
+        slice: slice_min,
         last: None,
         piece,
     });
     stream::try_unfold((app, question, Some(first)), move |(app, question, next)| async move {
         let Some(next) = next else { return Ok(None) };
-        let Next { mut since, mut last, mut piece } = next?;
+        let Next { mut since, mut slice, mut last, mut piece } = next?;
         while since < question.until {
             let until = question.until.min(since + slice);
             let part = Question { since, until, ..question.clone() };
@@ -238,13 +242,15 @@ fn usage_groups(
             last = (i64::try_from(rows.len()) == Ok(ROWS_MAX))
                 .then(|| rows.last().map(|row| row.place(false)))
                 .flatten();
-            if last.is_none() {
-                since = until;
+            match &last {
+                Some(last) if question.interval.is_some() => (since, slice) = (last.at, slice_min),
+                Some(_) => {}
+                None => (since, slice) = (until, slice_max.min(slice * 2)),
             }
             // Nothing is sent of a time without calls.
             if !rows.is_empty() {
                 piece.extend(usage_group::rows(format, &question.by, &rows)?);
-                let next = Next { since, last, piece: Vec::new() };
+                let next = Next { since, slice, last, piece: Vec::new() };
                 return Ok(Some((piece, (app, question, Some(Ok(next))))));
             }
         }
