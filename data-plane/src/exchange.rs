@@ -64,6 +64,8 @@ pub(crate) struct Exchange {
     pub(crate) limits: Vec<Limit>,
     /// It is beyond the quota of its key.
     pub(crate) over_quota: bool,
+    /// Which throttles in shadow would have refused it.
+    pub(crate) shadow_throttled_by: Vec<&'static str>,
     /// Every policy let it through.
     pub(crate) admitted: bool,
     /// Request body bytes that came, counted where they are read.
@@ -127,6 +129,7 @@ impl Exchange {
             in_share: false,
             limits: Vec::new(),
             over_quota: false,
+            shadow_throttled_by: Vec::new(),
             admitted: false,
             bytes_in: Rc::new(Cell::new(0)),
             bytes_out: 0,
@@ -286,6 +289,7 @@ impl Exchange {
             api_key_id: caller.map_or("", |key| &key.id).to_owned(),
             consumer_id: caller.map_or("", |key| &key.consumer_id).to_owned(),
             aborted: outcome.aborted,
+            shadow_throttled_by: self.shadow_throttled_by.iter().map(ToString::to_string).collect(),
         };
         let tails = &self.node.shared.tails;
         tails.tell(&stage.tenant_id, &stage.api_id, &stage.name, self.status, request);
@@ -317,6 +321,7 @@ impl Exchange {
                 billed: outcome.billed,
                 over_quota: self.over_quota,
             },
+            shadow_throttled_by: self.shadow_throttled_by.join(","),
         });
     }
 }

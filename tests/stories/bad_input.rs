@@ -93,6 +93,11 @@ async fn rest_names_the_field_that_is_wrong() {
         ),
         (
             "/v1/usage-plans",
+            plan(json!({ "rateLimit": 1, "burstLimit": 1, "enforcement": "SOFT" })),
+            "throttle.enforcement",
+        ),
+        (
+            "/v1/usage-plans",
             json!({ "name": "gold", "quota": { "limit": 0, "period": "DAY" } }),
             "quota.limit",
         ),

@@ -407,6 +407,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
+    use crate::domain::throttle::ThrottleEnforcement;
     use crate::testing::{self, deploy, mock, new_api, new_route, published};
 
     fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -422,7 +423,7 @@ mod tests {
         assert!(NewStage { variables: good, ..named("prod") }.checked().is_ok());
 
         let throttle = |rate_limit, burst_limit| NewStage {
-            throttle: Some(Throttle { rate_limit, burst_limit }),
+            throttle: Some(Throttle::of(rate_limit, burst_limit)),
             ..named("prod")
         };
         let with = |pair| NewStage { variables: variables(&[pair]), ..named("prod") };
@@ -477,7 +478,7 @@ mod tests {
         new_route(&app, &alice, api, "GET /a", mock("a")).await;
         let deployed = deploy(&app, &alice, api, "prod").await.unwrap();
         let id = StageId { api, name: "prod".to_owned() };
-        let throttle = Throttle { rate_limit: 2.5, burst_limit: 7 };
+        let throttle = Throttle::of(2.5, 7);
 
         let change = UpdateStage {
             throttle: Patch::Set(throttle),
@@ -515,6 +516,7 @@ mod tests {
             route_key: route_key.to_owned(),
             rate_limit,
             burst_limit: 3,
+            enforcement: ThrottleEnforcement::Hard,
         };
         let new =
             NewStage { route_throttles: vec![throttle("GET /a", 0.5)], ..NewStage::named("prod") };
@@ -524,7 +526,7 @@ mod tests {
             let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
             stage.route_throttles
         };
-        let half = message::Throttle { rate_limit: 0.5, burst_limit: 3 };
+        let half = message::Throttle { rate_limit: 0.5, burst_limit: 3, shadow: false };
         assert_eq!(told().await, [("GET /a".to_owned(), half)].into());
 
         let others = vec![throttle("$default", 1.0), throttle("ANY /b/{c}", 2.0)];
@@ -541,6 +543,52 @@ mod tests {
         let wrong = change(vec![throttle("GET /a", -1.0)]);
         let refused = update(&app, &alice, &stage.id(), wrong).await.unwrap_err();
         assert_eq!(refused.param(), Some("routeThrottles[0].rateLimit"));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_throttle_in_shadow_is_told_to_nodes_as_one_until_another_takes_its_place(
+        db: PgPool,
+    ) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let shadow = Throttle { enforcement: ThrottleEnforcement::Shadow, ..Throttle::of(2.5, 7) };
+        let of_route = |route_key: &str, enforcement| RouteThrottle {
+            route_key: route_key.to_owned(),
+            rate_limit: 1.0,
+            burst_limit: 3,
+            enforcement,
+        };
+        let of_routes = vec![
+            of_route("GET /a", ThrottleEnforcement::Shadow),
+            of_route("GET /b", ThrottleEnforcement::Hard),
+        ];
+        let new = NewStage {
+            throttle: Some(shadow),
+            route_throttles: of_routes.clone(),
+            ..NewStage::named("prod")
+        };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        assert_eq!((stage.throttle, &stage.route_throttles), (Some(shadow), &of_routes));
+        assert_eq!(get(&app, &alice, &stage.id()).await.unwrap(), stage);
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            let of_routes = stage.route_throttles.into_values().map(|it| it.shadow);
+            (stage.throttle.map(|it| it.shadow), of_routes.collect::<Vec<_>>())
+        };
+        assert_eq!(told().await, (Some(true), vec![true, false]));
+
+        let enforced = UpdateStage {
+            throttle: Patch::Set(Throttle::of(2.5, 7)),
+            route_throttles: Some(vec![of_route("GET /a", ThrottleEnforcement::Hard)]),
+            ..UpdateStage::default()
+        };
+        let stage = update(&app, &alice, &stage.id(), enforced).await.unwrap();
+        assert_eq!(stage.throttle, Some(Throttle::of(2.5, 7)));
+        assert_eq!(told().await, (Some(false), vec![false]));
+        let none = UpdateStage { throttle: Patch::Clear, ..UpdateStage::default() };
+        assert_eq!(update(&app, &alice, &stage.id(), none).await.unwrap().throttle, None);
     }
 
     #[sqlx::test(migrations = "../migrations")]

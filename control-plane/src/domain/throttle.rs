@@ -21,9 +21,52 @@ pub struct Throttle {
     pub rate_limit: f64,
     /// From 1.
     pub burst_limit: i32,
+    #[serde(default)]
+    pub enforcement: ThrottleEnforcement,
+}
+
+/// What becomes of a request beyond a throttle.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ThrottleEnforcement {
+    /// It is refused with `429 THROTTLED`.
+    #[default]
+    Hard,
+    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which throttle would have
+    /// refused it, and nodes count it.
+    Shadow,
+}
+
+impl ThrottleEnforcement {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Hard => "HARD",
+            Self::Shadow => "SHADOW",
+        }
+    }
+
+    pub fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl TryFrom<&str> for ThrottleEnforcement {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        [Self::Hard, Self::Shadow]
+            .into_iter()
+            .find(|enforcement| enforcement.as_str() == text)
+            .ok_or_else(|| Error::corrupt("throttle enforcement", text))
+    }
 }
 
 impl Throttle {
+    /// So many requests, and none beyond them.
+    pub fn of(rate_limit: f64, burst_limit: i32) -> Self {
+        Self { rate_limit, burst_limit, enforcement: ThrottleEnforcement::Hard }
+    }
+
     /// Both limits are above 0 and at most [`THROTTLE_MAX`]. Errors name the field inside the throttle.
     pub fn checked(self) -> Result<Self> {
         if !(self.rate_limit > 0.0 && self.rate_limit <= f64::from(THROTTLE_MAX)) {
@@ -37,9 +80,21 @@ impl Throttle {
         Ok(self)
     }
 
-    /// From two columns of which both or none is null.
-    pub fn from_columns(rate_limit: Option<f64>, burst_limit: Option<i32>) -> Option<Self> {
-        Some(Self { rate_limit: rate_limit?, burst_limit: burst_limit? })
+    /// From three columns; both or none of the first two is null.
+    pub fn from_columns(
+        rate_limit: Option<f64>,
+        burst_limit: Option<i32>,
+        enforcement: &str,
+    ) -> Result<Option<Self>> {
+        let (Some(rate_limit), Some(burst_limit)) = (rate_limit, burst_limit) else {
+            return Ok(None);
+        };
+        Ok(Some(Self { rate_limit, burst_limit, enforcement: enforcement.try_into()? }))
+    }
+
+    /// What its column holds: of no throttle, what it is made with.
+    pub fn enforcement_column(throttle: Option<&Self>) -> &'static str {
+        throttle.map(|throttle| throttle.enforcement).unwrap_or_default().as_str()
     }
 }
 
@@ -54,14 +109,21 @@ pub struct RouteThrottle {
     pub rate_limit: f64,
     /// From 1.
     pub burst_limit: i32,
+    #[serde(default)]
+    pub enforcement: ThrottleEnforcement,
 }
 
 impl RouteThrottle {
+    /// Without its route.
+    pub fn throttle(&self) -> Throttle {
+        let Self { rate_limit, burst_limit, enforcement, .. } = *self;
+        Throttle { rate_limit, burst_limit, enforcement }
+    }
+
     fn checked(self) -> Result<Self> {
         let key = RouteKey::parse_key(&self.route_key);
         let key = key.map_err(|error| Error::bad_request("routeKey", error.to_string()))?;
-        let Self { rate_limit, burst_limit, .. } = self;
-        Throttle { rate_limit, burst_limit }.checked()?;
+        self.throttle().checked()?;
         Ok(Self { route_key: key.to_string(), ..self })
     }
 }
@@ -95,6 +157,7 @@ mod tests {
             route_key: route_key.to_owned(),
             rate_limit,
             burst_limit,
+            enforcement: ThrottleEnforcement::Shadow,
         };
         let good = vec![throttle("GET /pets/{id}", 0.5, 1), throttle("$default", 1e6, 1_000_000)];
         assert_eq!(checked_routes(good.clone()).unwrap(), good);
@@ -115,9 +178,21 @@ mod tests {
     }
 
     #[test]
+    fn a_throttle_that_does_not_say_how_is_enforced() {
+        let read = |text| serde_json::from_str::<Throttle>(text);
+        let hard = Throttle::of(1.0, 2);
+        assert_eq!(read(r#"{"rateLimit": 1, "burstLimit": 2}"#).unwrap(), hard);
+        let shadow = r#"{"rateLimit": 1, "burstLimit": 2, "enforcement": "SHADOW"}"#;
+        assert_eq!(read(shadow).unwrap().enforcement, ThrottleEnforcement::Shadow);
+        assert!(read(r#"{"rateLimit": 1, "burstLimit": 2, "enforcement": "SOFT"}"#).is_err());
+        assert_eq!(Throttle::from_columns(Some(1.0), Some(2), "HARD").unwrap(), Some(hard));
+        assert!(Throttle::from_columns(Some(1.0), Some(2), "MILD").is_err());
+    }
+
+    #[test]
     fn a_throttle_has_a_finite_rate_and_a_burst_of_at_least_one() {
         let checked =
-            |rate_limit, burst_limit| Throttle { rate_limit, burst_limit }.checked().is_ok();
+            |rate_limit, burst_limit| Throttle::of(rate_limit, burst_limit).checked().is_ok();
         assert!(checked(0.5, 1) && checked(1e6, 1_000_000));
         for rate in [0.0, -1.0, 1e6 + 1.0, f64::NAN, f64::INFINITY] {
             assert!(!checked(rate, 1), "{rate}");

@@ -293,12 +293,13 @@ mod tests {
     use crate::domain::quota::{
         LIMIT_MAX as QUOTA_LIMIT_MAX, QuotaAnchor, QuotaEnforcement, QuotaPeriod,
     };
+    use crate::domain::throttle::ThrottleEnforcement;
     use crate::testing;
 
     fn gold() -> NewUsagePlan {
         NewUsagePlan {
             name: "gold".to_owned(),
-            throttle: Some(Throttle { rate_limit: 2.5, burst_limit: 5 }),
+            throttle: Some(Throttle::of(2.5, 5)),
             quota: Some(Quota::of(1000, QuotaPeriod::Month)),
             ..NewUsagePlan::default()
         }
@@ -352,10 +353,7 @@ mod tests {
         let app = testing::app(db).await;
         let alice = testing::owner(&app).await;
         let prod = testing::stage(&app, &alice, "prod").await;
-        let throttles = RouteThrottles::from([(
-            "/pets/GET".to_owned(),
-            Throttle { rate_limit: 1.0, burst_limit: 1 },
-        )]);
+        let throttles = RouteThrottles::from([("/pets/GET".to_owned(), Throttle::of(1.0, 1))]);
         let stages = StagesWanted::from([(prod.clone(), Some(throttles.clone()))]);
         let plan = create(&app, &alice, NewUsagePlan { stages, ..gold() }).await.unwrap();
 
@@ -476,6 +474,49 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
+    async fn a_plans_throttles_in_shadow_are_told_to_nodes_as_such(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        let prod = testing::stage(&app, &alice, "prod").await;
+        let hard = Throttle::of(1.0, 1);
+        let shadow = Throttle { enforcement: ThrottleEnforcement::Shadow, ..hard };
+        let throttles = RouteThrottles::from([
+            ("/pets/GET".to_owned(), shadow),
+            ("/pets/POST".to_owned(), hard),
+        ]);
+        let new = NewUsagePlan {
+            throttle: Some(shadow),
+            stages: StagesWanted::from([(prod, Some(throttles.clone()))]),
+            ..gold()
+        };
+
+        let plan = create(&app, &alice, new).await.unwrap();
+        let mut tx = app.begin(&alice).await.unwrap();
+        let told = compile::usage_plan(&mut tx, alice.tenant, plan.id).await.unwrap();
+        let stored: serde_json::Value =
+            sqlx::query_scalar("select route_throttles from usage_plan_stage")
+                .fetch_one(&db)
+                .await
+                .unwrap();
+
+        assert_eq!(get(&app, &alice, plan.id).await.unwrap(), plan);
+        assert_eq!(
+            (plan.throttle, &plan.api_stages[0].route_throttles),
+            (Some(shadow), &throttles)
+        );
+        let Some(Kind::UsagePlan(told)) = told.kind else { panic!("no plan") };
+        let of_routes = &told.api_stages[0].route_throttles;
+        assert!(told.throttle.unwrap().shadow && of_routes["/pets/GET"].shadow);
+        assert!(!of_routes["/pets/POST"].shadow);
+        let plain = serde_json::json!({ "rateLimit": 1.0, "burstLimit": 1 });
+        assert_eq!(stored["/pets/POST"], plain, "as the release before reads it");
+
+        let again = UsagePlanChanges { throttle: Patch::Set(hard), ..Default::default() };
+        let again = update(&app, &alice, plan.id, again).await.unwrap();
+        assert_eq!((again.throttle, &again.api_stages), (Some(hard), &plan.api_stages));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
     async fn a_plan_that_breaks_a_rule_is_refused_by_the_field(db: PgPool) {
         let app = testing::app(db).await;
         let alice = testing::owner(&app).await;
@@ -484,7 +525,7 @@ mod tests {
         let other = || NewUsagePlan { name: "other".to_owned(), ..NewUsagePlan::default() };
         let quota = |limit| Some(Quota::of(limit, QuotaPeriod::Day));
         let routes = |routes: &[&str]| {
-            let one = Throttle { rate_limit: 1.0, burst_limit: 1 };
+            let one = Throttle::of(1.0, 1);
             let routes = routes.iter().map(|route| ((*route).to_owned(), one)).collect();
             StagesWanted::from([(prod.clone(), Some(routes))])
         };
@@ -492,7 +533,7 @@ mod tests {
             (0..=ROUTE_THROTTLES_MAX).map(|n| format!("/{n}/GET")).collect();
         let too_many: Vec<&str> = too_many.iter().map(String::as_str).collect();
 
-        let slow = Some(Throttle { rate_limit: 0.0, burst_limit: 1 });
+        let slow = Some(Throttle::of(0.0, 1));
         let cases = [
             (gold(), "conflict", "name"),
             (NewUsagePlan { name: String::new(), ..other() }, "bad_request", "name"),

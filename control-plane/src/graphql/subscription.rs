@@ -130,6 +130,11 @@ impl WatchedRequest {
         Some(self.request.code.as_str()).filter(|code| !code.is_empty())
     }
 
+    /// Which throttles in shadow would have refused it, as `RateLimit` would name them: `key-route`, `key`, `route`, `stage`.
+    async fn shadow_throttled_by(&self) -> &[String] {
+        &self.request.shadow_throttled_by
+    }
+
     /// From the request's head to the answer's last byte.
     async fn duration_ms(&self) -> f64 {
         self.request.duration_ms

@@ -1,6 +1,6 @@
 //! Throttles, as stages and usage plans carry them.
 
-use async_graphql::{InputObject, SimpleObject};
+use async_graphql::{Enum, InputObject, SimpleObject};
 
 use crate::domain;
 
@@ -9,20 +9,36 @@ use crate::domain;
 pub struct Throttle {
     rate_limit: f64,
     burst_limit: i32,
+    enforcement: ThrottleEnforcement,
 }
 
 impl From<domain::throttle::Throttle> for Throttle {
     fn from(throttle: domain::throttle::Throttle) -> Self {
-        Self { rate_limit: throttle.rate_limit, burst_limit: throttle.burst_limit }
+        let domain::throttle::Throttle { rate_limit, burst_limit, enforcement } = throttle;
+        Self { rate_limit, burst_limit, enforcement: enforcement.into() }
     }
 }
 
+/// A throttle, whole: what is left out is as its default says.
 #[derive(Clone, Copy, InputObject)]
 pub struct ThrottleInput {
     /// Requests a second, above 0.
     rate_limit: f64,
     /// From 1.
     burst_limit: i32,
+    #[graphql(default_with = "ThrottleEnforcement::Hard")]
+    enforcement: ThrottleEnforcement,
+}
+
+/// What becomes of a request beyond a throttle.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::throttle::ThrottleEnforcement")]
+pub enum ThrottleEnforcement {
+    /// It is refused with `429 THROTTLED`.
+    Hard,
+    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which throttle would have
+    /// refused it, and nodes count it.
+    Shadow,
 }
 
 /// How often a route of a stage may be called, by all its callers together. It counts beside the stage's own throttle and
@@ -33,12 +49,15 @@ pub struct RouteThrottle {
     route_key: String,
     rate_limit: f64,
     burst_limit: i32,
+    enforcement: ThrottleEnforcement,
 }
 
 impl From<domain::throttle::RouteThrottle> for RouteThrottle {
     fn from(throttle: domain::throttle::RouteThrottle) -> Self {
-        let domain::throttle::RouteThrottle { route_key, rate_limit, burst_limit } = throttle;
-        Self { route_key, rate_limit, burst_limit }
+        let domain::throttle::Throttle { rate_limit, burst_limit, enforcement } =
+            throttle.throttle();
+        let enforcement = enforcement.into();
+        Self { route_key: throttle.route_key, rate_limit, burst_limit, enforcement }
     }
 }
 
@@ -50,19 +69,22 @@ pub struct RouteThrottleInput {
     rate_limit: f64,
     /// From 1.
     burst_limit: i32,
+    #[graphql(default_with = "ThrottleEnforcement::Hard")]
+    enforcement: ThrottleEnforcement,
 }
 
 /// Unchecked; the domain's operation checks it.
 impl From<RouteThrottleInput> for domain::throttle::RouteThrottle {
     fn from(input: RouteThrottleInput) -> Self {
-        let RouteThrottleInput { route_key, rate_limit, burst_limit } = input;
-        Self { route_key, rate_limit, burst_limit }
+        let RouteThrottleInput { route_key, rate_limit, burst_limit, enforcement } = input;
+        Self { route_key, rate_limit, burst_limit, enforcement: enforcement.into() }
     }
 }
 
 /// Unchecked; the domain's operation checks it.
 impl From<ThrottleInput> for domain::throttle::Throttle {
     fn from(input: ThrottleInput) -> Self {
-        Self { rate_limit: input.rate_limit, burst_limit: input.burst_limit }
+        let ThrottleInput { rate_limit, burst_limit, enforcement } = input;
+        Self { rate_limit, burst_limit, enforcement: enforcement.into() }
     }
 }

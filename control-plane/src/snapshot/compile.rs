@@ -6,8 +6,6 @@
 //! tx.commit().await?;
 //! ```
 
-use std::collections::BTreeMap;
-
 use chrono::{DateTime, Utc};
 use prost::Message;
 use proto::config::v1::{
@@ -20,7 +18,7 @@ use crate::access::sealed::WrappingKey;
 use crate::app::Tx;
 use crate::domain::limit;
 use crate::domain::sampling::SamplingRule;
-use crate::domain::throttle::RouteThrottle;
+use crate::domain::throttle::{RouteThrottle, Throttle as Given, ThrottleEnforcement};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
 use crate::store::snapshot::{self as rows, Scope};
@@ -90,8 +88,11 @@ fn tenant_message(master: &WrappingKey, row: rows::TenantRow) -> Result<Resource
         suspended: row.status != "active",
         key_pepper: pepper.to_vec(),
         egress_allow: row.egress_allow,
-        throttle: limit::throttle(&row.limits)
-            .map(|(rate, burst_limit)| Throttle { rate_limit: rate.into(), burst_limit }),
+        throttle: limit::throttle(&row.limits).map(|(rate, burst_limit)| Throttle {
+            rate_limit: rate.into(),
+            burst_limit,
+            shadow: false,
+        }),
     })
     .into())
 }
@@ -115,8 +116,23 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
         deployment_id: row.deployment_id.unwrap_or_default(),
         variables: serde_json::from_value(row.variables)
             .map_err(|cause| Error::corrupt("stage variables", cause))?,
-        throttle: throttle(row.throttle_rate_limit, row.throttle_burst_limit)?,
-        route_throttles: route_throttles(row.route_throttles.0)?,
+        throttle: Given::from_columns(
+            row.throttle_rate_limit,
+            row.throttle_burst_limit,
+            &row.throttle_enforcement,
+        )?
+        .map(throttle)
+        .transpose()?,
+        route_throttles: row
+            .route_throttles
+            .0
+            .into_iter()
+            .map(|stored| {
+                let of_route = RouteThrottle::from(stored);
+                let message = throttle(of_route.throttle())?;
+                Ok((of_route.route_key, message))
+            })
+            .collect::<Result<_>>()?,
         rate_limit_headers: row.rate_limit_headers.unwrap_or(row.dialect == "native"),
         restrictions: restrictions
             .into_iter()
@@ -126,14 +142,6 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
         tracing: row.tracing_enabled.then(|| tracing(row.sampling_rules.0)).transpose()?,
     })
     .into())
-}
-
-fn route_throttles(throttles: Vec<RouteThrottle>) -> Result<BTreeMap<String, Throttle>> {
-    let throttles =
-        throttles.into_iter().map(|RouteThrottle { route_key, rate_limit, burst_limit }| {
-            Ok((route_key, Throttle { rate_limit, burst_limit: burst(burst_limit)? }))
-        });
-    throttles.collect()
 }
 
 fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
@@ -156,10 +164,9 @@ fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
 fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
     let quota = quota(&row)?;
     let api_stages = row.stages.0.into_iter().map(|stage| {
-        let route_throttles = stage.route_throttles.into_iter().map(|(route, row)| {
-            let burst_limit = burst(row.burst_limit)?;
-            Ok((route, Throttle { rate_limit: row.rate_limit, burst_limit }))
-        });
+        let route_throttles = stage.route_throttles.into_iter();
+        let route_throttles =
+            route_throttles.map(|(route, stored)| Ok((route, throttle(stored.into())?)));
         Ok(ApiStage {
             api_id: stage.api_id,
             stage: stage.stage_name,
@@ -170,7 +177,13 @@ fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
         id: row.id,
         tenant_id: row.tenant_id.to_string(),
         name: row.name,
-        throttle: throttle(row.throttle_rate_limit, row.throttle_burst_limit)?,
+        throttle: Given::from_columns(
+            row.throttle_rate_limit,
+            row.throttle_burst_limit,
+            &row.throttle_enforcement,
+        )?
+        .map(throttle)
+        .transpose()?,
         quota,
         api_stages: api_stages.collect::<Result<_>>()?,
     })
@@ -257,13 +270,11 @@ fn api_key_message(row: rows::ApiKeyRow) -> Result<Resource> {
     .into())
 }
 
-fn throttle(rate_limit: Option<f64>, burst_limit: Option<i32>) -> Result<Option<Throttle>> {
-    let (Some(rate_limit), Some(limit)) = (rate_limit, burst_limit) else { return Ok(None) };
-    Ok(Some(Throttle { rate_limit, burst_limit: burst(limit)? }))
-}
-
-fn burst(limit: i32) -> Result<u32> {
-    u32::try_from(limit).map_err(|cause| Error::corrupt("burst limit", cause))
+fn throttle(given: Given) -> Result<Throttle> {
+    let burst_limit =
+        u32::try_from(given.burst_limit).map_err(|cause| Error::corrupt("burst limit", cause))?;
+    let shadow = given.enforcement == ThrottleEnforcement::Shadow;
+    Ok(Throttle { rate_limit: given.rate_limit, burst_limit, shadow })
 }
 
 #[cfg(test)]
@@ -355,13 +366,17 @@ mod tests {
 
         let plan = usage_plan(&mut tx, alice.tenant, "plan000aaa".parse().unwrap()).await.unwrap();
         let Some(Kind::UsagePlan(plan)) = plan.kind else { panic!("not a plan") };
-        assert_eq!(plan.throttle, Some(Throttle { rate_limit: 1.5, burst_limit: 3 }));
+        assert_eq!(
+            plan.throttle,
+            Some(Throttle { rate_limit: 1.5, burst_limit: 3, shadow: false })
+        );
         assert_eq!(
             plan.quota,
             Some(Quota { limit: 100, period: QuotaPeriod::Week.into(), terms: None })
         );
         let route_throttle = plan.api_stages[0].route_throttles["/pets/GET"];
-        assert_eq!(route_throttle, Throttle { rate_limit: 2.0, burst_limit: 4 });
+        let hard = Throttle { rate_limit: 2.0, burst_limit: 4, shadow: false };
+        assert_eq!(route_throttle, hard, "a row of before is enforced");
 
         let key = api_key(&mut tx, alice.tenant, "key0000aaa".parse().unwrap()).await.unwrap();
         let Some(Kind::ApiKey(key)) = key.kind else { panic!("not a key") };

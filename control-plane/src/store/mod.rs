@@ -39,6 +39,7 @@ pub mod stage;
 pub mod tenant;
 pub mod tenant_export;
 pub mod tenant_invitation;
+pub mod throttle;
 pub mod time_limit;
 pub mod usage;
 pub mod usage_day;

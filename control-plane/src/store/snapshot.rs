@@ -1,5 +1,7 @@
 //! What nodes hold, as it is stored: the rows behind every message, of a whole cell or of one noun.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
 use serde_json::Value;
@@ -9,9 +11,9 @@ use uuid::Uuid;
 use crate::app::Tx;
 use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
-use crate::domain::throttle::RouteThrottle;
 use crate::error::Result;
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
+use crate::store::throttle::{StoredRouteThrottle, StoredThrottle};
 
 /// Which rows of a noun to read.
 #[derive(Clone, Copy, Debug)]
@@ -100,7 +102,8 @@ pub struct StageRow {
     pub variables: Value,
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
-    pub route_throttles: Json<Vec<RouteThrottle>>,
+    pub throttle_enforcement: String,
+    pub route_throttles: Json<Vec<StoredRouteThrottle>>,
     pub rate_limit_headers: Option<bool>,
     pub client_certificate_id: String,
     pub web_acl_arn: String,
@@ -114,8 +117,8 @@ pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<
     Ok(sqlx::query_as!(
         StageRow,
         r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
-             s.throttle_rate_limit, s.throttle_burst_limit,
-             s.route_throttles as "route_throttles: Json<Vec<RouteThrottle>>", s.rate_limit_headers,
+             s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement,
+             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>", s.rate_limit_headers,
              s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>"
          from stage s
@@ -138,6 +141,7 @@ pub struct UsagePlanRow {
     pub name: String,
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
+    pub throttle_enforcement: String,
     pub quota_limit: Option<i64>,
     pub quota_period: Option<String>,
     pub quota_time_zone: String,
@@ -151,22 +155,14 @@ pub struct UsagePlanRow {
 pub struct UsagePlanStageRow {
     pub api_id: String,
     pub stage_name: String,
-    pub route_throttles: std::collections::BTreeMap<String, ThrottleRow>,
-}
-
-/// As `usage_plan_stage.route_throttles` holds it.
-#[derive(Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct ThrottleRow {
-    pub rate_limit: f64,
-    pub burst_limit: i32,
+    pub route_throttles: BTreeMap<String, StoredThrottle>,
 }
 
 pub async fn usage_plans(tx: &mut Tx, scope: Scope<'_, UsagePlanId>) -> Result<Vec<UsagePlanRow>> {
     Ok(sqlx::query_as!(
         UsagePlanRow,
         r#"select p.id, p.tenant_id, p.name, p.throttle_rate_limit, p.throttle_burst_limit,
-             p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+             p.throttle_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
              p.quota_offset,
              (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
               from usage_plan_stage s where s.usage_plan_id = p.id)

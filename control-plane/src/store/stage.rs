@@ -13,12 +13,13 @@ use crate::domain::stage::{NewStage, Stage};
 use crate::domain::throttle::{RouteThrottle, Throttle};
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{ApiId, DeploymentId, StageId, TenantId};
+use crate::store::throttle::StoredRouteThrottle;
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) -> Result<Stage> {
     sqlx::query!(
         "insert into stage (tenant_id, api_id, name, deployment_id, description, variables,
-             throttle_rate_limit, throttle_burst_limit, route_throttles)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)",
+             throttle_rate_limit, throttle_burst_limit, throttle_enforcement, route_throttles)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
         tenant.0,
         api.id.as_str(),
         new.name,
@@ -27,7 +28,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
         Json(&new.variables) as Json<&BTreeMap<String, String>>,
         new.throttle.map(|throttle| throttle.rate_limit),
         new.throttle.map(|throttle| throttle.burst_limit),
-        Json(&new.route_throttles) as Json<&Vec<RouteThrottle>>,
+        Throttle::enforcement_column(new.throttle.as_ref()),
+        stored(&new.route_throttles) as Json<Vec<StoredRouteThrottle>>,
     )
     .execute(&mut **tx)
     .await
@@ -61,7 +63,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.route_throttles as "route_throttles: Json<Vec<RouteThrottle>>",
+             s.throttle_burst_limit, s.throttle_enforcement,
+             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
              s.updated_at, s.revision
@@ -83,7 +86,8 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.route_throttles as "route_throttles: Json<Vec<RouteThrottle>>",
+             s.throttle_burst_limit, s.throttle_enforcement,
+             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
              s.updated_at, s.revision
@@ -103,7 +107,8 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.route_throttles as "route_throttles: Json<Vec<RouteThrottle>>",
+             s.throttle_burst_limit, s.throttle_enforcement,
+             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
              s.updated_at, s.revision
@@ -133,7 +138,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
     sqlx::query!(
         "update stage set deployment_id = $4, description = $5, variables = $6,
              throttle_rate_limit = $7, throttle_burst_limit = $8, rate_limit_headers = $9,
-             tracing_enabled = $10, sampling_rules = $11, route_throttles = $12, updated_at = now()
+             tracing_enabled = $10, sampling_rules = $11, route_throttles = $12,
+             throttle_enforcement = $13, updated_at = now()
          where tenant_id = $1 and api_id = $2 and name = $3",
         tenant.0,
         stage.api.as_str(),
@@ -146,7 +152,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         stage.rate_limit_headers,
         stage.tracing_enabled,
         Json(&stage.sampling_rules) as Json<&Vec<SamplingRule>>,
-        Json(&stage.route_throttles) as Json<&Vec<RouteThrottle>>,
+        stored(&stage.route_throttles) as Json<Vec<StoredRouteThrottle>>,
+        Throttle::enforcement_column(stage.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await?;
@@ -214,6 +221,10 @@ pub async fn served_digests(
         .collect()
 }
 
+fn stored(throttles: &[RouteThrottle]) -> Json<Vec<StoredRouteThrottle>> {
+    Json(throttles.iter().map(Into::into).collect())
+}
+
 struct Row {
     api_id: String,
     dialect: String,
@@ -223,7 +234,8 @@ struct Row {
     variables: Json<BTreeMap<String, String>>,
     throttle_rate_limit: Option<f64>,
     throttle_burst_limit: Option<i32>,
-    route_throttles: Json<Vec<RouteThrottle>>,
+    throttle_enforcement: String,
+    route_throttles: Json<Vec<StoredRouteThrottle>>,
     rate_limit_headers: Option<bool>,
     tracing_enabled: bool,
     sampling_rules: Json<Vec<SamplingRule>>,
@@ -243,8 +255,12 @@ impl TryFrom<Row> for Stage {
             deployment: row.deployment_id.map(|id| id.parse()).transpose()?,
             description: row.description,
             variables: row.variables.0,
-            throttle: Throttle::from_columns(row.throttle_rate_limit, row.throttle_burst_limit),
-            route_throttles: row.route_throttles.0,
+            throttle: Throttle::from_columns(
+                row.throttle_rate_limit,
+                row.throttle_burst_limit,
+                &row.throttle_enforcement,
+            )?,
+            route_throttles: row.route_throttles.0.into_iter().map(Into::into).collect(),
             rate_limit_headers: row.rate_limit_headers,
             tracing_enabled: row.tracing_enabled,
             sampling_rules: row.sampling_rules.0,

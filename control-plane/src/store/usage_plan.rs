@@ -1,6 +1,6 @@
 //! Usage plans, the stages on them, and which plan rules a key on a stage.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 
 use chrono::{DateTime, Utc};
 use serde::Deserialize;
@@ -11,9 +11,10 @@ use crate::app::Tx;
 use crate::domain::page::Page;
 use crate::domain::quota::{Quota, QuotaAnchor, QuotaEnforcement, QuotaPeriod};
 use crate::domain::throttle::Throttle;
-use crate::domain::usage_plan::{ApiStage, RouteThrottles, UsagePlan};
+use crate::domain::usage_plan::{ApiStage, UsagePlan};
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{ApiKeyId, StageId, TenantId, UsagePlanId};
+use crate::store::throttle::StoredThrottle;
 
 /// Every query that gives whole plans: `select!("where …", "order by …"; arguments)`.
 macro_rules! select {
@@ -21,7 +22,7 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             r#"select p.id, p.name, p.description, p.throttle_rate_limit, p.throttle_burst_limit,
-                 p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+                 p.throttle_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
                  p.quota_offset, p.created_at, p.updated_at, p.revision,
                  (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
                   from usage_plan_stage s where s.usage_plan_id = p.id) as "stages!: Json<Vec<StageRow>>"
@@ -36,8 +37,9 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
     let quota = QuotaColumns::of(plan.quota.as_ref())?;
     sqlx::query!(
         "insert into usage_plan (tenant_id, id, name, description, throttle_rate_limit, throttle_burst_limit,
-             quota_limit, quota_period, quota_time_zone, quota_starts_at, quota_enforcement, quota_offset)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)",
+             quota_limit, quota_period, quota_time_zone, quota_starts_at, quota_enforcement, quota_offset,
+             throttle_enforcement)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         tenant.0,
         plan.id.as_str(),
         plan.name,
@@ -50,6 +52,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         quota.starts_at,
         quota.enforcement,
         quota.offset,
+        Throttle::enforcement_column(plan.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -64,7 +67,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         "update usage_plan
          set name = $3, description = $4, throttle_rate_limit = $5, throttle_burst_limit = $6,
              quota_limit = $7, quota_period = $8, quota_time_zone = $9, quota_starts_at = $10,
-             quota_enforcement = $11, quota_offset = $12, updated_at = now()
+             quota_enforcement = $11, quota_offset = $12, throttle_enforcement = $13, updated_at = now()
          where tenant_id = $1 and id = $2",
         tenant.0,
         plan.id.as_str(),
@@ -78,6 +81,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         quota.starts_at,
         quota.enforcement,
         quota.offset,
+        Throttle::enforcement_column(plan.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -178,7 +182,12 @@ pub async fn set_stages(
     let names: Vec<String> = stages.iter().map(|on| on.stage.name.clone()).collect();
     let throttles: Vec<_> = stages
         .iter()
-        .map(|on| serde_json::to_value(&on.route_throttles).map_err(Error::internal))
+        .map(|on| {
+            let stored = on.route_throttles.iter();
+            let stored: BTreeMap<_, StoredThrottle> =
+                stored.map(|(route, throttle)| (route, (*throttle).into())).collect();
+            serde_json::to_value(stored).map_err(Error::internal)
+        })
         .collect::<Result<_>>()?;
     sqlx::query!(
         "delete from usage_plan_stage
@@ -317,6 +326,7 @@ struct Row {
     description: String,
     throttle_rate_limit: Option<f64>,
     throttle_burst_limit: Option<i32>,
+    throttle_enforcement: String,
     quota_limit: Option<i64>,
     quota_period: Option<String>,
     quota_time_zone: String,
@@ -333,7 +343,7 @@ struct Row {
 struct StageRow {
     api_id: String,
     stage_name: String,
-    route_throttles: RouteThrottles,
+    route_throttles: BTreeMap<String, StoredThrottle>,
 }
 
 impl TryFrom<Row> for UsagePlan {
@@ -357,13 +367,20 @@ impl TryFrom<Row> for UsagePlan {
         };
         let stages = row.stages.0.into_iter().map(|on| {
             let stage = StageId { api: on.api_id.parse()?, name: on.stage_name };
-            Ok(ApiStage { stage, route_throttles: on.route_throttles })
+            let throttles = on.route_throttles.into_iter();
+            let route_throttles =
+                throttles.map(|(route, throttle)| (route, throttle.into())).collect();
+            Ok(ApiStage { stage, route_throttles })
         });
         Ok(Self {
             id: row.id.parse()?,
             name: row.name,
             description: row.description,
-            throttle: Throttle::from_columns(row.throttle_rate_limit, row.throttle_burst_limit),
+            throttle: Throttle::from_columns(
+                row.throttle_rate_limit,
+                row.throttle_burst_limit,
+                &row.throttle_enforcement,
+            )?,
             quota,
             api_stages: stages.collect::<Result<_>>()?,
             created_at: row.created_at,

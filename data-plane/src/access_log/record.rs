@@ -30,6 +30,8 @@ pub struct Record {
     pub(crate) route: Option<Arc<str>>,
     pub(crate) caller: Option<(Arc<ApiKey>, Arc<UsagePlan>)>,
     pub(crate) outline: Outline,
+    /// Which throttles in shadow would have refused it, with commas; empty: none.
+    pub(crate) shadow_throttled_by: String,
 }
 
 /// How a request ended.
@@ -113,6 +115,9 @@ impl Record {
         if ended.over_quota {
             field("over_quota", Value::Flag(true));
         }
+        if !self.shadow_throttled_by.is_empty() {
+            field("shadow_throttled_by", Value::Text(&self.shadow_throttled_by));
+        }
     }
 
     /// One JSON object and a line's end. The fields that every log line has come first.
@@ -153,6 +158,7 @@ impl Record {
             route: None,
             caller: None,
             outline: Outline { status: 400, code: Some("MALFORMED_REQUEST"), ..Outline::default() },
+            shadow_throttled_by: String::new(),
         }
     }
 }

@@ -113,6 +113,7 @@ impl Unserved {
                 aborted: self == Self::Incomplete,
                 ..Outline::default()
             },
+            shadow_throttled_by: String::new(),
         });
     }
 }

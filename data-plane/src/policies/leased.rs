@@ -88,7 +88,7 @@ impl Limiter {
             let due = refuses(throttle);
             if due.is_some() {
                 throttle.held().lease.refuse();
-                self.counts.decided(false, By::Lease);
+                self.counts.decided(throttle.decision(false), By::Lease);
             }
             Ok(leased(throttle, now, due, Back::Nothing))
         });

@@ -25,6 +25,16 @@ pub(super) struct ThreadLimitMetrics {
     all: LimitMetrics,
     admitted: [LocalIntCounter; BY.len()],
     refused: [LocalIntCounter; BY.len()],
+    shadowed: [LocalIntCounter; BY.len()],
+}
+
+/// What a bucket said.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Decision {
+    Admitted,
+    Refused,
+    /// It would have refused, and is in shadow.
+    Shadowed,
 }
 
 /// What decided about a bucket.
@@ -115,7 +125,12 @@ impl LimitMetrics {
 
     pub(super) fn thread(&self) -> ThreadLimitMetrics {
         let of = |outcome| BY.map(|by| self.decisions.with_label_values(&[outcome, by]).local());
-        ThreadLimitMetrics { all: self.clone(), admitted: of("admitted"), refused: of("refused") }
+        ThreadLimitMetrics {
+            all: self.clone(),
+            admitted: of("admitted"),
+            refused: of("refused"),
+            shadowed: of("shadowed"),
+        }
     }
 
     pub(super) fn asked(&self, purpose: Purpose) {
@@ -134,6 +149,12 @@ impl LimitMetrics {
         self.over_quota.with_label_values(&[enforcement]).inc();
     }
 
+    /// How many decisions came out so, whatever they were made by, for tests.
+    #[cfg(test)]
+    pub(crate) fn decisions(&self, outcome: &str) -> u64 {
+        BY.iter().map(|by| self.decisions.with_label_values(&[outcome, by]).get()).sum()
+    }
+
     /// How often a purpose led to Redis, for tests.
     #[cfg(test)]
     pub(crate) fn redis_calls(&self, purpose: &str) -> u64 {
@@ -142,13 +163,18 @@ impl LimitMetrics {
 }
 
 impl ThreadLimitMetrics {
-    pub(super) fn decided(&self, admitted: bool, by: By) {
-        let counters = if admitted { &self.admitted } else { &self.refused };
+    pub(super) fn decided(&self, decision: Decision, by: By) {
+        let counters = match decision {
+            Decision::Admitted => &self.admitted,
+            Decision::Refused => &self.refused,
+            Decision::Shadowed => &self.shadowed,
+        };
         counters[by as usize].inc();
     }
 
     pub(super) fn flush(&self) {
-        self.admitted.iter().chain(&self.refused).for_each(LocalIntCounter::flush);
+        let decided = [&self.admitted, &self.refused, &self.shadowed];
+        decided.into_iter().flatten().for_each(LocalIntCounter::flush);
         let admitted: u64 =
             BY.iter().map(|by| self.all.decisions.with_label_values(&["admitted", by]).get()).sum();
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]

@@ -139,16 +139,28 @@ impl Limiter {
     /// Takes a token from each, or says how long there is none. Where it is known at once that one of them refuses,
     /// none is taken from the others.
     pub(crate) async fn take_all(&self, throttles: &[Throttle]) -> Vec<Result<Taken, Unavailable>> {
+        if self.mode == LimiterMode::Leased
+            && let Some(answers) = self.refused_at_once(throttles)
+        {
+            return answers;
+        }
+        self.take_each(throttles).await
+    }
+
+    /// Takes a token from each, whatever the others say.
+    pub(crate) async fn take_each(
+        &self,
+        throttles: &[Throttle],
+    ) -> Vec<Result<Taken, Unavailable>> {
         if self.mode != LimiterMode::Leased {
             return join_all(throttles.iter().map(|throttle| self.take(throttle))).await;
         }
-        if let Some(answers) = self.refused_at_once(throttles) {
-            return answers;
-        }
         let mut answers = Vec::with_capacity(throttles.len());
         let mut rest = throttles.iter();
-        while let Some(taken) = rest.as_slice().first().and_then(|it| self.take_at_once(it)) {
-            self.counts.decided(taken.allowed, By::Lease);
+        while let Some(throttle) = rest.as_slice().first()
+            && let Some(taken) = self.take_at_once(throttle)
+        {
+            self.counts.decided(throttle.decision(taken.allowed), By::Lease);
             answers.push(Ok(taken));
             rest.next();
         }
@@ -181,7 +193,7 @@ impl Limiter {
             (Err(_), LimiterOutage::FailOpen) => (Taken::unchecked(throttle.bucket), By::Nothing),
             (Err(away), LimiterOutage::FailClosed) => return Err(away),
         };
-        self.counts.decided(taken.allowed, by);
+        self.counts.decided(throttle.decision(taken.allowed), by);
         Ok(taken)
     }
 

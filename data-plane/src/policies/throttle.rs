@@ -1,4 +1,7 @@
 //! Token buckets: the key's on its usage plan for this route, the key's on its plan, the route's, the stage's, the tenant's.
+//!
+//! Those in shadow refuse nobody, and no caller is shown them. They are asked of calls that all others let through, and
+//! each for itself: what each tells is which of today's calls it would refuse if it were enforced.
 
 use std::rc::Rc;
 
@@ -6,13 +9,17 @@ use http::header::RETRY_AFTER;
 
 use super::{
     desk::{Found, Held, Kind as Of, Name},
-    limiter::{Back, Limit, Taken, Unavailable},
+    limit_metrics::{By, Decision},
+    limiter::{Back, Limit, Limiter, Taken, Unavailable},
 };
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
-    snapshot::{Snapshot, served::Bucket},
+    snapshot::{
+        Snapshot,
+        served::{self, Bucket},
+    },
 };
 
 /// One bucket that a call takes from.
@@ -20,13 +27,29 @@ pub(crate) struct Throttle {
     /// What `RateLimit` calls it.
     pub(crate) name: &'static str,
     pub(crate) bucket: Bucket,
+    shadow: bool,
     pub(super) found: Rc<Found>,
+}
+
+/// The buckets of a call, the narrowest first.
+#[derive(Default)]
+struct Throttles {
+    enforced: Vec<Throttle>,
+    shadow: Vec<Throttle>,
 }
 
 impl Throttle {
     /// One of a bucket that belongs to nothing here.
     pub(crate) fn alone(name: &'static str, redis_key: String, bucket: Bucket) -> Self {
-        Self { name, bucket, found: Found::alone(redis_key) }
+        Self { name, bucket, shadow: false, found: Found::alone(redis_key) }
+    }
+
+    pub(super) fn decision(&self, admitted: bool) -> Decision {
+        match (admitted, self.shadow) {
+            (true, _) => Decision::Admitted,
+            (false, false) => Decision::Refused,
+            (false, true) => Decision::Shadowed,
+        }
     }
 
     pub(super) fn redis_key(&self) -> &str {
@@ -41,20 +64,33 @@ impl Throttle {
 /// How long a caller of a bucket that never fills is told to wait.
 const NEVER_SECONDS: u64 = 3600;
 
-/// Takes a token from each bucket, or from none. Gives what it took, for a later policy to give back.
+/// Takes a token from each enforced bucket, or from none, and then from those in shadow. Gives what it took, for a later
+/// policy to give back.
 pub(super) async fn apply(
     node: &Node,
     snapshot: &Snapshot,
     exchange: &mut Exchange,
 ) -> Result<Vec<(Throttle, Back)>, GatewayResponse> {
-    let throttles = throttles(node, snapshot, exchange);
+    let Throttles { enforced, shadow } = throttles(node, snapshot, exchange);
+    let mut took = enforce(&node.limiter, enforced, exchange).await?;
+    if !shadow.is_empty() {
+        took.extend(observe(&node.limiter, shadow, exchange).await);
+    }
+    Ok(took)
+}
+
+async fn enforce(
+    limiter: &Limiter,
+    throttles: Vec<Throttle>,
+    exchange: &mut Exchange,
+) -> Result<Vec<(Throttle, Back)>, GatewayResponse> {
     if throttles.is_empty() {
         return Ok(Vec::new());
     }
     if throttles.iter().any(|throttle| throttle.bucket.burst == 0) {
         return Err(refusal(NEVER_SECONDS));
     }
-    let answers = node.limiter.take_all(&throttles).await;
+    let answers = limiter.take_all(&throttles).await;
     let limits = answers.iter().zip(&throttles).filter_map(|(answer, throttle)| {
         answer.as_ref().ok().map(|taken| Limit::of_bucket(throttle, taken))
     });
@@ -67,46 +103,70 @@ pub(super) async fn apply(
     if wait.is_none() && !unavailable {
         return Ok(took);
     }
-    node.limiter.give_back(took);
+    limiter.give_back(took);
     Err(wait
         .map_or_else(Unavailable::refusal, |ms| refusal(ms.div_ceil(1000).clamp(1, NEVER_SECONDS))))
 }
 
-/// The buckets of a call, the narrowest first.
-fn throttles(node: &Node, snapshot: &Snapshot, exchange: &Exchange) -> Vec<Throttle> {
-    let Some(stage) = &exchange.stage else { return Vec::new() };
-    let throttle = |name, bucket, kind, parts| Throttle {
-        name,
-        bucket,
-        found: node.limiter.desk.find(&Name { kind, parts }),
+/// Takes a token from each bucket that has one, and notes which have none. One that cannot be asked refuses nobody either.
+async fn observe(
+    limiter: &Limiter,
+    throttles: Vec<Throttle>,
+    exchange: &mut Exchange,
+) -> Vec<(Throttle, Back)> {
+    // A share of a bucket that holds nothing would hold one.
+    let (asked, empty): (Vec<_>, Vec<_>) =
+        throttles.into_iter().partition(|throttle| throttle.bucket.burst > 0);
+    for throttle in empty {
+        limiter.counts.decided(Decision::Shadowed, By::Nothing);
+        exchange.shadow_throttled_by.push(throttle.name);
+    }
+    let answers = limiter.take_each(&asked).await;
+    let took = asked.into_iter().zip(answers).filter_map(|(throttle, answer)| {
+        let taken = answer.ok()?;
+        if !taken.allowed {
+            exchange.shadow_throttled_by.push(throttle.name);
+        }
+        Some((throttle, taken.back))
+    });
+    took.collect()
+}
+
+fn throttles(node: &Node, snapshot: &Snapshot, exchange: &Exchange) -> Throttles {
+    let mut throttles = Throttles::default();
+    let Some(stage) = &exchange.stage else { return throttles };
+    let mut add = |name, throttle: served::Throttle, kind, parts| {
+        let found = node.limiter.desk.find(&Name { kind, parts });
+        let served::Throttle { bucket, shadow } = throttle;
+        let of = if shadow { &mut throttles.shadow } else { &mut throttles.enforced };
+        of.push(Throttle { name, bucket, shadow, found });
     };
-    let mut throttles = Vec::new();
     if let (Some(caller), Some(route)) = (&exchange.caller, exchange.route()) {
         let (plan, key) = (&caller.plan, &caller.key);
         let of_route = plan
             .stage(&stage.api_id, &stage.name)
             .and_then(|stage| stage.route_throttles.get(&route.key));
-        if let Some(bucket) = of_route {
+        if let Some(throttle) = of_route {
             let parts = [&plan.id, &key.id, &stage.api_id, &stage.name, &route.name];
-            throttles.push(throttle("key-route", *bucket, Of::KeyRoute, parts.map(AsRef::as_ref)));
+            add("key-route", *throttle, Of::KeyRoute, parts.map(AsRef::as_ref));
         }
-        if let Some(bucket) = plan.throttle {
-            throttles.push(throttle("key", bucket, Of::Key, [&plan.id, &key.id, "", "", ""]));
+        if let Some(throttle) = plan.throttle {
+            add("key", throttle, Of::Key, [&plan.id, &key.id, "", "", ""]);
         }
     }
     if let Some(route) = exchange.route()
-        && let Some(bucket) = stage.route_throttles.get(&route.key)
+        && let Some(throttle) = stage.route_throttles.get(&route.key)
     {
         let parts = [&*stage.api_id, &*stage.name, &*route.name, "", ""];
-        throttles.push(throttle("route", *bucket, Of::Route, parts));
+        add("route", *throttle, Of::Route, parts);
     }
-    if let Some(bucket) = stage.throttle {
+    if let Some(throttle) = stage.throttle {
         let parts = [&*stage.api_id, &*stage.name, "", "", ""];
-        throttles.push(throttle("stage", bucket, Of::Stage, parts));
+        add("stage", throttle, Of::Stage, parts);
     }
-    if let Some(bucket) = snapshot.tenant(&stage.tenant_id).and_then(|tenant| tenant.throttle) {
+    if let Some(throttle) = snapshot.tenant(&stage.tenant_id).and_then(|tenant| tenant.throttle) {
         let parts = [&*stage.tenant_id, "", "", "", ""];
-        throttles.push(throttle("tenant", bucket, Of::Tenant, parts));
+        add("tenant", throttle, Of::Tenant, parts);
     }
     throttles
 }

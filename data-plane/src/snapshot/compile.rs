@@ -6,7 +6,7 @@ use std::sync::Arc;
 use proto::config::v1::{self as message, resource::Kind};
 
 use super::{
-    messages::{Compiled, api_key, bucket, deployment, route_throttles, tenant, usage_plan},
+    messages::{Compiled, api_key, deployment, route_throttles, tenant, throttle, usage_plan},
     resources::{Held, ResourceName, Resources},
     served::{Api, ApiKey, Snapshot, Stage},
 };
@@ -208,7 +208,7 @@ impl Snapshot {
             name: message.name.as_str().into(),
             deployment: deployment.cloned(),
             integrations,
-            throttle: message.throttle.as_ref().map(bucket).transpose()?,
+            throttle: message.throttle.as_ref().map(throttle).transpose()?,
             route_throttles: route_throttles(&message.route_throttles)?,
             rate_limit_headers: message.rate_limit_headers,
             sampling: sampling.transpose()?,

@@ -16,7 +16,7 @@ use proto::config::v1::{self as message, integration};
 
 use super::served::{
     ApiKey, Bucket, Deployment, Grant, HttpProxy, Integration, KeyRestrictions, Mock, PlanStage,
-    PreviousValue, Quota, QuotaExtension, Route, Template, Tenant, Timeouts, UsagePlan,
+    PreviousValue, Quota, QuotaExtension, Route, Template, Tenant, Throttle, Timeouts, UsagePlan,
 };
 use crate::dialect::Dialect;
 
@@ -57,7 +57,7 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
         suspended: message.suspended,
         key_pepper: message.key_pepper.clone(),
         egress: Arc::new(Policy::new(allow)),
-        throttle: message.throttle.as_ref().map(bucket).transpose()?,
+        throttle: message.throttle.as_ref().map(throttle).transpose()?,
     })
 }
 
@@ -182,30 +182,31 @@ fn timeouts(proxy: &message::HttpProxy) -> Timeouts {
     }
 }
 
-pub(super) fn bucket(throttle: &message::Throttle) -> Compiled<Bucket> {
-    if !throttle.rate_limit.is_finite() || throttle.rate_limit < 0.0 {
-        return Err(format!("{} is no rate", throttle.rate_limit));
+pub(super) fn throttle(message: &message::Throttle) -> Compiled<Throttle> {
+    let (rate, burst) = (message.rate_limit, message.burst_limit);
+    if !rate.is_finite() || rate < 0.0 {
+        return Err(format!("{rate} is no rate"));
     }
-    Ok(Bucket { rate: throttle.rate_limit, burst: throttle.burst_limit })
+    Ok(Throttle { bucket: Bucket { rate, burst }, shadow: message.shadow })
 }
 
 /// The throttles of a stage's routes.
 pub(super) fn route_throttles(
     throttles: &BTreeMap<String, message::Throttle>,
-) -> Compiled<HashMap<RouteKey, Bucket>> {
-    let throttles = throttles.iter().map(|(key, throttle)| {
+) -> Compiled<HashMap<RouteKey, Throttle>> {
+    let throttles = throttles.iter().map(|(key, message)| {
         let key = RouteKey::parse_key(key).map_err(|error| error.to_string())?;
-        Ok((key, bucket(throttle)?))
+        Ok((key, throttle(message)?))
     });
     throttles.collect()
 }
 
 pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
     let stages = message.api_stages.iter().map(|stage| {
-        let throttles = stage.route_throttles.iter().map(|(key, throttle)| {
+        let throttles = stage.route_throttles.iter().map(|(key, message)| {
             let route =
                 RouteKey::parse_throttle_key(key).map_err(|error| format!("{key}: {error}"))?;
-            Ok((route, bucket(throttle)?))
+            Ok((route, throttle(message)?))
         });
         Ok(PlanStage {
             api_id: stage.api_id.as_str().into(),
@@ -216,7 +217,7 @@ pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
     Ok(UsagePlan {
         id: message.id.as_str().into(),
         tenant_id: message.tenant_id.as_str().into(),
-        throttle: message.throttle.as_ref().map(bucket).transpose()?,
+        throttle: message.throttle.as_ref().map(throttle).transpose()?,
         quota: message.quota.as_ref().map(quota).transpose()?,
         stages: stages.collect::<Compiled<_>>()?,
     })

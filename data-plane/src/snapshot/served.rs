@@ -39,7 +39,7 @@ pub struct Tenant {
     /// What the tenant's integrations may reach.
     pub egress: Arc<Policy>,
     /// Over all its stages.
-    pub throttle: Option<Bucket>,
+    pub throttle: Option<Throttle>,
 }
 
 /// The stages of an Api that are live.
@@ -57,8 +57,8 @@ pub struct Stage {
     pub deployment: Option<Arc<Deployment>>,
     /// The deployment's integrations with this stage's variables, by the same positions.
     pub integrations: Vec<Integration>,
-    pub throttle: Option<Bucket>,
-    pub route_throttles: HashMap<RouteKey, Bucket>,
+    pub throttle: Option<Throttle>,
+    pub route_throttles: HashMap<RouteKey, Throttle>,
     pub rate_limit_headers: bool,
     /// Which traces are kept; `None`: the tracer's sampler says.
     pub sampling: Option<Sampling>,
@@ -136,6 +136,14 @@ pub struct Timeouts {
 /// A token bucket, as configured. Where its tokens are counted is no business of the snapshot's.
 pub use lease::Bucket;
 
+/// A token bucket, and whether calls that find none are refused.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Throttle {
+    pub bucket: Bucket,
+    /// They pass, and are told of.
+    pub shadow: bool,
+}
+
 /// How many calls each key of a plan may make in a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -165,7 +173,7 @@ pub struct Grant {
 pub struct UsagePlan {
     pub id: Arc<str>,
     pub tenant_id: Arc<str>,
-    pub throttle: Option<Bucket>,
+    pub throttle: Option<Throttle>,
     pub quota: Option<Quota>,
     pub stages: Vec<PlanStage>,
 }
@@ -174,7 +182,7 @@ pub struct UsagePlan {
 pub struct PlanStage {
     pub api_id: Box<str>,
     pub stage: Box<str>,
-    pub route_throttles: HashMap<RouteKey, Bucket>,
+    pub route_throttles: HashMap<RouteKey, Throttle>,
 }
 
 pub struct ApiKey {

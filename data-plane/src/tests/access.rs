@@ -22,7 +22,7 @@ use crate::{
 
 /// Remembers each record as a line.
 #[derive(Clone, Default)]
-struct Memory(Arc<Mutex<Vec<serde_json::Value>>>);
+pub(super) struct Memory(Arc<Mutex<Vec<serde_json::Value>>>);
 
 impl Sink for Memory {
     fn name(&self) -> &'static str {
@@ -40,20 +40,23 @@ impl Sink for Memory {
 }
 
 impl Memory {
-    fn config(&self, config: &mut Config) {
+    pub(super) fn config(&self, config: &mut Config) {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.tls = Some(tls::Settings { listen, certificates: Vec::new() });
         config.access_log = AccessLog::start(vec![Box::new(self.clone())]).unwrap();
         config.limits.header_timeout = Duration::from_millis(300);
     }
 
-    fn len(&self) -> usize {
+    pub(super) fn len(&self) -> usize {
         self.0.lock().unwrap().len()
     }
 
+    pub(super) fn last(&self) -> serde_json::Value {
+        self.0.lock().unwrap().last().unwrap().clone()
+    }
+
     fn last_id(&self) -> String {
-        let lines = self.0.lock().unwrap();
-        lines.last().unwrap()["request.id"].as_str().unwrap().to_owned()
+        self.last()["request.id"].as_str().unwrap().to_owned()
     }
 
     /// Status and reason of each, once there are so many.

@@ -27,7 +27,7 @@ const KEY: &str = "x-api-key: tg_live_1";
 /// A key of its own on a plan of its own, and the bucket's name in Redis.
 fn limited(rate_limit: f64, burst_limit: u32) -> (Vec<Resource>, String) {
     let id = uuid::Uuid::new_v4().simple().to_string()[..10].to_owned();
-    let throttle = Some(Throttle { rate_limit, burst_limit });
+    let throttle = Some(Throttle { rate_limit, burst_limit, ..Throttle::default() });
     let plan = UsagePlan { id: id.clone(), throttle, ..UsagePlan::default() };
     let mut resources = api_with(Native, vec![("GET /k", mock(200, "in"), true)], |_| {});
     resources.extend(key("tg_live_1", plan, |_| {}));

@@ -177,7 +177,9 @@ pub(super) const KEY: &str = "x-api-key: tg_live_1";
 
 #[tokio::test]
 async fn a_key_over_its_burst_is_throttled_and_told_when_to_come_back() {
-    let plan = plan(|plan| plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 2 }));
+    let plan = plan(|plan| {
+        plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 2, ..Throttle::default() });
+    });
     let node = TestNode::start_with(resources(plan, |_| {}), |config| {
         use_redis(config);
     });
@@ -196,7 +198,7 @@ async fn a_key_over_its_burst_is_throttled_and_told_when_to_come_back() {
 #[tokio::test]
 async fn a_quota_is_taken_last_so_a_throttled_call_spends_none_of_it() {
     let plan = plan(|plan| {
-        plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 3 });
+        plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 3, ..Throttle::default() });
         plan.quota = Some(calendar(2, QuotaPeriod::Day));
     });
     let node = TestNode::start_with(resources(plan, |_| {}), |config| {
@@ -219,10 +221,13 @@ async fn a_quota_is_taken_last_so_a_throttled_call_spends_none_of_it() {
 
 #[tokio::test]
 async fn a_routes_throttle_is_the_narrowest_and_a_refusal_gives_the_others_back() {
-    let route_throttles =
-        [("/k/GET".to_owned(), Throttle { rate_limit: 0.01, burst_limit: 1 })].into();
+    let route_throttles = [(
+        "/k/GET".to_owned(),
+        Throttle { rate_limit: 0.01, burst_limit: 1, ..Throttle::default() },
+    )]
+    .into();
     let plan = plan(|plan| {
-        plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 2 });
+        plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 2, ..Throttle::default() });
         plan.api_stages.push(ApiStage {
             api_id: API.into(),
             stage: "prod".into(),
@@ -253,7 +258,7 @@ async fn every_level_that_is_set_counts_and_the_first_to_be_empty_refuses() {
         let (id, name) = (uuid::Uuid::new_v4(), uuid::Uuid::new_v4().simple().to_string());
         let throttle = |level| {
             let burst_limit = if level == narrowest { 2 } else { 5 };
-            Throttle { rate_limit: 0.01, burst_limit }
+            Throttle { rate_limit: 0.01, burst_limit, ..Throttle::default() }
         };
         let routes =
             vec![("GET /free", mock(200, "free"), false), ("GET /b", mock(200, "b"), false)];
@@ -299,7 +304,8 @@ async fn without_redis_each_node_goes_on_with_its_share() {
     let (urls, _listener) = no_redis().await;
     for url in urls {
         let plan = plan(|plan| {
-            plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 3 });
+            plan.throttle =
+                Some(Throttle { rate_limit: 0.01, burst_limit: 3, ..Throttle::default() });
             plan.quota = Some(calendar(100, QuotaPeriod::Month));
         });
         let node = TestNode::start_with(resources(plan, |_| {}), |config| config.redis_url = url);
@@ -319,7 +325,8 @@ async fn without_redis_every_call_passes_where_that_is_set() {
     let (urls, _listener) = no_redis().await;
     for url in urls {
         let plan = plan(|plan| {
-            plan.throttle = Some(Throttle { rate_limit: 0.01, burst_limit: 1 });
+            plan.throttle =
+                Some(Throttle { rate_limit: 0.01, burst_limit: 1, ..Throttle::default() });
             plan.quota = Some(calendar(1, QuotaPeriod::Week));
         });
         let node = TestNode::start_with(resources(plan, |_| {}), |config| {
@@ -336,8 +343,10 @@ async fn without_redis_every_call_passes_where_that_is_set() {
 async fn a_redis_that_is_away_keeps_only_the_first_calls_waiting() {
     let (silent, _listener) = raw_origin().await;
     let budget = Duration::from_millis(300);
-    let plan =
-        plan(|plan| plan.throttle = Some(Throttle { rate_limit: 1e6, burst_limit: 1_000_000 }));
+    let plan = plan(|plan| {
+        plan.throttle =
+            Some(Throttle { rate_limit: 1e6, burst_limit: 1_000_000, ..Throttle::default() });
+    });
     let node = TestNode::start_with(resources(plan, |_| {}), |config| {
         config.redis_url = Some(format!("redis://{silent}/"));
         config.limits.redis_timeout = budget;
@@ -395,7 +404,8 @@ async fn pass(
 #[tokio::test]
 async fn an_answer_that_comes_late_has_taken_nothing_and_limits_are_exact_again() {
     let plan = plan(|plan| {
-        plan.throttle = Some(Throttle { rate_limit: 0.0001, burst_limit: 5 });
+        plan.throttle =
+            Some(Throttle { rate_limit: 0.0001, burst_limit: 5, ..Throttle::default() });
         plan.quota = Some(calendar(4, QuotaPeriod::Day));
     });
     let keys = ["keyaaaaaa1"].map(|key| {

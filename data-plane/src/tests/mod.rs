@@ -10,6 +10,7 @@ mod protocol;
 mod proxy;
 mod quotas;
 mod refusals;
+mod shadow;
 mod slow;
 mod tls;
 mod world;
