@@ -49,6 +49,27 @@ test("calls are counted on the overview as they come, by the socket or without i
   await expect.poll(served, { timeout: 15_000 }).toBe(3);
 });
 
+test("a request that a throttle in shadow would have refused is marked", async ({ visit }) => {
+  const { api, stage, value } = await workingApi(visit, await visit.account());
+  const path = `/apis/${encodeURIComponent(api.id)}`;
+  await visit.go(`${path}/stages/${encodeURIComponent(stage.id)}`);
+  await visit.page.getByLabel("Requests a second").fill("0.001");
+  await visit.page.getByLabel("Burst").fill("1");
+  await visit.page.getByLabel("Beyond the throttle").selectOption("Calls pass and are reported");
+  await visit.click("Save settings");
+  await visit.sees("Stage saved");
+
+  await visit.follow("Requests");
+  await visit.sees("Waiting for a request");
+  const marked = visit.page.getByRole("row").filter({ hasText: "Would be throttled: stage" });
+  const callUntilMarked = async () => {
+    await fetch(`${stage.pathInvokeUrl}/hello`, { headers: { "x-api-key": value } });
+    return marked.getByText("200", { exact: true }).count();
+  };
+  await expect.poll(callUntilMarked, { timeout: 15_000 }).toBeGreaterThan(0);
+  await visit.isAccessible();
+});
+
 test("requests are shown as they end, by their stage and status, and counted where the socket is down", async ({
   visit,
 }) => {

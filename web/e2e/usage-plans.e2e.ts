@@ -26,6 +26,7 @@ test("a usage plan is created with its limits, changed and deleted", async ({ vi
   await visit.sees("Say when a period begins.");
   await visit.page.getByLabel("From (UTC)").fill("2026-01-31T09:30:00");
   await visit.page.getByLabel("Beyond the quota").selectOption("SOFT");
+  await visit.page.getByLabel("Beyond the throttle").selectOption("Calls pass and are reported");
   await visit.page.getByLabel("Used before").fill("50");
   await visit.isAccessible();
   await visit.click("Save plan");
@@ -38,12 +39,14 @@ test("a usage plan is created with its limits, changed and deleted", async ({ vi
     .getByRole("link", { name: "Usage plans" })
     .click();
   await visit.sees("100,000 per week, soft");
+  await visit.sees("100/s, burst 200, shadow");
 
   await visit.follow("Gold");
   for (const [label, value] of [
     ["Time zone", "Europe/Berlin"],
     ["From (UTC)", "2026-01-31T09:30"],
     ["Used before", "50"],
+    ["Beyond the throttle", "SHADOW"],
   ] as const) {
     await expect.poll(() => visit.page.getByLabel(label).inputValue()).toBe(value);
   }

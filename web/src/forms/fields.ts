@@ -29,9 +29,15 @@ export const wholeNumber = z
   .refine((text) => text === "" || whole(text), "Enter a whole number, or nothing.")
   .transform(Number);
 
+const throttleEnforcement = z.enum(["HARD", "SHADOW"]);
+
 /** Rate and burst as typed; both empty means no throttle. */
 export const throttle = z
-  .object({ rateLimit: z.string().trim(), burstLimit: z.string().trim() })
+  .object({
+    rateLimit: z.string().trim(),
+    burstLimit: z.string().trim(),
+    enforcement: throttleEnforcement,
+  })
   .superRefine(({ rateLimit, burstLimit }, context) => {
     if (rateLimit === "" && burstLimit === "") return;
     if (!positive(rateLimit)) {
@@ -49,10 +55,10 @@ export const throttle = z
       });
     }
   })
-  .transform(({ rateLimit, burstLimit }) =>
+  .transform(({ rateLimit, burstLimit, enforcement }) =>
     rateLimit === "" && burstLimit === ""
       ? null
-      : { rateLimit: Number(rateLimit), burstLimit: Number(burstLimit) },
+      : { rateLimit: Number(rateLimit), burstLimit: Number(burstLimit), enforcement },
   );
 
 /** How often a route may be called, as typed. */
@@ -64,6 +70,7 @@ export const routeThrottle = z.object({
     .trim()
     .refine((text) => whole(text) && positive(text), "Enter a whole number, at least 1.")
     .transform(Number),
+  enforcement: throttleEnforcement,
 });
 
 /** A quota as typed; no limit means none. What begins a period with the calendar has no start. */
@@ -168,8 +175,13 @@ export const decimal = z
   .trim()
   .regex(/^\d+(\.\d+)?$/, "Enter a number such as 1.25.");
 
-type Limit = { rateLimit: number; burstLimit: number } | null | undefined;
-export const throttleTyped = (value: Limit) => ({
+export type Throttle = {
+  rateLimit: number;
+  burstLimit: number;
+  enforcement: z.infer<typeof throttleEnforcement>;
+};
+export const throttleTyped = (value: Throttle | null | undefined) => ({
   rateLimit: value ? String(value.rateLimit) : "",
   burstLimit: value ? String(value.burstLimit) : "",
+  enforcement: value?.enforcement ?? "HARD",
 });

@@ -1,5 +1,13 @@
 import { expect, it } from "vitest";
-import { quota, quotaTyped, samplingRule, samplingRuleTyped, throttle } from "./fields";
+import {
+  quota,
+  quotaTyped,
+  routeThrottle,
+  samplingRule,
+  samplingRuleTyped,
+  throttle,
+  throttleTyped,
+} from "./fields";
 import { fieldOf } from "./form";
 
 it("finds the field that a refusal's param names", () => {
@@ -9,11 +17,22 @@ it("finds the field that a refusal's param names", () => {
 });
 
 it("takes an empty throttle for none, and half of one for a mistake", () => {
-  expect(throttle.parse({ rateLimit: " ", burstLimit: "" })).toBeNull();
-  expect(throttle.parse({ rateLimit: "0.5", burstLimit: "1" })).toEqual({ rateLimit: 0.5, burstLimit: 1 });
-  const half = throttle.safeParse({ rateLimit: "5", burstLimit: "" });
+  const typed = throttleTyped(null);
+  expect(throttle.parse({ ...typed, rateLimit: " " })).toBeNull();
+  const half = throttle.safeParse({ ...typed, rateLimit: "5" });
   expect(half.error?.issues.map(({ path }) => path.join("."))).toEqual(["burstLimit"]);
-  expect(throttle.safeParse({ rateLimit: "0", burstLimit: "1.5" }).error?.issues.length).toBe(2);
+  expect(throttle.safeParse({ ...typed, rateLimit: "0", burstLimit: "1.5" }).error?.issues.length).toBe(2);
+});
+
+it("enforces a throttle unless it is told to report only, and keeps what it was told", () => {
+  const whole = { rateLimit: 0.5, burstLimit: 1, enforcement: "SHADOW" } as const;
+  expect(throttle.parse({ ...throttleTyped(null), rateLimit: "0.5", burstLimit: "1" })).toEqual({
+    ...whole,
+    enforcement: "HARD",
+  });
+  expect(throttle.parse(throttleTyped(whole))).toEqual(whole);
+  const ofRoute = { routeKey: "GET /pets", ...whole };
+  expect(routeThrottle.parse({ ...ofRoute, ...throttleTyped(whole) })).toEqual(ofRoute);
 });
 
 it("takes an empty limit for no quota, and what is typed of another for what it means", () => {

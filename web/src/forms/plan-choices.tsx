@@ -8,7 +8,7 @@ import { Choice, Choices } from "../ui/field";
 
 const PlanChoicesDocument = graphql(`
   query PlanChoices {
-    usagePlans(first: 100) { nodes { id name throttle { rateLimit burstLimit } quota { limit period enforcement } } }
+    usagePlans(first: 100) { nodes { id name throttle { rateLimit burstLimit enforcement } quota { limit period enforcement } } }
   }
 `);
 

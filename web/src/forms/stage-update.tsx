@@ -8,7 +8,7 @@ import { minute } from "../lib/format";
 import { Button, IconButton } from "../ui/button";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
-import { requiredText, routeThrottle, throttle, throttleTyped } from "./fields";
+import { requiredText, routeThrottle, type Throttle, throttle, throttleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
 
 const UpdateStageDocument = graphql(`
@@ -31,8 +31,8 @@ type Stage = {
   description: string;
   rateLimitHeaders: boolean;
   variables: readonly { name: string; value: string }[];
-  throttle?: { rateLimit: number; burstLimit: number } | null;
-  routeThrottles: readonly { routeKey: string; rateLimit: number; burstLimit: number }[];
+  throttle?: Throttle | null;
+  routeThrottles: readonly (Throttle & { routeKey: string })[];
   deployment?: { id: string } | null;
 };
 type Deployment = { id: string; deploymentId: string; description: string; createdAt: string };
@@ -92,6 +92,15 @@ export function StageUpdateForm({
           {...form.register("throttle.burstLimit")}
         />
         <SelectField
+          label="Beyond the throttle"
+          hint="Reported ones are marked among the API's requests; their callers notice nothing."
+          error={errors.throttle?.enforcement?.message}
+          {...form.register("throttle.enforcement")}
+        >
+          <option value="HARD">Calls are refused</option>
+          <option value="SHADOW">Calls pass and are reported</option>
+        </SelectField>
+        <SelectField
           label="Deployment"
           hint="Choose an earlier one to roll back."
           error={errors.deploymentId?.message}
@@ -128,7 +137,10 @@ export function StageUpdateForm({
           const wrong = errors.routeThrottles?.[at];
           const of = `of throttle ${at + 1}`;
           return (
-            <div key={field.id} className="grid grid-cols-[2fr_1fr_1fr_auto] items-end gap-2">
+            <div
+              key={field.id}
+              className="grid grid-cols-2 items-end gap-2 lg:grid-cols-[2fr_1fr_1fr_1.5fr_auto]"
+            >
               <TextField
                 label={`Route ${of}`}
                 className="font-mono text-xs"
@@ -148,6 +160,14 @@ export function StageUpdateForm({
                 error={wrong?.burstLimit?.message}
                 {...form.register(`routeThrottles.${at}.burstLimit`)}
               />
+              <SelectField
+                label={`Beyond throttle ${at + 1}`}
+                error={wrong?.enforcement?.message}
+                {...form.register(`routeThrottles.${at}.enforcement`)}
+              >
+                <option value="HARD">Calls are refused</option>
+                <option value="SHADOW">Calls pass and are reported</option>
+              </SelectField>
               <IconButton
                 label={`Remove throttle ${at + 1}`}
                 onClick={() => routes.remove(at)}
@@ -160,7 +180,7 @@ export function StageUpdateForm({
         })}
         {errors.routeThrottles?.message && <p className="text-bad">{errors.routeThrottles.message}</p>}
         <div>
-          <Button onClick={() => routes.append({ routeKey: "", rateLimit: "", burstLimit: "" })}>
+          <Button onClick={() => routes.append({ routeKey: "", ...throttleTyped(null) })}>
             <Plus size={14} aria-hidden="true" />
             Add throttle of a route
           </Button>

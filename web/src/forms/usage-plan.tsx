@@ -5,7 +5,7 @@ import { graphql } from "../api/generated";
 import { query, refreshAll } from "../api/query";
 import { Loaded } from "../components/loaded";
 import { Choice, Choices, SelectField, TextArea, TextField } from "../ui/field";
-import { quota, quotaTyped, requiredText, throttle, throttleTyped } from "./fields";
+import { quota, quotaTyped, requiredText, type Throttle, throttle, throttleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
 
 const CreateUsagePlanDocument = graphql(`
@@ -38,7 +38,7 @@ type Plan = {
   id: string;
   name: string;
   description: string;
-  throttle?: { rateLimit: number; burstLimit: number } | null;
+  throttle?: Throttle | null;
   quota?: Parameters<typeof quotaTyped>[0];
   stages: readonly { id: string }[];
 };
@@ -57,7 +57,7 @@ export function UsagePlanForm({
   const form = useSchemaForm(schema, {
     name: plan?.name ?? "",
     description: plan?.description ?? "",
-    throttle: throttleTyped(plan ? plan.throttle : { rateLimit: 10, burstLimit: 20 }),
+    throttle: throttleTyped(plan ? plan.throttle : { rateLimit: 10, burstLimit: 20, enforcement: "HARD" }),
     quota: quotaTyped(plan?.quota),
     stageIds: plan?.stages.map((stage) => stage.id) ?? [],
   });
@@ -105,6 +105,15 @@ export function UsagePlanForm({
           error={errors.throttle?.burstLimit?.message}
           {...form.register("throttle.burstLimit")}
         />
+        <SelectField
+          label="Beyond the throttle"
+          hint="Reported ones are marked among the API's requests; their callers notice nothing."
+          error={errors.throttle?.enforcement?.message}
+          {...form.register("throttle.enforcement")}
+        >
+          <option value="HARD">Calls are refused</option>
+          <option value="SHADOW">Calls pass and are reported</option>
+        </SelectField>
         <TextField
           label="Quota"
           optional

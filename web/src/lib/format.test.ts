@@ -52,6 +52,13 @@ it("says how long ago in the largest whole unit", () => {
   expect(format.ago("2026-11-20T12:00:09Z", now)).toBe("just now");
 });
 
+it("says of a throttle that only reports that it is in shadow", () => {
+  const limit = { rateLimit: 1000, burstLimit: 20, enforcement: "HARD" };
+  expect(format.throttle(limit)).toBe("1,000/s, burst 20");
+  expect(format.throttle({ ...limit, enforcement: "SHADOW" })).toBe("1,000/s, burst 20, shadow");
+  expect(format.throttle(null)).toBe("No throttle");
+});
+
 it("names status classes, and calls cut off before one", () => {
   expect(format.statusClass(4)).toBe("4xx");
   expect(format.statusClass(0)).toBe("cut off");

@@ -112,10 +112,13 @@ export function statusClass(value: number): string {
   return value === 0 ? "cut off" : `${value}xx`;
 }
 
-/** `10 requests/s, burst 20` */
-export function throttle(value: { rateLimit: number; burstLimit: number } | null | undefined): string {
+/** `10/s, burst 20`; one that only reports is in shadow. */
+export function throttle(
+  value: { rateLimit: number; burstLimit: number; enforcement: string } | null | undefined,
+): string {
   if (!value) return "No throttle";
-  return `${wholeFormat.format(value.rateLimit)}/s, burst ${count(value.burstLimit)}`;
+  const shadow = value.enforcement === "SHADOW" ? ", shadow" : "";
+  return `${wholeFormat.format(value.rateLimit)}/s, burst ${count(value.burstLimit)}${shadow}`;
 }
 
 /** `10,000 per month`; one that refuses nothing is soft. */

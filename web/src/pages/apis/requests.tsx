@@ -24,7 +24,7 @@ const RequestsLiveDocument = graphql(`
     requests(apiId: $apiId, stage: $stage, statusClass: $statusClass) {
       dropped
       requests {
-        requestId startedAt stage method path status code durationMs bytesOut aborted
+        requestId startedAt stage method path status code durationMs bytesOut aborted shadowThrottledBy
         apiKey { id name }
       }
     }
@@ -165,11 +165,12 @@ function Requests({ api, search: { stage, status } }: { api: string; search: Req
             },
             {
               header: "Status",
-              cell: ({ status, code, aborted }) => (
+              cell: ({ status, code, aborted, shadowThrottledBy: over }) => (
                 <span className="flex flex-wrap items-center gap-1.5">
                   <StatusClass value={Math.floor(status / 100)} exact={status} />
                   {aborted && <Badge tone="warn">Cut off</Badge>}
                   {code && <code className="font-mono text-2xs text-muted">{code}</code>}
+                  {over.length > 0 && <Badge tone="warn">{`Would be throttled: ${over.join(", ")}`}</Badge>}
                 </span>
               ),
             },

@@ -27,8 +27,8 @@ const StageDocument = graphql(`
         variables { name value }
         tracingEnabled
         samplingRules { routeKey reservoirPerSecond rate keepErrors keepSlowerThanMillis }
-        throttle { rateLimit burstLimit }
-        routeThrottles { routeKey rateLimit burstLimit }
+        throttle { rateLimit burstLimit enforcement }
+        routeThrottles { routeKey rateLimit burstLimit enforcement }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
       }

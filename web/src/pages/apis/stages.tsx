@@ -18,7 +18,7 @@ const StagesDocument = graphql(`
         stages(first: 100) {
           nodes {
             id name description pendingChanges invokeUrl
-            throttle { rateLimit burstLimit }
+            throttle { rateLimit burstLimit enforcement }
             deployment { id createdAt status { nodes acknowledged live refusals } }
           }
         }

@@ -17,7 +17,7 @@ const UsagePlansDocument = graphql(`
     usagePlans(first: 20, after: $after) {
       nodes {
         id name description
-        throttle { rateLimit burstLimit }
+        throttle { rateLimit burstLimit enforcement }
         quota { limit period enforcement }
         stages { id name api { id name } }
       }
