@@ -6,6 +6,7 @@
 mod beside;
 mod faults;
 mod flood;
+mod shadow;
 
 use std::time::{Duration, Instant};
 
