@@ -21,6 +21,7 @@ pub struct Throttle {
     pub rate_limit: f64,
     /// From 1.
     pub burst_limit: i32,
+    /// Left out: `HARD`, whatever the throttle was that this one replaces.
     #[serde(default)]
     pub enforcement: ThrottleEnforcement,
 }
@@ -109,6 +110,7 @@ pub struct RouteThrottle {
     pub rate_limit: f64,
     /// From 1.
     pub burst_limit: i32,
+    /// Left out: `HARD`, whatever the throttle was that this one replaces.
     #[serde(default)]
     pub enforcement: ThrottleEnforcement,
 }

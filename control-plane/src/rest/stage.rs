@@ -126,7 +126,7 @@ struct PatchStage {
     description: Option<String>,
     /// All of them, in the place of those it had.
     variables: Option<BTreeMap<String, String>>,
-    /// Null removes it.
+    /// Whole, in the place of the one it had. Null removes it.
     #[serde(default)]
     #[schema(value_type = Option<Throttle>)]
     throttle: Patch<Throttle>,
