@@ -4,12 +4,14 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=config");
     println!("cargo:rerun-if-changed=usage");
     println!("cargo:rerun-if-changed=tail");
+    println!("cargo:rerun-if-changed=reconciliation");
     let files = protox::compile(
         [
             "config/v1/resources.proto",
             "config/v1/stream.proto",
             "usage/v1/usage.proto",
             "tail/v1/tail.proto",
+            "reconciliation/v1/reconciliation.proto",
         ],
         ["."],
     )?;

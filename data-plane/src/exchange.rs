@@ -19,7 +19,7 @@ use crate::{
     dialect::{Dialect, NATIVE},
     gateway_response::{GatewayResponse, Kind},
     listener::{Peer, client_io::Serving},
-    node::{Node, now_ms},
+    node::{Node, ms, now_ms},
     policies::limiter::Limit,
     response::headers::REQUEST_ID,
     router::Addressing,
@@ -220,7 +220,7 @@ impl Exchange {
             return;
         }
         self.updated = Instant::now();
-        let outcome = self.outcome(false);
+        let outcome = self.outcome(SystemTime::now(), false);
         if let Some(slot) = &self.slot {
             self.node.counter.borrow_mut().update(slot, &outcome);
         }
@@ -239,13 +239,15 @@ impl Exchange {
         self.serving.pace().end();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
         let _ = self.begin();
-        let outcome = self.outcome(aborted);
+        // One moment for the journal and the log: the hour that a request ended in is the same in both.
+        let at = SystemTime::now();
+        let outcome = self.outcome(at, aborted);
         if let Some(slot) = self.slot.take() {
             self.node.counter.borrow_mut().finish(slot, &outcome);
         }
         let elapsed = self.started.elapsed();
         self.node.metrics.request(self.dialect().name, self.status, elapsed.as_secs_f64());
-        self.log(&outcome, elapsed);
+        self.log(at, &outcome, elapsed);
         if self.node.shared.tails.watching() {
             self.show(&outcome, elapsed);
         }
@@ -254,10 +256,10 @@ impl Exchange {
         }
     }
 
-    fn outcome(&self, aborted: bool) -> Outcome {
+    fn outcome(&self, at: SystemTime, aborted: bool) -> Outcome {
         let test = self.caller.as_ref().is_some_and(|caller| caller.key.test);
         Outcome {
-            ended_ms: now_ms(),
+            ended_ms: ms(at),
             status: self.status,
             bytes_in: self.bytes_in.get(),
             bytes_out: self.bytes_out,
@@ -295,13 +297,13 @@ impl Exchange {
         tails.tell(&stage.tenant_id, &stage.api_id, &stage.name, self.status, request);
     }
 
-    fn log(&self, outcome: &Outcome, duration: Duration) {
+    fn log(&self, at: SystemTime, outcome: &Outcome, duration: Duration) {
         let access_log = &self.node.shared.config.access_log;
         if !access_log.is_on() {
             return;
         }
-        access_log.write(Record {
-            at: SystemTime::now(),
+        let had_room = access_log.write(Record {
+            at,
             request_id: self.id.clone(),
             client_request_id: self.client_id.clone(),
             trace: self.trace.as_ref().map(|trace| (trace.id, trace.span, trace.flags)),
@@ -323,6 +325,9 @@ impl Exchange {
             },
             shadow_throttled_by: self.shadow_throttled_by.join(","),
         });
+        if let Some(stage) = self.stage.as_ref().filter(|_| !had_room) {
+            self.node.counts.not_logged(&stage.tenant_id, outcome.ended_ms);
+        }
     }
 }
 

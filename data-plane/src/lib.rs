@@ -3,7 +3,8 @@
 //!
 //! The way of a request, in the order of the directories it passes: [`listener`] → [`router`] →
 //! [`policies`] → [`integration`] → [`response`]; `serve.rs` is the whole of it on one page. Beside it
-//! stand [`snapshot`] (what is served), [`counter`] (what is billed) and [`admin`] (what operators look at).
+//! stand [`snapshot`] (what is served), [`counter`] (what is billed), [`reconciliation`] (what is counted beside it) and
+//! [`admin`] (what operators look at).
 //!
 //! Threads: each data thread has a runtime, a listening socket, pools, counters and a Redis connection of its
 //! own and shares nothing that is written per request, but for the atomics of the leases that limits are kept by.
@@ -27,6 +28,7 @@ mod integration;
 pub mod listener;
 pub mod node;
 mod policies;
+mod reconciliation;
 mod response;
 mod router;
 mod serve;
@@ -74,6 +76,8 @@ const SHIP_TIMEOUT: Duration = Duration::from_secs(10);
 const ACCESS_LOG_TIMEOUT: Duration = Duration::from_secs(5);
 /// How long a process that takes a node's place may wait for its configuration. The node serves meanwhile.
 const CONFIG_TIMEOUT: Duration = Duration::from_secs(30);
+/// How long it waits for the control plane to take its last counts of the log and of quotas.
+const COUNTS_TIMEOUT: Duration = Duration::from_secs(2);
 const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 /// Why a node could not start, or had to stop.
@@ -230,7 +234,9 @@ async fn drain(shared: &Shared, threads: Threads, shipper: &Shipper) {
     threads.drain().await;
     let access_log = shared.config.access_log.clone();
     let _ = tokio::task::spawn_blocking(move || access_log.end(ACCESS_LOG_TIMEOUT)).await;
-    if !shipper.drain(Instant::now() + SHIP_TIMEOUT).await {
+    let draining = shipper.drain(Instant::now() + SHIP_TIMEOUT);
+    let (all, ()) = tokio::join!(draining, shared.counts.end(COUNTS_TIMEOUT));
+    if !all {
         let segments = shipper.unacknowledged();
         tracing::warn!(segments, "usage is left on the disk; it is shipped at the next start");
     }

@@ -21,6 +21,7 @@ use crate::{
     integration::pool::Pools,
     listener::shares::Shares,
     policies::{desk::Leases, limiter::Limiter, outage::Local},
+    reconciliation::{Counts, ThreadCounts},
     snapshot::Snapshot,
     tail::Tails,
     telemetry::{Metrics, ThreadMetrics},
@@ -38,6 +39,8 @@ pub struct Shared {
     pub(crate) leases: Arc<Leases>,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
+    /// What is counted beside the journal.
+    pub(crate) counts: Arc<Counts>,
     /// Once the journal is open.
     pub(crate) room: OnceLock<Room>,
     draining: AtomicBool,
@@ -54,6 +57,7 @@ pub(crate) struct Node {
     pub(crate) pools: Pools,
     pub(crate) limiter: Limiter,
     pub(crate) counter: RefCell<Counter>,
+    pub(crate) counts: ThreadCounts,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) in_flight: Cell<usize>,
     /// Of them, each tenant's.
@@ -82,6 +86,7 @@ impl Deref for Served {
 impl Shared {
     pub fn new(config: Config) -> prometheus::Result<Arc<Self>> {
         let empty = Snapshot::empty(&config.egress_allow);
+        let counts = Arc::new(Counts::new(config.access_log.counts()));
         let metrics = Metrics::new(config.registry.clone())?;
         config.access_log.register(&metrics.registry)?;
         Ok(Arc::new(Self {
@@ -91,6 +96,7 @@ impl Shared {
             local_limits: Arc::default(),
             leases: Arc::default(),
             tails: Arc::default(),
+            counts,
             room: OnceLock::new(),
             draining: AtomicBool::new(false),
             handed_over: AtomicBool::new(false),
@@ -150,6 +156,7 @@ impl Node {
             pools: Pools::default(),
             limiter,
             counter: RefCell::new(counter),
+            counts: ThreadCounts::default(),
             in_flight: Cell::new(0),
             shares: Shares::default(),
             told_in_flight: Cell::new(0),
@@ -171,6 +178,7 @@ impl Node {
     /// Each second.
     pub(crate) fn tick(&self) {
         self.counter.borrow_mut().tick(now_ms());
+        self.counts.tick(&self.shared.counts);
         self.pools.sweep();
         self.shares.sweep();
         self.metrics.flush();
@@ -184,6 +192,11 @@ impl Node {
 
 /// Unix time in milliseconds.
 pub(crate) fn now_ms() -> u64 {
-    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    ms(SystemTime::now())
+}
+
+/// The same of another moment.
+pub(crate) fn ms(at: SystemTime) -> u64 {
+    let since = at.duration_since(UNIX_EPOCH).unwrap_or_default();
     u64::try_from(since.as_millis()).unwrap_or(u64::MAX)
 }

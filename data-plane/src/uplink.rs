@@ -1,4 +1,5 @@
-//! What binds a node to its control plane: configuration comes in, usage and what is watched go out.
+//! What binds a node to its control plane: configuration comes in; usage, what is watched and what is counted beside
+//! usage go out.
 
 use std::{
     mem,
@@ -16,6 +17,7 @@ use crate::{
     Error, Result,
     counter::Shipper,
     node::Shared,
+    reconciliation,
     snapshot::stream::{self, ConfigStream},
     tail,
 };
@@ -27,6 +29,7 @@ pub(crate) struct Uplink {
     stop: CancellationToken,
     shipping: JoinHandle<()>,
     tailing: JoinHandle<()>,
+    reporting: JoinHandle<()>,
 }
 
 /// The uplink of a node that serves: where it cannot be had again at once, it is asked for again and again.
@@ -61,9 +64,11 @@ impl Uplink {
         let stop = CancellationToken::new();
         let shipping = tokio::spawn(ship(shipper.clone(), opened.channels()));
         let tailing = tokio::spawn(tail::follow(shared.tails.clone(), opened.channels()));
+        let reporting =
+            tokio::spawn(reconciliation::report(shared.counts.clone(), opened.channels()));
         let running = opened.run(health(shared, shipper), stop.clone());
         let stream = tokio::spawn(async { running.await.map_err(Into::into) });
-        Ok(Self { stream, streaming: true, stop, shipping, tailing })
+        Ok(Self { stream, streaming: true, stop, shipping, tailing, reporting })
     }
 
     /// Resolves with why no configuration will come any more, if that happens.
@@ -94,6 +99,7 @@ impl Uplink {
     pub(crate) async fn end(mut self) {
         self.shipping.abort();
         self.tailing.abort();
+        self.reporting.abort();
         self.stop_stream().await;
         let _ = self.shipping.await; // aborted
     }

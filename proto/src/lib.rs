@@ -4,6 +4,7 @@
 //! - [`config`]: resources and the stream that brings them to nodes.
 //! - [`usage`]: the service that takes sealed journal segments.
 //! - [`tail`]: the service that shows requests as they end.
+//! - [`reconciliation`]: the service that takes what is counted beside the ledger.
 //! - [`segment`]: the bytes of such a segment.
 //! - [`digest`]: what a node looks an API key up by.
 //! - [`name`]: what a resource is called.
@@ -39,5 +40,16 @@ pub mod tail {
     #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tollgate.tail.v1");
+    }
+}
+
+/// Generated from `reconciliation/v1`.
+pub mod reconciliation {
+    /// Counts of one report, of all kinds together.
+    pub const COUNTS_MAX: usize = 5000;
+
+    #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.reconciliation.v1");
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! A data thread puts a record into each sink's queue and goes on. Each sink has a thread of its own, which looks into
 //! its queue by itself, so that putting one in wakes nobody. A sink that is slow, stuck or full loses records, and
-//! `tollgate_access_log_dropped_total` says how many.
+//! `tollgate_access_log_dropped_total` says how many. What the first sink has and has not is counted by tenant and hour.
 
 mod record;
 mod sinks;
@@ -23,6 +23,10 @@ pub(crate) use self::record::Outline;
 pub use self::{
     record::{Record, Value},
     sinks::{File, Stdout},
+};
+use crate::{
+    node::{ms, now_ms},
+    reconciliation::LogCounts,
 };
 
 /// Records that wait for one sink; about half a kilobyte each.
@@ -49,6 +53,8 @@ pub trait Sink: Send {
 pub struct AccessLog {
     lanes: Arc<[Lane]>,
     dropped: Option<IntCounterVec>,
+    /// Of the first lane.
+    counts: Option<Arc<LogCounts>>,
 }
 
 /// One sink's queue.
@@ -72,8 +78,11 @@ impl AccessLog {
             ),
             &["sink"],
         )?;
-        let lanes = sinks.into_iter().map(|sink| Lane::start(sink, &dropped));
-        Ok(Self { lanes: lanes.collect::<crate::Result<_>>()?, dropped: Some(dropped) })
+        let counts = (!sinks.is_empty()).then(Arc::<LogCounts>::default);
+        let lanes = sinks.into_iter().enumerate().map(|(index, sink)| {
+            Lane::start(sink, &dropped, counts.clone().filter(|_| index == 0))
+        });
+        Ok(Self { lanes: lanes.collect::<crate::Result<_>>()?, dropped: Some(dropped), counts })
     }
 
     pub(crate) fn register(&self, registry: &Registry) -> prometheus::Result<()> {
@@ -85,14 +94,22 @@ impl AccessLog {
         !self.lanes.is_empty()
     }
 
-    /// Never waits.
-    pub(crate) fn write(&self, record: Record) {
+    /// What its first sink has and has not, where there is one. What the sink had no room for, whoever writes adds.
+    pub(crate) fn counts(&self) -> Option<Arc<LogCounts>> {
+        self.counts.clone()
+    }
+
+    /// Never waits. Whether the first sink had room for it.
+    pub(crate) fn write(&self, record: Record) -> bool {
         let record = Arc::new(record);
-        for lane in &*self.lanes {
+        let mut had_room = true;
+        for (index, lane) in self.lanes.iter().enumerate() {
             if lane.queue.try_send(record.clone()).is_err() {
                 lane.dropped.inc();
+                had_room &= index > 0;
             }
         }
+        had_room
     }
 
     /// Waits until what was written so far is out, at most so long. Nothing is recorded after it.
@@ -109,13 +126,17 @@ impl AccessLog {
 }
 
 impl Lane {
-    fn start(sink: Box<dyn Sink>, dropped: &IntCounterVec) -> crate::Result<Self> {
+    fn start(
+        sink: Box<dyn Sink>,
+        dropped: &IntCounterVec,
+        counts: Option<Arc<LogCounts>>,
+    ) -> crate::Result<Self> {
         let (queue, records) = sync_channel(QUEUE_LEN_MAX);
         let dropped = dropped.with_label_values(&[sink.name()]);
         let ending = Arc::new(AtomicBool::new(false));
         let (lost, end) = (dropped.clone(), ending.clone());
         let thread = thread::Builder::new().name(format!("access-{}", sink.name()));
-        let thread = thread.spawn(move || empty(sink, &records, &lost, &end));
+        let thread = thread.spawn(move || empty(sink, &records, &lost, counts.as_deref(), &end));
         Ok(Self { queue, dropped, ending, thread: thread.map_err(crate::Error::Thread)? })
     }
 }
@@ -125,14 +146,23 @@ fn empty(
     mut sink: Box<dyn Sink>,
     records: &Receiver<Arc<Record>>,
     dropped: &IntCounter,
+    counts: Option<&LogCounts>,
     ending: &AtomicBool,
 ) {
     let mut batch = Vec::with_capacity(BATCH_LEN_MAX);
     loop {
         let last = ending.load(Ordering::Acquire); // before the look: what came earlier is seen
+        let looked_ms = now_ms();
         batch.extend(records.try_iter().take(BATCH_LEN_MAX));
+        let failed = if batch.is_empty() { 0 } else { sink.write(&batch) };
+        dropped.inc_by(failed);
+        if let Some(counts) = counts {
+            let ended = batch.iter().map(|record| (record.tenant_id(), ms(record.at())));
+            // A full batch may have left some behind.
+            let through_ms = (batch.len() < BATCH_LEN_MAX).then_some(looked_ms);
+            counts.count(ended, failed, through_ms);
+        }
         if !batch.is_empty() {
-            dropped.inc_by(sink.write(&batch));
             batch.clear();
         } else if last {
             return sink.end();

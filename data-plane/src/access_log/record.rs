@@ -66,6 +66,11 @@ impl Record {
         self.at
     }
 
+    /// Whose Api was called, where that is known.
+    pub(crate) fn tenant_id(&self) -> Option<&Arc<str>> {
+        self.stage.as_ref().map(|stage| &stage.tenant_id)
+    }
+
     /// Who called: the connection's address, or what a trusted proxy's PROXY header says.
     pub fn client(&self) -> IpAddr {
         self.client

@@ -96,7 +96,8 @@ impl Unserved {
     pub(super) fn record_as(self, request_id: String, node: &Node, peer: Peer, version: Version) {
         let (status, code) = self.told();
         node.metrics.unserved(status);
-        node.shared.config.access_log.write(Record {
+        // It reached no tenant's routes, so nothing is missed where there is no room.
+        let _ = node.shared.config.access_log.write(Record {
             at: SystemTime::now(),
             request_id,
             client_request_id: None,

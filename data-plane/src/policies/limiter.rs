@@ -28,6 +28,7 @@ use super::{
 use crate::{
     config::{LimiterMode, LimiterOutage},
     gateway_response::{GatewayResponse, Kind},
+    reconciliation::Counted,
     snapshot::served::Bucket,
 };
 
@@ -94,6 +95,8 @@ pub(crate) struct Spent {
     pub(crate) limit: u64,
     pub(crate) resets_in_s: u64,
     pub(crate) period_s: u64,
+    /// What Redis counts of the period; none where it was not asked.
+    pub(crate) counted: Option<Counted>,
 }
 
 /// [`Spent`], and the name of the period that it was taken from.
@@ -417,14 +420,22 @@ impl FromRedisValue for Taken {
 /// The answer of a quota's script.
 impl FromRedisValue for QuotaAnswer {
     fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
-        let (taken, remaining, time, period_s, period, over, limit) =
-            <(i64, u64, i64, u64, String, i64, u64)>::from_redis_value(answer)?;
+        let (taken, remaining, at_s, (from_s, until_s), period, over, limit, used) =
+            <(i64, u64, i64, (i64, i64), String, i64, u64, u64)>::from_redis_value(answer)?;
         if taken < 0 {
-            return Ok(Self::Elsewhen(time));
+            return Ok(Self::Elsewhen(at_s));
         }
-        let resets_in_s = u64::try_from(time).unwrap_or(0);
-        let (allowed, over) = (taken == 1, over == 1);
-        let spent = Spent { allowed, over, remaining, limit, resets_in_s, period_s };
+        let seconds =
+            |from: i64, until: i64| u64::try_from(until.saturating_sub(from)).unwrap_or(0);
+        let spent = Spent {
+            allowed: taken == 1,
+            over: over == 1,
+            remaining,
+            limit,
+            resets_in_s: seconds(at_s, until_s),
+            period_s: seconds(from_s, until_s),
+            counted: Some(Counted { used, from_s, until_s, at_s }),
+        };
         Ok(Self::Spent(Spending(spent, period)))
     }
 }

@@ -175,7 +175,7 @@ impl Local {
         let remaining = share.saturating_sub(debt.calls + debt.telling);
         let seconds = |from: i64| u64::try_from(period.until - from).unwrap_or(0);
         let (resets_in_s, period_s) = (seconds(second), seconds(period.from));
-        Spent { allowed, over, remaining, limit, resets_in_s, period_s }
+        Spent { allowed, over, remaining, limit, resets_in_s, period_s, counted: None }
     }
 
     /// What Redis is to be told of about these quotas. [`Local::told`] must follow for each.

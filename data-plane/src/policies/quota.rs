@@ -61,6 +61,9 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
     };
     let spent = node.limiter.spend(&redis_key, &claim).await.map_err(|_| Unavailable::refusal())?;
     exchange.limits.push(Limit::of_quota(&spent));
+    if let Some(counted) = spent.counted {
+        node.counts.quota(caller, counted);
+    }
     if spent.over {
         exchange.over_quota = true;
         node.limiter.metrics.over_quota(claim.quota.soft);

@@ -18,8 +18,8 @@ impl Lua {
 /// about it; the count of the period before, or of other periods that the plan had a moment ago, is kept beside it.
 /// KEYS: quota. ARGV: calls that were let through while this could not be asked; `hard`, `soft` (a call beyond the
 /// limit is taken, too) or `none` (no call is); for each period its first second, the first after it, the calls it
-/// has, its name. Gives: taken, calls left, seconds to the period's end, its length, its name, whether the quota was
-/// used up, the calls it has; where it is none of the periods: -1, 0, the time.
+/// has, its name. Gives: taken, calls left, the time, the period's first second and the first after it, its name, whether the
+/// quota was used up, the calls it has, the calls taken from it; where it is none of the periods: -1, 0, the time.
 pub(super) const SPEND: &str = r"
 local made, how = tonumber(ARGV[1]), ARGV[2]
 local now = tonumber(redis.call('TIME')[1])
@@ -47,10 +47,10 @@ for at = 3, #ARGV, 4 do
       redis.call('HSET', KEYS[1], 'period', name, 'used', string.format('%.0f', used))
       redis.call('EXPIREAT', KEYS[1], string.format('%.0f', last + 86400))
     end
-    return {taken, math.max(0, limit - used), last - now, last - first, name, over, limit}
+    return {taken, math.max(0, limit - used), now, {first, last}, name, over, limit, used}
   end
 end
-return {-1, 0, now, 0, '', 0, 0}
+return {-1, 0, now, {0, 0}, '', 0, 0, 0}
 ";
 
 /// Puts a call back into the quota that it was taken from. KEYS: quota. ARGV: the period's name.

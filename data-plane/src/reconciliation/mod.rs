@@ -1,0 +1,58 @@
+//! What is counted beside the usage journal: the lines of the access log, and where quotas stand in Redis. The control
+//! plane holds it against the ledger (DESIGN: usage is counted once). Nothing is billed by it, and nothing waits for it.
+//!
+//! Data threads note what they see in maps of their own and hand them over each second; a report of everything that
+//! changed leaves every ten seconds. All numbers are totals of this run, so a report that is lost or comes twice changes
+//! nothing. What a node that is killed had not reported is missing: the control plane knows that the run had no end.
+
+mod log_counts;
+mod quota_counts;
+mod report;
+mod thread;
+
+use std::time::Duration;
+
+use tokio::sync::{Notify, watch};
+
+pub(crate) use self::{
+    log_counts::LogCounts,
+    quota_counts::{Counted, QuotaCounts},
+    report::report,
+    thread::ThreadCounts,
+};
+use crate::node::now_ms;
+
+/// What one run of a node counted.
+pub(crate) struct Counts {
+    run: [u8; 16],
+    started_ms: u64,
+    /// None: no access log is written.
+    log: Option<std::sync::Arc<LogCounts>>,
+    pub(crate) quotas: QuotaCounts,
+    /// Everything is counted: the next report is the last.
+    ending: watch::Sender<bool>,
+    /// The last report was taken.
+    ended: Notify,
+}
+
+impl Counts {
+    pub(crate) fn new(log: Option<std::sync::Arc<LogCounts>>) -> Self {
+        Self {
+            run: rand::random(),
+            started_ms: now_ms(),
+            log,
+            quotas: QuotaCounts::default(),
+            ending: watch::Sender::new(false),
+            ended: Notify::new(),
+        }
+    }
+
+    /// Reports for the last time, if the control plane can be told within so long.
+    pub(crate) async fn end(&self, within: Duration) {
+        let ended = self.ended.notified();
+        self.ending.send_replace(true);
+        if tokio::time::timeout(within, ended).await.is_err() {
+            tracing::debug!("the last counts of the access log and of quotas were not reported");
+        }
+    }
+}

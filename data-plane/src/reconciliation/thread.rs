@@ -1,0 +1,50 @@
+//! What one data thread noted and has not handed over.
+
+use std::{cell::RefCell, collections::HashMap, sync::Arc};
+
+use super::{
+    Counts,
+    quota_counts::{Counted, Name},
+};
+use crate::exchange::Caller;
+
+#[derive(Default)]
+pub(crate) struct ThreadCounts {
+    /// Requests that the access log had no room for, by tenant, with when the last of them ended. The hours of two calls
+    /// within a second of each other may differ: each then stands alone.
+    unlogged: RefCell<HashMap<(Arc<str>, u64), u64>>,
+    quotas: RefCell<HashMap<Name, Counted>>,
+}
+
+impl ThreadCounts {
+    /// A request that ended then is not in the access log.
+    pub(crate) fn not_logged(&self, tenant_id: &Arc<str>, ended_ms: u64) {
+        // A second's requests together: a log that is full is full for many.
+        let second = ended_ms / 1000 * 1000;
+        *self.unlogged.borrow_mut().entry((tenant_id.clone(), second)).or_default() += 1;
+    }
+
+    /// Redis said where the quota of a caller stands.
+    pub(crate) fn quota(&self, caller: &Caller, counted: Counted) {
+        let name = Name {
+            tenant: caller.key.tenant_id.clone(),
+            usage_plan: caller.plan.id.clone(),
+            api_key: caller.key.id.clone(),
+        };
+        self.quotas.borrow_mut().insert(name, counted);
+    }
+
+    /// Hands over what was noted. Each second.
+    pub(crate) fn tick(&self, counts: &Counts) {
+        let unlogged = self.unlogged.take();
+        if let Some(log) = &counts.log {
+            for ((tenant, ended_ms), requests) in unlogged {
+                log.count_lost(&tenant, ended_ms, requests);
+            }
+        }
+        let quotas = self.quotas.take();
+        if !quotas.is_empty() {
+            counts.quotas.add(quotas);
+        }
+    }
+}
