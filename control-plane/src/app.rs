@@ -74,6 +74,7 @@ pub enum Job {
     Publisher,
     Intake,
     Quarantine,
+    Reconciliation,
     RollUp,
     Partitions,
     Seal,

@@ -190,6 +190,7 @@ uuid_id! {
     AuditEntryId
     ManagementRequestId
     QuarantinedSegmentId
+    ReconciliationId
     PriceId
 }
 

@@ -73,10 +73,36 @@ static PARTITIONS_UNTIL: LazyLock<IntGauge> = LazyLock::new(|| {
     .expect("registered once")
 });
 
+static SEALED_UNTIL: LazyLock<IntGauge> = LazyLock::new(|| {
+    register_int_gauge!(
+        "tollgate_usage_sealed_until_time_seconds",
+        "Up to when the hours of the ledger have their roots, Unix time; 0: none has."
+    )
+    .expect("registered once")
+});
+
 static QUARANTINED: LazyLock<IntGauge> = LazyLock::new(|| {
     register_int_gauge!(
         "tollgate_usage_quarantined_open",
         "Segments of usage that the ledger did not take, or not whole, and that the operator has not settled."
+    )
+    .expect("registered once")
+});
+
+static DRIFT: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
+        "tollgate_usage_drift_requests",
+        "How many calls the ledger and what is counted beside it are apart, of the last 24 hours, by where they are counted.",
+        &["kind"]
+    )
+    .expect("registered once")
+});
+
+static COMPARED: LazyLock<IntGaugeVec> = LazyLock::new(|| {
+    register_int_gauge_vec!(
+        "tollgate_usage_compared_requests",
+        "Calls of the ledger that were held against what is counted beside it, of the last 24 hours.",
+        &["kind"]
     )
     .expect("registered once")
 });
@@ -147,9 +173,21 @@ pub fn partitions_until(until: Option<DateTime<Utc>>) {
     PARTITIONS_UNTIL.set(until.map_or(0, |until| until.timestamp()));
 }
 
+/// The hours of the ledger before then have their roots.
+pub fn sealed_until(until: Option<DateTime<Utc>>) {
+    SEALED_UNTIL.set(until.map_or(0, |until| until.timestamp()));
+}
+
 /// So many segments of usage wait for the operator.
 pub fn quarantined(open: i64) {
     QUARANTINED.set(open);
+}
+
+/// What is counted there (`ACCESS_LOG`, `QUOTA`) is so many calls apart from the ledger, of so many.
+pub fn drift(kind: &str, (drift, compared): (i64, i64)) {
+    let kind = kind.to_lowercase();
+    DRIFT.with_label_values(&[&kind]).set(drift);
+    COMPARED.with_label_values(&[&kind]).set(compared);
 }
 
 /// So many requests are not in the log.

@@ -26,6 +26,7 @@ use control_plane::graphql::request;
 use control_plane::graphql::socket::message::{self, Close, REASON_BYTES_MAX, Said};
 use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, Rng, StageId};
 use control_plane::ledger::export::csv;
+use control_plane::ledger::reconciliation;
 use control_plane::ledger::row;
 use control_plane::ledger::statement::{Hex, Hour, Proof, Rows, Statement, start};
 use control_plane::rest::extract::Json;
@@ -41,6 +42,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use plan::{OriginPattern, RouteKey, RoutePath, UriTemplate, path, path::Normalization};
 use prost::Message;
 use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
+use proto::reconciliation::v1::CountReport;
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
@@ -307,6 +309,22 @@ pub(crate) fn forwarded_for(bytes: &[u8]) {
     hostile::client(proxy, &headers, &proxies);
     headers.append("x-forwarded-for", HeaderValue::from_static("192.0.2.7"));
     assert_eq!(hostile::client(proxy, &headers, &proxies), stranger);
+}
+
+/// What is believed of a report is possible, and everything of it is either believed or refused.
+pub(crate) fn count_report(bytes: &[u8]) {
+    let Ok(report) = CountReport::decode(bytes) else { return };
+    let now = chrono::DateTime::from_timestamp(1_790_000_000, 0).expect("a time");
+    let tenants = report.log_counts.iter().filter_map(|count| count.tenant_id.parse().ok());
+    let tenants = tenants.collect();
+    let counts = report.log_counts.len() + report.quota_counts.len();
+    if let Ok(checked) = reconciliation::check(report, &tenants, now) {
+        let believed = checked.logs.len() + checked.quotas.len();
+        assert_eq!(believed + checked.refused.counts as usize, counts);
+        assert!(checked.run.started_at <= checked.run.until);
+        assert!(checked.logs.iter().all(|count| count.written >= 0 && count.lost >= 0));
+        assert!(checked.quotas.iter().all(|count| count.used >= 0 && count.from < count.until));
+    }
 }
 
 /// Whatever Redis says about limits can be told to a caller.

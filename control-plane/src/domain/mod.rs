@@ -35,6 +35,7 @@ pub mod patch;
 pub mod price;
 pub mod quarantined_segment;
 pub mod quota;
+pub mod reconciliation;
 pub mod request_tail;
 pub mod resource;
 pub mod route;

@@ -45,6 +45,7 @@ pub mod price;
 pub mod quarantined_segment;
 pub mod quota;
 pub mod rate_limit;
+pub mod reconciliation;
 pub mod request;
 pub mod resource;
 pub mod route;
@@ -78,17 +79,24 @@ pub struct Query(
     fleet::FleetQuery,
     join_token::JoinTokenQuery,
     tenant_invitation::TenantInvitationQuery,
-    quarantined_segment::QuarantinedSegmentQuery,
     installation::InstallationQuery,
     usage_plan::UsagePlanQuery,
     api_key::ApiKeyQuery,
     access_key::AccessKeyQuery,
     consumer::ConsumerQuery,
     api::ApiQuery,
+    LedgerQuery,
+);
+
+/// What was used and what it costs. Parts of parts: of one long row, the compiler loses count.
+#[derive(MergedObject, Default)]
+pub struct LedgerQuery(
     usage::UsageQuery,
     usage_group::UsageGroupQuery,
     key_usage::KeyUsageQuery,
     usage_statement::UsageStatementQuery,
+    reconciliation::ReconciliationQuery,
+    quarantined_segment::QuarantinedSegmentQuery,
     bill::BillQuery,
     price::PriceQuery,
 );

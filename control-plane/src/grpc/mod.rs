@@ -4,6 +4,7 @@ pub mod authenticate;
 pub mod config_stream;
 mod crowd;
 pub mod listener;
+pub mod reconciliation;
 pub mod request_tail;
 #[cfg(test)]
 mod tests;
@@ -13,6 +14,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::config::v1::config_stream_server::ConfigStreamServer;
+use proto::reconciliation::v1::reconciliation_server::ReconciliationServer;
 use proto::segment::CONTENT_BYTES_MAX;
 use proto::tail::v1::request_tail_server::RequestTailServer;
 use proto::usage::v1::usage_intake_server::UsageIntakeServer;
@@ -37,6 +39,8 @@ const KEEPALIVE: Duration = Duration::from_secs(10);
 const STREAMS_MAX: u32 = 64;
 /// No node's message to the config stream is longer.
 const NODE_MESSAGE_BYTES_MAX: usize = 256 * 1024;
+/// Nor a report of what it counted: 5000 counts of at most 100 bytes.
+const REPORT_BYTES_MAX: usize = 1024 * 1024;
 
 /// The server for nodes, bound and ready to serve.
 pub struct Grpc {
@@ -83,6 +87,10 @@ impl Grpc {
         .add_service(
             RequestTailServer::new(tail).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
         );
+        let reconciliation =
+            ReconciliationServer::new(reconciliation::Service { app: app.clone() });
+        let services =
+            services.add_service(reconciliation.max_decoding_message_size(REPORT_BYTES_MAX));
         let (accepted, incoming) = mpsc::channel(16);
         let accept = listener::accept(
             listener,

@@ -34,6 +34,8 @@ const SEAL_USAGE_EVERY: Duration = Duration::from_mins(1);
 const PRESENT_EVERY: Duration = Duration::from_secs(5);
 /// What is exported of the database's connections, and of usage that waits for the operator, is at most so old.
 const LOOK_EVERY: Duration = Duration::from_secs(10);
+/// What is counted beside the ledger is held against it.
+const RECONCILE_EVERY: Duration = Duration::from_secs(30);
 const HOUR: Duration = Duration::from_hours(1);
 
 /// Runs the jobs until `shutdown`. One in progress is given up: what it did not commit, it did not do.
@@ -60,6 +62,8 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
             every(HOUR, "forget settled segments of usage", || {
                 quarantined_segments::forget_settled(&app)
             }),
+            every(RECONCILE_EVERY, "reconcile usage", || ledger::reconciliation::run(&app)),
+            every(HOUR, "forget reconciliations", || ledger::reconciliation::forget_old(&app)),
             every(HOUR, "forget segments of usage", || usage_segments::forget_old(&app)),
             every(LOOK_EVERY, "count the usage that waits for the operator", || {
                 quarantined_segments::count_open(&app)

@@ -1,4 +1,5 @@
-//! That a segment of usage was taken is known for eight days: until one that comes again is too old to count.
+//! That a segment of usage was taken is known for eight days: until one that comes again is too old to count. So are the
+//! epochs that a node has left behind.
 
 use crate::app::{App, Job};
 use crate::error::Result;
@@ -23,8 +24,11 @@ pub(super) async fn forget_old(app: &App) -> Result<()> {
             break;
         }
     }
-    if deleted > 0 {
-        tracing::info!(deleted, "segments of usage were forgotten");
+    let mut tx = app.system(Job::Intake).await?;
+    let epochs = store::usage_intake::delete_epochs(&mut tx, before).await?;
+    tx.commit().await?;
+    if deleted > 0 || epochs > 0 {
+        tracing::info!(deleted, epochs, "segments of usage were forgotten");
     }
     Ok(())
 }
@@ -87,6 +91,37 @@ mod tests {
         assert_eq!(intake::take(&app, node, &[next]).await.unwrap(), [Outcome::Applied]);
         let marks = intake::open_epoch(&app, node, [1; 16]).await.unwrap().unwrap();
         assert_eq!(marks.iter().map(|mark| mark.counter).collect::<Vec<_>>(), [4]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_epoch_that_a_node_left_behind_is_forgotten_with_its_segments(db: PgPool) {
+        let app = testing::app(db.clone()).await;
+        let (node, tenant) =
+            (ledger::node(&app, "default").await, testing::owner(&app).await.tenant);
+        let known = async || -> (Vec<Vec<u8>>, i64) {
+            let epochs = sqlx::query_scalar("select epoch from node_epoch order by epoch");
+            let marks = sqlx::query_scalar("select count(*) from usage_high_water");
+            (epochs.fetch_all(&db).await.unwrap(), marks.fetch_one(&db).await.unwrap())
+        };
+        let place = |epoch| intake::Place { epoch: [epoch; 16], ..ledger::place(1) };
+        let open = async |epoch: u8| {
+            intake::open_epoch(&app, node, [epoch; 16]).await.unwrap();
+            let segment = ledger::segment(place(epoch), &[ledger::call(&app, tenant)]);
+            intake::take(&app, node, &[segment]).await.unwrap();
+        };
+        open(1).await;
+        app.clock.advance(TimeDelta::days(100));
+        forget_old(&app).await.unwrap();
+        assert_eq!(known().await, (vec![vec![1; 16]], 1), "it is the node's, however old");
+
+        open(2).await;
+        app.clock.advance(REMEMBERED);
+        forget_old(&app).await.unwrap();
+        assert_eq!(known().await.0.len(), 2, "the node may be about to change over");
+        app.clock.advance(TimeDelta::seconds(1));
+        forget_old(&app).await.unwrap();
+
+        assert_eq!(known().await, (vec![vec![2; 16]], 1));
     }
 
     #[sqlx::test(migrations = "../migrations")]

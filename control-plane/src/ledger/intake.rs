@@ -18,7 +18,7 @@ use crate::store;
 pub use crate::store::usage_intake::{HighWater, Minute, Place, Shipped, Sums};
 
 /// A node's clock may run ahead by so much.
-const AHEAD_MAX: TimeDelta = TimeDelta::hours(24);
+pub const AHEAD_MAX: TimeDelta = TimeDelta::hours(24);
 /// Nodes keep segments for 72 h; what is older than that, and a little, does not come from a node that is well.
 pub const LATE_MAX: TimeDelta = TimeDelta::hours(73);
 

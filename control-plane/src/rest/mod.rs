@@ -37,6 +37,7 @@ pub mod price;
 pub mod problem;
 pub mod quarantined_segment;
 pub mod rate_limit;
+pub mod reconciliation;
 pub mod request_id;
 pub mod request_log;
 pub mod resource;
@@ -89,6 +90,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(usage_group::routes())
         .merge(key_usage::routes())
         .merge(usage_statement::routes())
+        .merge(reconciliation::routes())
         .merge(bill::routes())
         .merge(download::routes())
         .merge(price::routes())

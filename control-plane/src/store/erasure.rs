@@ -97,6 +97,8 @@ pub async fn people(tx: &mut Tx, tenant: TenantId) -> Result<()> {
         sqlx::query!("delete from invitation where tenant_id = $1", tenant.0),
         sqlx::query!("delete from mail where tenant_id = $1", tenant.0),
         sqlx::query!("delete from management_request where tenant_id = $1", tenant.0),
+        sqlx::query!("delete from access_log_count where tenant_id = $1", tenant.0),
+        sqlx::query!("delete from reconciliation where tenant_id = $1", tenant.0),
         sqlx::query!("delete from session where tenant_id = $1", tenant.0),
         sqlx::query!("delete from usage_hour_due where tenant_id = $1", tenant.0),
         sqlx::query!("delete from usage_day_due where tenant_id = $1", tenant.0),

@@ -161,6 +161,27 @@ pub async fn delete_segments(tx: &mut Tx, before: DateTime<Utc>, rows_max: i64) 
     Ok(deleted.execute(&mut **tx).await?.rows_affected())
 }
 
+/// Forgets the epochs of each node that another one followed before then, with their marks, once no segment of theirs is
+/// known; the node's last stays. Answers how many.
+pub async fn delete_epochs(tx: &mut Tx, before: DateTime<Utc>) -> Result<u64> {
+    let deleted = sqlx::query!(
+        "with gone as (
+             delete from node_epoch e where exists (
+                 select from node_epoch later
+                 where later.node_id = e.node_id and later.opened_at > e.opened_at and later.opened_at < $1
+             ) and not exists (
+                 select from usage_segment s where s.node_id = e.node_id and s.epoch = e.epoch
+             ) returning node_id, epoch
+         ), marks as (
+             delete from usage_high_water mark using gone
+             where mark.node_id = gone.node_id and mark.epoch = gone.epoch
+         )
+         select from gone",
+        before,
+    );
+    Ok(deleted.execute(&mut **tx).await?.rows_affected())
+}
+
 /// Moves the mark up to the last segment before a gap.
 pub async fn advance(tx: &mut Tx, node: NodeId, epoch: [u8; 16], thread: i32) -> Result<()> {
     let mark = sqlx::query_scalar!(
