@@ -8,6 +8,7 @@ import {
   overviewSearch,
   paths,
   quarantineSearch,
+  reconciliationSearch,
   requestsSearch,
   safeNext,
   tenantsSearch,
@@ -218,6 +219,12 @@ const usage = createRoute({
   validateSearch: usageSearch,
   component: lazyRouteComponent(() => import("./pages/usage/usage"), "UsagePage"),
 });
+const reconciliations = createRoute({
+  getParentRoute: () => tenant,
+  path: "/usage/reconciliations",
+  validateSearch: reconciliationSearch,
+  component: lazyRouteComponent(() => import("./pages/usage/reconciliations"), "ReconciliationsPage"),
+});
 const billing = createRoute({
   getParentRoute: () => tenant,
   path: "/billing",
@@ -327,6 +334,15 @@ const quarantinedSegment = createRoute({
     "QuarantinedSegmentPage",
   ),
 });
+const tenantReconciliations = createRoute({
+  getParentRoute: () => installation,
+  path: "/operator/reconciliations",
+  validateSearch: reconciliationSearch,
+  component: lazyRouteComponent(
+    () => import("./pages/operator/reconciliations"),
+    "TenantReconciliationsPage",
+  ),
+});
 const joinTokens = createRoute({
   getParentRoute: () => installation,
   path: "/operator/join-tokens",
@@ -367,6 +383,7 @@ export const routeTree = root.addChildren([
     newApiKey,
     apiKey,
     usage,
+    reconciliations,
     billing,
     settings.addChildren([
       tenantSettings,
@@ -388,6 +405,7 @@ export const routeTree = root.addChildren([
     node,
     quarantine,
     quarantinedSegment,
+    tenantReconciliations,
     joinTokens,
     price,
     operatorAudit,

@@ -1,6 +1,15 @@
 import { useQuery } from "@tanstack/react-query";
 import { Navigate, Outlet } from "@tanstack/react-router";
-import { ArchiveX, Building2, CircleDollarSign, MailPlus, ScrollText, Server, Ticket } from "lucide-react";
+import {
+  ArchiveX,
+  Building2,
+  CircleDollarSign,
+  MailPlus,
+  Scale,
+  ScrollText,
+  Server,
+  Ticket,
+} from "lucide-react";
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
 import { Loading } from "../ui/panel";
@@ -13,6 +22,7 @@ const SECTIONS: Section[] = [
   { label: "Invitations", to: paths.tenantInvitations(), icon: MailPlus },
   { label: "Nodes", to: paths.nodes(), icon: Server },
   { label: "Quarantine", to: paths.quarantine(), icon: ArchiveX },
+  { label: "Reconciliation", to: paths.tenantReconciliations(), icon: Scale },
   { label: "Join tokens", to: paths.joinTokens(), icon: Ticket },
   { label: "Price", to: paths.price(), icon: CircleDollarSign },
   { label: "Audit log", to: paths.operatorAudit(), icon: ScrollText },

@@ -2,6 +2,7 @@ import { expect, it } from "vitest";
 import {
   managementRequestsSearch,
   quarantineSearch,
+  reconciliationSearch,
   requestsSearch,
   safeNext,
   tenantsSearch,
@@ -53,4 +54,7 @@ it("drops from an address what no filter is", () => {
   expect(tenantsSearch({ status: "GONE", more: "x" })).toEqual({});
   expect(quarantineSearch({ node: "n", state: "SETTLED" })).toEqual({ node: "n", state: "SETTLED" });
   expect(quarantineSearch({ state: "OPEN", more: "x" })).toEqual({});
+  const drifting = { tenant: "t", kind: "QUOTA", drifting: true } as const;
+  expect(reconciliationSearch({ ...drifting })).toEqual(drifting);
+  expect(reconciliationSearch({ kind: "MEMORY", drifting: "yes" })).toEqual({});
 });

@@ -32,6 +32,8 @@ export const paths = {
   apiKey: (apiKey: string) => ({ to: "/api-keys/$apiKey", params: { apiKey } }) as const,
 
   usage: (filter: UsageSearch = {}) => ({ to: "/usage", search: filter }) as const,
+  reconciliations: (filter: ReconciliationSearch = {}) =>
+    ({ to: "/usage/reconciliations", search: filter }) as const,
   billing: (month?: string) => ({ to: "/billing", search: { month } }) as const,
 
   settings: () => ({ to: "/settings" }) as const,
@@ -57,6 +59,8 @@ export const paths = {
     ({ to: "/operator/quarantined-segments", search: filter }) as const,
   quarantinedSegment: (segment: string) =>
     ({ to: "/operator/quarantined-segments/$segment", params: { segment } }) as const,
+  tenantReconciliations: (filter: ReconciliationSearch = {}) =>
+    ({ to: "/operator/reconciliations", search: filter }) as const,
   joinTokens: (after?: string) => ({ to: "/operator/join-tokens", search: { after } }) as const,
   price: () => ({ to: "/operator/price" }) as const,
   operatorAudit: (filter: AuditSearch = {}) => ({ to: "/operator/audit", search: filter }) as const,
@@ -195,6 +199,23 @@ export function quarantineSearch(search: Record<string, unknown>): QuarantineSea
   const { state, ...rest } = texts("node", "state", "after")(search);
   const known = QUARANTINE_STATES.find((one) => one === state);
   return { ...rest, ...(known ? { state: known } : {}) };
+}
+
+const RECONCILIATION_KINDS = ["ACCESS_LOG", "QUOTA"] as const;
+
+/** The filters of a list of reconciliations; `tenant` is the operator's. */
+export type ReconciliationSearch = {
+  tenant?: string;
+  kind?: (typeof RECONCILIATION_KINDS)[number];
+  drifting?: true;
+  after?: string;
+};
+
+export function reconciliationSearch(search: Record<string, unknown>): ReconciliationSearch {
+  const { kind, ...rest } = texts("tenant", "kind", "after")(search);
+  const known = RECONCILIATION_KINDS.find((one) => one === kind);
+  const drifting = search.drifting === true || search.drifting === "true";
+  return { ...rest, ...(known ? { kind: known } : {}), ...(drifting ? { drifting } : {}) };
 }
 
 /** The named search parameters that are non-empty text; everything else in the URL is dropped. */

@@ -13,7 +13,7 @@ import { bytes, count, minute, statusClass } from "../../lib/format";
 import { namesOf } from "../../lib/labels";
 import { type Dimension, type Interval, paths, type UsageSearch } from "../../lib/paths";
 import { stretches } from "../../lib/stretch";
-import { Button } from "../../ui/button";
+import { Button, ButtonLink } from "../../ui/button";
 import { SelectField, TextField } from "../../ui/field";
 import { Empty, Panel } from "../../ui/panel";
 import { DataTable } from "../../ui/table";
@@ -82,6 +82,7 @@ export function UsagePage() {
     <Page
       title="Usage"
       note="Every counted call, newest first. The bill is made of these rows. Times are UTC."
+      actions={<ButtonLink {...paths.reconciliations()}>Reconciliation</ButtonLink>}
     >
       <Panel>
         <Filters search={search} since={since} names={names} called={allNames} />
