@@ -28,6 +28,7 @@ mod migrations;
 mod people;
 mod postgres;
 mod quarantine;
+mod reconciliation;
 mod replicas;
 mod rest_way;
 mod revoked_node;
