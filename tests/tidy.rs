@@ -30,6 +30,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("control-plane/src", &["data_plane::", "sqlx::postgres::PgListener::connect("]),
     ("data-plane/src", &["control_plane::", "sqlx::"]),
     ("data-plane/plan/src", &["std::net::Tcp", "tokio::", "std::fs", "hyper"]),
+    (
+        "data-plane/upstream/src",
+        &["std::net", "tokio::net", "tokio::spawn", "std::fs", "hyper", "egress"],
+    ),
     ("data-plane/lease/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
     ("proto/src", &["control_plane::", "data_plane::"]),
 ];
