@@ -55,6 +55,7 @@ const MACHINE_PATHS: &[&str] = &["/home/", "/Users/", "/work/", "C:\\\\"];
 const CLIENTS_ALLOWED: &[&str] = &[
     "data-plane/egress/",
     "data-plane/src/tests/",
+    "data-plane/upstream/benches/",
     "data-plane/src/snapshot/channel.rs", // to the control plane, on nobody's behalf
     "tests/",
     "deploy/tollgate/",
