@@ -8,7 +8,10 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::{error::AnswerError, lines};
+use crate::{
+    error::AnswerError,
+    lines::{self, Refused},
+};
 
 /// The longest head, with its status line and the empty line.
 pub const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -40,17 +43,13 @@ pub fn parse(buffer: &mut BytesMut, scanned: &mut usize) -> Result<Option<Answer
     if buffer[..seen] != START[..seen] {
         return Err(AnswerError::NotHttp);
     }
-    let Some(len) = lines::head_len(buffer, scanned) else {
-        return if buffer.len() > HEAD_BYTES_MAX { Err(AnswerError::TooLarge) } else { Ok(None) };
-    };
-    if len > HEAD_BYTES_MAX {
-        return Err(AnswerError::TooLarge);
-    }
+    let len = lines::len(buffer, scanned, HEAD_BYTES_MAX).map_err(|refused| match refused {
+        Refused::LineEnd => AnswerError::LineEnd,
+        Refused::TooLong => AnswerError::TooLarge,
+    })?;
+    let Some(len) = len else { return Ok(None) };
     *scanned = 0;
     let head = buffer.split_to(len).freeze();
-    if !lines::end_with_crlf(&head) {
-        return Err(AnswerError::LineEnd);
-    }
     read(&head).map(Some)
 }
 

@@ -3,7 +3,11 @@
 use bytes::{Buf, Bytes, BytesMut};
 use http::{HeaderMap, HeaderName, HeaderValue, header};
 
-use crate::{error::ChunkError, framing::take_up_to, lines};
+use crate::{
+    error::ChunkError,
+    framing::take_up_to,
+    lines::{self, Refused},
+};
 
 /// The longest line with a chunk's size and its extensions.
 const SIZE_LINE_BYTES_MAX: usize = 512;
@@ -165,25 +169,13 @@ fn size(buffer: &[u8]) -> Result<Option<(u64, Line)>, ChunkError> {
 }
 
 fn trailers(buffer: &mut BytesMut, scanned: &mut usize) -> Result<Option<HeaderMap>, ChunkError> {
-    const NONE: &[u8] = b"\r\n";
-    if buffer.len() < NONE.len() {
-        return Ok(None);
-    }
-    if buffer.starts_with(NONE) {
-        buffer.advance(NONE.len());
-        return Ok(Some(HeaderMap::new()));
-    }
-    let Some(length) = lines::head_len(buffer, scanned) else {
-        let too_large = buffer.len() > TRAILER_BYTES_MAX;
-        return if too_large { Err(ChunkError::TrailersTooLarge) } else { Ok(None) };
-    };
-    if length > TRAILER_BYTES_MAX {
-        return Err(ChunkError::TrailersTooLarge);
-    }
+    let length =
+        lines::len(buffer, scanned, TRAILER_BYTES_MAX).map_err(|refused| match refused {
+            Refused::LineEnd => ChunkError::LineEnd,
+            Refused::TooLong => ChunkError::TrailersTooLarge,
+        })?;
+    let Some(length) = length else { return Ok(None) };
     let section = buffer.split_to(length);
-    if !lines::end_with_crlf(&section) {
-        return Err(ChunkError::LineEnd);
-    }
     let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
     let fields = match httparse::parse_headers(&section, &mut fields) {
         Ok(httparse::Status::Complete((parsed, fields))) if parsed == length => fields,

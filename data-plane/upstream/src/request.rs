@@ -1,6 +1,6 @@
 //! A request's head as bytes.
 
-use bytes::{BufMut, BytesMut};
+use bytes::BytesMut;
 use http::{
     HeaderMap, Method,
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
@@ -29,10 +29,10 @@ pub fn encode(
     let target = target.as_str();
     let fields = headers.iter().map(|(name, value)| name.as_str().len() + value.len() + 4);
     out.reserve(method.as_str().len() + target.len() + fields.sum::<usize>() + 64);
-    out.put_slice(method.as_str().as_bytes());
-    out.put_u8(b' ');
-    out.put_slice(target.as_bytes());
-    out.put_slice(b" HTTP/1.1\r\n");
+    out.extend_from_slice(method.as_str().as_bytes());
+    out.extend_from_slice(b" ");
+    out.extend_from_slice(target.as_bytes());
+    out.extend_from_slice(b" HTTP/1.1\r\n");
     let mut says_empty = false;
     for (name, value) in headers {
         if *name == CONTENT_LENGTH {
@@ -42,24 +42,23 @@ pub fn encode(
         }
     }
     match length {
-        Length::None if says_empty => out.put_slice(b"content-length: 0\r\n"),
+        Length::None if says_empty => out.extend_from_slice(b"content-length: 0\r\n"),
         Length::None => {}
         Length::Exact(bytes) => {
-            out.put_slice(b"content-length: ");
+            out.extend_from_slice(b"content-length: ");
             decimal(out, bytes);
-            out.put_slice(b"\r\n");
+            out.extend_from_slice(b"\r\n");
         }
-        Length::Chunked => out.put_slice(b"transfer-encoding: chunked\r\n"),
+        Length::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
     }
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(b"\r\n");
 }
 
 pub(crate) fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    out.reserve(name.len() + value.len() + 4);
-    out.put_slice(name);
-    out.put_slice(b": ");
-    out.put_slice(value);
-    out.put_slice(b"\r\n");
+    out.extend_from_slice(name);
+    out.extend_from_slice(b": ");
+    out.extend_from_slice(value);
+    out.extend_from_slice(b"\r\n");
 }
 
 fn decimal(out: &mut BytesMut, number: u64) {
@@ -79,7 +78,7 @@ fn digits(out: &mut BytesMut, mut number: u64, radix: u64) {
         text[at] = b"0123456789abcdef"[usize::try_from(number % radix).unwrap_or_default()];
         number /= radix;
         if number == 0 {
-            return out.put_slice(&text[at..]);
+            return out.extend_from_slice(&text[at..]);
         }
     }
 }

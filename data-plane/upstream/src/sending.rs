@@ -6,7 +6,7 @@ use std::{
     task::{Context, Poll, ready},
 };
 
-use bytes::{Buf, BufMut, Bytes, BytesMut};
+use bytes::{Buf, Bytes, BytesMut};
 use http::HeaderMap;
 use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
@@ -170,15 +170,15 @@ where
         let mut tail: &'static [u8] = b"";
         if self.length == Length::Chunked {
             request::hexadecimal(&mut self.out.gathered, data.len() as u64);
-            self.out.gathered.put_slice(b"\r\n");
+            self.out.gathered.extend_from_slice(b"\r\n");
             tail = b"\r\n";
         } else {
             let left = self.left.checked_sub(data.len() as u64);
             self.left = left.ok_or_else(|| SendError::Body("it is longer than it said".into()))?;
         }
         if data.len() <= COPIED_BYTES_MAX {
-            self.out.gathered.put_slice(&data);
-            self.out.gathered.put_slice(tail);
+            self.out.gathered.extend_from_slice(&data);
+            self.out.gathered.extend_from_slice(tail);
         } else {
             (self.out.piece, self.out.tail) = (data, tail);
         }
@@ -194,7 +194,7 @@ where
                 .ok_or_else(|| SendError::Body("it is shorter than it said".into()));
         }
         let out = &mut self.out.gathered;
-        out.put_slice(b"0\r\n");
+        out.extend_from_slice(b"0\r\n");
         let before = out.len();
         for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| may_trail(name)) {
             request::field(out, name.as_str().as_bytes(), value.as_bytes());
@@ -202,7 +202,7 @@ where
                 return Err(SendError::Body("its trailers are too large".into()));
             }
         }
-        out.put_slice(b"\r\n");
+        out.extend_from_slice(b"\r\n");
         Ok(())
     }
 }
