@@ -164,7 +164,7 @@ impl Default for Limits {
         Self {
             in_flight_max: 10_000,
             tenant_in_flight_max: 2500,
-            backend_in_flight_max: 2048,
+            backend_in_flight_max: 2500,
             backend_waiting_max: 1024,
             connections_max: 20_000,
             uri_bytes_max: 16 * 1024,

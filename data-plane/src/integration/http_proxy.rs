@@ -118,8 +118,8 @@ async fn exchange_with_backend(
         };
         // Only a connection that was used before can be dead without anyone's knowing.
         let dead = line.reused && !fresh && matches!(error, Error::Unanswered(_));
-        let harmless = request.is_unsent() || repeats_safely && place.endpoint.retries.retry();
-        if !(dead && harmless && request.rewind()) {
+        let may_repeat = || repeats_safely && place.endpoint.retries.retry();
+        if !(dead && (request.is_unsent() || may_repeat()) && request.rewind()) {
             return Err(not_answered(&error, &progress));
         }
         fresh = true;
