@@ -58,7 +58,9 @@ pub(crate) struct Exchange {
     /// Where in `path` the route's variables stand.
     pub(crate) captures: Vec<Range<usize>>,
     pub(crate) caller: Option<Caller>,
-    /// Whether it is counted among its tenant's requests in progress.
+    /// Whether it is counted among the requests in progress.
+    in_flight: bool,
+    /// Whether it is counted among its tenant's.
     in_share: bool,
     /// What the limits of this call stand at, for `RateLimit`.
     pub(crate) limits: Vec<Limit>,
@@ -126,6 +128,7 @@ impl Exchange {
             route: None,
             captures: Vec::new(),
             caller: None,
+            in_flight: true,
             in_share: false,
             limits: Vec::new(),
             over_quota: false,
@@ -170,6 +173,24 @@ impl Exchange {
         let max = self.node.shared.config.limits.tenant_in_flight_max;
         self.in_share = self.node.shares.enter(&stage.tenant_id, max);
         self.in_share
+    }
+
+    /// It is no longer in progress, but for its answer.
+    fn leave(&mut self) {
+        if std::mem::replace(&mut self.in_flight, false) {
+            self.node.in_flight.set(self.node.in_flight.get() - 1);
+        }
+        if std::mem::replace(&mut self.in_share, false)
+            && let Some(stage) = &self.stage
+        {
+            self.node.shares.leave(&stage.tenant_id);
+        }
+    }
+
+    /// Waits until a refusal may go, and takes nobody's place meanwhile.
+    pub(crate) async fn refusals_turn(&mut self) {
+        self.leave();
+        self.node.turns.next(self.node.shared.config.limits.in_flight_max).await;
     }
 
     /// Finds the call's place in its trace, by the rules of its stage where it has any.
@@ -232,10 +253,7 @@ impl Exchange {
             return;
         }
         self.begin_trace(); // unless it came so far
-        self.node.in_flight.set(self.node.in_flight.get() - 1);
-        if let Some(stage) = self.stage.as_ref().filter(|_| self.in_share) {
-            self.node.shares.leave(&stage.tenant_id);
-        }
+        self.leave();
         self.serving.pace().end();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
         let _ = self.begin();

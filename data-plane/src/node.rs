@@ -19,7 +19,7 @@ use crate::{
     Config,
     counter::{Counter, Room, Want},
     integration::pool::Pools,
-    listener::shares::Shares,
+    listener::{shares::Shares, turns::Turns},
     policies::{desk::Leases, limiter::Limiter, outage::Local},
     snapshot::Snapshot,
     tail::Tails,
@@ -58,6 +58,8 @@ pub(crate) struct Node {
     pub(crate) in_flight: Cell<usize>,
     /// Of them, each tenant's.
     pub(crate) shares: Shares,
+    /// In which refusals go.
+    pub(crate) turns: Turns,
     /// What of `in_flight` the node's gauge was told.
     told_in_flight: Cell<usize>,
 }
@@ -152,6 +154,7 @@ impl Node {
             counter: RefCell::new(counter),
             in_flight: Cell::new(0),
             shares: Shares::default(),
+            turns: Turns::default(),
             told_in_flight: Cell::new(0),
             shared,
         })

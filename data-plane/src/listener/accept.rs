@@ -81,6 +81,8 @@ pub(crate) async fn run(
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let ticking = tokio::task::spawn_local(tick(node.clone()));
     let sweeping = tokio::task::spawn_local(sweep(node.clone()));
+    let giver = node.clone();
+    let giving = tokio::task::spawn_local(async move { giver.turns.give_out().await });
     try_join_all(doors.into_iter().map(|door| keep_open(&node, door, &room, drain.clone())))
         .await?;
 
@@ -93,6 +95,7 @@ pub(crate) async fn run(
     }
     ticking.abort();
     sweeping.abort();
+    giving.abort();
     node.limiter.return_all().await;
     node.tick();
     Ok(())
