@@ -64,5 +64,5 @@ backend upstream
     );
     let file = peer.directory.join("haproxy.cfg");
     fs::write(&file, configuration)?;
-    peer.start("haproxy", &["-db", "-f"], &file)
+    peer.start("haproxy", &["-db", "-f"], &file, 0)
 }

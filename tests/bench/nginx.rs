@@ -20,14 +20,19 @@ pub(crate) fn backend() -> Result<Peer> {
     let peer = Peer::prepare("backend")?;
     fs::write(peer.directory.join("b.json"), format!("{{\"pad\":\"{}\"}}", "x".repeat(1014)))?;
     fs::write(peer.directory.join("m1"), vec![b'x'; MIB])?;
+    // `return` would answer before the body is there, and end the connection.
     let server = format!(
-        "root {}; client_max_body_size 2m;
+        "root {};
          location /api/ {{ try_files /b.json =404; }}
-         location = /up {{ return 200 \"{}\"; }}",
-        peer.directory.display(),
-        "x".repeat(1024)
+         location = /up {{
+             client_body_buffer_size 2m; proxy_request_buffering on; proxy_pass_request_body off;
+             proxy_method GET; proxy_set_header Content-Length \"\"; proxy_set_header Connection \"\";
+             proxy_http_version 1.1; proxy_pass http://backend/b.json;
+         }}",
+        peer.directory.display()
     );
-    start(peer, "", &server)
+    let itself = upstream(&peer);
+    start(peer, &itself, &server)
 }
 
 /// Passes everything to the backend, over kept connections.
@@ -94,5 +99,5 @@ fn start(peer: Peer, http: &str, server: &str) -> Result<Peer> {
     );
     let file = peer.directory.join("nginx.conf");
     fs::write(&file, configuration)?;
-    peer.start("nginx", &["-c"], &file)
+    peer.start("nginx", &["-c"], &file, 1)
 }

@@ -47,8 +47,14 @@ impl Peer {
         Ok(Self { directory, port: port?, tls_port: tls_port?, process: None })
     }
 
-    /// Starts a program with this configuration, and waits until it listens.
-    pub(crate) fn start(mut self, program: &str, options: &[&str], file: &Path) -> Result<Self> {
+    /// Starts a program with this configuration, and waits until it listens and has so many workers.
+    pub(crate) fn start(
+        mut self,
+        program: &str,
+        options: &[&str],
+        file: &Path,
+        workers: usize,
+    ) -> Result<Self> {
         // Asked to end when the benchmark does, however that ends.
         let mut command = Command::new("setpriv");
         command.args(["--pdeathsig", "TERM", program]).args(options).arg(file);
@@ -60,6 +66,11 @@ impl Peer {
                 bail!("{program} ended with {status}; what it said is above");
             }
             ensure!(Instant::now() < until, "{program} does not listen");
+            std::thread::yield_now();
+        }
+        // A master listens before it has any, and what they spend must count.
+        while self.processes()?.len() <= workers {
+            ensure!(Instant::now() < until, "{program} starts no worker");
             std::thread::yield_now();
         }
         Ok(self)
