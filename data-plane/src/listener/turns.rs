@@ -21,7 +21,7 @@ const APART: Duration = Duration::from_micros(20);
 
 /// One thread's; nothing here is seen by another.
 pub(crate) struct Turns {
-    turns: Semaphore,
+    given: Semaphore,
     waiting: Cell<usize>,
     /// When the last refusal went.
     last: Cell<Option<Instant>>,
@@ -34,7 +34,7 @@ struct Waiting<'a>(&'a Cell<usize>);
 impl Default for Turns {
     fn default() -> Self {
         Self {
-            turns: Semaphore::new(0),
+            given: Semaphore::new(0),
             waiting: Cell::default(),
             last: Cell::default(),
             called: Notify::new(),
@@ -55,7 +55,7 @@ impl Turns {
         let waiting = Waiting::begin(&self.waiting);
         self.called.notify_one();
         // It is never closed.
-        if let Ok(turn) = self.turns.acquire().await {
+        if let Ok(turn) = self.given.acquire().await {
             turn.forget();
         }
         drop(waiting);
@@ -69,10 +69,10 @@ impl Turns {
             while self.waiting.get() > 0 {
                 // Until the event loop has looked for what came, and run what was ready.
                 yield_now().await;
-                self.turns.add_permits(1);
+                self.given.add_permits(1);
             }
             // Of those who left.
-            self.turns.forget_permits(self.turns.available_permits());
+            self.given.forget_permits(self.given.available_permits());
         }
     }
 }

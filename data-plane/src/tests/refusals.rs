@@ -457,10 +457,11 @@ async fn a_flood_of_refusals_is_answered_whole_and_takes_nobodys_place() {
     );
     // Of a tenant's calls one may be in progress: a refusal that waits for its turn is none of them.
     let node = TestNode::start_with(resources, |config| config.limits.tenant_in_flight_max = 1);
-    let call = |path: &str, end: &str| {
+    let request = |path: &str, end: &str| {
         format!("GET /prod{path} HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n{end}\r\n")
     };
-    let pipeline = call("/pets", "").repeat(CALLS - 1) + &call("/pets", "connection: close\r\n");
+    let pipeline =
+        request("/pets", "").repeat(CALLS - 1) + &request("/pets", "connection: close\r\n");
     let floods = (0..CONNECTIONS).map(|_| node.raw(pipeline.as_bytes()));
     let calm = async {
         for _ in 0..CALLS {
