@@ -31,6 +31,7 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("data-plane/src", &["control_plane::", "sqlx::"]),
     ("data-plane/plan/src", &["std::net::Tcp", "tokio::", "std::fs", "hyper"]),
     ("data-plane/lease/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
+    ("data-plane/permit/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
     ("proto/src", &["control_plane::", "data_plane::"]),
 ];
 
