@@ -20,7 +20,7 @@ use crate::{
     gateway_response::{GatewayResponse, Kind},
     listener::{Peer, client_io::Serving},
     node::{Node, now_ms},
-    policies::limiter::Limit,
+    policies::{concurrency, limiter::Limit},
     response::headers::REQUEST_ID,
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
@@ -60,6 +60,8 @@ pub(crate) struct Exchange {
     pub(crate) caller: Option<Caller>,
     /// Whether it is counted among its tenant's requests in progress.
     in_share: bool,
+    /// Its places among the requests in progress that its limits allow.
+    pub(crate) permits: concurrency::Held,
     /// What the limits of this call stand at, for `RateLimit`.
     pub(crate) limits: Vec<Limit>,
     /// It is beyond the quota of its key.
@@ -127,6 +129,7 @@ impl Exchange {
             captures: Vec::new(),
             caller: None,
             in_share: false,
+            permits: concurrency::Held::default(),
             limits: Vec::new(),
             over_quota: false,
             shadow_throttled_by: Vec::new(),
@@ -236,6 +239,7 @@ impl Exchange {
         if let Some(stage) = self.stage.as_ref().filter(|_| self.in_share) {
             self.node.shares.leave(&stage.tenant_id);
         }
+        self.permits = concurrency::Held::default();
         self.serving.pace().end();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
         let _ = self.begin();

@@ -20,7 +20,7 @@ use crate::{
     counter::{Counter, Room, Want},
     integration::pool::Pools,
     listener::shares::Shares,
-    policies::{desk::Leases, limiter::Limiter, outage::Local},
+    policies::{desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local},
     snapshot::Snapshot,
     tail::Tails,
     telemetry::{Metrics, ThreadMetrics},
@@ -36,6 +36,8 @@ pub struct Shared {
     pub(crate) local_limits: Arc<Local>,
     /// Tokens of limits that this node took in advance.
     pub(crate) leases: Arc<Leases>,
+    /// Permits of concurrency limits that this node holds.
+    pub(crate) gates: Arc<NodeGates>,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
     /// Once the journal is open.
@@ -90,6 +92,7 @@ impl Shared {
             metrics,
             local_limits: Arc::default(),
             leases: Arc::default(),
+            gates: Arc::default(),
             tails: Arc::default(),
             room: OnceLock::new(),
             draining: AtomicBool::new(false),

@@ -42,6 +42,21 @@ pub fn quota(usage_plan_id: &str, api_key_id: &str) -> String {
     format!("{PREFIX}:{{q:{usage_plan_id}:{api_key_id}}}")
 }
 
+/// The calls in progress of a key on a usage plan, over all the plan's stages.
+pub fn key_concurrency(usage_plan_id: &str, api_key_id: &str) -> String {
+    format!("{PREFIX}:{{ck:{usage_plan_id}:{api_key_id}}}")
+}
+
+/// The calls in progress of a route of a stage, over all callers. `route` is the route as written.
+pub fn stage_route_concurrency(api_id: &str, stage: &str, route: &str) -> String {
+    format!("{PREFIX}:{{cx:{api_id}:{}}}", short(&[stage, route]))
+}
+
+/// The calls in progress of a stage.
+pub fn stage_concurrency(api_id: &str, stage: &str) -> String {
+    format!("{PREFIX}:{{cs:{api_id}:{}}}", short(&[stage]))
+}
+
 /// The nodes that are alive.
 pub fn nodes() -> String {
     format!("{PREFIX}:{{nodes}}")
@@ -91,6 +106,8 @@ mod tests {
         for key in [
             stage_throttle("abcdefghij", hostile),
             stage_route_throttle("abcdefghij", hostile, hostile),
+            stage_concurrency("abcdefghij", hostile),
+            stage_route_concurrency("abcdefghij", hostile, hostile),
             tenant_throttle("0191a3c4-0000-7000-8000-000000000000"),
             route_throttle("abcdefghij", "klmnopqrst", "uvwxyz0123", hostile, hostile),
         ] {
@@ -101,6 +118,8 @@ mod tests {
             assert_eq!((key.matches('{').count(), key.matches('}').count()), (1, 1), "{key}");
         }
         assert_eq!(quota("abcdefghij", "klmnopqrst"), "tg:{q:abcdefghij:klmnopqrst}");
+        let of_key = key_concurrency("abcdefghij", "klmnopqrst");
+        assert_eq!(of_key, "tg:{ck:abcdefghij:klmnopqrst}");
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
+use crate::domain::concurrency::{self, ConcurrencyLimit, RouteConcurrencyLimit};
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
@@ -45,6 +46,9 @@ pub struct Stage {
     pub throttle: Option<Throttle>,
     /// Of some of its routes, beside its own.
     pub route_throttles: Vec<RouteThrottle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+    /// Of some of its routes, beside its own.
+    pub route_concurrency_limits: Vec<RouteConcurrencyLimit>,
     /// Whether answers carry `RateLimit` headers; none: as the dialect does.
     pub rate_limit_headers: Option<bool>,
     /// Whether `sampling_rules` decide which traces of its calls are kept; else a node's own setting does.
@@ -119,6 +123,8 @@ pub struct NewStage {
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
     pub route_throttles: Vec<RouteThrottle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+    pub route_concurrency_limits: Vec<RouteConcurrencyLimit>,
 }
 
 impl NewStage {
@@ -134,6 +140,8 @@ impl NewStage {
             description: text::description("description", self.description)?,
             throttle: self.throttle.map(checked_throttle).transpose()?,
             route_throttles: throttle::checked_routes(self.route_throttles)?,
+            concurrency_limit: self.concurrency_limit.map(checked_limit).transpose()?,
+            route_concurrency_limits: concurrency::checked_routes(self.route_concurrency_limits)?,
             ..self
         })
     }
@@ -150,6 +158,9 @@ pub struct UpdateStage {
     pub throttle: Patch<Throttle>,
     /// All of them, in the place of those it had.
     pub route_throttles: Option<Vec<RouteThrottle>>,
+    pub concurrency_limit: Patch<ConcurrencyLimit>,
+    /// All of them, in the place of those it had.
+    pub route_concurrency_limits: Option<Vec<RouteConcurrencyLimit>>,
     /// `Clear`: as the dialect does.
     pub rate_limit_headers: Patch<bool>,
     pub tracing_enabled: Option<bool>,
@@ -168,6 +179,11 @@ impl UpdateStage {
             description: description.transpose()?,
             throttle: self.throttle.try_map(checked_throttle)?,
             route_throttles: self.route_throttles.map(throttle::checked_routes).transpose()?,
+            concurrency_limit: self.concurrency_limit.try_map(checked_limit)?,
+            route_concurrency_limits: self
+                .route_concurrency_limits
+                .map(concurrency::checked_routes)
+                .transpose()?,
             sampling_rules: self.sampling_rules.map(sampling::checked).transpose()?,
             ..self
         })
@@ -176,6 +192,10 @@ impl UpdateStage {
 
 fn checked_throttle(throttle: Throttle) -> Result<Throttle> {
     throttle.checked().map_err(|error| error.within("throttle"))
+}
+
+fn checked_limit(limit: ConcurrencyLimit) -> Result<ConcurrencyLimit> {
+    limit.checked().map_err(|error| error.within("concurrencyLimit"))
 }
 
 pub(crate) fn check_name(param: &str, name: &str) -> Result<()> {
@@ -345,6 +365,10 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
         variables: change.variables.unwrap_or_else(|| before.variables.clone()),
         throttle: change.throttle.apply(before.throttle),
         route_throttles: change.route_throttles.unwrap_or_else(|| before.route_throttles.clone()),
+        concurrency_limit: change.concurrency_limit.apply(before.concurrency_limit),
+        route_concurrency_limits: change
+            .route_concurrency_limits
+            .unwrap_or_else(|| before.route_concurrency_limits.clone()),
         rate_limit_headers: change.rate_limit_headers.apply(before.rate_limit_headers),
         tracing_enabled: change.tracing_enabled.unwrap_or(before.tracing_enabled),
         sampling_rules: change.sampling_rules.unwrap_or_else(|| before.sampling_rules.clone()),
@@ -589,6 +613,75 @@ mod tests {
         assert_eq!(told().await, (Some(false), vec![false]));
         let none = UpdateStage { throttle: Patch::Clear, ..UpdateStage::default() };
         assert_eq!(update(&app, &alice, &stage.id(), none).await.unwrap().throttle, None);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_concurrency_limit_that_is_enforced_is_a_restriction_to_nodes_that_do_not_know_it(
+        db: PgPool,
+    ) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let of_route = |route_key: &str, enforcement| RouteConcurrencyLimit {
+            route_key: route_key.to_owned(),
+            max_in_flight: 3,
+            enforcement,
+        };
+        let shadow = ConcurrencyLimit {
+            enforcement: ThrottleEnforcement::Shadow,
+            ..ConcurrencyLimit::of(8)
+        };
+        let tried = vec![of_route("GET /a", ThrottleEnforcement::Shadow)];
+        let new = NewStage {
+            concurrency_limit: Some(shadow),
+            route_concurrency_limits: tried.clone(),
+            ..NewStage::named("prod")
+        };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        assert_eq!(
+            (stage.concurrency_limit, &stage.route_concurrency_limits),
+            (Some(shadow), &tried)
+        );
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            stage
+        };
+        let limit = |max_in_flight, shadow| message::ConcurrencyLimit { max_in_flight, shadow };
+        let in_shadow = told().await;
+        assert_eq!(in_shadow.concurrency_limit, Some(limit(8, true)));
+        let of_routes = [("GET /a".to_owned(), limit(3, true))].into();
+        assert_eq!(in_shadow.route_concurrency_limits, of_routes);
+        assert!(in_shadow.restrictions.is_empty(), "it restricts nobody");
+
+        let hard = |change| async { update(&app, &alice, &stage.id(), change).await.unwrap() };
+        let of_stage = Patch::Set(ConcurrencyLimit::of(5));
+        hard(UpdateStage { concurrency_limit: of_stage, ..UpdateStage::default() }).await;
+        let enforced = told().await;
+        assert_eq!(enforced.concurrency_limit, Some(limit(5, false)));
+        assert_eq!(enforced.restrictions, ["concurrencyLimit"]);
+
+        let of_routes = Some(vec![of_route("GET /a", ThrottleEnforcement::Hard)]);
+        let after = hard(UpdateStage {
+            concurrency_limit: Patch::Clear,
+            route_concurrency_limits: of_routes,
+            ..UpdateStage::default()
+        });
+        assert_eq!(after.await.concurrency_limit, None);
+        let of_route_alone = told().await;
+        assert_eq!(of_route_alone.concurrency_limit, None);
+        assert_eq!(of_route_alone.restrictions, ["concurrencyLimit"]);
+
+        let none =
+            UpdateStage { route_concurrency_limits: Some(Vec::new()), ..UpdateStage::default() };
+        hard(none).await;
+        assert!(told().await.restrictions.is_empty());
+        for wrong in [0, -1, 1_000_001] {
+            let wrong = Patch::Set(ConcurrencyLimit::of(wrong));
+            let change = UpdateStage { concurrency_limit: wrong, ..UpdateStage::default() };
+            let refused = update(&app, &alice, &stage.id(), change).await.unwrap_err();
+            assert_eq!(refused.param(), Some("concurrencyLimit.maxInFlight"));
+        }
     }
 
     #[sqlx::test(migrations = "../migrations")]

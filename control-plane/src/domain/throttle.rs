@@ -26,14 +26,14 @@ pub struct Throttle {
     pub enforcement: ThrottleEnforcement,
 }
 
-/// What becomes of a request beyond a throttle.
+/// What becomes of a request beyond a throttle, or a concurrency limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ThrottleEnforcement {
     /// It is refused with `429 THROTTLED`.
     #[default]
     Hard,
-    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which throttle would have
+    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which of them would have
     /// refused it, and nodes count it.
     Shadow,
 }

@@ -13,6 +13,9 @@ use crate::domain::patch::Patch;
 use crate::domain::stage::{NewStage, UpdateStage};
 use crate::error::Error;
 use crate::graphql::api::Api;
+use crate::graphql::concurrency::{
+    ConcurrencyLimit, ConcurrencyLimitInput, RouteConcurrencyLimit, RouteConcurrencyLimitInput,
+};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
@@ -61,9 +64,12 @@ struct CreateStageInput {
     throttle: Option<ThrottleInput>,
     /// At most 100, one for a route.
     route_throttles: Option<Vec<RouteThrottleInput>>,
+    concurrency_limit: Option<ConcurrencyLimitInput>,
+    /// At most 100, one for a route.
+    route_concurrency_limits: Option<Vec<RouteConcurrencyLimitInput>>,
 }
 
-/// `throttle: null` removes it; a field left out stays.
+/// `throttle: null` and `concurrencyLimit: null` remove; a field left out stays.
 #[derive(InputObject)]
 struct UpdateStageInput {
     id: ID,
@@ -77,6 +83,9 @@ struct UpdateStageInput {
     throttle: MaybeUndefined<ThrottleInput>,
     /// All of them, at most 100, in the place of those it had.
     route_throttles: Option<Vec<RouteThrottleInput>>,
+    concurrency_limit: MaybeUndefined<ConcurrencyLimitInput>,
+    /// All of them, at most 100, in the place of those it had.
+    route_concurrency_limits: Option<Vec<RouteConcurrencyLimitInput>>,
     /// Null: as the Api's dialect does.
     rate_limit_headers: MaybeUndefined<bool>,
     /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
@@ -113,6 +122,12 @@ fn route_throttles(input: Vec<RouteThrottleInput>) -> Vec<domain::throttle::Rout
     input.into_iter().map(Into::into).collect()
 }
 
+fn route_limits(
+    input: Vec<RouteConcurrencyLimitInput>,
+) -> Vec<domain::concurrency::RouteConcurrencyLimit> {
+    input.into_iter().map(Into::into).collect()
+}
+
 #[Object]
 impl StageMutation {
     async fn create_stage(
@@ -133,6 +148,10 @@ impl StageMutation {
                 variables: variables(input.variables.unwrap_or_default())?,
                 throttle: input.throttle.map(Into::into),
                 route_throttles: route_throttles(input.route_throttles.unwrap_or_default()),
+                concurrency_limit: input.concurrency_limit.map(Into::into),
+                route_concurrency_limits: route_limits(
+                    input.route_concurrency_limits.unwrap_or_default(),
+                ),
             };
             domain::stage::create(app, actor, api, new).await
         };
@@ -157,6 +176,8 @@ impl StageMutation {
                 throttle: Patch::from(input.throttle)
                     .try_map(|throttle| Ok::<_, Error>(throttle.into()))?,
                 route_throttles: input.route_throttles.map(route_throttles),
+                concurrency_limit: Patch::from(input.concurrency_limit.map_value(Into::into)),
+                route_concurrency_limits: input.route_concurrency_limits.map(route_limits),
                 rate_limit_headers: input.rate_limit_headers.into(),
                 tracing_enabled: input.tracing_enabled,
                 sampling_rules: input
@@ -230,6 +251,15 @@ impl Stage {
     /// Of some of its routes, beside its own.
     async fn route_throttles(&self) -> Vec<RouteThrottle> {
         self.0.route_throttles.iter().cloned().map(Into::into).collect()
+    }
+
+    async fn concurrency_limit(&self) -> Option<ConcurrencyLimit> {
+        self.0.concurrency_limit.map(Into::into)
+    }
+
+    /// Of some of its routes, beside its own.
+    async fn route_concurrency_limits(&self) -> Vec<RouteConcurrencyLimit> {
+        self.0.route_concurrency_limits.iter().cloned().map(Into::into).collect()
     }
 
     /// Whether answers carry `RateLimit` headers.

@@ -30,13 +30,13 @@ pub struct ThrottleInput {
     enforcement: ThrottleEnforcement,
 }
 
-/// What becomes of a request beyond a throttle.
+/// What becomes of a request beyond a throttle, or a concurrency limit.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::throttle::ThrottleEnforcement")]
 pub enum ThrottleEnforcement {
     /// It is refused with `429 THROTTLED`.
     Hard,
-    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which throttle would have
+    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which of them would have
     /// refused it, and nodes count it.
     Shadow,
 }

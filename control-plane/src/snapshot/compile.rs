@@ -9,13 +9,15 @@
 use chrono::{DateTime, Utc};
 use prost::Message;
 use proto::config::v1::{
-    ApiKey, ApiStage, Deployment, KeyRestrictions, PreviousValue, Quota, QuotaEnforcement,
-    QuotaExtension, QuotaPeriod, QuotaTerms, Resource, ResourceName, SamplingRule as Rule, Stage,
-    StageName, Tenant, Throttle, Tracing, UsagePlan, resource::Kind, resource_name::Kind as Name,
+    ApiKey, ApiStage, ConcurrencyLimit, Deployment, KeyRestrictions, PreviousValue, Quota,
+    QuotaEnforcement, QuotaExtension, QuotaPeriod, QuotaTerms, Resource, ResourceName,
+    SamplingRule as Rule, Stage, StageName, Tenant, Throttle, Tracing, UsagePlan, resource::Kind,
+    resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
 use crate::app::Tx;
+use crate::domain::concurrency::{ConcurrencyLimit as InFlight, RouteConcurrencyLimit};
 use crate::domain::limit;
 use crate::domain::sampling::SamplingRule;
 use crate::domain::throttle::{RouteThrottle, Throttle as Given, ThrottleEnforcement};
@@ -104,7 +106,15 @@ fn deployment_message(row: rows::DeploymentRow) -> Result<Resource> {
 }
 
 fn stage_message(row: rows::StageRow) -> Result<Resource> {
+    let in_flight = InFlight::from_columns(row.max_in_flight, &row.concurrency_enforcement)?;
+    let of_routes = row.route_concurrency_limits.0;
+    let limited = in_flight
+        .into_iter()
+        .chain(of_routes.iter().map(RouteConcurrencyLimit::limit))
+        .any(is_enforced);
     let restrictions = [
+        // Nodes of the release before refuse the stage's calls rather than let any number in.
+        ("concurrencyLimit", limited),
         ("clientCertificateId", !row.client_certificate_id.is_empty()),
         ("webAclArn", !row.web_acl_arn.is_empty()),
         ("methodSettings", row.method_settings.as_object().is_none_or(|set| !set.is_empty())),
@@ -130,6 +140,14 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
             .map(|stored| {
                 let of_route = RouteThrottle::from(stored);
                 let message = throttle(of_route.throttle())?;
+                Ok((of_route.route_key, message))
+            })
+            .collect::<Result<_>>()?,
+        concurrency_limit: in_flight.map(concurrency_limit).transpose()?,
+        route_concurrency_limits: of_routes
+            .into_iter()
+            .map(|of_route| {
+                let message = concurrency_limit(of_route.limit())?;
                 Ok((of_route.route_key, message))
             })
             .collect::<Result<_>>()?,
@@ -163,6 +181,7 @@ fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
 
 fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
     let quota = quota(&row)?;
+    let in_flight = InFlight::from_columns(row.max_in_flight, &row.concurrency_enforcement)?;
     let api_stages = row.stages.0.into_iter().map(|stage| {
         let route_throttles = stage.route_throttles.into_iter();
         let route_throttles =
@@ -173,6 +192,13 @@ fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
             route_throttles: route_throttles.collect::<Result<_>>()?,
         })
     });
+    let stages = api_stages.collect::<Result<_>>()?;
+    // Nodes of the release before find the plan on no stage, and let none of its keys in.
+    let (api_stages, limited_stages) = if in_flight.is_some_and(is_enforced) {
+        (Vec::new(), stages)
+    } else {
+        (stages, Vec::new())
+    };
     Ok(Kind::UsagePlan(UsagePlan {
         id: row.id,
         tenant_id: row.tenant_id.to_string(),
@@ -185,7 +211,9 @@ fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
         .map(throttle)
         .transpose()?,
         quota,
-        api_stages: api_stages.collect::<Result<_>>()?,
+        api_stages,
+        concurrency_limit: in_flight.map(concurrency_limit).transpose()?,
+        limited_stages,
     })
     .into())
 }
@@ -268,6 +296,16 @@ fn api_key_message(row: rows::ApiKeyRow) -> Result<Resource> {
         restrictions,
     })
     .into())
+}
+
+fn concurrency_limit(given: InFlight) -> Result<ConcurrencyLimit> {
+    let max_in_flight = u32::try_from(given.max_in_flight)
+        .map_err(|cause| Error::corrupt("concurrency limit", cause))?;
+    Ok(ConcurrencyLimit { max_in_flight, shadow: !is_enforced(given) })
+}
+
+fn is_enforced(limit: InFlight) -> bool {
+    limit.enforcement == ThrottleEnforcement::Hard
 }
 
 fn throttle(given: Given) -> Result<Throttle> {

@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::concurrency::RouteConcurrencyLimit;
 use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
 use crate::error::Result;
@@ -104,6 +105,9 @@ pub struct StageRow {
     pub throttle_burst_limit: Option<i32>,
     pub throttle_enforcement: String,
     pub route_throttles: Json<Vec<StoredRouteThrottle>>,
+    pub max_in_flight: Option<i32>,
+    pub concurrency_enforcement: String,
+    pub route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>,
     pub rate_limit_headers: Option<bool>,
     pub client_certificate_id: String,
     pub web_acl_arn: String,
@@ -119,6 +123,8 @@ pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<
         r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
              s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>", s.rate_limit_headers,
+             s.max_in_flight, s.concurrency_enforcement,
+             s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
              s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>"
          from stage s
@@ -142,6 +148,8 @@ pub struct UsagePlanRow {
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
     pub throttle_enforcement: String,
+    pub max_in_flight: Option<i32>,
+    pub concurrency_enforcement: String,
     pub quota_limit: Option<i64>,
     pub quota_period: Option<String>,
     pub quota_time_zone: String,
@@ -162,7 +170,7 @@ pub async fn usage_plans(tx: &mut Tx, scope: Scope<'_, UsagePlanId>) -> Result<V
     Ok(sqlx::query_as!(
         UsagePlanRow,
         r#"select p.id, p.tenant_id, p.name, p.throttle_rate_limit, p.throttle_burst_limit,
-             p.throttle_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+             p.throttle_enforcement, p.max_in_flight, p.concurrency_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
              p.quota_offset,
              (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
               from usage_plan_stage s where s.usage_plan_id = p.id)

@@ -81,6 +81,8 @@ pub(crate) async fn run(
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let ticking = tokio::task::spawn_local(tick(node.clone()));
     let sweeping = tokio::task::spawn_local(sweep(node.clone()));
+    let tended = node.clone();
+    let tending = tokio::task::spawn_local(async move { tended.limiter.tend().await });
     try_join_all(doors.into_iter().map(|door| keep_open(&node, door, &room, drain.clone())))
         .await?;
 
@@ -93,7 +95,8 @@ pub(crate) async fn run(
     }
     ticking.abort();
     sweeping.abort();
-    node.limiter.return_all().await;
+    tending.abort();
+    tokio::join!(node.limiter.return_all(), node.limiter.return_permits());
     node.tick();
     Ok(())
 }

@@ -1,4 +1,5 @@
-//! Which buckets this node holds leases on: each lease belongs to the node, each thread finds it by name without a lock.
+//! Which buckets this node holds leases on, and which permits: each belongs to the node, each thread finds it by name without
+//! a lock.
 
 use std::{
     cell::{Cell, RefCell},
@@ -17,15 +18,19 @@ use proto::redis_keys;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
-use crate::snapshot::served::Bucket;
-
 /// A bucket that nobody asked for in this time, or twice it, is forgotten.
 const FORGET_AFTER_US: u64 = 60_000_000;
 
-/// The leases of all threads.
-#[derive(Default)]
-pub(crate) struct Leases {
-    held: Mutex<HashMap<Arc<str>, Weak<Held>>>,
+/// What a node counts by the name of a limit, for all its threads.
+pub(crate) trait Counted {
+    fn new(redis_key: Arc<str>) -> Self;
+
+    fn redis_key(name: &Name<'_>) -> String;
+}
+
+/// The leases of all threads, or what else they count.
+pub(crate) struct Leases<T = Held> {
+    held: Mutex<HashMap<Arc<str>, Weak<T>>>,
     /// The last number given to a question: they count over all buckets, so that one that was forgotten and found again
     /// goes on where it was.
     numbers: AtomicU64,
@@ -52,32 +57,30 @@ pub(crate) struct Held {
 }
 
 /// One thread's view: what it needs is found by the parts of its name, and nothing is allocated for it.
-pub(super) struct Desk {
-    leases: Arc<Leases>,
+pub(super) struct Desk<T = Held> {
+    leases: Arc<Leases<T>>,
     hasher: foldhash::fast::RandomState,
     /// Found since the last turn, and in the turn before it.
-    young: RefCell<HashTable<Rc<Found>>>,
-    old: RefCell<HashTable<Rc<Found>>>,
+    young: RefCell<HashTable<Rc<Found<T>>>>,
+    old: RefCell<HashTable<Rc<Found<T>>>>,
     turned_at: Cell<u64>,
-    /// Leases that this thread looks after.
-    pub(super) watched: RefCell<Vec<(Arc<Held>, Bucket)>>,
 }
 
-pub(crate) struct Found {
+pub(crate) struct Found<T = Held> {
     kind: Kind,
     parts: [Box<str>; PARTS],
-    pub(super) held: Arc<Held>,
+    pub(super) held: Arc<T>,
 }
 
 /// A bucket by what it belongs to.
 #[derive(Clone, Copy)]
-pub(super) struct Name<'a> {
+pub(crate) struct Name<'a> {
     pub(super) kind: Kind,
     pub(super) parts: [&'a str; PARTS],
 }
 
 #[derive(Clone, Copy, Hash, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(crate) enum Kind {
     /// Usage plan, key, Api, stage, route.
     KeyRoute,
     /// Usage plan, key.
@@ -97,9 +100,13 @@ pub(super) fn now_us() -> u64 {
     u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
 }
 
-impl Name<'_> {
-    fn redis_key(self) -> String {
-        match (self.kind, self.parts) {
+impl Counted for Held {
+    fn new(redis_key: Arc<str>) -> Self {
+        Self::new(redis_key)
+    }
+
+    fn redis_key(name: &Name<'_>) -> String {
+        match (name.kind, name.parts) {
             (Kind::KeyRoute, [plan, key, api, stage, route]) => {
                 redis_keys::route_throttle(plan, key, api, stage, route)
             }
@@ -119,7 +126,9 @@ impl Found {
         let held = Arc::new(Held::new(redis_key.into()));
         Rc::new(Self { kind: Kind::Key, parts: Default::default(), held })
     }
+}
 
+impl<T> Found<T> {
     fn is(&self, name: &Name) -> bool {
         self.kind == name.kind && self.parts.iter().zip(name.parts).all(|(it, part)| **it == *part)
     }
@@ -175,12 +184,18 @@ impl Held {
     }
 }
 
-impl Leases {
+impl<T> Default for Leases<T> {
+    fn default() -> Self {
+        Self { held: Mutex::default(), numbers: AtomicU64::new(0) }
+    }
+}
+
+impl<T: Counted> Leases<T> {
     pub(super) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn find(&self, redis_key: String) -> Arc<Held> {
+    fn find(&self, redis_key: String) -> Arc<T> {
         let redis_key: Arc<str> = redis_key.into();
         let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = all.get(&redis_key).and_then(Weak::upgrade) {
@@ -190,21 +205,20 @@ impl Leases {
             // Before it grows: what no thread uses any more makes room.
             all.retain(|_, held| held.strong_count() > 0);
         }
-        let held = Arc::new(Held::new(redis_key.clone()));
+        let held = Arc::new(T::new(redis_key.clone()));
         all.insert(redis_key, Arc::downgrade(&held));
         held
     }
 }
 
-impl Desk {
-    pub(super) fn new(leases: Arc<Leases>) -> Self {
+impl<T: Counted> Desk<T> {
+    pub(super) fn new(leases: Arc<Leases<T>>) -> Self {
         Self {
             leases,
             hasher: foldhash::fast::RandomState::default(),
             young: RefCell::default(),
             old: RefCell::default(),
             turned_at: Cell::new(now_us()),
-            watched: RefCell::default(),
         }
     }
 
@@ -212,7 +226,7 @@ impl Desk {
         self.leases.number()
     }
 
-    pub(super) fn find(&self, name: &Name) -> Rc<Found> {
+    pub(super) fn find(&self, name: &Name) -> Rc<Found<T>> {
         let hash = self.hash(name.kind, name.parts.iter().copied());
         if let Some(found) = self.young.borrow().find(hash, |found| found.is(name)) {
             return found.clone();
@@ -223,9 +237,10 @@ impl Desk {
         };
         let found = old.unwrap_or_else(|| {
             let (kind, parts) = (name.kind, name.parts.map(Box::from));
-            Rc::new(Found { kind, parts, held: self.leases.find(name.redis_key()) })
+            Rc::new(Found { kind, parts, held: self.leases.find(T::redis_key(name)) })
         });
-        let rehash = |found: &Rc<Found>| self.hash(found.kind, found.parts.iter().map(|it| &**it));
+        let rehash =
+            |found: &Rc<Found<T>>| self.hash(found.kind, found.parts.iter().map(|it| &**it));
         self.young.borrow_mut().insert_unique(hash, found.clone(), rehash);
         found
     }

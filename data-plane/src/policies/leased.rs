@@ -149,7 +149,7 @@ impl Limiter {
 
     fn send(&self, redis: Rc<Redis>, held: Arc<Held>, bucket: Bucket, ask: Ask) {
         if !held.watched.swap(true, Ordering::AcqRel) {
-            self.desk.watched.borrow_mut().push((held.clone(), bucket));
+            self.watched.borrow_mut().push((held.clone(), bucket));
         }
         let (limiter, mut ask) = (self.clone(), ask);
         spawn_local(async move {
@@ -230,7 +230,7 @@ impl Limiter {
         let now = now_us();
         self.desk.turn(now);
         let mut idle = Vec::new();
-        self.desk.watched.borrow_mut().retain(|(held, bucket)| {
+        self.watched.borrow_mut().retain(|(held, bucket)| {
             if held.lease.is_asking() {
                 return true;
             }
@@ -252,7 +252,7 @@ impl Limiter {
     /// Returns what the leases that this thread looks after hold, as the node ends: others need not wait until they are
     /// over. Tells of what was let through without Redis. No longer than [`RETURN_MAX`].
     pub(crate) async fn return_all(&self) {
-        let watched = self.desk.watched.take();
+        let watched = self.watched.take();
         for (held, _) in &watched {
             // A thread that still runs may fill it again, and looks after it then.
             held.watched.store(false, Ordering::Release);

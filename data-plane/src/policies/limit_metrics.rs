@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use super::concurrency_metrics::{ConcurrencyMetrics, ThreadConcurrencyMetrics};
 use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry, local::LocalIntCounter};
 
 /// What all threads of a node add to.
@@ -16,6 +17,7 @@ pub(crate) struct LimitMetrics {
     pub(crate) losses: IntCounter,
     over_quota: IntCounterVec,
     overshoot: Gauge,
+    pub(super) concurrency: ConcurrencyMetrics,
     /// Calls let through by tokens that Redis did not count any more.
     uncounted: Arc<AtomicU64>,
 }
@@ -26,6 +28,7 @@ pub(super) struct ThreadLimitMetrics {
     admitted: [LocalIntCounter; BY.len()],
     refused: [LocalIntCounter; BY.len()],
     shadowed: [LocalIntCounter; BY.len()],
+    pub(super) concurrency: ThreadConcurrencyMetrics,
 }
 
 /// What a bucket said.
@@ -61,6 +64,8 @@ pub(super) enum Purpose {
     /// A token for one call.
     Take,
     GiveBack,
+    /// What a node holds of a concurrency limit, and more of it.
+    Permit,
     Quota,
     RollCall,
 }
@@ -72,6 +77,7 @@ impl Purpose {
             Self::Report => "report",
             Self::Take => "take",
             Self::GiveBack => "give_back",
+            Self::Permit => "permit",
             Self::Quota => "quota",
             Self::RollCall => "roll_call",
         }
@@ -98,7 +104,7 @@ impl LimitMetrics {
             )?,
             losses: IntCounter::new(
                 "tollgate_ratelimit_losses_total",
-                "Leases that Redis did not know any more: it lost its memory or its clock jumped",
+                "Leases and permits that Redis did not know any more: it lost its memory or its clock jumped",
             )?,
             over_quota: IntCounterVec::new(
                 Opts::new("tollgate_quota_exceeded_total", "Calls beyond their key's quota"),
@@ -108,6 +114,7 @@ impl LimitMetrics {
                 "tollgate_ratelimit_overshoot_ratio",
                 "Calls let through by tokens that Redis did not count any more, over all let through",
             )?,
+            concurrency: ConcurrencyMetrics::new(registry)?,
             uncounted: Arc::default(),
         };
         registry.register(Box::new(metrics.decisions.clone()))?;
@@ -130,6 +137,7 @@ impl LimitMetrics {
             admitted: of("admitted"),
             refused: of("refused"),
             shadowed: of("shadowed"),
+            concurrency: self.concurrency.thread(),
         }
     }
 
@@ -155,6 +163,12 @@ impl LimitMetrics {
         BY.iter().map(|by| self.decisions.with_label_values(&[outcome, by]).get()).sum()
     }
 
+    /// The same of concurrency limits, by what they were made by.
+    #[cfg(test)]
+    pub(crate) fn concurrency_decisions(&self, outcome: &str, by: &str) -> u64 {
+        self.concurrency.decisions(outcome, by)
+    }
+
     /// How often a purpose led to Redis, for tests.
     #[cfg(test)]
     pub(crate) fn redis_calls(&self, purpose: &str) -> u64 {
@@ -175,6 +189,7 @@ impl ThreadLimitMetrics {
     pub(super) fn flush(&self) {
         let decided = [&self.admitted, &self.refused, &self.shadowed];
         decided.into_iter().flatten().for_each(LocalIntCounter::flush);
+        self.concurrency.flush();
         let admitted: u64 =
             BY.iter().map(|by| self.all.decisions.with_label_values(&["admitted", by]).get()).sum();
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]

@@ -5,7 +5,7 @@
 //! any more until Redis answers in time again; until then the setting for outages decides. An answer that comes
 //! too late is undone: what it took was not used.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use proto::redis_keys;
@@ -18,6 +18,7 @@ use tokio::{
 
 use super::{
     desk::{Desk, Held, Leases, now_us},
+    gates::{Gates, NodeGates},
     leased::Undecided,
     limit_metrics::{By, LimitMetrics, Purpose, ThreadLimitMetrics},
     outage::Local,
@@ -42,13 +43,19 @@ pub(crate) struct Limiter {
     pub(super) redis: Option<Rc<Redis>>,
     /// How long a call may wait for an answer about its limits.
     pub(super) budget: Duration,
-    mode: LimiterMode,
-    outage: LimiterOutage,
+    pub(super) mode: LimiterMode,
+    pub(super) outage: LimiterOutage,
     pub(super) local: Arc<Local>,
     pub(super) desk: Rc<Desk>,
+    /// Leases that this thread looks after.
+    pub(super) watched: Rc<RefCell<Watched>>,
+    pub(super) gates: Rc<Gates>,
     pub(super) metrics: Rc<LimitMetrics>,
     pub(super) counts: Rc<ThreadLimitMetrics>,
 }
+
+/// Leases, and the buckets that they were last asked for by.
+type Watched = Vec<(Arc<Held>, Bucket)>;
 
 /// How a node counts its limits.
 #[derive(Clone, Copy)]
@@ -116,6 +123,8 @@ pub(crate) struct Limit {
     pub(crate) name: &'static str,
     pub(crate) quota: u64,
     pub(crate) window_s: Option<u64>,
+    /// What is counted, where that is not requests.
+    pub(crate) unit: Option<&'static str>,
     pub(crate) remaining: u64,
     pub(crate) resets_in_s: Option<u64>,
 }
@@ -126,6 +135,7 @@ impl Limiter {
         settings: Settings<'_>,
         local: Arc<Local>,
         leases: Arc<Leases>,
+        gates: Arc<NodeGates>,
         metrics: LimitMetrics,
     ) -> RedisResult<Self> {
         let Settings { url, authority, budget, mode, outage } = settings;
@@ -133,7 +143,8 @@ impl Limiter {
         let redis = redis.map(Rc::new);
         let counts = Rc::new(metrics.thread());
         let (desk, metrics) = (Rc::new(Desk::new(leases)), Rc::new(metrics));
-        Ok(Self { redis, budget, mode, outage, local, desk, metrics, counts })
+        let (watched, gates) = (Rc::default(), Rc::new(Gates::new(gates)));
+        Ok(Self { redis, budget, mode, outage, local, desk, watched, gates, metrics, counts })
     }
 
     /// Takes a token from each, or says how long there is none. Where it is known at once that one of them refuses,
@@ -290,6 +301,7 @@ impl Limiter {
     /// Tells what was counted, and, while Redis is there, that this node is alive; learns how many are. Each second.
     pub(crate) fn tick(&self) {
         self.counts.flush();
+        self.adopt_gates();
         let Some(redis) = self.there(&redis_keys::nodes()) else { return };
         let limiter = self.clone();
         self.metrics.asked(Purpose::RollCall);
@@ -469,6 +481,7 @@ impl Limit {
             name: throttle.name,
             quota: throttle.bucket.burst.into(),
             window_s,
+            unit: None,
             remaining: taken.remaining,
             resets_in_s: taken.full_ms.map(|ms| ms.div_ceil(1000)),
         }
@@ -479,6 +492,7 @@ impl Limit {
             name: "quota",
             quota: spent.limit,
             window_s: Some(spent.period_s),
+            unit: None,
             remaining: spent.remaining,
             resets_in_s: Some(spent.resets_in_s),
         }

@@ -6,7 +6,10 @@ use std::sync::Arc;
 use proto::config::v1::{self as message, resource::Kind};
 
 use super::{
-    messages::{Compiled, api_key, deployment, route_throttles, tenant, throttle, usage_plan},
+    messages::{
+        Compiled, api_key, concurrency_limit, deployment, route_concurrency_limits,
+        route_throttles, tenant, throttle, usage_plan,
+    },
     resources::{Held, ResourceName, Resources},
     served::{Api, ApiKey, Snapshot, Stage},
 };
@@ -89,6 +92,9 @@ fn stages_of_changed_deployments(
         resources.iter().filter(|(name, held)| points_at_one(held) && !changed.contains(name));
     stages.map(|(name, _)| name.clone()).collect()
 }
+
+/// Restrictions of stages that this node enforces.
+const ENFORCED: [&str; 1] = ["concurrencyLimit"];
 
 impl Snapshot {
     /// Puts one resource in its place, or takes it away.
@@ -210,9 +216,14 @@ impl Snapshot {
             integrations,
             throttle: message.throttle.as_ref().map(throttle).transpose()?,
             route_throttles: route_throttles(&message.route_throttles)?,
+            concurrency_limit: message.concurrency_limit.map(concurrency_limit).transpose()?,
+            route_concurrency_limits: route_concurrency_limits(&message.route_concurrency_limits)?,
             rate_limit_headers: message.rate_limit_headers,
             sampling: sampling.transpose()?,
-            unknown_restriction: !message.restrictions.is_empty(),
+            unknown_restriction: !message
+                .restrictions
+                .iter()
+                .all(|it| ENFORCED.contains(&it.as_str())),
         })
     }
 }

@@ -15,8 +15,9 @@ use plan::{
 use proto::config::v1::{self as message, integration};
 
 use super::served::{
-    ApiKey, Bucket, Deployment, Grant, HttpProxy, Integration, KeyRestrictions, Mock, PlanStage,
-    PreviousValue, Quota, QuotaExtension, Route, Template, Tenant, Throttle, Timeouts, UsagePlan,
+    ApiKey, Bucket, ConcurrencyLimit, Deployment, Grant, HttpProxy, Integration, KeyRestrictions,
+    Mock, PlanStage, PreviousValue, Quota, QuotaExtension, Route, Template, Tenant, Throttle,
+    Timeouts, UsagePlan,
 };
 use crate::dialect::Dialect;
 
@@ -201,8 +202,26 @@ pub(super) fn route_throttles(
     throttles.collect()
 }
 
+pub(super) fn concurrency_limit(message: message::ConcurrencyLimit) -> Compiled<ConcurrencyLimit> {
+    match message.max_in_flight {
+        0 => Err("0 is no limit of requests in progress".to_owned()),
+        max_in_flight => Ok(ConcurrencyLimit { max_in_flight, shadow: message.shadow }),
+    }
+}
+
+/// The concurrency limits of a stage's routes.
+pub(super) fn route_concurrency_limits(
+    limits: &BTreeMap<String, message::ConcurrencyLimit>,
+) -> Compiled<HashMap<RouteKey, ConcurrencyLimit>> {
+    let limits = limits.iter().map(|(key, message)| {
+        let key = RouteKey::parse_key(key).map_err(|error| error.to_string())?;
+        Ok((key, concurrency_limit(*message)?))
+    });
+    limits.collect()
+}
+
 pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
-    let stages = message.api_stages.iter().map(|stage| {
+    let stages = message.api_stages.iter().chain(&message.limited_stages).map(|stage| {
         let throttles = stage.route_throttles.iter().map(|(key, message)| {
             let route =
                 RouteKey::parse_throttle_key(key).map_err(|error| format!("{key}: {error}"))?;
@@ -218,6 +237,7 @@ pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
         id: message.id.as_str().into(),
         tenant_id: message.tenant_id.as_str().into(),
         throttle: message.throttle.as_ref().map(throttle).transpose()?,
+        concurrency_limit: message.concurrency_limit.map(concurrency_limit).transpose()?,
         quota: message.quota.as_ref().map(quota).transpose()?,
         stages: stages.collect::<Compiled<_>>()?,
     })

@@ -59,6 +59,8 @@ pub struct Stage {
     pub integrations: Vec<Integration>,
     pub throttle: Option<Throttle>,
     pub route_throttles: HashMap<RouteKey, Throttle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+    pub route_concurrency_limits: HashMap<RouteKey, ConcurrencyLimit>,
     pub rate_limit_headers: bool,
     /// Which traces are kept; `None`: the tracer's sampler says.
     pub sampling: Option<Sampling>,
@@ -144,6 +146,15 @@ pub struct Throttle {
     pub shadow: bool,
 }
 
+/// How many calls may be in progress at once. Where they are counted is no business of the snapshot's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrencyLimit {
+    /// At least 1.
+    pub max_in_flight: u32,
+    /// Those beyond it pass, and are told of.
+    pub shadow: bool,
+}
+
 /// How many calls each key of a plan may make in a period.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Quota {
@@ -174,6 +185,7 @@ pub struct UsagePlan {
     pub id: Arc<str>,
     pub tenant_id: Arc<str>,
     pub throttle: Option<Throttle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
     pub quota: Option<Quota>,
     pub stages: Vec<PlanStage>,
 }

@@ -2,6 +2,7 @@
 //! bytes.
 
 mod access;
+mod concurrency;
 mod https;
 mod leases;
 pub(crate) mod limits;
