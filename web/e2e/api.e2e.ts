@@ -88,6 +88,11 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await visit.fill("Burst of throttle 1", "9");
   expect(await visit.page.getByLabel("Beyond throttle 1").inputValue()).toBe("HARD");
   await visit.page.getByLabel("Beyond throttle 1").selectOption("Calls pass and are reported");
+  await visit.page.getByLabel("Requests in progress").first().fill("8");
+  await visit.click("Add limit of a route");
+  await visit.fill("Route of limit 1", "GET /hello");
+  await visit.fill("Requests in progress of limit 1", "2");
+  await visit.page.getByLabel("Beyond limit 1").selectOption("Calls pass and are reported");
   await visit.click("Add variable");
   await visit.fill("Name of variable 1", "colour");
   await visit.fill("Value of variable 1", "blue");
@@ -97,6 +102,10 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await expect.poll(() => visit.page.getByLabel("Requests a second").first().inputValue()).toBe("50");
   expect(await visit.page.getByLabel("Beyond the throttle").inputValue()).toBe("SHADOW");
   expect(await visit.page.getByLabel("Beyond throttle 1").inputValue()).toBe("SHADOW");
+  expect(await visit.page.getByLabel("Requests in progress").first().inputValue()).toBe("8");
+  expect(await visit.page.getByLabel("Beyond those in progress").inputValue()).toBe("HARD");
+  expect(await visit.page.getByLabel("Requests in progress of limit 1").inputValue()).toBe("2");
+  expect(await visit.page.getByLabel("Beyond limit 1").inputValue()).toBe("SHADOW");
   expect(await visit.page.getByLabel("Value of variable 1").inputValue()).toBe("blue");
   await visit.isAccessible();
 });

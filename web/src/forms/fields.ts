@@ -73,6 +73,30 @@ export const routeThrottle = z.object({
   enforcement: throttleEnforcement,
 });
 
+const inFlight = "Enter a whole number, at least 1.";
+
+/** Requests in progress as typed; empty means no limit. */
+export const concurrencyLimit = z
+  .object({ maxInFlight: z.string().trim(), enforcement: throttleEnforcement })
+  .refine(({ maxInFlight: text }) => text === "" || (whole(text) && positive(text)), {
+    path: ["maxInFlight"],
+    message: inFlight,
+  })
+  .transform(({ maxInFlight, enforcement }) =>
+    maxInFlight === "" ? null : { maxInFlight: Number(maxInFlight), enforcement },
+  );
+
+/** How many requests of a route may be in progress, as typed. */
+export const routeConcurrencyLimit = z.object({
+  routeKey: requiredText("Enter a route such as GET /pets."),
+  maxInFlight: z
+    .string()
+    .trim()
+    .refine((text) => whole(text) && positive(text), inFlight)
+    .transform(Number),
+  enforcement: throttleEnforcement,
+});
+
 /** A quota as typed; no limit means none. What begins a period with the calendar has no start. */
 export const quota = z
   .object({
@@ -180,6 +204,15 @@ export type Throttle = {
   burstLimit: number;
   enforcement: z.infer<typeof throttleEnforcement>;
 };
+export type ConcurrencyLimit = {
+  maxInFlight: number;
+  enforcement: z.infer<typeof throttleEnforcement>;
+};
+export const concurrencyLimitTyped = (value: ConcurrencyLimit | null | undefined) => ({
+  maxInFlight: value ? String(value.maxInFlight) : "",
+  enforcement: value?.enforcement ?? "HARD",
+});
+
 export const throttleTyped = (value: Throttle | null | undefined) => ({
   rateLimit: value ? String(value.rateLimit) : "",
   burstLimit: value ? String(value.burstLimit) : "",

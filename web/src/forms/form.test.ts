@@ -1,7 +1,10 @@
 import { expect, it } from "vitest";
 import {
+  concurrencyLimit,
+  concurrencyLimitTyped,
   quota,
   quotaTyped,
+  routeConcurrencyLimit,
   routeThrottle,
   samplingRule,
   samplingRuleTyped,
@@ -33,6 +36,25 @@ it("enforces a throttle unless it is told to report only, and keeps what it was 
   expect(throttle.parse(throttleTyped(whole))).toEqual(whole);
   const ofRoute = { routeKey: "GET /pets", ...whole };
   expect(routeThrottle.parse({ ...ofRoute, ...throttleTyped(whole) })).toEqual(ofRoute);
+});
+
+it("takes an empty limit of requests in progress for none, and keeps what it was told", () => {
+  const typed = concurrencyLimitTyped(null);
+  expect(concurrencyLimit.parse({ ...typed, maxInFlight: " " })).toBeNull();
+  expect(concurrencyLimit.parse({ ...typed, maxInFlight: "7" })).toEqual({
+    maxInFlight: 7,
+    enforcement: "HARD",
+  });
+  const shadow = { maxInFlight: 3, enforcement: "SHADOW" } as const;
+  expect(concurrencyLimit.parse(concurrencyLimitTyped(shadow))).toEqual(shadow);
+  const ofRoute = { routeKey: "GET /pets", ...shadow };
+  expect(routeConcurrencyLimit.parse({ ...ofRoute, ...concurrencyLimitTyped(shadow) })).toEqual(ofRoute);
+  for (const wrong of ["0", "-1", "1.5", "many"]) {
+    const refused = concurrencyLimit.safeParse({ ...typed, maxInFlight: wrong });
+    expect(refused.error?.issues.map(({ path }) => path.join("."))).toEqual(["maxInFlight"]);
+    const route = routeConcurrencyLimit.safeParse({ ...ofRoute, maxInFlight: wrong });
+    expect(route.error?.issues.map(({ path }) => path.join("."))).toEqual(["maxInFlight"]);
+  }
 });
 
 it("takes an empty limit for no quota, and what is typed of another for what it means", () => {

@@ -1,5 +1,5 @@
 import { Plus, Trash2 } from "lucide-react";
-import { useFieldArray } from "react-hook-form";
+import { type UseFormReturn, useFieldArray } from "react-hook-form";
 import { z } from "zod";
 import { request } from "../api/client";
 import { graphql } from "../api/generated";
@@ -8,8 +8,19 @@ import { minute } from "../lib/format";
 import { Button, IconButton } from "../ui/button";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
-import { requiredText, routeThrottle, type Throttle, throttle, throttleTyped } from "./fields";
+import {
+  type ConcurrencyLimit,
+  concurrencyLimit,
+  concurrencyLimitTyped,
+  requiredText,
+  routeConcurrencyLimit,
+  routeThrottle,
+  type Throttle,
+  throttle,
+  throttleTyped,
+} from "./fields";
 import { Form, useSchemaForm } from "./form";
+import { RouteConcurrencyLimits } from "./route-concurrency-limits";
 
 const UpdateStageDocument = graphql(`
   mutation UpdateStage($input: UpdateStageInput!) {
@@ -23,8 +34,12 @@ const schema = z.object({
   rateLimitHeaders: z.boolean(),
   throttle,
   routeThrottles: z.array(routeThrottle),
+  concurrencyLimit,
+  routeConcurrencyLimits: z.array(routeConcurrencyLimit),
   variables: z.array(z.object({ name: requiredText("Name the variable."), value: z.string() })),
 });
+
+export type StageForm = UseFormReturn<z.input<typeof schema>, unknown, z.output<typeof schema>>;
 
 type Stage = {
   id: string;
@@ -33,6 +48,8 @@ type Stage = {
   variables: readonly { name: string; value: string }[];
   throttle?: Throttle | null;
   routeThrottles: readonly (Throttle & { routeKey: string })[];
+  concurrencyLimit?: ConcurrencyLimit | null;
+  routeConcurrencyLimits: readonly (ConcurrencyLimit & { routeKey: string })[];
   deployment?: { id: string } | null;
 };
 type Deployment = { id: string; deploymentId: string; description: string; createdAt: string };
@@ -52,6 +69,11 @@ export function StageUpdateForm({
     routeThrottles: stage.routeThrottles.map(({ routeKey, ...limit }) => ({
       routeKey,
       ...throttleTyped(limit),
+    })),
+    concurrencyLimit: concurrencyLimitTyped(stage.concurrencyLimit),
+    routeConcurrencyLimits: stage.routeConcurrencyLimits.map(({ routeKey, ...limit }) => ({
+      routeKey,
+      ...concurrencyLimitTyped(limit),
     })),
     variables: stage.variables.map(({ name, value }) => ({ name, value })),
   });
@@ -96,6 +118,23 @@ export function StageUpdateForm({
           hint="Reported ones are marked among the API's requests; their callers notice nothing."
           error={errors.throttle?.enforcement?.message}
           {...form.register("throttle.enforcement")}
+        >
+          <option value="HARD">Calls are refused</option>
+          <option value="SHADOW">Calls pass and are reported</option>
+        </SelectField>
+        <TextField
+          label="Requests in progress"
+          optional
+          inputMode="numeric"
+          placeholder="No limit"
+          hint="How many at the same time, over all callers. None waits for its turn."
+          error={errors.concurrencyLimit?.maxInFlight?.message}
+          {...form.register("concurrencyLimit.maxInFlight")}
+        />
+        <SelectField
+          label="Beyond those in progress"
+          error={errors.concurrencyLimit?.enforcement?.message}
+          {...form.register("concurrencyLimit.enforcement")}
         >
           <option value="HARD">Calls are refused</option>
           <option value="SHADOW">Calls pass and are reported</option>
@@ -186,6 +225,7 @@ export function StageUpdateForm({
           </Button>
         </div>
       </fieldset>
+      <RouteConcurrencyLimits form={form} />
       <fieldset className="flex flex-col gap-2">
         <legend className="mb-1.5 font-medium">Stage variables</legend>
         {variables.fields.length === 0 && (

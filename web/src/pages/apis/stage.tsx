@@ -29,6 +29,8 @@ const StageDocument = graphql(`
         samplingRules { routeKey reservoirPerSecond rate keepErrors keepSlowerThanMillis }
         throttle { rateLimit burstLimit enforcement }
         routeThrottles { routeKey rateLimit burstLimit enforcement }
+        concurrencyLimit { maxInFlight enforcement }
+        routeConcurrencyLimits { routeKey maxInFlight enforcement }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
       }

@@ -27,6 +27,7 @@ const UsagePlanDocument = graphql(`
       ... on UsagePlan {
         id usagePlanId name description updatedAt
         throttle { rateLimit burstLimit enforcement }
+        concurrencyLimit { maxInFlight enforcement }
         quota { limit period anchor timeZone startsAt enforcement initialUsed }
         stages { id name api { id name } }
         apiKeys(first: 50) { nodes { id apiKeyId name hint enabled mode } pageInfo { hasNextPage } }
