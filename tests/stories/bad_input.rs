@@ -69,6 +69,8 @@ async fn rest_names_the_field_that_is_wrong() {
     let route = |integration: Value| json!({ "method": "GET", "path": "/pets", "integration": integration });
     let proxy = |uri: &str| route(json!({ "type": "HTTP_PROXY", "uri": uri }));
     let plan = |throttle: Value| json!({ "name": "gold", "throttle": throttle });
+    let in_flight =
+        |most: Value| json!({ "name": "gold", "concurrencyLimit": { "maxInFlight": most } });
     let quota = |terms: Value| {
         let mut quota = json!({ "limit": 1, "period": "DAY" });
         quota.as_object_mut().unwrap().append(&mut terms.as_object().unwrap().clone());
@@ -96,6 +98,15 @@ async fn rest_names_the_field_that_is_wrong() {
             plan(json!({ "rateLimit": 1, "burstLimit": 1, "enforcement": "SOFT" })),
             "throttle.enforcement",
         ),
+        ("/v1/usage-plans", in_flight(json!(0)), "concurrencyLimit.maxInFlight"),
+        ("/v1/usage-plans", in_flight(json!(-1)), "concurrencyLimit.maxInFlight"),
+        ("/v1/usage-plans", in_flight(json!(1_000_001)), "concurrencyLimit.maxInFlight"),
+        (
+            "/v1/usage-plans",
+            in_flight(json!(1_000_000_000_000_i64)),
+            "concurrencyLimit.maxInFlight",
+        ),
+        ("/v1/usage-plans", in_flight(json!(1.5)), "concurrencyLimit.maxInFlight"),
         (
             "/v1/usage-plans",
             json!({ "name": "gold", "quota": { "limit": 0, "period": "DAY" } }),
