@@ -20,7 +20,7 @@ use crate::{
     gateway_response::{GatewayResponse, Kind},
     listener::{Peer, client_io::Serving},
     node::{Node, now_ms},
-    policies::limiter::Limit,
+    policies::{limiter::Limit, throttle::Label},
     response::headers::REQUEST_ID,
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
@@ -65,7 +65,7 @@ pub(crate) struct Exchange {
     /// It is beyond the quota of its key.
     pub(crate) over_quota: bool,
     /// Which throttles in shadow would have refused it.
-    pub(crate) shadow_throttled_by: Vec<&'static str>,
+    pub(crate) shadow_throttled_by: Vec<Label>,
     /// Every policy let it through.
     pub(crate) admitted: bool,
     /// Request body bytes that came, counted where they are read.
@@ -289,7 +289,11 @@ impl Exchange {
             api_key_id: caller.map_or("", |key| &key.id).to_owned(),
             consumer_id: caller.map_or("", |key| &key.consumer_id).to_owned(),
             aborted: outcome.aborted,
-            shadow_throttled_by: self.shadow_throttled_by.iter().map(ToString::to_string).collect(),
+            shadow_throttled_by: self
+                .shadow_throttled_by
+                .iter()
+                .map(|it| it.as_str().to_owned())
+                .collect(),
         };
         let tails = &self.node.shared.tails;
         tails.tell(&stage.tenant_id, &stage.api_id, &stage.name, self.status, request);

@@ -37,6 +37,12 @@ pub fn route_throttle(
     format!("{PREFIX}:{{tr:{usage_plan_id}:{api_key_id}:{api_id}:{}}}", short(&[stage, route]))
 }
 
+/// The token bucket of one client of a stage. `throttle` is the name that the tenant gave it, `client` a digest of
+/// [`digest::client`](crate::digest::client).
+pub fn client_throttle(api_id: &str, stage: &str, throttle: &str, client: &str) -> String {
+    format!("{PREFIX}:{{tc:{api_id}:{}:{client}}}", short(&[stage, throttle]))
+}
+
 /// The calls that a key made in the present period of its usage plan's quota.
 pub fn quota(usage_plan_id: &str, api_key_id: &str) -> String {
     format!("{PREFIX}:{{q:{usage_plan_id}:{api_key_id}}}")
@@ -88,10 +94,12 @@ mod tests {
     #[test]
     fn a_name_holds_no_users_text_and_one_hash_tag() {
         let hostile = "}{a b\r\n*";
+        let client = crate::digest::client(b"pepper", hostile, [hostile.as_bytes()]);
         for key in [
             stage_throttle("abcdefghij", hostile),
             stage_route_throttle("abcdefghij", hostile, hostile),
             tenant_throttle("0191a3c4-0000-7000-8000-000000000000"),
+            client_throttle("abcdefghij", hostile, hostile, &client),
             route_throttle("abcdefghij", "klmnopqrst", "uvwxyz0123", hostile, hostile),
         ] {
             assert!(

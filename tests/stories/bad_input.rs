@@ -66,6 +66,7 @@ async fn rest_names_the_field_that_is_wrong() {
     let acme = world.tenant("acme").await;
     let api = acme.api("pets").await;
     let routes = format!("/v1/apis/{}/routes", api.api_id);
+    let stages = format!("/v1/apis/{}/stages", api.api_id);
     let route = |integration: Value| json!({ "method": "GET", "path": "/pets", "integration": integration });
     let proxy = |uri: &str| route(json!({ "type": "HTTP_PROXY", "uri": uri }));
     let plan = |throttle: Value| json!({ "name": "gold", "throttle": throttle });
@@ -117,6 +118,20 @@ async fn rest_names_the_field_that_is_wrong() {
         ("/v1/usage-plans", quota(json!({ "initialUsed": -1 })), "quota.initialUsed"),
         ("/v1/usage-plans", quota(json!({ "initialUsed": 2 })), "quota.initialUsed"),
         ("/v1/usage-plans", quota(json!({ "enforcement": "MILD" })), "quota.enforcement"),
+        (
+            &stages,
+            json!({ "name": "prod", "clientThrottles": [
+                { "name": "per-ip", "key": "COOKIE", "rateLimit": 1, "burstLimit": 1 },
+            ] }),
+            "clientThrottles[0].key",
+        ),
+        (
+            &stages,
+            json!({ "name": "prod", "clientThrottles": [
+                { "name": "per-user", "key": "HEADER", "rateLimit": 1, "burstLimit": 1 },
+            ] }),
+            "clientThrottles[0].headerName",
+        ),
         (&routes, proxy("not a URL"), "integration.uri"),
         (&routes, proxy("ftp://example.com/"), "integration.uri"),
         (&routes, proxy("http://user:secret@example.com/"), "integration.uri"),

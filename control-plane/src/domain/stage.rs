@@ -10,6 +10,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
+use crate::domain::client_throttle::{self, ClientThrottle};
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
@@ -45,6 +46,8 @@ pub struct Stage {
     pub throttle: Option<Throttle>,
     /// Of some of its routes, beside its own.
     pub route_throttles: Vec<RouteThrottle>,
+    /// For each of its clients.
+    pub client_throttles: Vec<ClientThrottle>,
     /// Whether answers carry `RateLimit` headers; none: as the dialect does.
     pub rate_limit_headers: Option<bool>,
     /// Whether `sampling_rules` decide which traces of its calls are kept; else a node's own setting does.
@@ -119,6 +122,7 @@ pub struct NewStage {
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
     pub route_throttles: Vec<RouteThrottle>,
+    pub client_throttles: Vec<ClientThrottle>,
 }
 
 impl NewStage {
@@ -134,6 +138,7 @@ impl NewStage {
             description: text::description("description", self.description)?,
             throttle: self.throttle.map(checked_throttle).transpose()?,
             route_throttles: throttle::checked_routes(self.route_throttles)?,
+            client_throttles: client_throttle::checked(self.client_throttles)?,
             ..self
         })
     }
@@ -150,6 +155,8 @@ pub struct UpdateStage {
     pub throttle: Patch<Throttle>,
     /// All of them, in the place of those it had.
     pub route_throttles: Option<Vec<RouteThrottle>>,
+    /// All of them, in the place of those it had.
+    pub client_throttles: Option<Vec<ClientThrottle>>,
     /// `Clear`: as the dialect does.
     pub rate_limit_headers: Patch<bool>,
     pub tracing_enabled: Option<bool>,
@@ -168,6 +175,7 @@ impl UpdateStage {
             description: description.transpose()?,
             throttle: self.throttle.try_map(checked_throttle)?,
             route_throttles: self.route_throttles.map(throttle::checked_routes).transpose()?,
+            client_throttles: self.client_throttles.map(client_throttle::checked).transpose()?,
             sampling_rules: self.sampling_rules.map(sampling::checked).transpose()?,
             ..self
         })
@@ -345,6 +353,9 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
         variables: change.variables.unwrap_or_else(|| before.variables.clone()),
         throttle: change.throttle.apply(before.throttle),
         route_throttles: change.route_throttles.unwrap_or_else(|| before.route_throttles.clone()),
+        client_throttles: change
+            .client_throttles
+            .unwrap_or_else(|| before.client_throttles.clone()),
         rate_limit_headers: change.rate_limit_headers.apply(before.rate_limit_headers),
         tracing_enabled: change.tracing_enabled.unwrap_or(before.tracing_enabled),
         sampling_rules: change.sampling_rules.unwrap_or_else(|| before.sampling_rules.clone()),
@@ -407,6 +418,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
+    use crate::domain::client_throttle::tests::{by_header, by_ip};
     use crate::domain::throttle::ThrottleEnforcement;
     use crate::testing::{self, deploy, mock, new_api, new_route, published};
 
@@ -589,6 +601,62 @@ mod tests {
         assert_eq!(told().await, (Some(false), vec![false]));
         let none = UpdateStage { throttle: Patch::Clear, ..UpdateStage::default() };
         assert_eq!(update(&app, &alice, &stage.id(), none).await.unwrap().throttle, None);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn throttles_of_clients_reach_the_nodes_which_must_know_those_that_refuse(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let of_route = ClientThrottle {
+            route_key: Some("GET /a".to_owned()),
+            enforcement: ThrottleEnforcement::Shadow,
+            ..by_header("per-user", "x-user")
+        };
+        let all = vec![by_ip("per-ip"), of_route.clone()];
+        let new = NewStage { client_throttles: all.clone(), ..NewStage::named("prod") };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        assert_eq!(stage.client_throttles, all);
+        assert_eq!(get(&app, &alice, &stage.id()).await.unwrap(), stage);
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            (stage.client_throttles, stage.restrictions)
+        };
+        let throttle = |shadow| message::Throttle { rate_limit: 0.5, burst_limit: 10, shadow };
+        let of_ip = message::ClientThrottle {
+            name: "per-ip".to_owned(),
+            key: message::ClientKey::Ip.into(),
+            throttle: Some(throttle(false)),
+            ..message::ClientThrottle::default()
+        };
+        let of_user = message::ClientThrottle {
+            name: "per-user".to_owned(),
+            key: message::ClientKey::Header.into(),
+            header_name: "x-user".to_owned(),
+            route_key: "GET /a".to_owned(),
+            throttle: Some(throttle(true)),
+        };
+        let (throttles, restrictions) = told().await;
+        assert_eq!(throttles, [of_ip, of_user.clone()]);
+        assert_eq!(restrictions, ["clientThrottles"]);
+
+        let change =
+            |throttles| UpdateStage { client_throttles: Some(throttles), ..UpdateStage::default() };
+        let kept = update(&app, &alice, &stage.id(), UpdateStage::default()).await.unwrap();
+        assert_eq!(kept.client_throttles, all);
+        update(&app, &alice, &stage.id(), change(vec![of_route])).await.unwrap();
+        assert_eq!(
+            told().await,
+            (vec![of_user], Vec::new()),
+            "what refuses nobody restricts nobody"
+        );
+        update(&app, &alice, &stage.id(), change(Vec::new())).await.unwrap();
+        assert_eq!(told().await, (Vec::new(), Vec::new()));
+
+        let wrong = change(vec![ClientThrottle { rate_limit: -1.0, ..by_ip("per-ip") }]);
+        let refused = update(&app, &alice, &stage.id(), wrong).await.unwrap_err();
+        assert_eq!(refused.param(), Some("clientThrottles[0].rateLimit"));
     }
 
     #[sqlx::test(migrations = "../migrations")]

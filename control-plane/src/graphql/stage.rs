@@ -13,6 +13,7 @@ use crate::domain::patch::Patch;
 use crate::domain::stage::{NewStage, UpdateStage};
 use crate::error::Error;
 use crate::graphql::api::Api;
+use crate::graphql::client_throttle::{ClientThrottle, ClientThrottleInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
@@ -61,6 +62,8 @@ struct CreateStageInput {
     throttle: Option<ThrottleInput>,
     /// At most 100, one for a route.
     route_throttles: Option<Vec<RouteThrottleInput>>,
+    /// At most 20, of which a call counts against at most four.
+    client_throttles: Option<Vec<ClientThrottleInput>>,
 }
 
 /// `throttle: null` removes it; a field left out stays.
@@ -77,6 +80,8 @@ struct UpdateStageInput {
     throttle: MaybeUndefined<ThrottleInput>,
     /// All of them, at most 100, in the place of those it had.
     route_throttles: Option<Vec<RouteThrottleInput>>,
+    /// All of them, at most 20, in the place of those it had. A call counts against at most four.
+    client_throttles: Option<Vec<ClientThrottleInput>>,
     /// Null: as the Api's dialect does.
     rate_limit_headers: MaybeUndefined<bool>,
     /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
@@ -113,6 +118,12 @@ fn route_throttles(input: Vec<RouteThrottleInput>) -> Vec<domain::throttle::Rout
     input.into_iter().map(Into::into).collect()
 }
 
+fn client_throttles(
+    input: Vec<ClientThrottleInput>,
+) -> Vec<domain::client_throttle::ClientThrottle> {
+    input.into_iter().map(Into::into).collect()
+}
+
 #[Object]
 impl StageMutation {
     async fn create_stage(
@@ -133,6 +144,7 @@ impl StageMutation {
                 variables: variables(input.variables.unwrap_or_default())?,
                 throttle: input.throttle.map(Into::into),
                 route_throttles: route_throttles(input.route_throttles.unwrap_or_default()),
+                client_throttles: client_throttles(input.client_throttles.unwrap_or_default()),
             };
             domain::stage::create(app, actor, api, new).await
         };
@@ -157,6 +169,7 @@ impl StageMutation {
                 throttle: Patch::from(input.throttle)
                     .try_map(|throttle| Ok::<_, Error>(throttle.into()))?,
                 route_throttles: input.route_throttles.map(route_throttles),
+                client_throttles: input.client_throttles.map(client_throttles),
                 rate_limit_headers: input.rate_limit_headers.into(),
                 tracing_enabled: input.tracing_enabled,
                 sampling_rules: input
@@ -230,6 +243,11 @@ impl Stage {
     /// Of some of its routes, beside its own.
     async fn route_throttles(&self) -> Vec<RouteThrottle> {
         self.0.route_throttles.iter().cloned().map(Into::into).collect()
+    }
+
+    /// For each of its clients.
+    async fn client_throttles(&self) -> Vec<ClientThrottle> {
+        self.0.client_throttles.iter().cloned().map(Into::into).collect()
     }
 
     /// Whether answers carry `RateLimit` headers.

@@ -9,13 +9,15 @@
 use chrono::{DateTime, Utc};
 use prost::Message;
 use proto::config::v1::{
-    ApiKey, ApiStage, Deployment, KeyRestrictions, PreviousValue, Quota, QuotaEnforcement,
-    QuotaExtension, QuotaPeriod, QuotaTerms, Resource, ResourceName, SamplingRule as Rule, Stage,
-    StageName, Tenant, Throttle, Tracing, UsagePlan, resource::Kind, resource_name::Kind as Name,
+    ApiKey, ApiStage, ClientKey, ClientThrottle as OfClients, Deployment, KeyRestrictions,
+    PreviousValue, Quota, QuotaEnforcement, QuotaExtension, QuotaPeriod, QuotaTerms, Resource,
+    ResourceName, SamplingRule as Rule, Stage, StageName, Tenant, Throttle, Tracing, UsagePlan,
+    resource::Kind, resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
 use crate::app::Tx;
+use crate::domain::client_throttle::{ClientThrottle, ClientThrottleKey};
 use crate::domain::limit;
 use crate::domain::sampling::SamplingRule;
 use crate::domain::throttle::{RouteThrottle, Throttle as Given, ThrottleEnforcement};
@@ -104,10 +106,14 @@ fn deployment_message(row: rows::DeploymentRow) -> Result<Resource> {
 }
 
 fn stage_message(row: rows::StageRow) -> Result<Resource> {
+    let of_clients: Vec<ClientThrottle> =
+        row.client_throttles.0.into_iter().map(Into::into).collect();
+    let refuses = |it: &ClientThrottle| it.enforcement == ThrottleEnforcement::Hard;
     let restrictions = [
         ("clientCertificateId", !row.client_certificate_id.is_empty()),
         ("webAclArn", !row.web_acl_arn.is_empty()),
         ("methodSettings", row.method_settings.as_object().is_none_or(|set| !set.is_empty())),
+        ("clientThrottles", of_clients.iter().any(refuses)),
     ];
     Ok(Kind::Stage(Stage {
         api_id: row.api_id,
@@ -140,8 +146,23 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
             .map(|(field, _)| field.to_owned())
             .collect(),
         tracing: row.tracing_enabled.then(|| tracing(row.sampling_rules.0)).transpose()?,
+        client_throttles: of_clients.into_iter().map(client_throttle).collect::<Result<_>>()?,
     })
     .into())
+}
+
+fn client_throttle(given: ClientThrottle) -> Result<OfClients> {
+    let key = match given.key {
+        ClientThrottleKey::Ip => ClientKey::Ip,
+        ClientThrottleKey::Header => ClientKey::Header,
+    };
+    Ok(OfClients {
+        throttle: Some(throttle(given.throttle())?),
+        name: given.name,
+        key: key.into(),
+        header_name: given.header_name.unwrap_or_default(),
+        route_key: given.route_key.unwrap_or_default(),
+    })
 }
 
 fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {

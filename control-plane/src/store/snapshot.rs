@@ -13,6 +13,7 @@ use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
 use crate::error::Result;
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
+use crate::store::client_throttle::StoredClientThrottle;
 use crate::store::throttle::{StoredRouteThrottle, StoredThrottle};
 
 /// Which rows of a noun to read.
@@ -104,6 +105,7 @@ pub struct StageRow {
     pub throttle_burst_limit: Option<i32>,
     pub throttle_enforcement: String,
     pub route_throttles: Json<Vec<StoredRouteThrottle>>,
+    pub client_throttles: Json<Vec<StoredClientThrottle>>,
     pub rate_limit_headers: Option<bool>,
     pub client_certificate_id: String,
     pub web_acl_arn: String,
@@ -118,8 +120,9 @@ pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<
         StageRow,
         r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
              s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement,
-             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>", s.rate_limit_headers,
-             s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
+             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
+             s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
+             s.rate_limit_headers, s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>"
          from stage s
              join tenant t on t.id = s.tenant_id

@@ -13,9 +13,10 @@ use tokio::{
 };
 
 use super::{
-    desk::{Found, Held, now_us},
+    desk::{Held, now_us},
+    found::Found,
     limit_metrics::{By, Purpose},
-    limiter::{Back, Limiter, Taken, Unavailable},
+    limiter::{Back, Limiter, Missing, Taken, Unavailable},
     store::Redis,
     throttle::Throttle,
 };
@@ -112,8 +113,8 @@ impl Limiter {
     }
 
     /// Waits for a token, or for the answer that there is none, within the budget.
-    pub(super) async fn wait(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
-        let redis = self.there(throttle.redis_key()).ok_or(Unavailable)?;
+    pub(super) async fn wait(&self, throttle: &Throttle) -> Result<Taken, Missing> {
+        let redis = self.there(throttle.redis_key()).ok_or(Missing::Away)?;
         let held = throttle.held();
         let _waiting = Waiting::begin(held);
         let failed = held.failed.load(Ordering::Acquire);
@@ -125,26 +126,36 @@ impl Limiter {
                     return Ok(taken);
                 }
                 if held.failed.load(Ordering::Acquire) != failed {
-                    return Err(Unavailable); // counted by whoever asked
+                    return Err(Missing::Away); // counted by whoever asked
                 }
-                self.ask_for(throttle);
+                if !self.ask_for(throttle) {
+                    return Err(Missing::Spared);
+                }
                 answered.await;
             }
         });
         waited.await.unwrap_or_else(|_| {
             self.missed(&redis, throttle.redis_key());
-            Err(Unavailable)
+            Err(Missing::Away)
         })
     }
 
-    /// Asks for more, unless somebody does already.
-    fn ask_for(&self, throttle: &Throttle) {
+    /// Asks for more, unless somebody does already. Gives whether an answer will be told.
+    fn ask_for(&self, throttle: &Throttle) -> bool {
         let held = throttle.held();
         let waiting = held.waiting.load(Ordering::Relaxed);
-        let Some(redis) = self.there(&held.redis_key) else { return };
+        let Some(redis) = self.there(&held.redis_key) else { return true }; // it was told of already
+        if held.lease.is_asking() {
+            return true;
+        }
+        if !self.may_ask(throttle) {
+            return false;
+        }
         if let Some(ask) = held.lease.ask(now_us(), self.desk.number(), waiting) {
+            throttle.asked();
             self.send(redis, held.clone(), throttle.bucket, ask);
         }
+        true
     }
 
     fn send(&self, redis: Rc<Redis>, held: Arc<Held>, bucket: Bucket, ask: Ask) {

@@ -14,6 +14,8 @@ pub(crate) struct LimitMetrics {
     redis_calls: IntCounterVec,
     pub(crate) redis_errors: IntCounter,
     pub(crate) losses: IntCounter,
+    /// Questions that were not asked.
+    pub(crate) spared: IntCounter,
     over_quota: IntCounterVec,
     overshoot: Gauge,
     /// Calls let through by tokens that Redis did not count any more.
@@ -100,6 +102,10 @@ impl LimitMetrics {
                 "tollgate_ratelimit_losses_total",
                 "Leases that Redis did not know any more: it lost its memory or its clock jumped",
             )?,
+            spared: IntCounter::new(
+                "tollgate_ratelimit_questions_spared_total",
+                "Questions to Redis about clients' limits that were not asked, since a tenant's clients are too many",
+            )?,
             over_quota: IntCounterVec::new(
                 Opts::new("tollgate_quota_exceeded_total", "Calls beyond their key's quota"),
                 &["enforcement"],
@@ -114,6 +120,7 @@ impl LimitMetrics {
         registry.register(Box::new(metrics.redis_calls.clone()))?;
         registry.register(Box::new(metrics.redis_errors.clone()))?;
         registry.register(Box::new(metrics.losses.clone()))?;
+        registry.register(Box::new(metrics.spared.clone()))?;
         registry.register(Box::new(metrics.over_quota.clone()))?;
         registry.register(Box::new(metrics.overshoot.clone()))?;
         // From zero on, so that the first call beyond a quota is a rise.

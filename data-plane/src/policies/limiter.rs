@@ -23,7 +23,7 @@ use super::{
     outage::Local,
     quota::Claim,
     store::Redis,
-    throttle::Throttle,
+    throttle::{Label, Throttle},
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
@@ -110,10 +110,18 @@ pub(crate) enum QuotaAnswer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unavailable;
 
+/// Why Redis did not say anything about a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Away,
+    /// It was not asked: the clients of the tenant made it be asked as often as they may.
+    Spared,
+}
+
 /// A limit as callers are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
-    pub(crate) name: &'static str,
+    pub(crate) name: Label,
     pub(crate) quota: u64,
     pub(crate) window_s: Option<u64>,
     pub(crate) remaining: u64,
@@ -173,12 +181,12 @@ impl Limiter {
     /// Takes a token, or says how long there is none.
     pub(crate) async fn take(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
         let (answer, by) = match self.mode {
-            LimiterMode::Local => (Err(Unavailable), By::Share),
+            LimiterMode::Local => (Err(Missing::Spared), By::Share),
             LimiterMode::Leased => (self.wait(throttle).await, By::Lease),
             LimiterMode::Exact => (self.take_in_redis(throttle).await, By::Redis),
         };
-        let outage = match self.mode {
-            LimiterMode::Local => LimiterOutage::LocalFallback,
+        let outage = match answer {
+            Err(Missing::Spared) => LimiterOutage::LocalFallback,
             _ => self.outage,
         };
         let (taken, by) = match (answer, outage) {
@@ -191,13 +199,17 @@ impl Limiter {
                 (taken, By::Share)
             }
             (Err(_), LimiterOutage::FailOpen) => (Taken::unchecked(throttle.bucket), By::Nothing),
-            (Err(away), LimiterOutage::FailClosed) => return Err(away),
+            (Err(_), LimiterOutage::FailClosed) => return Err(Unavailable),
         };
         self.counts.decided(throttle.decision(taken.allowed), by);
         Ok(taken)
     }
 
-    async fn take_in_redis(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
+    async fn take_in_redis(&self, throttle: &Throttle) -> Result<Taken, Missing> {
+        if !self.may_ask(throttle) {
+            return Err(Missing::Spared);
+        }
+        throttle.asked();
         let (held, bucket) = (throttle.held().clone(), throttle.bucket);
         let (key, metrics) = (held.redis_key.clone(), self.metrics.clone());
         let limiter = self.clone();
@@ -217,14 +229,24 @@ impl Limiter {
                 }
             },
         );
-        answer.await
+        answer.await.map_err(|Unavailable| Missing::Away)
+    }
+
+    /// Whether Redis may be asked about this bucket now.
+    pub(super) fn may_ask(&self, throttle: &Throttle) -> bool {
+        let Some(asks) = &throttle.found.asks else { return true };
+        let may = asks.may(now_us(), self.local.nodes());
+        if !may {
+            self.metrics.spared.inc();
+        }
+        may
     }
 
     /// Tells a bucket of what was let through beside it.
     pub(super) async fn settle(&self, redis: &Redis, held: &Held, bucket: Bucket) {
         let made = match held.take_owed(now_us()) {
             (0, _) => 0,
-            (owed, since) => self.local.to_tell(held, owed, since),
+            (owed, since) => Local::to_tell(held, owed, since),
         };
         if made == 0 {
             return;
@@ -304,10 +326,10 @@ impl Limiter {
 
     /// Tells of what was let through without Redis and is not told yet, as the node ends.
     pub(super) async fn tell_all(&self) {
-        let buckets = self.local.owing();
-        let buckets = buckets.iter().map(async |(held, bucket)| {
-            if let Some(redis) = self.there(&held.redis_key) {
-                self.settle(&redis, held, *bucket).await;
+        let buckets = [self.local.owing(), self.desk.owing()].concat();
+        let buckets = buckets.iter().map(async |held| {
+            if let (Some(redis), Some(bucket)) = (self.there(&held.redis_key), held.divided()) {
+                self.settle(&redis, held, bucket).await;
             }
         });
         let quotas = async {
@@ -466,7 +488,7 @@ impl Limit {
         let window_s =
             (fill.is_finite() && fill < f64::from(u32::MAX)).then(|| fill.ceil().max(1.0) as u64);
         Self {
-            name: throttle.name,
+            name: throttle.name.clone(),
             quota: throttle.bucket.burst.into(),
             window_s,
             remaining: taken.remaining,
@@ -476,7 +498,7 @@ impl Limit {
 
     pub(crate) fn of_quota(spent: &Spent) -> Self {
         Self {
-            name: "quota",
+            name: "quota".into(),
             quota: spent.limit,
             window_s: Some(spent.period_s),
             remaining: spent.remaining,

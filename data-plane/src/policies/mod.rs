@@ -1,7 +1,10 @@
 //! What must hold before a call reaches its integration.
 
 mod api_key;
+mod client;
+mod clients;
 pub(crate) mod desk;
+mod found;
 pub(crate) mod leased;
 pub(crate) mod limit_metrics;
 pub(crate) mod limiter;

@@ -19,11 +19,11 @@ pub(crate) fn insert(headers: &mut HeaderMap, limits: &[Limit]) {
     let mut state = String::new();
     for (index, limit) in limits.iter().enumerate() {
         let separator = if index == 0 { "" } else { ", " };
-        let _ = write!(policy, "{separator}\"{}\";q={}", limit.name, limit.quota);
+        let _ = write!(policy, "{separator}\"{}\";q={}", limit.name.as_str(), limit.quota);
         if let Some(window) = limit.window_s {
             let _ = write!(policy, ";w={window}");
         }
-        let _ = write!(state, "{separator}\"{}\";r={}", limit.name, limit.remaining);
+        let _ = write!(state, "{separator}\"{}\";r={}", limit.name.as_str(), limit.remaining);
         if let Some(reset) = limit.resets_in_s {
             let _ = write!(state, ";t={reset}");
         }
@@ -41,8 +41,8 @@ mod tests {
 
     #[test]
     fn every_limit_is_told_in_one_field_each() {
-        let limit = |name, quota, window_s, remaining, resets_in_s| Limit {
-            name,
+        let limit = |name: &'static str, quota, window_s, remaining, resets_in_s| Limit {
+            name: name.into(),
             quota,
             window_s,
             remaining,

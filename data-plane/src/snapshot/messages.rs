@@ -15,8 +15,9 @@ use plan::{
 use proto::config::v1::{self as message, integration};
 
 use super::served::{
-    ApiKey, Bucket, Deployment, Grant, HttpProxy, Integration, KeyRestrictions, Mock, PlanStage,
-    PreviousValue, Quota, QuotaExtension, Route, Template, Tenant, Throttle, Timeouts, UsagePlan,
+    ApiKey, Bucket, ClientKey, ClientThrottle, Deployment, Grant, HttpProxy, Integration,
+    KeyRestrictions, Mock, PlanStage, PreviousValue, Quota, QuotaExtension, Route, Template,
+    Tenant, Throttle, Timeouts, UsagePlan,
 };
 use crate::dialect::Dialect;
 
@@ -61,8 +62,9 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
     })
 }
 
-/// Restrictions of routes that this node enforces.
+/// Restrictions of routes, and of stages, that this node enforces.
 const ENFORCED: [&str; 1] = ["apiKeyLocations"];
+pub(super) const ENFORCED_OF_STAGES: [&str; 1] = ["clientThrottles"];
 
 pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
     let api = message.api.as_ref().ok_or("the deployment has no Api")?;
@@ -199,6 +201,37 @@ pub(super) fn route_throttles(
         Ok((key, throttle(message)?))
     });
     throttles.collect()
+}
+
+/// The throttles of a stage's clients, and whether there is one that this node cannot enforce.
+pub(super) fn client_throttles(
+    throttles: &[message::ClientThrottle],
+) -> Compiled<(Vec<ClientThrottle>, bool)> {
+    let (mut known, mut unknown) = (Vec::with_capacity(throttles.len()), false);
+    for message in throttles {
+        let wrong = |what: String| format!("throttle {}: {what}", message.name);
+        let given = message.throttle.as_ref().ok_or_else(|| wrong("it has no limits".into()))?;
+        let throttle = throttle(given).map_err(wrong)?;
+        if throttle.bucket.rate == 0.0 {
+            return Err(wrong("buckets that never fill would stay for ever".into()));
+        }
+        let key = match message.key() {
+            message::ClientKey::Unspecified => {
+                unknown |= !throttle.shadow;
+                continue;
+            }
+            message::ClientKey::Ip => ClientKey::Ip,
+            message::ClientKey::Header => {
+                let name = HeaderName::from_bytes(message.header_name.as_bytes());
+                ClientKey::Header(name.map_err(|error| wrong(error.to_string()))?)
+            }
+        };
+        let route = Some(&message.route_key).filter(|key| !key.is_empty());
+        let route = route.map(|key| RouteKey::parse_key(key)).transpose();
+        let route = route.map_err(|error| wrong(error.to_string()))?;
+        known.push(ClientThrottle { name: message.name.as_str().into(), key, route, throttle });
+    }
+    Ok((known, unknown))
 }
 
 pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {

@@ -75,6 +75,10 @@ impl Node {
         let (shares, leases) = (self.shares.clone(), self.leases.clone());
         Limiter::new(settings, shares, leases, self.metrics.clone()).expect("a URL")
     }
+
+    pub(super) fn redis_calls(&self, purpose: &str) -> u64 {
+        self.metrics.redis_calls(purpose)
+    }
 }
 
 fn throttle(rate: f64, burst: u32) -> Taken {

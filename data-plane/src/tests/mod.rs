@@ -2,6 +2,7 @@
 //! bytes.
 
 mod access;
+mod clients;
 mod https;
 mod leases;
 pub(crate) mod limits;
