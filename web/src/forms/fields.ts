@@ -73,6 +73,25 @@ export const routeThrottle = z.object({
   enforcement: throttleEnforcement,
 });
 
+/** How often each client may call, as typed; no route means every call. */
+export const clientThrottle = z
+  .object({
+    ...routeThrottle.shape,
+    name: requiredText("Enter a name such as per-ip."),
+    key: z.enum(["IP", "HEADER"]),
+    headerName: z.string().trim(),
+    routeKey: z.string().trim(),
+  })
+  .superRefine(({ key, headerName }, context) => {
+    if (key === "HEADER" && headerName === "")
+      context.addIssue({ code: "custom", path: ["headerName"], message: "Enter a header such as x-user." });
+  })
+  .transform(({ headerName, routeKey, ...rest }) => ({
+    ...rest,
+    headerName: rest.key === "HEADER" ? headerName : null,
+    routeKey: routeKey || null,
+  }));
+
 /** A quota as typed; no limit means none. What begins a period with the calendar has no start. */
 export const quota = z
   .object({
@@ -184,4 +203,18 @@ export const throttleTyped = (value: Throttle | null | undefined) => ({
   rateLimit: value ? String(value.rateLimit) : "",
   burstLimit: value ? String(value.burstLimit) : "",
   enforcement: value?.enforcement ?? "HARD",
+});
+
+type ClientThrottle = Throttle & {
+  name: string;
+  key: "IP" | "HEADER";
+  headerName?: string | null;
+  routeKey?: string | null;
+};
+export const clientThrottleTyped = (value: ClientThrottle | null) => ({
+  ...throttleTyped(value),
+  name: value?.name ?? "",
+  key: value?.key ?? ("IP" as const),
+  headerName: value?.headerName ?? "",
+  routeKey: value?.routeKey ?? "",
 });

@@ -2,6 +2,8 @@ import { expect, it } from "vitest";
 import {
   quota,
   quotaTyped,
+  clientThrottle,
+  clientThrottleTyped,
   routeThrottle,
   samplingRule,
   samplingRuleTyped,
@@ -22,6 +24,23 @@ it("takes an empty throttle for none, and half of one for a mistake", () => {
   const half = throttle.safeParse({ ...typed, rateLimit: "5" });
   expect(half.error?.issues.map(({ path }) => path.join("."))).toEqual(["burstLimit"]);
   expect(throttle.safeParse({ ...typed, rateLimit: "0", burstLimit: "1.5" }).error?.issues.length).toBe(2);
+});
+
+it("needs a header where its value tells clients apart, and drops it where it does not", () => {
+  const typed = { ...clientThrottleTyped(null), name: "per-ip", rateLimit: "5", burstLimit: "9" };
+  const byIp = {
+    name: "per-ip",
+    key: "IP" as const,
+    headerName: null,
+    routeKey: null,
+    rateLimit: 5,
+    burstLimit: 9,
+    enforcement: "HARD" as const,
+  };
+  expect(clientThrottle.parse({ ...typed, headerName: "x-user" })).toEqual(byIp);
+  expect(clientThrottle.parse(clientThrottleTyped(byIp))).toEqual(byIp);
+  const byHeader = clientThrottle.safeParse({ ...typed, key: "HEADER", headerName: " " });
+  expect(byHeader.error?.issues[0]?.path).toEqual(["headerName"]);
 });
 
 it("enforces a throttle unless it is told to report only, and keeps what it was told", () => {
