@@ -4,6 +4,7 @@
 //! between; so calls that lie wholly in a window were admitted in it, and are counted against rate · T + burst.
 
 mod beside;
+mod clients;
 mod faults;
 mod flood;
 mod shadow;
