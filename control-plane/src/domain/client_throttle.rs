@@ -6,7 +6,7 @@ use plan::RouteKey;
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::throttle::{Throttle, ThrottleEnforcement};
+use crate::domain::throttle::{Throttle, ThrottleEnforcement, ThrottleMode, ThrottleOutage};
 use crate::error::{Error, Result};
 
 /// The most of a stage, and of those the most that one call can count against.
@@ -43,6 +43,12 @@ pub struct ClientThrottle {
     /// Left out: `HARD`, whatever the throttle was that this one replaces.
     #[serde(default)]
     pub enforcement: ThrottleEnforcement,
+    /// Left out: as each node is set, which is `LEASED` unless its operator says otherwise.
+    #[serde(default)]
+    pub mode: Option<ThrottleMode>,
+    /// Left out: as each node is set, which is `LOCAL_FALLBACK` unless its operator says otherwise.
+    #[serde(default)]
+    pub outage: Option<ThrottleOutage>,
 }
 
 /// Who is one client.
@@ -59,8 +65,8 @@ pub enum ClientThrottleKey {
 impl ClientThrottle {
     /// Without whom it is for.
     pub fn throttle(&self) -> Throttle {
-        let Self { rate_limit, burst_limit, enforcement, .. } = *self;
-        Throttle { rate_limit, burst_limit, enforcement }
+        let Self { rate_limit, burst_limit, enforcement, mode, outage, .. } = *self;
+        Throttle { rate_limit, burst_limit, enforcement, mode, outage }
     }
 
     fn checked(self) -> Result<Self> {
@@ -157,6 +163,8 @@ pub(crate) mod tests {
             rate_limit: 0.5,
             burst_limit: 10,
             enforcement: ThrottleEnforcement::Hard,
+            mode: None,
+            outage: None,
         }
     }
 

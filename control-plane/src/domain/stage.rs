@@ -419,7 +419,7 @@ mod tests {
 
     use super::*;
     use crate::domain::client_throttle::tests::{by_header, by_ip};
-    use crate::domain::throttle::ThrottleEnforcement;
+    use crate::domain::throttle::{ThrottleEnforcement, ThrottleMode, ThrottleOutage};
     use crate::testing::{self, deploy, mock, new_api, new_route, published};
 
     fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -529,6 +529,8 @@ mod tests {
             rate_limit,
             burst_limit: 3,
             enforcement: ThrottleEnforcement::Hard,
+            mode: None,
+            outage: None,
         };
         let new =
             NewStage { route_throttles: vec![throttle("GET /a", 0.5)], ..NewStage::named("prod") };
@@ -538,7 +540,8 @@ mod tests {
             let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
             stage.route_throttles
         };
-        let half = message::Throttle { rate_limit: 0.5, burst_limit: 3, shadow: false };
+        let half =
+            message::Throttle { rate_limit: 0.5, burst_limit: 3, ..message::Throttle::default() };
         assert_eq!(told().await, [("GET /a".to_owned(), half)].into());
 
         let others = vec![throttle("$default", 1.0), throttle("ANY /b/{c}", 2.0)];
@@ -570,6 +573,8 @@ mod tests {
             rate_limit: 1.0,
             burst_limit: 3,
             enforcement,
+            mode: None,
+            outage: None,
         };
         let of_routes = vec![
             of_route("GET /a", ThrottleEnforcement::Shadow),
@@ -604,6 +609,62 @@ mod tests {
     }
 
     #[sqlx::test(migrations = "../migrations")]
+    async fn nodes_are_told_how_each_throttle_is_counted_where_it_says_so(db: PgPool) {
+        use message::{ThrottleMode as Mode, ThrottleOutage as Outage};
+
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let (exact, closed) = (Some(ThrottleMode::Exact), Some(ThrottleOutage::FailClosed));
+        let of_stage = Throttle { mode: exact, outage: closed, ..Throttle::of(2.5, 7) };
+        let of_route = RouteThrottle {
+            route_key: "GET /a".to_owned(),
+            rate_limit: 1.0,
+            burst_limit: 3,
+            enforcement: ThrottleEnforcement::Hard,
+            mode: Some(ThrottleMode::Local),
+            outage: None,
+        };
+        let of_client = ClientThrottle {
+            mode: Some(ThrottleMode::Leased),
+            outage: Some(ThrottleOutage::FailOpen),
+            ..by_ip("per-ip")
+        };
+        let new = NewStage {
+            throttle: Some(of_stage),
+            route_throttles: vec![of_route.clone()],
+            client_throttles: vec![of_client.clone()],
+            ..NewStage::named("prod")
+        };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        assert_eq!(stage.throttle, Some(of_stage));
+        assert_eq!(
+            (&stage.route_throttles[0], &stage.client_throttles[0]),
+            (&of_route, &of_client)
+        );
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            let of_client = stage.client_throttles[0].throttle;
+            let all = [stage.throttle, stage.route_throttles.values().next().copied(), of_client];
+            all.map(|it| it.map(|it| (it.mode(), it.outage())).unwrap())
+        };
+        assert_eq!(
+            told().await,
+            [
+                (Mode::Exact, Outage::FailClosed),
+                (Mode::Local, Outage::Unspecified),
+                (Mode::Leased, Outage::FailOpen),
+            ]
+        );
+        let plain =
+            UpdateStage { throttle: Patch::Set(Throttle::of(2.5, 7)), ..UpdateStage::default() };
+        let stage = update(&app, &alice, &stage.id(), plain).await.unwrap();
+        assert_eq!(stage.throttle, Some(Throttle::of(2.5, 7)), "a throttle is written whole");
+        assert_eq!(told().await[0], (Mode::Unspecified, Outage::Unspecified));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
     async fn throttles_of_clients_reach_the_nodes_which_must_know_those_that_refuse(db: PgPool) {
         let app = testing::app(db).await;
         let alice = testing::owner(&app).await;
@@ -623,7 +684,12 @@ mod tests {
             let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
             (stage.client_throttles, stage.restrictions)
         };
-        let throttle = |shadow| message::Throttle { rate_limit: 0.5, burst_limit: 10, shadow };
+        let throttle = |shadow| message::Throttle {
+            rate_limit: 0.5,
+            burst_limit: 10,
+            shadow,
+            ..message::Throttle::default()
+        };
         let of_ip = message::ClientThrottle {
             name: "per-ip".to_owned(),
             key: message::ClientKey::Ip.into(),

@@ -3,7 +3,7 @@
 use async_graphql::{Enum, InputObject, SimpleObject};
 
 use crate::domain;
-use crate::graphql::throttle::ThrottleEnforcement;
+use crate::graphql::throttle::{Throttle, ThrottleEnforcement, ThrottleMode, ThrottleOutage};
 
 /// How often each client of a stage may call. Every throttle that a call counts against must let it through: these, the
 /// stage's, those of its routes, of usage plans and of the tenant.
@@ -19,6 +19,10 @@ pub struct ClientThrottle {
     rate_limit: f64,
     burst_limit: i32,
     enforcement: ThrottleEnforcement,
+    /// Null: as each node is set, which is `LEASED` unless its operator says otherwise.
+    mode: Option<ThrottleMode>,
+    /// Null: as each node is set, which is `LOCAL_FALLBACK` unless its operator says otherwise.
+    outage: Option<ThrottleOutage>,
 }
 
 /// Who is one client.
@@ -48,12 +52,16 @@ pub struct ClientThrottleInput {
     burst_limit: i32,
     #[graphql(default_with = "ThrottleEnforcement::Hard")]
     enforcement: ThrottleEnforcement,
+    /// Left out: as each node is set, which is `LEASED` unless its operator says otherwise.
+    mode: Option<ThrottleMode>,
+    /// Left out: as each node is set, which is `LOCAL_FALLBACK` unless its operator says otherwise.
+    outage: Option<ThrottleOutage>,
 }
 
 impl From<domain::client_throttle::ClientThrottle> for ClientThrottle {
     fn from(throttle: domain::client_throttle::ClientThrottle) -> Self {
-        let domain::throttle::Throttle { rate_limit, burst_limit, enforcement } =
-            throttle.throttle();
+        let Throttle { rate_limit, burst_limit, enforcement, mode, outage } =
+            throttle.throttle().into();
         Self {
             name: throttle.name,
             key: throttle.key.into(),
@@ -61,7 +69,9 @@ impl From<domain::client_throttle::ClientThrottle> for ClientThrottle {
             route_key: throttle.route_key,
             rate_limit,
             burst_limit,
-            enforcement: enforcement.into(),
+            enforcement,
+            mode,
+            outage,
         }
     }
 }
@@ -77,6 +87,8 @@ impl From<ClientThrottleInput> for domain::client_throttle::ClientThrottle {
             rate_limit: input.rate_limit,
             burst_limit: input.burst_limit,
             enforcement: input.enforcement.into(),
+            mode: input.mode.map(Into::into),
+            outage: input.outage.map(Into::into),
         }
     }
 }

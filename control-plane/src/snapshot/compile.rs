@@ -11,8 +11,8 @@ use prost::Message;
 use proto::config::v1::{
     ApiKey, ApiStage, ClientKey, ClientThrottle as OfClients, Deployment, KeyRestrictions,
     PreviousValue, Quota, QuotaEnforcement, QuotaExtension, QuotaPeriod, QuotaTerms, Resource,
-    ResourceName, SamplingRule as Rule, Stage, StageName, Tenant, Throttle, Tracing, UsagePlan,
-    resource::Kind, resource_name::Kind as Name,
+    ResourceName, SamplingRule as Rule, Stage, StageName, Tenant, Throttle, ThrottleMode as Mode,
+    ThrottleOutage as Outage, Tracing, UsagePlan, resource::Kind, resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
@@ -20,7 +20,9 @@ use crate::app::Tx;
 use crate::domain::client_throttle::{ClientThrottle, ClientThrottleKey};
 use crate::domain::limit;
 use crate::domain::sampling::SamplingRule;
-use crate::domain::throttle::{RouteThrottle, Throttle as Given, ThrottleEnforcement};
+use crate::domain::throttle::{
+    RouteThrottle, Throttle as Given, ThrottleEnforcement, ThrottleMode, ThrottleOutage,
+};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
 use crate::store::snapshot::{self as rows, Scope};
@@ -93,7 +95,7 @@ fn tenant_message(master: &WrappingKey, row: rows::TenantRow) -> Result<Resource
         throttle: limit::throttle(&row.limits).map(|(rate, burst_limit)| Throttle {
             rate_limit: rate.into(),
             burst_limit,
-            shadow: false,
+            ..Throttle::default()
         }),
     })
     .into())
@@ -126,6 +128,8 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
             row.throttle_rate_limit,
             row.throttle_burst_limit,
             &row.throttle_enforcement,
+            row.throttle_mode.as_deref(),
+            row.throttle_outage.as_deref(),
         )?
         .map(throttle)
         .transpose()?,
@@ -202,6 +206,8 @@ fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
             row.throttle_rate_limit,
             row.throttle_burst_limit,
             &row.throttle_enforcement,
+            row.throttle_mode.as_deref(),
+            row.throttle_outage.as_deref(),
         )?
         .map(throttle)
         .transpose()?,
@@ -294,8 +300,23 @@ fn api_key_message(row: rows::ApiKeyRow) -> Result<Resource> {
 fn throttle(given: Given) -> Result<Throttle> {
     let burst_limit =
         u32::try_from(given.burst_limit).map_err(|cause| Error::corrupt("burst limit", cause))?;
-    let shadow = given.enforcement == ThrottleEnforcement::Shadow;
-    Ok(Throttle { rate_limit: given.rate_limit, burst_limit, shadow })
+    let mode = given.mode.map_or(Mode::Unspecified, |mode| match mode {
+        ThrottleMode::Leased => Mode::Leased,
+        ThrottleMode::Exact => Mode::Exact,
+        ThrottleMode::Local => Mode::Local,
+    });
+    let outage = given.outage.map_or(Outage::Unspecified, |outage| match outage {
+        ThrottleOutage::LocalFallback => Outage::LocalFallback,
+        ThrottleOutage::FailOpen => Outage::FailOpen,
+        ThrottleOutage::FailClosed => Outage::FailClosed,
+    });
+    Ok(Throttle {
+        rate_limit: given.rate_limit,
+        burst_limit,
+        shadow: given.enforcement == ThrottleEnforcement::Shadow,
+        mode: mode.into(),
+        outage: outage.into(),
+    })
 }
 
 #[cfg(test)]
@@ -389,14 +410,14 @@ mod tests {
         let Some(Kind::UsagePlan(plan)) = plan.kind else { panic!("not a plan") };
         assert_eq!(
             plan.throttle,
-            Some(Throttle { rate_limit: 1.5, burst_limit: 3, shadow: false })
+            Some(Throttle { rate_limit: 1.5, burst_limit: 3, ..Throttle::default() })
         );
         assert_eq!(
             plan.quota,
             Some(Quota { limit: 100, period: QuotaPeriod::Week.into(), terms: None })
         );
         let route_throttle = plan.api_stages[0].route_throttles["/pets/GET"];
-        let hard = Throttle { rate_limit: 2.0, burst_limit: 4, shadow: false };
+        let hard = Throttle { rate_limit: 2.0, burst_limit: 4, ..Throttle::default() };
         assert_eq!(route_throttle, hard, "a row of before is enforced");
 
         let key = api_key(&mut tx, alice.tenant, "key0000aaa".parse().unwrap()).await.unwrap();

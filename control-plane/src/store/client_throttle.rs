@@ -35,7 +35,17 @@ impl From<&ClientThrottle> for StoredClientThrottle {
 impl From<StoredClientThrottle> for ClientThrottle {
     fn from(stored: StoredClientThrottle) -> Self {
         let StoredClientThrottle { name, key, header_name, route_key, throttle } = stored;
-        let Throttle { rate_limit, burst_limit, enforcement } = throttle.into();
-        Self { name, key, header_name, route_key, rate_limit, burst_limit, enforcement }
+        let Throttle { rate_limit, burst_limit, enforcement, mode, outage } = throttle.into();
+        Self {
+            name,
+            key,
+            header_name,
+            route_key,
+            rate_limit,
+            burst_limit,
+            enforcement,
+            mode,
+            outage,
+        }
     }
 }

@@ -104,6 +104,8 @@ pub struct StageRow {
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
     pub throttle_enforcement: String,
+    pub throttle_mode: Option<String>,
+    pub throttle_outage: Option<String>,
     pub route_throttles: Json<Vec<StoredRouteThrottle>>,
     pub client_throttles: Json<Vec<StoredClientThrottle>>,
     pub rate_limit_headers: Option<bool>,
@@ -119,7 +121,8 @@ pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<
     Ok(sqlx::query_as!(
         StageRow,
         r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
-             s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement,
+             s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode,
+             s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
              s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
@@ -145,6 +148,8 @@ pub struct UsagePlanRow {
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
     pub throttle_enforcement: String,
+    pub throttle_mode: Option<String>,
+    pub throttle_outage: Option<String>,
     pub quota_limit: Option<i64>,
     pub quota_period: Option<String>,
     pub quota_time_zone: String,
@@ -165,7 +170,7 @@ pub async fn usage_plans(tx: &mut Tx, scope: Scope<'_, UsagePlanId>) -> Result<V
     Ok(sqlx::query_as!(
         UsagePlanRow,
         r#"select p.id, p.tenant_id, p.name, p.throttle_rate_limit, p.throttle_burst_limit,
-             p.throttle_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+             p.throttle_enforcement, p.throttle_mode, p.throttle_outage, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
              p.quota_offset,
              (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
               from usage_plan_stage s where s.usage_plan_id = p.id)

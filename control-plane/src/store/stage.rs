@@ -21,8 +21,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
     sqlx::query!(
         "insert into stage (tenant_id, api_id, name, deployment_id, description, variables,
              throttle_rate_limit, throttle_burst_limit, throttle_enforcement, route_throttles,
-             client_throttles)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)",
+             client_throttles, throttle_mode, throttle_outage)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
         tenant.0,
         api.id.as_str(),
         new.name,
@@ -34,6 +34,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
         Throttle::enforcement_column(new.throttle.as_ref()),
         stored(&new.route_throttles) as Json<Vec<StoredRouteThrottle>>,
         stored_of_clients(&new.client_throttles) as Json<Vec<StoredClientThrottle>>,
+        Throttle::mode_column(new.throttle.as_ref()),
+        Throttle::outage_column(new.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -67,7 +69,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.throttle_enforcement,
+             s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
              s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
@@ -91,7 +93,7 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.throttle_enforcement,
+             s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
              s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
@@ -113,7 +115,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.throttle_enforcement,
+             s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
              s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
@@ -146,7 +148,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         "update stage set deployment_id = $4, description = $5, variables = $6,
              throttle_rate_limit = $7, throttle_burst_limit = $8, rate_limit_headers = $9,
              tracing_enabled = $10, sampling_rules = $11, route_throttles = $12,
-             throttle_enforcement = $13, client_throttles = $14, updated_at = now()
+             throttle_enforcement = $13, client_throttles = $14,
+             throttle_mode = $15, throttle_outage = $16, updated_at = now()
          where tenant_id = $1 and api_id = $2 and name = $3",
         tenant.0,
         stage.api.as_str(),
@@ -162,6 +165,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         stored(&stage.route_throttles) as Json<Vec<StoredRouteThrottle>>,
         Throttle::enforcement_column(stage.throttle.as_ref()),
         stored_of_clients(&stage.client_throttles) as Json<Vec<StoredClientThrottle>>,
+        Throttle::mode_column(stage.throttle.as_ref()),
+        Throttle::outage_column(stage.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await?;
@@ -247,6 +252,8 @@ struct Row {
     throttle_rate_limit: Option<f64>,
     throttle_burst_limit: Option<i32>,
     throttle_enforcement: String,
+    throttle_mode: Option<String>,
+    throttle_outage: Option<String>,
     route_throttles: Json<Vec<StoredRouteThrottle>>,
     client_throttles: Json<Vec<StoredClientThrottle>>,
     rate_limit_headers: Option<bool>,
@@ -272,6 +279,8 @@ impl TryFrom<Row> for Stage {
                 row.throttle_rate_limit,
                 row.throttle_burst_limit,
                 &row.throttle_enforcement,
+                row.throttle_mode.as_deref(),
+                row.throttle_outage.as_deref(),
             )?,
             route_throttles: row.route_throttles.0.into_iter().map(Into::into).collect(),
             client_throttles: row.client_throttles.0.into_iter().map(Into::into).collect(),

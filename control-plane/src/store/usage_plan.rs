@@ -22,7 +22,7 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             r#"select p.id, p.name, p.description, p.throttle_rate_limit, p.throttle_burst_limit,
-                 p.throttle_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+                 p.throttle_enforcement, p.throttle_mode, p.throttle_outage, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
                  p.quota_offset, p.created_at, p.updated_at, p.revision,
                  (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
                   from usage_plan_stage s where s.usage_plan_id = p.id) as "stages!: Json<Vec<StageRow>>"
@@ -38,8 +38,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
     sqlx::query!(
         "insert into usage_plan (tenant_id, id, name, description, throttle_rate_limit, throttle_burst_limit,
              quota_limit, quota_period, quota_time_zone, quota_starts_at, quota_enforcement, quota_offset,
-             throttle_enforcement)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             throttle_enforcement, throttle_mode, throttle_outage)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)",
         tenant.0,
         plan.id.as_str(),
         plan.name,
@@ -53,6 +53,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         quota.enforcement,
         quota.offset,
         Throttle::enforcement_column(plan.throttle.as_ref()),
+        Throttle::mode_column(plan.throttle.as_ref()),
+        Throttle::outage_column(plan.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -67,7 +69,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         "update usage_plan
          set name = $3, description = $4, throttle_rate_limit = $5, throttle_burst_limit = $6,
              quota_limit = $7, quota_period = $8, quota_time_zone = $9, quota_starts_at = $10,
-             quota_enforcement = $11, quota_offset = $12, throttle_enforcement = $13, updated_at = now()
+             quota_enforcement = $11, quota_offset = $12, throttle_enforcement = $13, throttle_mode = $14,
+             throttle_outage = $15, updated_at = now()
          where tenant_id = $1 and id = $2",
         tenant.0,
         plan.id.as_str(),
@@ -82,6 +85,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         quota.enforcement,
         quota.offset,
         Throttle::enforcement_column(plan.throttle.as_ref()),
+        Throttle::mode_column(plan.throttle.as_ref()),
+        Throttle::outage_column(plan.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -327,6 +332,8 @@ struct Row {
     throttle_rate_limit: Option<f64>,
     throttle_burst_limit: Option<i32>,
     throttle_enforcement: String,
+    throttle_mode: Option<String>,
+    throttle_outage: Option<String>,
     quota_limit: Option<i64>,
     quota_period: Option<String>,
     quota_time_zone: String,
@@ -380,6 +387,8 @@ impl TryFrom<Row> for UsagePlan {
                 row.throttle_rate_limit,
                 row.throttle_burst_limit,
                 &row.throttle_enforcement,
+                row.throttle_mode.as_deref(),
+                row.throttle_outage.as_deref(),
             )?,
             quota,
             api_stages: stages.collect::<Result<_>>()?,

@@ -20,7 +20,7 @@ use super::{
     store::Redis,
     throttle::Throttle,
 };
-use crate::snapshot::served::Bucket;
+use crate::{config::LimiterMode, snapshot::served::Bucket};
 
 /// How often a thread looks after what stands unspent.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -81,7 +81,10 @@ impl Limiter {
         throttles: &[Throttle],
     ) -> Option<Vec<Result<Taken, Unavailable>>> {
         let now = now_us();
-        let refuses = |throttle: &Throttle| throttle.held().lease.refuses(now);
+        let refuses = |throttle: &Throttle| {
+            let leased = self.mode(throttle) == LimiterMode::Leased;
+            throttle.held().lease.refuses(now).filter(|_| leased)
+        };
         if !throttles.iter().any(|throttle| refuses(throttle).is_some()) {
             return None;
         }
@@ -91,7 +94,11 @@ impl Limiter {
                 throttle.held().lease.refuse();
                 self.counts.decided(throttle.decision(false), By::Lease);
             }
-            Ok(leased(throttle, now, due, Back::Nothing))
+            if self.mode(throttle) == LimiterMode::Leased {
+                Ok(leased(throttle, now, due, Back::Nothing))
+            } else {
+                Ok(not_asked(throttle))
+            }
         });
         Some(answers.collect())
     }
@@ -306,21 +313,37 @@ impl Drop for Unanswered<'_> {
 fn leased(throttle: &Throttle, now: u64, due_at: Option<u64>, back: Back) -> Taken {
     let bucket = throttle.bucket;
     let remaining = throttle.held().lease.remaining(now).min(bucket.burst);
-    let ms = |seconds: f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked to be finite and positive"
-        )]
-        (seconds.is_finite() && seconds < 4e12).then(|| (seconds * 1000.0).ceil() as u64)
-    };
     // A bucket that never fills is due in centuries.
     let due = due_at.map(|due| due.saturating_sub(now).div_ceil(1000));
     Taken {
         allowed: due_at.is_none(),
         remaining: remaining.into(),
         next_ms: due.map_or(Some(0), |due| Some(due).filter(|due| *due < u64::MAX / 4000)),
-        full_ms: ms(f64::from(bucket.burst - remaining) / bucket.rate),
+        full_ms: full_ms(bucket, remaining),
         back,
     }
+}
+
+/// Of one that is counted otherwise, beside one that refuses: what is known of it without taking from it.
+fn not_asked(throttle: &Throttle) -> Taken {
+    let bucket = throttle.bucket;
+    let remaining = throttle.held().seen().map_or(bucket.burst, |(left, _)| left.min(bucket.burst));
+    Taken {
+        allowed: true,
+        remaining: remaining.into(),
+        next_ms: Some(0),
+        full_ms: full_ms(bucket, remaining),
+        back: Back::Nothing,
+    }
+}
+
+/// Until a bucket with so many tokens is full; `None`: never.
+fn full_ms(bucket: Bucket, tokens: u32) -> Option<u64> {
+    let seconds = f64::from(bucket.burst - tokens) / bucket.rate;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be finite and positive"
+    )]
+    (seconds.is_finite() && seconds < 4e12).then(|| (seconds * 1000.0).ceil() as u64)
 }

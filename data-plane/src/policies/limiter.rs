@@ -1,5 +1,5 @@
 //! Where limits are counted: in Redis, by one script for each question, on Redis's own clock. Throttles are counted by
-//! lease (`leased.rs`) unless the node is set to ask for each call.
+//! lease (`leased.rs`) unless one says, or the node is set, to ask for each call or nobody.
 //!
 //! A call waits for an answer no longer than its budget. After a few answers in a row that did not come, nobody waits
 //! any more until Redis answers in time again; until then the setting for outages decides. An answer that comes
@@ -77,8 +77,10 @@ pub(crate) struct Taken {
 /// How a token that was taken can be given back.
 #[derive(Debug)]
 pub(crate) enum Back {
-    /// Not: none was taken, or this node's own share was.
+    /// Not: none was taken, or this node's own share was in an outage, of which Redis is told.
     Nothing,
+    /// To this node's own share.
+    Share,
     Redis,
     Lease(Undecided),
 }
@@ -147,12 +149,10 @@ impl Limiter {
     /// Takes a token from each, or says how long there is none. Where it is known at once that one of them refuses,
     /// none is taken from the others.
     pub(crate) async fn take_all(&self, throttles: &[Throttle]) -> Vec<Result<Taken, Unavailable>> {
-        if self.mode == LimiterMode::Leased
-            && let Some(answers) = self.refused_at_once(throttles)
-        {
-            return answers;
+        match self.refused_at_once(throttles) {
+            Some(answers) => answers,
+            None => self.take_each(throttles).await,
         }
-        self.take_each(throttles).await
     }
 
     /// Takes a token from each, whatever the others say.
@@ -160,15 +160,12 @@ impl Limiter {
         &self,
         throttles: &[Throttle],
     ) -> Vec<Result<Taken, Unavailable>> {
-        if self.mode != LimiterMode::Leased {
-            return join_all(throttles.iter().map(|throttle| self.take(throttle))).await;
-        }
         let mut answers = Vec::with_capacity(throttles.len());
         let mut rest = throttles.iter();
         while let Some(throttle) = rest.as_slice().first()
-            && let Some(taken) = self.take_at_once(throttle)
+            && let Some((taken, by)) = self.take_here(throttle)
         {
-            self.counts.decided(throttle.decision(taken.allowed), By::Lease);
+            self.counts.decided(throttle.decision(taken.allowed), by);
             answers.push(Ok(taken));
             rest.next();
         }
@@ -178,22 +175,42 @@ impl Limiter {
         answers
     }
 
+    /// Takes a token, or says how long there is none, where nobody needs to be asked.
+    fn take_here(&self, throttle: &Throttle) -> Option<(Taken, By)> {
+        match self.mode(throttle) {
+            LimiterMode::Leased => self.take_at_once(throttle).map(|taken| (taken, By::Lease)),
+            LimiterMode::Local => Some((self.take_share(throttle), By::Share)),
+            LimiterMode::Exact => None,
+        }
+    }
+
+    /// Takes a token from this node's share, which is all that there is here.
+    fn take_share(&self, throttle: &Throttle) -> Taken {
+        let taken = self.local.take(throttle.held(), throttle.bucket);
+        let back = if taken.allowed { Back::Share } else { Back::Nothing };
+        Taken { back, ..taken }
+    }
+
+    pub(super) fn mode(&self, throttle: &Throttle) -> LimiterMode {
+        throttle.mode.unwrap_or(self.mode)
+    }
+
     /// Takes a token, or says how long there is none.
     pub(crate) async fn take(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
-        let (answer, by) = match self.mode {
-            LimiterMode::Local => (Err(Missing::Spared), By::Share),
+        let (answer, by) = match self.mode(throttle) {
+            LimiterMode::Local => (Ok(self.take_share(throttle)), By::Share),
             LimiterMode::Leased => (self.wait(throttle).await, By::Lease),
             LimiterMode::Exact => (self.take_in_redis(throttle).await, By::Redis),
         };
         let outage = match answer {
             Err(Missing::Spared) => LimiterOutage::LocalFallback,
-            _ => self.outage,
+            _ => throttle.outage.unwrap_or(self.outage),
         };
         let (taken, by) = match (answer, outage) {
             (Ok(taken), _) => (taken, by),
             (Err(_), LimiterOutage::LocalFallback) => {
                 let taken = self.local.take(throttle.held(), throttle.bucket);
-                if taken.allowed && self.mode != LimiterMode::Local {
+                if taken.allowed {
                     throttle.held().owe(now_us());
                 }
                 (taken, By::Share)
@@ -264,6 +281,7 @@ impl Limiter {
         for (throttle, back) in throttles {
             match (back, self.redis.clone()) {
                 (Back::Lease(undecided), _) => undecided.give_back(),
+                (Back::Share, _) => throttle.held().give_back_to_share(),
                 (Back::Redis, Some(redis)) => {
                     self.metrics.asked(Purpose::GiveBack);
                     // Nobody waits for it.

@@ -121,9 +121,15 @@ impl Local {
         if allowed {
             *tokens -= 1.0;
         }
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a saturating cast is meant"
+        )]
+        let remaining = *tokens as u64;
         let taken = Taken {
             allowed,
-            remaining: 0,
+            remaining,
             next_ms: if allowed { Some(0) } else { share.next_ms() },
             full_ms: None,
             back: Back::Nothing,
@@ -251,6 +257,13 @@ impl Debt {
 impl Held {
     fn share(&self) -> MutexGuard<'_, Option<Share>> {
         self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a token back that its call did not use after all.
+    pub(super) fn give_back_to_share(&self) {
+        if let Some(share) = self.share().as_mut() {
+            share.level.tokens = (share.level.tokens + 1.0).min(share.burst());
+        }
     }
 
     /// As it was divided when there was last a share of it.

@@ -16,6 +16,7 @@ use super::{
     limiter::{Back, Limit, Limiter, Taken, Unavailable},
 };
 use crate::{
+    config::{LimiterMode, LimiterOutage},
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
@@ -39,6 +40,9 @@ pub(crate) struct Throttle {
     pub(crate) name: Label,
     pub(crate) bucket: Bucket,
     shadow: bool,
+    /// How it is counted, and what holds while Redis is away, where it says so itself.
+    pub(super) mode: Option<LimiterMode>,
+    pub(super) outage: Option<LimiterOutage>,
     pub(super) found: Rc<Found>,
 }
 
@@ -52,7 +56,7 @@ struct Throttles {
 impl Throttle {
     /// One of a bucket that belongs to nothing here.
     pub(crate) fn alone(name: &'static str, redis_key: String, bucket: Bucket) -> Self {
-        Self { name: name.into(), bucket, shadow: false, found: Found::alone(redis_key) }
+        Self::new(name.into(), bucket, Found::alone(redis_key))
     }
 
     /// One of a client of a stage.
@@ -64,7 +68,17 @@ impl Throttle {
     ) -> Self {
         let parts = [tenant, "apiaaaaaaa", stage, "throttle", client];
         let found = limiter.desk.find(&Name { kind: Of::Client, parts });
-        Self { name: "client".into(), bucket, shadow: false, found }
+        Self::new("client".into(), bucket, found)
+    }
+
+    /// The same with a mode and an outage policy of its own.
+    #[cfg(test)]
+    pub(crate) fn counted(self, mode: LimiterMode, outage: LimiterOutage) -> Self {
+        Self { mode: Some(mode), outage: Some(outage), ..self }
+    }
+
+    fn new(name: Label, bucket: Bucket, found: Rc<Found>) -> Self {
+        Self { name, bucket, shadow: false, mode: None, outage: None, found }
     }
 
     pub(super) fn decision(&self, admitted: bool) -> Decision {
@@ -189,9 +203,9 @@ fn throttles(node: &Node, snapshot: &Snapshot, exchange: &Exchange) -> Throttles
     let tenant = snapshot.tenant(&stage.tenant_id);
     let mut add = |name: Label, throttle: served::Throttle, kind, parts: [&str; 5]| {
         let found = node.limiter.desk.find(&Name { kind, parts });
-        let served::Throttle { bucket, shadow } = throttle;
+        let served::Throttle { bucket, shadow, mode, outage } = throttle;
         let of = if shadow { &mut throttles.shadow } else { &mut throttles.enforced };
-        of.push(Throttle { name, bucket, shadow, found });
+        of.push(Throttle { name, bucket, shadow, mode, outage, found });
     };
     if let (Some(caller), Some(route)) = (&exchange.caller, exchange.route()) {
         let (plan, key) = (&caller.plan, &caller.key);

@@ -19,7 +19,10 @@ use super::served::{
     KeyRestrictions, Mock, PlanStage, PreviousValue, Quota, QuotaExtension, Route, Template,
     Tenant, Throttle, Timeouts, UsagePlan,
 };
-use crate::dialect::Dialect;
+use crate::{
+    config::{LimiterMode, LimiterOutage},
+    dialect::Dialect,
+};
 
 pub(crate) type Compiled<T> = Result<T, String>;
 
@@ -189,7 +192,23 @@ pub(super) fn throttle(message: &message::Throttle) -> Compiled<Throttle> {
     if !rate.is_finite() || rate < 0.0 {
         return Err(format!("{rate} is no rate"));
     }
-    Ok(Throttle { bucket: Bucket { rate, burst }, shadow: message.shadow })
+    // What a later release counts otherwise is counted as the node is set.
+    Ok(Throttle {
+        bucket: Bucket { rate, burst },
+        shadow: message.shadow,
+        mode: match message.mode() {
+            message::ThrottleMode::Unspecified => None,
+            message::ThrottleMode::Leased => Some(LimiterMode::Leased),
+            message::ThrottleMode::Exact => Some(LimiterMode::Exact),
+            message::ThrottleMode::Local => Some(LimiterMode::Local),
+        },
+        outage: match message.outage() {
+            message::ThrottleOutage::Unspecified => None,
+            message::ThrottleOutage::LocalFallback => Some(LimiterOutage::LocalFallback),
+            message::ThrottleOutage::FailOpen => Some(LimiterOutage::FailOpen),
+            message::ThrottleOutage::FailClosed => Some(LimiterOutage::FailClosed),
+        },
+    })
 }
 
 /// The throttles of a stage's routes.

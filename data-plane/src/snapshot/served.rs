@@ -14,7 +14,11 @@ use plan::{
 use subtle::ConstantTimeEq;
 
 use super::sharded::Sharded;
-use crate::{dialect::Dialect, trace::sampling::Sampling};
+use crate::{
+    config::{LimiterMode, LimiterOutage},
+    dialect::Dialect,
+    trace::sampling::Sampling,
+};
 
 /// What a node serves at one moment. A change makes another one, which shares what did not change.
 #[derive(Clone, Default)]
@@ -143,6 +147,10 @@ pub struct Throttle {
     pub bucket: Bucket,
     /// They pass, and are told of.
     pub shadow: bool,
+    /// How it is counted; `None`: as the node is set.
+    pub mode: Option<LimiterMode>,
+    /// What holds while Redis is away; `None`: as the node is set.
+    pub outage: Option<LimiterOutage>,
 }
 
 /// A throttle for each client by itself.

@@ -31,7 +31,7 @@ fn throttle(name: &str, key: ClientKey, burst_limit: u32) -> ClientThrottle {
     ClientThrottle {
         name: name.to_owned(),
         key: key.into(),
-        throttle: Some(Throttle { rate_limit: RATE, burst_limit, shadow: false }),
+        throttle: Some(Throttle { rate_limit: RATE, burst_limit, ..Throttle::default() }),
         ..ClientThrottle::default()
     }
 }
@@ -180,7 +180,7 @@ async fn a_caller_is_told_of_each_by_its_name_and_when_to_come_back() {
 async fn what_a_clients_throttle_refuses_takes_nothing_from_the_stages() {
     for mode in [Leased, Exact] {
         let limited = Limited::new();
-        let of_stage = Throttle { rate_limit: RATE, burst_limit: 3, shadow: false };
+        let of_stage = Throttle { rate_limit: RATE, burst_limit: 3, ..Throttle::default() };
         let resources = limited.resources(|stage| {
             stage.throttle = Some(of_stage);
             stage.client_throttles = vec![by_header("per-user", "x-user", 1)];

@@ -7,6 +7,7 @@ mod https;
 mod leases;
 pub(crate) mod limits;
 mod metering;
+mod modes;
 mod protocol;
 mod proxy;
 mod quotas;
