@@ -88,6 +88,8 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await visit.fill("Burst of throttle 1", "9");
   expect(await visit.page.getByLabel("Beyond throttle 1").inputValue()).toBe("HARD");
   await visit.page.getByLabel("Beyond throttle 1").selectOption("Calls pass and are reported");
+  await visit.page.getByLabel("Counted of throttle 1").selectOption("Call by call, over all nodes");
+  await visit.page.getByLabel("While Redis is away of throttle 1").selectOption("Calls are refused");
   await visit.click("Add variable");
   await visit.fill("Name of variable 1", "colour");
   await visit.fill("Value of variable 1", "blue");
@@ -97,6 +99,8 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await expect.poll(() => visit.page.getByLabel("Requests a second").first().inputValue()).toBe("50");
   expect(await visit.page.getByLabel("Beyond the throttle").inputValue()).toBe("SHADOW");
   expect(await visit.page.getByLabel("Beyond throttle 1").inputValue()).toBe("SHADOW");
+  expect(await visit.page.getByLabel("Counted of throttle 1").inputValue()).toBe("EXACT");
+  expect(await visit.page.getByLabel("While Redis is away of throttle 1").inputValue()).toBe("FAIL_CLOSED");
   expect(await visit.page.getByLabel("Value of variable 1").inputValue()).toBe("blue");
   await visit.isAccessible();
 });

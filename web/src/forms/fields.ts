@@ -30,6 +30,11 @@ export const wholeNumber = z
   .transform(Number);
 
 const throttleEnforcement = z.enum(["HARD", "SHADOW"]);
+/** How a throttle is counted and what holds in an outage; nothing means as each node is set. */
+const throttleWays = {
+  mode: z.enum(["", "LEASED", "EXACT", "LOCAL"]).transform((mode) => mode || null),
+  outage: z.enum(["", "LOCAL_FALLBACK", "FAIL_OPEN", "FAIL_CLOSED"]).transform((outage) => outage || null),
+};
 
 /** Rate and burst as typed; both empty means no throttle. */
 export const throttle = z
@@ -37,6 +42,7 @@ export const throttle = z
     rateLimit: z.string().trim(),
     burstLimit: z.string().trim(),
     enforcement: throttleEnforcement,
+    ...throttleWays,
   })
   .superRefine(({ rateLimit, burstLimit }, context) => {
     if (rateLimit === "" && burstLimit === "") return;
@@ -55,10 +61,10 @@ export const throttle = z
       });
     }
   })
-  .transform(({ rateLimit, burstLimit, enforcement }) =>
+  .transform(({ rateLimit, burstLimit, ...rest }) =>
     rateLimit === "" && burstLimit === ""
       ? null
-      : { rateLimit: Number(rateLimit), burstLimit: Number(burstLimit), enforcement },
+      : { rateLimit: Number(rateLimit), burstLimit: Number(burstLimit), ...rest },
   );
 
 /** How often a route may be called, as typed. */
@@ -71,6 +77,7 @@ export const routeThrottle = z.object({
     .refine((text) => whole(text) && positive(text), "Enter a whole number, at least 1.")
     .transform(Number),
   enforcement: throttleEnforcement,
+  ...throttleWays,
 });
 
 /** How often each client may call, as typed; no route means every call. */
@@ -198,11 +205,15 @@ export type Throttle = {
   rateLimit: number;
   burstLimit: number;
   enforcement: z.infer<typeof throttleEnforcement>;
+  mode?: z.output<typeof throttleWays.mode>;
+  outage?: z.output<typeof throttleWays.outage>;
 };
 export const throttleTyped = (value: Throttle | null | undefined) => ({
   rateLimit: value ? String(value.rateLimit) : "",
   burstLimit: value ? String(value.burstLimit) : "",
   enforcement: value?.enforcement ?? "HARD",
+  mode: value?.mode ?? ("" as const),
+  outage: value?.outage ?? ("" as const),
 });
 
 type ClientThrottle = Throttle & {

@@ -1,9 +1,9 @@
 import { expect, it } from "vitest";
 import {
-  quota,
-  quotaTyped,
   clientThrottle,
   clientThrottleTyped,
+  quota,
+  quotaTyped,
   routeThrottle,
   samplingRule,
   samplingRuleTyped,
@@ -36,6 +36,8 @@ it("needs a header where its value tells clients apart, and drops it where it do
     rateLimit: 5,
     burstLimit: 9,
     enforcement: "HARD" as const,
+    mode: null,
+    outage: null,
   };
   expect(clientThrottle.parse({ ...typed, headerName: "x-user" })).toEqual(byIp);
   expect(clientThrottle.parse(clientThrottleTyped(byIp))).toEqual(byIp);
@@ -44,10 +46,18 @@ it("needs a header where its value tells clients apart, and drops it where it do
 });
 
 it("enforces a throttle unless it is told to report only, and keeps what it was told", () => {
-  const whole = { rateLimit: 0.5, burstLimit: 1, enforcement: "SHADOW" } as const;
+  const whole = {
+    rateLimit: 0.5,
+    burstLimit: 1,
+    enforcement: "SHADOW",
+    mode: "EXACT",
+    outage: "FAIL_CLOSED",
+  } as const;
   expect(throttle.parse({ ...throttleTyped(null), rateLimit: "0.5", burstLimit: "1" })).toEqual({
     ...whole,
     enforcement: "HARD",
+    mode: null,
+    outage: null,
   });
   expect(throttle.parse(throttleTyped(whole))).toEqual(whole);
   const ofRoute = { routeKey: "GET /pets", ...whole };

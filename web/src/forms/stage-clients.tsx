@@ -9,6 +9,7 @@ import { SelectField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
 import { clientThrottle, clientThrottleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
+import { ThrottleWays } from "./throttle-ways";
 
 const SaveClientThrottlesDocument = graphql(`
   mutation SaveClientThrottles($input: UpdateStageInput!) {
@@ -114,12 +115,15 @@ export function StageClientsForm({ stage }: { stage: Stage }) {
                 <option value="HARD">Calls are refused</option>
                 <option value="SHADOW">Calls pass and are reported</option>
               </SelectField>
+              <ThrottleWays
+                of={of}
+                mode={form.register(`clientThrottles.${at}.mode`)}
+                outage={form.register(`clientThrottles.${at}.outage`)}
+                wrong={wrong}
+              />
             </div>
             <div className="flex justify-end">
-              <IconButton
-                label={`Remove clients' throttle ${at + 1}`}
-                onClick={() => throttles.remove(at)}
-              >
+              <IconButton label={`Remove clients' throttle ${at + 1}`} onClick={() => throttles.remove(at)}>
                 <Trash2 size={14} aria-hidden="true" />
               </IconButton>
             </div>

@@ -10,6 +10,7 @@ import { SelectField, SwitchField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
 import { requiredText, routeThrottle, type Throttle, throttle, throttleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
+import { ThrottleWays } from "./throttle-ways";
 
 const UpdateStageDocument = graphql(`
   mutation UpdateStage($input: UpdateStageInput!) {
@@ -100,6 +101,11 @@ export function StageUpdateForm({
           <option value="HARD">Calls are refused</option>
           <option value="SHADOW">Calls pass and are reported</option>
         </SelectField>
+        <ThrottleWays
+          mode={form.register("throttle.mode")}
+          outage={form.register("throttle.outage")}
+          wrong={errors.throttle}
+        />
         <SelectField
           label="Deployment"
           hint="Choose an earlier one to roll back."
@@ -137,10 +143,7 @@ export function StageUpdateForm({
           const wrong = errors.routeThrottles?.[at];
           const of = `of throttle ${at + 1}`;
           return (
-            <div
-              key={field.id}
-              className="grid grid-cols-2 items-end gap-2 lg:grid-cols-[2fr_1fr_1fr_1.5fr_auto]"
-            >
+            <div key={field.id} className="grid grid-cols-2 items-end gap-2 lg:grid-cols-4">
               <TextField
                 label={`Route ${of}`}
                 className="font-mono text-xs"
@@ -168,6 +171,12 @@ export function StageUpdateForm({
                 <option value="HARD">Calls are refused</option>
                 <option value="SHADOW">Calls pass and are reported</option>
               </SelectField>
+              <ThrottleWays
+                of={of}
+                mode={form.register(`routeThrottles.${at}.mode`)}
+                outage={form.register(`routeThrottles.${at}.outage`)}
+                wrong={wrong}
+              />
               <IconButton
                 label={`Remove throttle ${at + 1}`}
                 onClick={() => routes.remove(at)}

@@ -7,6 +7,7 @@ import { Loaded } from "../components/loaded";
 import { Choice, Choices, SelectField, TextArea, TextField } from "../ui/field";
 import { quota, quotaTyped, requiredText, type Throttle, throttle, throttleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
+import { ThrottleWays } from "./throttle-ways";
 
 const CreateUsagePlanDocument = graphql(`
   mutation CreateUsagePlan($input: CreateUsagePlanInput!) {
@@ -114,6 +115,11 @@ export function UsagePlanForm({
           <option value="HARD">Calls are refused</option>
           <option value="SHADOW">Calls pass and are reported</option>
         </SelectField>
+        <ThrottleWays
+          mode={form.register("throttle.mode")}
+          outage={form.register("throttle.outage")}
+          wrong={errors.throttle}
+        />
         <TextField
           label="Quota"
           optional

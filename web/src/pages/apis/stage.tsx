@@ -28,9 +28,9 @@ const StageDocument = graphql(`
         variables { name value }
         tracingEnabled
         samplingRules { routeKey reservoirPerSecond rate keepErrors keepSlowerThanMillis }
-        throttle { rateLimit burstLimit enforcement }
-        routeThrottles { routeKey rateLimit burstLimit enforcement }
-        clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement }
+        throttle { rateLimit burstLimit enforcement mode outage }
+        routeThrottles { routeKey rateLimit burstLimit enforcement mode outage }
+        clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement mode outage }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
       }
@@ -100,10 +100,7 @@ export function StagePage() {
                 deployments={stage.api.deployments.nodes}
               />
             </Panel>
-            <Panel
-              title="Clients"
-              note="How often each client may call. Live, as the settings above."
-            >
+            <Panel title="Clients" note="How often each client may call. Live, as the settings above.">
               <StageClientsForm key={stage.updatedAt} stage={stage} />
             </Panel>
             <Panel
