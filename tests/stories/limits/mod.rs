@@ -8,6 +8,7 @@ mod clients;
 mod faults;
 mod flood;
 mod shadow;
+mod ways;
 
 use std::time::{Duration, Instant};
 
