@@ -269,11 +269,11 @@ async fn a_stage_with_one_of_a_kind_that_the_node_does_not_know_is_not_served_wi
     let node = limited.node(vec![shadow(throttle("by-claim", Unspecified, 2))]);
     assert_eq!(limited.call(&node, "/a", &[]).await, 200, "it would refuse nobody");
     let mut resources = limited.resources(|_| {});
-    resources.iter_mut().for_each(|resource| {
+    for resource in &mut resources {
         if let Some(proto::config::v1::resource::Kind::Stage(stage)) = &mut resource.kind {
             stage.restrictions.push("ofTomorrow".to_owned());
         }
-    });
+    }
     let node = TestNode::start_with(resources, |_| {});
     assert_eq!(limited.call(&node, "/a", &[]).await, 500);
 }
