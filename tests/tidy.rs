@@ -30,7 +30,12 @@ const ARROWS: &[(&str, &[&str])] = &[
     ("control-plane/src", &["data_plane::", "sqlx::postgres::PgListener::connect("]),
     ("data-plane/src", &["control_plane::", "sqlx::"]),
     ("data-plane/plan/src", &["std::net::Tcp", "tokio::", "std::fs", "hyper"]),
+    (
+        "data-plane/upstream/src",
+        &["std::net", "tokio::net", "tokio::spawn", "std::fs", "hyper", "egress"],
+    ),
     ("data-plane/lease/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
+    ("data-plane/permit/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
     ("proto/src", &["control_plane::", "data_plane::"]),
 ];
 
@@ -51,6 +56,7 @@ const MACHINE_PATHS: &[&str] = &["/home/", "/Users/", "/work/", "C:\\\\"];
 const CLIENTS_ALLOWED: &[&str] = &[
     "data-plane/egress/",
     "data-plane/src/tests/",
+    "data-plane/upstream/benches/",
     "data-plane/src/snapshot/channel.rs", // to the control plane, on nobody's behalf
     "tests/",
     "deploy/tollgate/",

@@ -102,6 +102,10 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Of those, one tenant's; beyond it 503 for that tenant alone.
     pub tenant_in_flight_max: usize,
+    /// Requests that one data thread has with one backend, each on a connection of its own; further ones wait.
+    pub backend_in_flight_max: usize,
+    /// How many wait for that, within the connect timeout; beyond it 503.
+    pub backend_waiting_max: usize,
     /// Open client connections on one data thread; beyond it new ones wait in the kernel's queue.
     pub connections_max: usize,
     /// Path and query; beyond it 414.
@@ -160,6 +164,8 @@ impl Default for Limits {
         Self {
             in_flight_max: 10_000,
             tenant_in_flight_max: 2500,
+            backend_in_flight_max: 2500,
+            backend_waiting_max: 1024,
             connections_max: 20_000,
             uri_bytes_max: 16 * 1024,
             header_bytes_max: 32 * 1024,

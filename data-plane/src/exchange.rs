@@ -20,7 +20,7 @@ use crate::{
     gateway_response::{GatewayResponse, Kind},
     listener::{Peer, client_io::Serving},
     node::{Node, ms, now_ms},
-    policies::limiter::Limit,
+    policies::{concurrency, limiter::Limit, throttle::Label},
     response::headers::REQUEST_ID,
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
@@ -58,14 +58,18 @@ pub(crate) struct Exchange {
     /// Where in `path` the route's variables stand.
     pub(crate) captures: Vec<Range<usize>>,
     pub(crate) caller: Option<Caller>,
-    /// Whether it is counted among its tenant's requests in progress.
+    /// Whether it is counted among the requests in progress.
+    in_flight: bool,
+    /// Whether it is counted among its tenant's.
     in_share: bool,
+    /// Its places among the requests in progress that its limits allow.
+    pub(crate) permits: concurrency::Held,
     /// What the limits of this call stand at, for `RateLimit`.
     pub(crate) limits: Vec<Limit>,
     /// It is beyond the quota of its key.
     pub(crate) over_quota: bool,
     /// Which throttles in shadow would have refused it.
-    pub(crate) shadow_throttled_by: Vec<&'static str>,
+    pub(crate) shadow_throttled_by: Vec<Label>,
     /// Every policy let it through.
     pub(crate) admitted: bool,
     /// Request body bytes that came, counted where they are read.
@@ -126,7 +130,9 @@ impl Exchange {
             route: None,
             captures: Vec::new(),
             caller: None,
+            in_flight: true,
             in_share: false,
+            permits: concurrency::Held::default(),
             limits: Vec::new(),
             over_quota: false,
             shadow_throttled_by: Vec::new(),
@@ -170,6 +176,25 @@ impl Exchange {
         let max = self.node.shared.config.limits.tenant_in_flight_max;
         self.in_share = self.node.shares.enter(&stage.tenant_id, max);
         self.in_share
+    }
+
+    /// It is no longer in progress, but for its answer.
+    fn leave(&mut self) {
+        self.permits = concurrency::Held::default();
+        if std::mem::replace(&mut self.in_flight, false) {
+            self.node.in_flight.set(self.node.in_flight.get() - 1);
+        }
+        if std::mem::replace(&mut self.in_share, false)
+            && let Some(stage) = &self.stage
+        {
+            self.node.shares.leave(&stage.tenant_id);
+        }
+    }
+
+    /// Waits until a refusal may go, and takes nobody's place meanwhile.
+    pub(crate) async fn refusals_turn(&mut self) {
+        self.leave();
+        self.node.turns.next(self.node.shared.config.limits.in_flight_max).await;
     }
 
     /// Finds the call's place in its trace, by the rules of its stage where it has any.
@@ -232,10 +257,7 @@ impl Exchange {
             return;
         }
         self.begin_trace(); // unless it came so far
-        self.node.in_flight.set(self.node.in_flight.get() - 1);
-        if let Some(stage) = self.stage.as_ref().filter(|_| self.in_share) {
-            self.node.shares.leave(&stage.tenant_id);
-        }
+        self.leave();
         self.serving.pace().end();
         // A refusal takes its place only now; without room it goes uncounted, as it is never billed.
         let _ = self.begin();
@@ -291,7 +313,11 @@ impl Exchange {
             api_key_id: caller.map_or("", |key| &key.id).to_owned(),
             consumer_id: caller.map_or("", |key| &key.consumer_id).to_owned(),
             aborted: outcome.aborted,
-            shadow_throttled_by: self.shadow_throttled_by.iter().map(ToString::to_string).collect(),
+            shadow_throttled_by: self
+                .shadow_throttled_by
+                .iter()
+                .map(|it| it.as_str().to_owned())
+                .collect(),
         };
         let tails = &self.node.shared.tails;
         tails.tell(&stage.tenant_id, &stage.api_id, &stage.name, self.status, request);

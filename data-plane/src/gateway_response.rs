@@ -43,7 +43,7 @@ pub(crate) enum Kind {
     LimitsUnavailable,
     /// This node has too much to do.
     Overloaded,
-    /// One tenant has as much in progress here as it may.
+    /// One tenant has as much in progress here as it may, in all or with one backend.
     TenantOverloaded,
     /// This node does not know any Api yet.
     NotReady,

@@ -19,8 +19,8 @@ use crate::{
     Config,
     counter::{Counter, Room, Want},
     integration::pool::Pools,
-    listener::shares::Shares,
-    policies::{desk::Leases, limiter::Limiter, outage::Local},
+    listener::{shares::Shares, turns::Turns},
+    policies::{desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local},
     reconciliation::{Counts, ThreadCounts},
     snapshot::Snapshot,
     tail::Tails,
@@ -37,6 +37,8 @@ pub struct Shared {
     pub(crate) local_limits: Arc<Local>,
     /// Tokens of limits that this node took in advance.
     pub(crate) leases: Arc<Leases>,
+    /// Permits of concurrency limits that this node holds.
+    pub(crate) gates: Arc<NodeGates>,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
     /// What is counted beside the journal.
@@ -62,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) in_flight: Cell<usize>,
     /// Of them, each tenant's.
     pub(crate) shares: Shares,
+    /// In which refusals go.
+    pub(crate) turns: Turns,
     /// What of `in_flight` the node's gauge was told.
     told_in_flight: Cell<usize>,
 }
@@ -95,6 +99,7 @@ impl Shared {
             metrics,
             local_limits: Arc::default(),
             leases: Arc::default(),
+            gates: Arc::default(),
             tails: Arc::default(),
             counts,
             room: OnceLock::new(),
@@ -159,6 +164,7 @@ impl Node {
             counts: ThreadCounts::default(),
             in_flight: Cell::new(0),
             shares: Shares::default(),
+            turns: Turns::default(),
             told_in_flight: Cell::new(0),
             shared,
         })

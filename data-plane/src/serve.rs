@@ -36,6 +36,9 @@ pub(crate) async fn serve(
         tracing::error!(request.id = exchange.id, "a request ended in a panic");
         Err(Kind::Internal.because("Something went wrong on our side."))
     });
+    if answer.is_err() && !exchange.admitted {
+        exchange.refusals_turn().await;
+    }
     let mut response = response::render(answer, &mut exchange);
     if panicked {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));

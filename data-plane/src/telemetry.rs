@@ -45,10 +45,12 @@ pub(crate) enum Bound {
     Node,
     /// The tenant, on the data thread.
     Tenant,
+    /// One backend of a tenant's, on the data thread.
+    Backend,
 }
 
 /// In the order of [`Bound`].
-const BOUNDS: [&str; 2] = ["node", "tenant"];
+const BOUNDS: [&str; 3] = ["node", "tenant", "backend"];
 
 /// A part of the way that takes time of its own.
 #[derive(Clone, Copy)]
@@ -104,7 +106,7 @@ impl Metrics {
         let shed = IntCounterVec::new(
             Opts::new(
                 "tollgate_requests_shed_total",
-                "Requests refused because too many were in progress on a data thread: in all, or the tenant's",
+                "Requests refused because too many were in progress on a data thread: in all, the tenant's, or with one backend",
             ),
             &["bound"],
         )?;

@@ -131,6 +131,7 @@ fn thread(
             settings,
             shared.local_limits.clone(),
             shared.leases.clone(),
+            shared.gates.clone(),
             shared.metrics.limits.clone(),
         )
         .map_err(|error| Error::Setting(format!("the Redis URL is not usable: {error}")))?;

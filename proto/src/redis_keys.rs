@@ -37,9 +37,30 @@ pub fn route_throttle(
     format!("{PREFIX}:{{tr:{usage_plan_id}:{api_key_id}:{api_id}:{}}}", short(&[stage, route]))
 }
 
+/// The token bucket of one client of a stage. `throttle` is the name that the tenant gave it, `client` a digest of
+/// [`digest::client`](crate::digest::client).
+pub fn client_throttle(api_id: &str, stage: &str, throttle: &str, client: &str) -> String {
+    format!("{PREFIX}:{{tc:{api_id}:{}:{client}}}", short(&[stage, throttle]))
+}
+
 /// The calls that a key made in the present period of its usage plan's quota.
 pub fn quota(usage_plan_id: &str, api_key_id: &str) -> String {
     format!("{PREFIX}:{{q:{usage_plan_id}:{api_key_id}}}")
+}
+
+/// The calls in progress of a key on a usage plan, over all the plan's stages.
+pub fn key_concurrency(usage_plan_id: &str, api_key_id: &str) -> String {
+    format!("{PREFIX}:{{ck:{usage_plan_id}:{api_key_id}}}")
+}
+
+/// The calls in progress of a route of a stage, over all callers. `route` is the route as written.
+pub fn stage_route_concurrency(api_id: &str, stage: &str, route: &str) -> String {
+    format!("{PREFIX}:{{cx:{api_id}:{}}}", short(&[stage, route]))
+}
+
+/// The calls in progress of a stage.
+pub fn stage_concurrency(api_id: &str, stage: &str) -> String {
+    format!("{PREFIX}:{{cs:{api_id}:{}}}", short(&[stage]))
 }
 
 /// The nodes that are alive.
@@ -88,10 +109,14 @@ mod tests {
     #[test]
     fn a_name_holds_no_users_text_and_one_hash_tag() {
         let hostile = "}{a b\r\n*";
+        let client = crate::digest::client(b"pepper", hostile, [hostile.as_bytes()]);
         for key in [
             stage_throttle("abcdefghij", hostile),
             stage_route_throttle("abcdefghij", hostile, hostile),
+            stage_concurrency("abcdefghij", hostile),
+            stage_route_concurrency("abcdefghij", hostile, hostile),
             tenant_throttle("0191a3c4-0000-7000-8000-000000000000"),
+            client_throttle("abcdefghij", hostile, hostile, &client),
             route_throttle("abcdefghij", "klmnopqrst", "uvwxyz0123", hostile, hostile),
         ] {
             assert!(
@@ -101,6 +126,8 @@ mod tests {
             assert_eq!((key.matches('{').count(), key.matches('}').count()), (1, 1), "{key}");
         }
         assert_eq!(quota("abcdefghij", "klmnopqrst"), "tg:{q:abcdefghij:klmnopqrst}");
+        let of_key = key_concurrency("abcdefghij", "klmnopqrst");
+        assert_eq!(of_key, "tg:{ck:abcdefghij:klmnopqrst}");
     }
 
     #[test]

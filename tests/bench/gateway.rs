@@ -1,91 +1,77 @@
-//! Our node, configured through a real control plane, as each case wants it.
+//! Our node, configured through a real control plane.
 
 use anyhow::{Context, Result};
-use harness::World;
+use harness::{Api, World};
 
-use crate::nginx::Nginx;
-use crate::{Case, pin};
+use crate::load::Target;
+use crate::machine::pin;
 
-/// A world whose node has one data thread, and the calls that the cases make.
+/// A world whose node has cores of its own.
 pub(crate) struct Gateway {
-    world: World,
+    pub(crate) world: World,
     node: u32,
-    open: Target,
-    keyed: Target,
-    limited: Target,
 }
 
-/// A route to call.
-struct Target {
+/// What a call of a route says.
+#[derive(Clone)]
+pub(crate) struct Call {
     host: String,
     path: String,
     key: Option<String>,
 }
 
+impl Call {
+    /// Of the stage that was last deployed to.
+    pub(crate) fn of(api: &Api<'_>, path: &str, key: Option<&str>) -> Self {
+        let path = format!("/{}{path}", api.stage);
+        Self { host: api.host(), path, key: key.map(str::to_owned) }
+    }
+
+    /// Without a key, by the whole path.
+    pub(crate) fn to(host: &str, path: &str) -> Self {
+        Self { host: host.to_owned(), path: path.to_owned(), key: None }
+    }
+}
+
 impl Gateway {
-    pub(crate) async fn start(backend: &Nginx, settings: &[(&str, &str)]) -> Result<Self> {
-        let settings = [&[("TOLLGATE_NODE_THREADS", "1")][..], settings].concat();
-        let mut world = World::start_with(&settings).await;
+    /// With one data thread on the first core, but for what the settings say.
+    pub(crate) async fn start(settings: &[(&str, &str)]) -> Result<Self> {
+        Self::start_on("0", &[&[("TOLLGATE_NODE_THREADS", "1")], settings].concat()).await
+    }
+
+    pub(crate) async fn start_on(cores: &str, settings: &[(&str, &str)]) -> Result<Self> {
+        let mut world = World::start_with(settings).await;
         let node = world.node().context("the world has a node")?.id();
-        pin(node)?;
-        let uri = backend.url("/b.json");
-        let (open, keyed, limited) = {
-            let tenant = world.tenant("bench").await;
-            let api = tenant.api("open").await.route("GET", "/items/{id}", false, &uri).await;
-            let api = api.deploy("prod").await;
-            let open = Target { host: api.host(), path: "/prod/items/12".to_owned(), key: None };
-
-            let api = tenant.api("keyed").await.route("GET", "/items/{id}", true, &uri).await;
-            let api = api.deploy("prod").await;
-            let key = api.usage_plan("unlimited").key().await;
-            let keyed = Target {
-                host: api.host(),
-                path: "/prod/items/12".to_owned(),
-                key: Some(key.value),
-            };
-
-            let api = tenant.api("limited").await.route("GET", "/items/{id}", true, &uri).await;
-            let api = api.deploy("prod").await;
-            let key = api
-                .usage_plan("ample")
-                .throttle(1e6, 1_000_000)
-                .quota(1_000_000_000, "DAY")
-                .key()
-                .await;
-            let limited = Target {
-                host: api.host(),
-                path: "/prod/items/12".to_owned(),
-                key: Some(key.value),
-            };
-            (open, keyed, limited)
-        };
-        Ok(Self { world, node, open, keyed, limited })
+        pin(node, cores)?;
+        Ok(Self { world, node })
     }
 
-    pub(crate) fn cases(&self) -> Vec<Case> {
-        vec![
-            self.open("tollgate: route, count, log"),
-            self.case("tollgate: the same and a key", &self.keyed),
-            self.case("tollgate: the same, throttle and quota (exact)", &self.limited),
-        ]
+    /// Serves one route that needs no key.
+    pub(crate) async fn serve_open(&self, uri: &str) -> Call {
+        let tenant = self.world.tenant("bench").await;
+        let api = tenant.api("open").await.route("GET", "/items/{id}", false, uri).await;
+        Call::of(&api.deploy("prod").await, "/items/12", None)
     }
 
-    /// A call without a key.
-    pub(crate) fn open(&self, name: &'static str) -> Case {
-        self.case(name, &self.open)
+    pub(crate) fn target(&self, name: &str, call: &Call) -> Target {
+        self.called(name, call, format!("http://{}{}", self.world.endpoint_address(), call.path))
     }
 
-    fn case(&self, name: &'static str, target: &Target) -> Case {
-        let headers = [
-            Some(format!("Host: {}", target.host)),
-            target.key.as_ref().map(|key| format!("x-api-key: {key}")),
-        ];
-        Case {
-            name,
-            url: format!("http://{}{}", self.world.endpoint_address(), target.path),
-            headers: headers.into_iter().flatten().collect(),
+    pub(crate) fn tls_target(&self, name: &str, call: &Call) -> Target {
+        let address = self.world.tls_endpoint_address();
+        self.called(name, call, format!("https://{address}{}", call.path))
+    }
+
+    fn called(&self, name: &str, call: &Call, url: String) -> Target {
+        // With a small letter wrk would say its own beside it.
+        let host = ("Host", call.host.clone());
+        let key = call.key.clone().map(|key| ("x-api-key", key));
+        Target {
+            name: name.to_owned(),
+            url,
+            headers: [host].into_iter().chain(key).collect(),
+            script: None,
             processes: vec![self.node],
-            rounds: Vec::new(),
         }
     }
 }

@@ -10,7 +10,7 @@ use harness::{World, within};
 use proto::segment::{BLOCK_BYTES, Cache, Footer, Header, Names, Record, State, encode_names};
 use sqlx::PgConnection;
 
-use crate::cpu_nanos;
+use crate::machine::cpu_nanos;
 
 const KEYS: usize = 1000;
 const ROUTES: usize = 100;

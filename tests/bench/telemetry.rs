@@ -3,12 +3,18 @@
 use anyhow::{Context, Result};
 use harness::collector::Collector;
 
-use crate::compare;
+use crate::arguments::Arguments;
 use crate::gateway::Gateway;
-use crate::nginx::Nginx;
+use crate::load::Load;
+use crate::table::Comparison;
+use crate::{machine, nginx};
 
-pub(crate) async fn run() -> Result<()> {
-    let backend = Nginx::backend().context("nginx as the backend")?;
+const ROUNDS: usize = 7;
+const CORES: &str = "1-3";
+
+pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
+    machine::pin(std::process::id(), CORES)?;
+    let backend = nginx::backend().context("nginx as the backend")?;
     let collector = Collector::start().await;
     let url = collector.url();
     let exported = ("OTEL_EXPORTER_OTLP_ENDPOINT", url.as_str());
@@ -19,9 +25,24 @@ pub(crate) async fn run() -> Result<()> {
         ("everything exported, of traces none", sampled("0")),
         ("everything exported, of traces 1 %", sampled("0.01")),
     ];
-    let mut gateways = Vec::new();
+    let (mut gateways, mut targets) = (Vec::new(), Vec::new());
     for (name, settings) in ways {
-        gateways.push((name, Gateway::start(&backend, &settings).await?));
+        let gateway = Gateway::start(&settings).await?;
+        targets.push(gateway.target(name, &gateway.serve_open(&backend.url("/b.json")).await));
+        gateways.push(gateway);
     }
-    compare(gateways.iter().map(|(name, gateway)| gateway.open(name)).collect())
+    let comparison = Comparison {
+        case: "telemetry",
+        title: "HTTP/1.1, 1 KiB, 64 connections, no key".to_owned(),
+        load: Load::Wrk { connections: 64 },
+        expected: 200,
+        targets,
+        references: 1,
+        rounds: arguments.rounds(ROUNDS),
+        seconds: 2,
+        cores: CORES,
+    };
+    let table = comparison.run()?;
+    table.print();
+    arguments.keep(&table.json())
 }

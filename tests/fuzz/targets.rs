@@ -1,5 +1,8 @@
 //! The targets: each takes any bytes, and panics only where the parser or a property of it is broken.
 
+#[path = "targets/backend.rs"]
+mod backend;
+
 use std::net::IpAddr;
 use std::sync::LazyLock;
 
@@ -45,6 +48,8 @@ use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::reconciliation::v1::CountReport;
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
+
+pub(crate) use backend::{chunked_body, response_cookies, response_head};
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {
@@ -272,32 +277,6 @@ pub(crate) fn request_cookies(bytes: &[u8]) {
     let mut kept = pairs(&before);
     kept.retain(|pair| !is_own(pair));
     assert_eq!(after, kept);
-}
-
-/// A backend's cookie stays with its Api's host, or below its Api's path, and there is none of ours.
-pub(crate) fn response_cookies(bytes: &[u8]) {
-    let cookies = fields(&header::SET_COOKIE, bytes);
-    for path_of in [None, Some("abc123xyz0")] {
-        let confined = hostile::response_cookies(cookies.clone(), path_of);
-        for cookie in confined.get_all(header::SET_COOKIE) {
-            let cookie = std::str::from_utf8(cookie.as_bytes()).unwrap();
-            let mut attributes = cookie.split(';').map(|part| part.trim().to_ascii_lowercase());
-            let pair = attributes.next().unwrap_or_default();
-            let of = |name: &str, part: &String| {
-                part.split('=').next().is_some_and(|it| it.trim() == name)
-            };
-            let attributes: Vec<String> = attributes.collect();
-            assert!(!attributes.iter().any(|part| of("domain", part)), "{cookie:?}");
-            if path_of.is_some() {
-                let paths: Vec<_> = attributes.iter().filter(|part| of("path", part)).collect();
-                assert!(
-                    matches!(&*paths, [path] if path.starts_with("path=/_api/abc123xyz0/")),
-                    "{cookie:?}"
-                );
-                assert!(!pair.starts_with("tollgate_") && !paths[0].contains(".."), "{cookie:?}");
-            }
-        }
-    }
 }
 
 /// The proxy's own last word decides, whatever the caller wrote before it; without a trusted proxy nothing does.

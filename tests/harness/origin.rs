@@ -8,7 +8,9 @@ use hyper_util::rt::{TokioExecutor, TokioIo};
 use hyper_util::server::conn::auto;
 use std::convert::Infallible;
 use std::net::SocketAddr;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 use tokio::net::TcpListener;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -36,6 +38,27 @@ struct Shared {
     arrived: Notify,
     /// While set, answers wait for [`Origin::release`].
     held: Mutex<Option<Arc<Notify>>>,
+    /// What each answer takes.
+    takes: Mutex<Duration>,
+    in_progress: AtomicUsize,
+    most_in_progress: AtomicUsize,
+}
+
+/// A request in progress, until this is dropped.
+struct InProgress(Arc<Shared>);
+
+impl InProgress {
+    fn begin(shared: Arc<Shared>) -> Self {
+        let now = shared.in_progress.fetch_add(1, Ordering::SeqCst) + 1;
+        shared.most_in_progress.fetch_max(now, Ordering::SeqCst);
+        Self(shared)
+    }
+}
+
+impl Drop for InProgress {
+    fn drop(&mut self) {
+        self.0.in_progress.fetch_sub(1, Ordering::SeqCst);
+    }
 }
 
 impl Origin {
@@ -49,6 +72,9 @@ impl Origin {
             received: Mutex::default(),
             arrived: Notify::new(),
             held: Mutex::default(),
+            takes: Mutex::default(),
+            in_progress: AtomicUsize::default(),
+            most_in_progress: AtomicUsize::default(),
         });
         let task = tokio::spawn(accept(listener, shared.clone()));
         Self { address, shared, task }
@@ -59,6 +85,23 @@ impl Origin {
     pub fn replies(self, status: u16, body: &str) -> Self {
         *lock(&self.shared.reply) = (status, Bytes::copy_from_slice(body.as_bytes()));
         self
+    }
+
+    /// Each answer takes so long.
+    #[must_use]
+    pub fn takes(self, time: Duration) -> Self {
+        *lock(&self.shared.takes) = time;
+        self
+    }
+
+    /// Requests that it has and has not answered.
+    pub fn in_progress(&self) -> usize {
+        self.shared.in_progress.load(Ordering::SeqCst)
+    }
+
+    /// The most that it had at once since this was last asked.
+    pub fn most_in_progress(&self) -> usize {
+        self.shared.most_in_progress.swap(self.in_progress(), Ordering::SeqCst)
     }
 
     pub fn url(&self) -> String {
@@ -117,6 +160,7 @@ async fn answer(
     shared: Arc<Shared>,
     request: http::Request<Incoming>,
 ) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    let _in_progress = InProgress::begin(shared.clone());
     let (parts, body) = request.into_parts();
     let body = body.collect().await.map(http_body_util::Collected::to_bytes).unwrap_or_default();
     let held = lock(&shared.held).clone();
@@ -132,6 +176,8 @@ async fn answer(
     if let Some(released) = released {
         released.await;
     }
+    let takes = *lock(&shared.takes);
+    tokio::time::sleep(takes).await;
     let (status, body) = lock(&shared.reply).clone();
     let mut response = http::Response::new(Full::new(body));
     *response.status_mut() = http::StatusCode::from_u16(status).unwrap_or_default();

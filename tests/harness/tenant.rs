@@ -218,6 +218,13 @@ impl UsagePlan<'_> {
         self
     }
 
+    /// Requests of each key in progress at once.
+    #[must_use]
+    pub fn in_flight(mut self, most: u32) -> Self {
+        self.input["concurrencyLimit"] = json!({ "maxInFlight": most });
+        self
+    }
+
     /// `period`: DAY, WEEK or MONTH.
     #[must_use]
     pub fn quota(mut self, limit: u32, period: &str) -> Self {

@@ -68,12 +68,6 @@ async fn rest_names_the_field_that_is_wrong() {
     let routes = format!("/v1/apis/{}/routes", api.api_id);
     let route = |integration: Value| json!({ "method": "GET", "path": "/pets", "integration": integration });
     let proxy = |uri: &str| route(json!({ "type": "HTTP_PROXY", "uri": uri }));
-    let plan = |throttle: Value| json!({ "name": "gold", "throttle": throttle });
-    let quota = |terms: Value| {
-        let mut quota = json!({ "limit": 1, "period": "DAY" });
-        quota.as_object_mut().unwrap().append(&mut terms.as_object().unwrap().clone());
-        json!({ "name": "gold", "quota": quota })
-    };
     let table = [
         ("/v1/apis", json!({ "name": "" }), "name"),
         ("/v1/apis", json!({ "name": "a".repeat(129) }), "name"),
@@ -81,6 +75,57 @@ async fn rest_names_the_field_that_is_wrong() {
         ("/v1/apis", json!({ "name": 7 }), "name"),
         ("/v1/apis", json!({}), "name"),
         ("/v1/apis", json!({ "name": "pets", "protocol": "GOPHER" }), "protocol"),
+        (&routes, proxy("not a URL"), "integration.uri"),
+        (&routes, proxy("ftp://example.com/"), "integration.uri"),
+        (&routes, proxy("http://user:secret@example.com/"), "integration.uri"),
+        (
+            &routes,
+            json!({ "method": "FETCH ME", "path": "/pets", "integration": { "type": "MOCK" } }),
+            "method",
+        ),
+        (
+            &routes,
+            json!({ "method": "GET", "path": "pets", "integration": { "type": "MOCK" } }),
+            "path",
+        ),
+        (
+            &routes,
+            json!({ "method": "GET", "path": "/{a}/{a}", "integration": { "type": "MOCK" } }),
+            "path",
+        ),
+        (&routes, route(json!({ "type": "TELNET" })), "integration.type"),
+    ];
+    refuses(&acme, &table).await;
+    for (query, param) in [
+        ("limit=0", "limit"),
+        ("limit=101", "limit"),
+        ("cursor=%00nonsense", "cursor"),
+        ("limit=many", "limit"),
+    ] {
+        assert_problem(
+            &acme.rest("GET", &format!("/v1/apis?{query}")).await,
+            400,
+            Some(param),
+            query,
+        );
+    }
+}
+
+#[tokio::test]
+async fn rest_names_what_is_wrong_with_a_limit() {
+    let world = World::start().await;
+    let acme = world.tenant("acme").await;
+    let api = acme.api("pets").await;
+    let stages = format!("/v1/apis/{}/stages", api.api_id);
+    let plan = |throttle: Value| json!({ "name": "gold", "throttle": throttle });
+    let in_flight =
+        |most: Value| json!({ "name": "gold", "concurrencyLimit": { "maxInFlight": most } });
+    let quota = |terms: Value| {
+        let mut quota = json!({ "limit": 1, "period": "DAY" });
+        quota.as_object_mut().unwrap().append(&mut terms.as_object().unwrap().clone());
+        json!({ "name": "gold", "quota": quota })
+    };
+    let table = [
         (
             "/v1/usage-plans",
             plan(json!({ "rateLimit": -1, "burstLimit": 1 })),
@@ -96,6 +141,15 @@ async fn rest_names_the_field_that_is_wrong() {
             plan(json!({ "rateLimit": 1, "burstLimit": 1, "enforcement": "SOFT" })),
             "throttle.enforcement",
         ),
+        ("/v1/usage-plans", in_flight(json!(0)), "concurrencyLimit.maxInFlight"),
+        ("/v1/usage-plans", in_flight(json!(-1)), "concurrencyLimit.maxInFlight"),
+        ("/v1/usage-plans", in_flight(json!(1_000_001)), "concurrencyLimit.maxInFlight"),
+        (
+            "/v1/usage-plans",
+            in_flight(json!(1_000_000_000_000_i64)),
+            "concurrencyLimit.maxInFlight",
+        ),
+        ("/v1/usage-plans", in_flight(json!(1.5)), "concurrencyLimit.maxInFlight"),
         (
             "/v1/usage-plans",
             json!({ "name": "gold", "quota": { "limit": 0, "period": "DAY" } }),
@@ -117,42 +171,29 @@ async fn rest_names_the_field_that_is_wrong() {
         ("/v1/usage-plans", quota(json!({ "initialUsed": -1 })), "quota.initialUsed"),
         ("/v1/usage-plans", quota(json!({ "initialUsed": 2 })), "quota.initialUsed"),
         ("/v1/usage-plans", quota(json!({ "enforcement": "MILD" })), "quota.enforcement"),
-        (&routes, proxy("not a URL"), "integration.uri"),
-        (&routes, proxy("ftp://example.com/"), "integration.uri"),
-        (&routes, proxy("http://user:secret@example.com/"), "integration.uri"),
         (
-            &routes,
-            json!({ "method": "FETCH ME", "path": "/pets", "integration": { "type": "MOCK" } }),
-            "method",
+            &stages,
+            json!({ "name": "prod", "clientThrottles": [
+                { "name": "per-ip", "key": "COOKIE", "rateLimit": 1, "burstLimit": 1 },
+            ] }),
+            "clientThrottles[0].key",
         ),
         (
-            &routes,
-            json!({ "method": "GET", "path": "pets", "integration": { "type": "MOCK" } }),
-            "path",
+            &stages,
+            json!({ "name": "prod", "clientThrottles": [
+                { "name": "per-user", "key": "HEADER", "rateLimit": 1, "burstLimit": 1 },
+            ] }),
+            "clientThrottles[0].headerName",
         ),
-        (
-            &routes,
-            json!({ "method": "GET", "path": "/{a}/{a}", "integration": { "type": "MOCK" } }),
-            "path",
-        ),
-        (&routes, route(json!({ "type": "TELNET" })), "integration.type"),
     ];
+    refuses(&acme, &table).await;
+}
+
+/// Each of these is refused, by the name of its field.
+async fn refuses(acme: &Tenant<'_>, table: &[(&str, Value, &str)]) {
     for (path, body, param) in table {
-        let answer = acme.rest("POST", path).json(&body).await;
+        let answer = acme.rest("POST", path).json(body).await;
         assert_problem(&answer, 400, Some(param), &body.to_string());
-    }
-    for (query, param) in [
-        ("limit=0", "limit"),
-        ("limit=101", "limit"),
-        ("cursor=%00nonsense", "cursor"),
-        ("limit=many", "limit"),
-    ] {
-        assert_problem(
-            &acme.rest("GET", &format!("/v1/apis?{query}")).await,
-            400,
-            Some(param),
-            query,
-        );
     }
 }
 

@@ -3,6 +3,8 @@
 use std::future::IntoFuture;
 
 use harness::{World, eventually};
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 
 /// On each of the world's two data threads.
@@ -66,4 +68,41 @@ async fn a_tenant_whose_backend_hangs_is_refused_and_another_tenants_calls_all_p
         (of_acme.count() == refused.len()).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn a_tenant_who_is_refused_as_fast_as_it_asks_gets_each_refusal_and_another_tenants_calls_all_pass()
+ {
+    const CONNECTIONS: usize = 32;
+    const AHEAD: usize = 100;
+    let share = SHARE.to_string();
+    let world = World::start_with(&[("TOLLGATE_NODE_TENANT_IN_FLIGHT_MAX", &share)]).await;
+    let origin = world.origin().await.replies(200, "hello");
+    let (acme, globex) = (world.tenant("acme").await, world.tenant("globex").await);
+    let pets =
+        acme.api("pets").await.get_route_with_key("/pets", &origin).await.deploy("prod").await;
+    let cars = globex.api("cars").await.get_route("/cars", &origin).await.deploy("prod").await;
+
+    let call = format!("GET /prod/pets HTTP/1.1\r\nhost: {}\r\n", pets.host());
+    let ahead = format!("{call}\r\n").repeat(AHEAD - 1) + &call + "connection: close\r\n\r\n";
+    let (mut floods, node) = (JoinSet::new(), world.endpoint_address());
+    for _ in 0..CONNECTIONS {
+        let ahead = ahead.clone();
+        floods.spawn(async move {
+            let mut stream = TcpStream::connect(node).await.unwrap();
+            stream.write_all(ahead.as_bytes()).await.unwrap();
+            let mut answers = String::new();
+            stream.read_to_string(&mut answers).await.unwrap();
+            answers
+        });
+    }
+    for call in 0..100 {
+        let answer = cars.get("/cars").await;
+        assert_eq!(answer.status(), 200, "{call}: {}", answer.text());
+    }
+    // Those that wait for their turn take no place among what is in progress: none is told that there is no room.
+    for answers in floods.join_all().await {
+        assert_eq!(answers.matches("HTTP/1.1 403 ").count(), AHEAD, "{answers}");
+    }
+    assert_eq!(origin.received().len(), 100);
 }

@@ -88,6 +88,13 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await visit.fill("Burst of throttle 1", "9");
   expect(await visit.page.getByLabel("Beyond throttle 1").inputValue()).toBe("HARD");
   await visit.page.getByLabel("Beyond throttle 1").selectOption("Calls pass and are reported");
+  await visit.page.getByLabel("Counted of throttle 1").selectOption("Call by call, over all nodes");
+  await visit.page.getByLabel("While Redis is away of throttle 1").selectOption("Calls are refused");
+  await visit.page.getByLabel("Requests in progress").first().fill("8");
+  await visit.click("Add limit of a route");
+  await visit.fill("Route of limit 1", "GET /hello");
+  await visit.fill("Requests in progress of limit 1", "2");
+  await visit.page.getByLabel("Beyond limit 1").selectOption("Calls pass and are reported");
   await visit.click("Add variable");
   await visit.fill("Name of variable 1", "colour");
   await visit.fill("Value of variable 1", "blue");
@@ -97,8 +104,47 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await expect.poll(() => visit.page.getByLabel("Requests a second").first().inputValue()).toBe("50");
   expect(await visit.page.getByLabel("Beyond the throttle").inputValue()).toBe("SHADOW");
   expect(await visit.page.getByLabel("Beyond throttle 1").inputValue()).toBe("SHADOW");
+  expect(await visit.page.getByLabel("Counted of throttle 1").inputValue()).toBe("EXACT");
+  expect(await visit.page.getByLabel("While Redis is away of throttle 1").inputValue()).toBe("FAIL_CLOSED");
+  expect(await visit.page.getByLabel("Requests in progress").first().inputValue()).toBe("8");
+  expect(await visit.page.getByLabel("Beyond those in progress").inputValue()).toBe("HARD");
+  expect(await visit.page.getByLabel("Requests in progress of limit 1").inputValue()).toBe("2");
+  expect(await visit.page.getByLabel("Beyond limit 1").inputValue()).toBe("SHADOW");
   expect(await visit.page.getByLabel("Value of variable 1").inputValue()).toBe("blue");
   await visit.isAccessible();
+});
+
+test("a stage limits each of its clients", async ({ visit }) => {
+  const { api, stage } = await workingApi(visit, await visit.account());
+  await visit.go(`/apis/${encodeURIComponent(api.id)}/stages/${encodeURIComponent(stage.id)}`);
+  await visit.sees("None. Each address, or each value of a header, can have a limit of its own.");
+  await visit.click("Add throttle of clients");
+  await visit.fill("Name of clients' throttle 1", "per-ip");
+  await visit.fill("Requests a second of clients' throttle 1", "5");
+  await visit.fill("Burst of clients' throttle 1", "9");
+  await visit.click("Add throttle of clients");
+  await visit.page.getByLabel("Client of clients' throttle 2").selectOption("A header's value");
+  await visit.fill("Name of clients' throttle 2", "per-user");
+  await visit.fill("Requests a second of clients' throttle 2", "1");
+  await visit.fill("Burst of clients' throttle 2", "2");
+  await visit.fill("Route of clients' throttle 2", "GET /hello");
+  await visit.click("Save clients' throttles");
+  await visit.sees("Enter a header such as x-user.");
+  await visit.fill("Header of clients' throttle 2", "X-User");
+  await visit.page.getByLabel("Beyond clients' throttle 2").selectOption("Calls pass and are reported");
+  await visit.isAccessible();
+  await visit.click("Save clients' throttles");
+  await visit.sees("Clients' throttles saved");
+  await visit.page.reload();
+  const kept = (label: string) => visit.page.getByLabel(label).inputValue();
+  await expect.poll(() => kept("Name of clients' throttle 1")).toBe("per-ip");
+  expect(await kept("Header of clients' throttle 2")).toBe("x-user");
+  expect(await kept("Route of clients' throttle 2")).toBe("GET /hello");
+  expect(await kept("Beyond clients' throttle 2")).toBe("SHADOW");
+  await visit.click("Remove clients' throttle 1");
+  await visit.click("Save clients' throttles");
+  await visit.page.reload();
+  await expect.poll(() => kept("Name of clients' throttle 1")).toBe("per-user");
 });
 
 test("a stage's sampling rules are kept in their order", async ({ visit }) => {

@@ -96,11 +96,15 @@ async function plantedTenant(member: Visit) {
     apiId,
     deploymentId: deployment.id,
     routeThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
+    routeConcurrencyLimits: [{ maxInFlight: 1000 }],
+    clientThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
   });
   await planter.mutate("updateStage", "stage { id }", {
     id: stage.id,
     samplingRules: [{ rate: 0.5 }],
     routeThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
+    routeConcurrencyLimits: [{ maxInFlight: 1000 }],
+    clientThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
   });
   const { usagePlan } = await make<{ usagePlan: Made }>("UsagePlan", "usagePlan { id }", {
     stageIds: [stage.id],

@@ -27,6 +27,7 @@ test("a usage plan is created with its limits, changed and deleted", async ({ vi
   await visit.page.getByLabel("From (UTC)").fill("2026-01-31T09:30:00");
   await visit.page.getByLabel("Beyond the quota").selectOption("SOFT");
   await visit.page.getByLabel("Beyond the throttle").selectOption("Calls pass and are reported");
+  await visit.page.getByLabel("Requests in progress").fill("4");
   await visit.page.getByLabel("Used before").fill("50");
   await visit.isAccessible();
   await visit.click("Save plan");
@@ -46,6 +47,8 @@ test("a usage plan is created with its limits, changed and deleted", async ({ vi
     ["Time zone", "Europe/Berlin"],
     ["From (UTC)", "2026-01-31T09:30"],
     ["Used before", "50"],
+    ["Requests in progress", "4"],
+    ["Beyond those in progress", "HARD"],
     ["Beyond the throttle", "SHADOW"],
   ] as const) {
     await expect.poll(() => visit.page.getByLabel(label).inputValue()).toBe(value);

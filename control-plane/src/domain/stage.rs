@@ -10,6 +10,8 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
+use crate::domain::client_throttle::{self, ClientThrottle};
+use crate::domain::concurrency::{self, ConcurrencyLimit, RouteConcurrencyLimit};
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
@@ -45,6 +47,11 @@ pub struct Stage {
     pub throttle: Option<Throttle>,
     /// Of some of its routes, beside its own.
     pub route_throttles: Vec<RouteThrottle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+    /// Of some of its routes, beside its own.
+    pub route_concurrency_limits: Vec<RouteConcurrencyLimit>,
+    /// For each of its clients.
+    pub client_throttles: Vec<ClientThrottle>,
     /// Whether answers carry `RateLimit` headers; none: as the dialect does.
     pub rate_limit_headers: Option<bool>,
     /// Whether `sampling_rules` decide which traces of its calls are kept; else a node's own setting does.
@@ -119,6 +126,9 @@ pub struct NewStage {
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
     pub route_throttles: Vec<RouteThrottle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+    pub route_concurrency_limits: Vec<RouteConcurrencyLimit>,
+    pub client_throttles: Vec<ClientThrottle>,
 }
 
 impl NewStage {
@@ -134,6 +144,9 @@ impl NewStage {
             description: text::description("description", self.description)?,
             throttle: self.throttle.map(checked_throttle).transpose()?,
             route_throttles: throttle::checked_routes(self.route_throttles)?,
+            concurrency_limit: self.concurrency_limit.map(checked_limit).transpose()?,
+            route_concurrency_limits: concurrency::checked_routes(self.route_concurrency_limits)?,
+            client_throttles: client_throttle::checked(self.client_throttles)?,
             ..self
         })
     }
@@ -150,6 +163,11 @@ pub struct UpdateStage {
     pub throttle: Patch<Throttle>,
     /// All of them, in the place of those it had.
     pub route_throttles: Option<Vec<RouteThrottle>>,
+    pub concurrency_limit: Patch<ConcurrencyLimit>,
+    /// All of them, in the place of those it had.
+    pub route_concurrency_limits: Option<Vec<RouteConcurrencyLimit>>,
+    /// All of them, in the place of those it had.
+    pub client_throttles: Option<Vec<ClientThrottle>>,
     /// `Clear`: as the dialect does.
     pub rate_limit_headers: Patch<bool>,
     pub tracing_enabled: Option<bool>,
@@ -168,6 +186,12 @@ impl UpdateStage {
             description: description.transpose()?,
             throttle: self.throttle.try_map(checked_throttle)?,
             route_throttles: self.route_throttles.map(throttle::checked_routes).transpose()?,
+            concurrency_limit: self.concurrency_limit.try_map(checked_limit)?,
+            route_concurrency_limits: self
+                .route_concurrency_limits
+                .map(concurrency::checked_routes)
+                .transpose()?,
+            client_throttles: self.client_throttles.map(client_throttle::checked).transpose()?,
             sampling_rules: self.sampling_rules.map(sampling::checked).transpose()?,
             ..self
         })
@@ -176,6 +200,10 @@ impl UpdateStage {
 
 fn checked_throttle(throttle: Throttle) -> Result<Throttle> {
     throttle.checked().map_err(|error| error.within("throttle"))
+}
+
+fn checked_limit(limit: ConcurrencyLimit) -> Result<ConcurrencyLimit> {
+    limit.checked().map_err(|error| error.within("concurrencyLimit"))
 }
 
 pub(crate) fn check_name(param: &str, name: &str) -> Result<()> {
@@ -345,6 +373,13 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
         variables: change.variables.unwrap_or_else(|| before.variables.clone()),
         throttle: change.throttle.apply(before.throttle),
         route_throttles: change.route_throttles.unwrap_or_else(|| before.route_throttles.clone()),
+        concurrency_limit: change.concurrency_limit.apply(before.concurrency_limit),
+        route_concurrency_limits: change
+            .route_concurrency_limits
+            .unwrap_or_else(|| before.route_concurrency_limits.clone()),
+        client_throttles: change
+            .client_throttles
+            .unwrap_or_else(|| before.client_throttles.clone()),
         rate_limit_headers: change.rate_limit_headers.apply(before.rate_limit_headers),
         tracing_enabled: change.tracing_enabled.unwrap_or(before.tracing_enabled),
         sampling_rules: change.sampling_rules.unwrap_or_else(|| before.sampling_rules.clone()),
@@ -407,7 +442,8 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::domain::throttle::ThrottleEnforcement;
+    use crate::domain::client_throttle::tests::{by_header, by_ip};
+    use crate::domain::throttle::{ThrottleEnforcement, ThrottleMode, ThrottleOutage};
     use crate::testing::{self, deploy, mock, new_api, new_route, published};
 
     fn variables(pairs: &[(&str, &str)]) -> BTreeMap<String, String> {
@@ -517,6 +553,8 @@ mod tests {
             rate_limit,
             burst_limit: 3,
             enforcement: ThrottleEnforcement::Hard,
+            mode: None,
+            outage: None,
         };
         let new =
             NewStage { route_throttles: vec![throttle("GET /a", 0.5)], ..NewStage::named("prod") };
@@ -526,7 +564,8 @@ mod tests {
             let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
             stage.route_throttles
         };
-        let half = message::Throttle { rate_limit: 0.5, burst_limit: 3, shadow: false };
+        let half =
+            message::Throttle { rate_limit: 0.5, burst_limit: 3, ..message::Throttle::default() };
         assert_eq!(told().await, [("GET /a".to_owned(), half)].into());
 
         let others = vec![throttle("$default", 1.0), throttle("ANY /b/{c}", 2.0)];
@@ -558,6 +597,8 @@ mod tests {
             rate_limit: 1.0,
             burst_limit: 3,
             enforcement,
+            mode: None,
+            outage: None,
         };
         let of_routes = vec![
             of_route("GET /a", ThrottleEnforcement::Shadow),
@@ -589,6 +630,192 @@ mod tests {
         assert_eq!(told().await, (Some(false), vec![false]));
         let none = UpdateStage { throttle: Patch::Clear, ..UpdateStage::default() };
         assert_eq!(update(&app, &alice, &stage.id(), none).await.unwrap().throttle, None);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn nodes_are_told_how_each_throttle_is_counted_where_it_says_so(db: PgPool) {
+        use message::{ThrottleMode as Mode, ThrottleOutage as Outage};
+
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let (exact, closed) = (Some(ThrottleMode::Exact), Some(ThrottleOutage::FailClosed));
+        let of_stage = Throttle { mode: exact, outage: closed, ..Throttle::of(2.5, 7) };
+        let of_route = RouteThrottle {
+            route_key: "GET /a".to_owned(),
+            rate_limit: 1.0,
+            burst_limit: 3,
+            enforcement: ThrottleEnforcement::Hard,
+            mode: Some(ThrottleMode::Local),
+            outage: None,
+        };
+        let of_client = ClientThrottle {
+            mode: Some(ThrottleMode::Leased),
+            outage: Some(ThrottleOutage::FailOpen),
+            ..by_ip("per-ip")
+        };
+        let new = NewStage {
+            throttle: Some(of_stage),
+            route_throttles: vec![of_route.clone()],
+            client_throttles: vec![of_client.clone()],
+            ..NewStage::named("prod")
+        };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        assert_eq!(stage.throttle, Some(of_stage));
+        assert_eq!(
+            (&stage.route_throttles[0], &stage.client_throttles[0]),
+            (&of_route, &of_client)
+        );
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            let of_client = stage.client_throttles[0].throttle;
+            let all = [stage.throttle, stage.route_throttles.values().next().copied(), of_client];
+            all.map(|it| it.map(|it| (it.mode(), it.outage())).unwrap())
+        };
+        assert_eq!(
+            told().await,
+            [
+                (Mode::Exact, Outage::FailClosed),
+                (Mode::Local, Outage::Unspecified),
+                (Mode::Leased, Outage::FailOpen),
+            ]
+        );
+        let plain =
+            UpdateStage { throttle: Patch::Set(Throttle::of(2.5, 7)), ..UpdateStage::default() };
+        let stage = update(&app, &alice, &stage.id(), plain).await.unwrap();
+        assert_eq!(stage.throttle, Some(Throttle::of(2.5, 7)), "a throttle is written whole");
+        assert_eq!(told().await[0], (Mode::Unspecified, Outage::Unspecified));
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn a_concurrency_limit_that_is_enforced_is_a_restriction_to_nodes_that_do_not_know_it(
+        db: PgPool,
+    ) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let of_route = |route_key: &str, enforcement| RouteConcurrencyLimit {
+            route_key: route_key.to_owned(),
+            max_in_flight: 3,
+            enforcement,
+        };
+        let shadow = ConcurrencyLimit {
+            enforcement: ThrottleEnforcement::Shadow,
+            ..ConcurrencyLimit::of(8)
+        };
+        let tried = vec![of_route("GET /a", ThrottleEnforcement::Shadow)];
+        let new = NewStage {
+            concurrency_limit: Some(shadow),
+            route_concurrency_limits: tried.clone(),
+            ..NewStage::named("prod")
+        };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        assert_eq!(
+            (stage.concurrency_limit, &stage.route_concurrency_limits),
+            (Some(shadow), &tried)
+        );
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            stage
+        };
+        let limit = |max_in_flight, shadow| message::ConcurrencyLimit { max_in_flight, shadow };
+        let in_shadow = told().await;
+        assert_eq!(in_shadow.concurrency_limit, Some(limit(8, true)));
+        let of_routes = [("GET /a".to_owned(), limit(3, true))].into();
+        assert_eq!(in_shadow.route_concurrency_limits, of_routes);
+        assert!(in_shadow.restrictions.is_empty(), "it restricts nobody");
+
+        let hard = |change| async { update(&app, &alice, &stage.id(), change).await.unwrap() };
+        let of_stage = Patch::Set(ConcurrencyLimit::of(5));
+        hard(UpdateStage { concurrency_limit: of_stage, ..UpdateStage::default() }).await;
+        let enforced = told().await;
+        assert_eq!(enforced.concurrency_limit, Some(limit(5, false)));
+        assert_eq!(enforced.restrictions, ["concurrencyLimit"]);
+
+        let of_routes = Some(vec![of_route("GET /a", ThrottleEnforcement::Hard)]);
+        let after = hard(UpdateStage {
+            concurrency_limit: Patch::Clear,
+            route_concurrency_limits: of_routes,
+            ..UpdateStage::default()
+        });
+        assert_eq!(after.await.concurrency_limit, None);
+        let of_route_alone = told().await;
+        assert_eq!(of_route_alone.concurrency_limit, None);
+        assert_eq!(of_route_alone.restrictions, ["concurrencyLimit"]);
+
+        let none =
+            UpdateStage { route_concurrency_limits: Some(Vec::new()), ..UpdateStage::default() };
+        hard(none).await;
+        assert!(told().await.restrictions.is_empty());
+        for wrong in [0, -1, 1_000_001] {
+            let wrong = Patch::Set(ConcurrencyLimit::of(wrong));
+            let change = UpdateStage { concurrency_limit: wrong, ..UpdateStage::default() };
+            let refused = update(&app, &alice, &stage.id(), change).await.unwrap_err();
+            assert_eq!(refused.param(), Some("concurrencyLimit.maxInFlight"));
+        }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn throttles_of_clients_reach_the_nodes_which_must_know_those_that_refuse(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let of_route = ClientThrottle {
+            route_key: Some("GET /a".to_owned()),
+            enforcement: ThrottleEnforcement::Shadow,
+            ..by_header("per-user", "x-user")
+        };
+        let all = vec![by_ip("per-ip"), of_route.clone()];
+        let new = NewStage { client_throttles: all.clone(), ..NewStage::named("prod") };
+        let stage = create(&app, &alice, api, new).await.unwrap();
+        assert_eq!(stage.client_throttles, all);
+        assert_eq!(get(&app, &alice, &stage.id()).await.unwrap(), stage);
+        let told = async || {
+            let upsert = published(&app).await.pop().unwrap().upserts.pop().unwrap();
+            let Some(resource::Kind::Stage(stage)) = upsert.kind else { panic!("no stage") };
+            (stage.client_throttles, stage.restrictions)
+        };
+        let throttle = |shadow| message::Throttle {
+            rate_limit: 0.5,
+            burst_limit: 10,
+            shadow,
+            ..message::Throttle::default()
+        };
+        let of_ip = message::ClientThrottle {
+            name: "per-ip".to_owned(),
+            key: message::ClientKey::Ip.into(),
+            throttle: Some(throttle(false)),
+            ..message::ClientThrottle::default()
+        };
+        let of_user = message::ClientThrottle {
+            name: "per-user".to_owned(),
+            key: message::ClientKey::Header.into(),
+            header_name: "x-user".to_owned(),
+            route_key: "GET /a".to_owned(),
+            throttle: Some(throttle(true)),
+        };
+        let (throttles, restrictions) = told().await;
+        assert_eq!(throttles, [of_ip, of_user.clone()]);
+        assert_eq!(restrictions, ["clientThrottles"]);
+
+        let change =
+            |throttles| UpdateStage { client_throttles: Some(throttles), ..UpdateStage::default() };
+        let kept = update(&app, &alice, &stage.id(), UpdateStage::default()).await.unwrap();
+        assert_eq!(kept.client_throttles, all);
+        update(&app, &alice, &stage.id(), change(vec![of_route])).await.unwrap();
+        assert_eq!(
+            told().await,
+            (vec![of_user], Vec::new()),
+            "what refuses nobody restricts nobody"
+        );
+        update(&app, &alice, &stage.id(), change(Vec::new())).await.unwrap();
+        assert_eq!(told().await, (Vec::new(), Vec::new()));
+
+        let wrong = change(vec![ClientThrottle { rate_limit: -1.0, ..by_ip("per-ip") }]);
+        let refused = update(&app, &alice, &stage.id(), wrong).await.unwrap_err();
+        assert_eq!(refused.param(), Some("clientThrottles[0].rateLimit"));
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -24,18 +24,90 @@ pub struct Throttle {
     /// Left out: `HARD`, whatever the throttle was that this one replaces.
     #[serde(default)]
     pub enforcement: ThrottleEnforcement,
+    /// Left out: as each node is set, which is `LEASED` unless its operator says otherwise.
+    #[serde(default)]
+    pub mode: Option<ThrottleMode>,
+    /// Left out: as each node is set, which is `LOCAL_FALLBACK` unless its operator says otherwise.
+    #[serde(default)]
+    pub outage: Option<ThrottleOutage>,
 }
 
-/// What becomes of a request beyond a throttle.
+/// What becomes of a request beyond a throttle, or a concurrency limit.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "UPPERCASE")]
 pub enum ThrottleEnforcement {
     /// It is refused with `429 THROTTLED`.
     #[default]
     Hard,
-    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which throttle would have
+    /// It passes, and its caller is told nothing. The log of requests and the watched ones say which of them would have
     /// refused it, and nodes count it.
     Shadow,
+}
+
+/// How a throttle is counted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "UPPERCASE")]
+pub enum ThrottleMode {
+    /// Nodes take tokens from Redis in advance; all nodes together keep the limit.
+    Leased,
+    /// Redis is asked for each request, which waits for the answer; all nodes together keep the limit.
+    Exact,
+    /// Redis is not asked: each node allows the limit ÷ live nodes.
+    Local,
+}
+
+/// What becomes of a throttle while Redis is away or slow.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ThrottleOutage {
+    /// Each node allows the limit ÷ live nodes.
+    LocalFallback,
+    /// It lets every request through.
+    FailOpen,
+    /// Requests are refused with `503 LIMITS_UNAVAILABLE`.
+    FailClosed,
+}
+
+impl ThrottleMode {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Leased => "LEASED",
+            Self::Exact => "EXACT",
+            Self::Local => "LOCAL",
+        }
+    }
+}
+
+impl TryFrom<&str> for ThrottleMode {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        [Self::Leased, Self::Exact, Self::Local]
+            .into_iter()
+            .find(|mode| mode.as_str() == text)
+            .ok_or_else(|| Error::corrupt("throttle mode", text))
+    }
+}
+
+impl ThrottleOutage {
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::LocalFallback => "LOCAL_FALLBACK",
+            Self::FailOpen => "FAIL_OPEN",
+            Self::FailClosed => "FAIL_CLOSED",
+        }
+    }
+}
+
+impl TryFrom<&str> for ThrottleOutage {
+    type Error = Error;
+
+    fn try_from(text: &str) -> Result<Self> {
+        [Self::LocalFallback, Self::FailOpen, Self::FailClosed]
+            .into_iter()
+            .find(|outage| outage.as_str() == text)
+            .ok_or_else(|| Error::corrupt("throttle outage", text))
+    }
 }
 
 impl ThrottleEnforcement {
@@ -65,7 +137,8 @@ impl TryFrom<&str> for ThrottleEnforcement {
 impl Throttle {
     /// So many requests, and none beyond them.
     pub fn of(rate_limit: f64, burst_limit: i32) -> Self {
-        Self { rate_limit, burst_limit, enforcement: ThrottleEnforcement::Hard }
+        let enforcement = ThrottleEnforcement::Hard;
+        Self { rate_limit, burst_limit, enforcement, mode: None, outage: None }
     }
 
     /// Both limits are above 0 and at most [`THROTTLE_MAX`]. Errors name the field inside the throttle.
@@ -81,21 +154,39 @@ impl Throttle {
         Ok(self)
     }
 
-    /// From three columns; both or none of the first two is null.
+    /// From its columns; both or none of the first two is null.
     pub fn from_columns(
         rate_limit: Option<f64>,
         burst_limit: Option<i32>,
         enforcement: &str,
+        mode: Option<&str>,
+        outage: Option<&str>,
     ) -> Result<Option<Self>> {
         let (Some(rate_limit), Some(burst_limit)) = (rate_limit, burst_limit) else {
             return Ok(None);
         };
-        Ok(Some(Self { rate_limit, burst_limit, enforcement: enforcement.try_into()? }))
+        Ok(Some(Self {
+            rate_limit,
+            burst_limit,
+            enforcement: enforcement.try_into()?,
+            mode: mode.map(TryInto::try_into).transpose()?,
+            outage: outage.map(TryInto::try_into).transpose()?,
+        }))
     }
 
     /// What its column holds: of no throttle, what it is made with.
     pub fn enforcement_column(throttle: Option<&Self>) -> &'static str {
         throttle.map(|throttle| throttle.enforcement).unwrap_or_default().as_str()
+    }
+
+    /// What its column holds.
+    pub fn mode_column(throttle: Option<&Self>) -> Option<&'static str> {
+        throttle.and_then(|throttle| throttle.mode).map(ThrottleMode::as_str)
+    }
+
+    /// What its column holds.
+    pub fn outage_column(throttle: Option<&Self>) -> Option<&'static str> {
+        throttle.and_then(|throttle| throttle.outage).map(ThrottleOutage::as_str)
     }
 }
 
@@ -113,13 +204,19 @@ pub struct RouteThrottle {
     /// Left out: `HARD`, whatever the throttle was that this one replaces.
     #[serde(default)]
     pub enforcement: ThrottleEnforcement,
+    /// Left out: as each node is set, which is `LEASED` unless its operator says otherwise.
+    #[serde(default)]
+    pub mode: Option<ThrottleMode>,
+    /// Left out: as each node is set, which is `LOCAL_FALLBACK` unless its operator says otherwise.
+    #[serde(default)]
+    pub outage: Option<ThrottleOutage>,
 }
 
 impl RouteThrottle {
     /// Without its route.
     pub fn throttle(&self) -> Throttle {
-        let Self { rate_limit, burst_limit, enforcement, .. } = *self;
-        Throttle { rate_limit, burst_limit, enforcement }
+        let Self { rate_limit, burst_limit, enforcement, mode, outage, .. } = *self;
+        Throttle { rate_limit, burst_limit, enforcement, mode, outage }
     }
 
     fn checked(self) -> Result<Self> {
@@ -160,6 +257,8 @@ mod tests {
             rate_limit,
             burst_limit,
             enforcement: ThrottleEnforcement::Shadow,
+            mode: None,
+            outage: None,
         };
         let good = vec![throttle("GET /pets/{id}", 0.5, 1), throttle("$default", 1e6, 1_000_000)];
         assert_eq!(checked_routes(good.clone()).unwrap(), good);
@@ -187,8 +286,27 @@ mod tests {
         let shadow = r#"{"rateLimit": 1, "burstLimit": 2, "enforcement": "SHADOW"}"#;
         assert_eq!(read(shadow).unwrap().enforcement, ThrottleEnforcement::Shadow);
         assert!(read(r#"{"rateLimit": 1, "burstLimit": 2, "enforcement": "SOFT"}"#).is_err());
-        assert_eq!(Throttle::from_columns(Some(1.0), Some(2), "HARD").unwrap(), Some(hard));
-        assert!(Throttle::from_columns(Some(1.0), Some(2), "MILD").is_err());
+        let columns = |enforcement, mode, outage| {
+            Throttle::from_columns(Some(1.0), Some(2), enforcement, mode, outage)
+        };
+        assert_eq!(columns("HARD", None, None).unwrap(), Some(hard));
+        assert!(columns("MILD", None, None).is_err());
+        assert!(columns("HARD", Some("SLOPPY"), None).is_err());
+        assert!(columns("HARD", None, Some("PANIC")).is_err());
+    }
+
+    #[test]
+    fn a_throttle_says_how_it_is_counted_in_the_same_words_everywhere() {
+        for mode in [ThrottleMode::Leased, ThrottleMode::Exact, ThrottleMode::Local] {
+            assert_eq!(serde_json::to_value(mode).unwrap(), mode.as_str());
+            assert_eq!(ThrottleMode::try_from(mode.as_str()).unwrap(), mode);
+        }
+        let outages =
+            [ThrottleOutage::LocalFallback, ThrottleOutage::FailOpen, ThrottleOutage::FailClosed];
+        for outage in outages {
+            assert_eq!(serde_json::to_value(outage).unwrap(), outage.as_str());
+            assert_eq!(ThrottleOutage::try_from(outage.as_str()).unwrap(), outage);
+        }
     }
 
     #[test]

@@ -10,6 +10,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
+use crate::domain::concurrency::ConcurrencyLimit;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
@@ -40,6 +41,8 @@ pub struct UsagePlan {
     pub description: String,
     /// Of each key, over all stages of the plan.
     pub throttle: Option<Throttle>,
+    /// Of each key, over all stages of the plan.
+    pub concurrency_limit: Option<ConcurrencyLimit>,
     /// Of each key.
     pub quota: Option<Quota>,
     /// In the order of their ids.
@@ -91,6 +94,7 @@ pub struct NewUsagePlan {
     pub name: String,
     pub description: String,
     pub throttle: Option<Throttle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
     pub quota: Option<Quota>,
     pub stages: StagesWanted,
 }
@@ -101,6 +105,7 @@ pub struct UsagePlanChanges {
     pub name: Option<String>,
     pub description: Option<String>,
     pub throttle: Patch<Throttle>,
+    pub concurrency_limit: Patch<ConcurrencyLimit>,
     pub quota: Patch<Quota>,
     pub stages: Option<StagesWanted>,
 }
@@ -113,6 +118,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewUsagePlan) -> Result<Usage
         name: text::name("name", &new.name)?,
         description: text::description("description", new.description)?,
         throttle: checked_throttle(new.throttle)?,
+        concurrency_limit: checked_limit(new.concurrency_limit)?,
         quota: checked_quota(app, new.quota)?,
         api_stages: checked_stages(new.stages, &[])?,
         created_at: DateTime::default(), // the database's to say, as the next
@@ -169,6 +175,8 @@ pub async fn update(
         plan.description = text::description("description", description)?;
     }
     plan.throttle = checked_throttle(changes.throttle.apply(before.throttle))?;
+    plan.concurrency_limit =
+        checked_limit(changes.concurrency_limit.apply(before.concurrency_limit))?;
     plan.quota = checked_quota(app, changes.quota.apply(before.quota.clone()))?;
     if let Some(stages) = changes.stages {
         plan.api_stages = checked_stages(stages, &before.api_stages)?;
@@ -231,6 +239,11 @@ async fn written(
 
 fn checked_throttle(throttle: Option<Throttle>) -> Result<Option<Throttle>> {
     throttle.map(Throttle::checked).transpose().map_err(|error| error.within("throttle"))
+}
+
+fn checked_limit(limit: Option<ConcurrencyLimit>) -> Result<Option<ConcurrencyLimit>> {
+    let checked = limit.map(ConcurrencyLimit::checked).transpose();
+    checked.map_err(|error| error.within("concurrencyLimit"))
 }
 
 fn checked_quota(app: &App, quota: Option<Quota>) -> Result<Option<Quota>> {
@@ -471,6 +484,53 @@ mod tests {
         assert_eq!((quota.period(), &quota.terms), (config::QuotaPeriod::Month, &None));
         // The database's clock says when a key is put on a plan.
         assert_eq!(told.usage_plan_joined_s, [key.created_at.timestamp()]);
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn nodes_that_do_not_know_a_plans_concurrency_limit_find_the_plan_on_no_stage(
+        db: PgPool,
+    ) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let prod = testing::stage(&app, &alice, "prod").await;
+        let stages = StagesWanted::from([(prod.clone(), None)]);
+        let hard = ConcurrencyLimit::of(4);
+        let new = NewUsagePlan { stages, concurrency_limit: Some(hard), ..gold() };
+        let plan = create(&app, &alice, new).await.unwrap();
+        assert_eq!(plan.concurrency_limit, Some(hard));
+        assert_eq!(get(&app, &alice, plan.id).await.unwrap(), plan);
+        let told = async || {
+            let mut tx = app.begin(&alice).await.unwrap();
+            let told = compile::usage_plan(&mut tx, alice.tenant, plan.id).await.unwrap();
+            let Some(Kind::UsagePlan(told)) = told.kind else { panic!("no plan") };
+            let names = |stages: &[config::ApiStage]| -> Vec<_> {
+                stages.iter().map(|on| on.stage.clone()).collect()
+            };
+            (told.concurrency_limit, names(&told.api_stages), names(&told.limited_stages))
+        };
+        let limit = |shadow| Some(config::ConcurrencyLimit { max_in_flight: 4, shadow });
+        let (none, on_prod) = (Vec::<String>::new(), vec![prod.name.clone()]);
+        assert_eq!(told().await, (limit(false), none.clone(), on_prod.clone()));
+
+        let shadow = ConcurrencyLimit { enforcement: ThrottleEnforcement::Shadow, ..hard };
+        let change =
+            |concurrency_limit| UsagePlanChanges { concurrency_limit, ..Default::default() };
+        let tried = update(&app, &alice, plan.id, change(Patch::Set(shadow))).await.unwrap();
+        assert_eq!(tried.concurrency_limit, Some(shadow));
+        assert_eq!(
+            told().await,
+            (limit(true), on_prod.clone(), none.clone()),
+            "it restricts nobody"
+        );
+        update(&app, &alice, plan.id, change(Patch::Clear)).await.unwrap();
+        assert_eq!(told().await, (None, on_prod, none));
+
+        let wrong = Patch::Set(ConcurrencyLimit::of(0));
+        let refused = update(&app, &alice, plan.id, change(wrong)).await.unwrap_err();
+        assert_eq!(refused.param(), Some("concurrencyLimit.maxInFlight"));
+        let wrong = NewUsagePlan { concurrency_limit: Some(ConcurrencyLimit::of(-1)), ..gold() };
+        let refused = create(&app, &alice, wrong).await.unwrap_err();
+        assert_eq!(refused.param(), Some("concurrencyLimit.maxInFlight"));
     }
 
     #[sqlx::test(migrations = "../migrations")]

@@ -19,6 +19,8 @@ pub mod audit;
 mod audited;
 pub mod bill;
 pub mod client_mutation_id;
+pub mod client_throttle;
+pub mod concurrency;
 pub mod connection;
 pub mod consumer;
 pub mod convergence;

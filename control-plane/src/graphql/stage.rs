@@ -13,6 +13,10 @@ use crate::domain::patch::Patch;
 use crate::domain::stage::{NewStage, UpdateStage};
 use crate::error::Error;
 use crate::graphql::api::Api;
+use crate::graphql::client_throttle::{ClientThrottle, ClientThrottleInput};
+use crate::graphql::concurrency::{
+    ConcurrencyLimit, ConcurrencyLimitInput, RouteConcurrencyLimit, RouteConcurrencyLimitInput,
+};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
@@ -61,9 +65,14 @@ struct CreateStageInput {
     throttle: Option<ThrottleInput>,
     /// At most 100, one for a route.
     route_throttles: Option<Vec<RouteThrottleInput>>,
+    concurrency_limit: Option<ConcurrencyLimitInput>,
+    /// At most 100, one for a route.
+    route_concurrency_limits: Option<Vec<RouteConcurrencyLimitInput>>,
+    /// At most 20, of which a call counts against at most four.
+    client_throttles: Option<Vec<ClientThrottleInput>>,
 }
 
-/// `throttle: null` removes it; a field left out stays.
+/// `throttle: null` and `concurrencyLimit: null` remove; a field left out stays.
 #[derive(InputObject)]
 struct UpdateStageInput {
     id: ID,
@@ -77,6 +86,11 @@ struct UpdateStageInput {
     throttle: MaybeUndefined<ThrottleInput>,
     /// All of them, at most 100, in the place of those it had.
     route_throttles: Option<Vec<RouteThrottleInput>>,
+    concurrency_limit: MaybeUndefined<ConcurrencyLimitInput>,
+    /// All of them, at most 100, in the place of those it had.
+    route_concurrency_limits: Option<Vec<RouteConcurrencyLimitInput>>,
+    /// All of them, at most 20, in the place of those it had. A call counts against at most four.
+    client_throttles: Option<Vec<ClientThrottleInput>>,
     /// Null: as the Api's dialect does.
     rate_limit_headers: MaybeUndefined<bool>,
     /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
@@ -113,6 +127,18 @@ fn route_throttles(input: Vec<RouteThrottleInput>) -> Vec<domain::throttle::Rout
     input.into_iter().map(Into::into).collect()
 }
 
+fn route_limits(
+    input: Vec<RouteConcurrencyLimitInput>,
+) -> Vec<domain::concurrency::RouteConcurrencyLimit> {
+    input.into_iter().map(Into::into).collect()
+}
+
+fn client_throttles(
+    input: Vec<ClientThrottleInput>,
+) -> Vec<domain::client_throttle::ClientThrottle> {
+    input.into_iter().map(Into::into).collect()
+}
+
 #[Object]
 impl StageMutation {
     async fn create_stage(
@@ -133,6 +159,11 @@ impl StageMutation {
                 variables: variables(input.variables.unwrap_or_default())?,
                 throttle: input.throttle.map(Into::into),
                 route_throttles: route_throttles(input.route_throttles.unwrap_or_default()),
+                concurrency_limit: input.concurrency_limit.map(Into::into),
+                route_concurrency_limits: route_limits(
+                    input.route_concurrency_limits.unwrap_or_default(),
+                ),
+                client_throttles: client_throttles(input.client_throttles.unwrap_or_default()),
             };
             domain::stage::create(app, actor, api, new).await
         };
@@ -157,6 +188,9 @@ impl StageMutation {
                 throttle: Patch::from(input.throttle)
                     .try_map(|throttle| Ok::<_, Error>(throttle.into()))?,
                 route_throttles: input.route_throttles.map(route_throttles),
+                concurrency_limit: Patch::from(input.concurrency_limit.map_value(Into::into)),
+                route_concurrency_limits: input.route_concurrency_limits.map(route_limits),
+                client_throttles: input.client_throttles.map(client_throttles),
                 rate_limit_headers: input.rate_limit_headers.into(),
                 tracing_enabled: input.tracing_enabled,
                 sampling_rules: input
@@ -230,6 +264,20 @@ impl Stage {
     /// Of some of its routes, beside its own.
     async fn route_throttles(&self) -> Vec<RouteThrottle> {
         self.0.route_throttles.iter().cloned().map(Into::into).collect()
+    }
+
+    async fn concurrency_limit(&self) -> Option<ConcurrencyLimit> {
+        self.0.concurrency_limit.map(Into::into)
+    }
+
+    /// Of some of its routes, beside its own.
+    async fn route_concurrency_limits(&self) -> Vec<RouteConcurrencyLimit> {
+        self.0.route_concurrency_limits.iter().cloned().map(Into::into).collect()
+    }
+
+    /// For each of its clients.
+    async fn client_throttles(&self) -> Vec<ClientThrottle> {
+        self.0.client_throttles.iter().cloned().map(Into::into).collect()
     }
 
     /// Whether answers carry `RateLimit` headers.

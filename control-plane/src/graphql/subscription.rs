@@ -130,7 +130,8 @@ impl WatchedRequest {
         Some(self.request.code.as_str()).filter(|code| !code.is_empty())
     }
 
-    /// Which throttles in shadow would have refused it, as `RateLimit` would name them: `key-route`, `key`, `route`, `stage`.
+    /// Which throttles and concurrency limits in shadow would have refused it, as `RateLimit` would name them: `key-route`,
+    /// `key`, `route`, `stage`, `key-concurrency`, `route-concurrency`, `stage-concurrency`.
     async fn shadow_throttled_by(&self) -> &[String] {
         &self.request.shadow_throttled_by
     }

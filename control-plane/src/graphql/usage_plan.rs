@@ -15,6 +15,7 @@ use crate::domain::patch::Patch;
 use crate::domain::usage_plan::{NewUsagePlan, StagesWanted, UsagePlanChanges};
 use crate::error::{Error, Result};
 use crate::graphql::api_key::ApiKey;
+use crate::graphql::concurrency::{ConcurrencyLimit, ConcurrencyLimitInput};
 use crate::graphql::connection::{connection, page};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
@@ -48,13 +49,15 @@ pub struct CreateUsagePlanInput {
     description: Option<String>,
     /// Of each key, over all stages of the plan.
     throttle: Option<ThrottleInput>,
+    /// Of each key, over all stages of the plan.
+    concurrency_limit: Option<ConcurrencyLimitInput>,
     /// Of each key.
     quota: Option<QuotaInput>,
     /// At most 100.
     stage_ids: Option<Vec<ID>>,
 }
 
-/// A field left out stays; `throttle: null` and `quota: null` remove.
+/// A field left out stays; `throttle: null`, `concurrencyLimit: null` and `quota: null` remove.
 #[derive(InputObject)]
 pub struct UpdateUsagePlanInput {
     id: ID,
@@ -63,6 +66,7 @@ pub struct UpdateUsagePlanInput {
     name: Option<String>,
     description: Option<String>,
     throttle: MaybeUndefined<ThrottleInput>,
+    concurrency_limit: MaybeUndefined<ConcurrencyLimitInput>,
     quota: MaybeUndefined<QuotaInput>,
     /// All that the plan shall have.
     stage_ids: Option<Vec<ID>>,
@@ -112,6 +116,7 @@ impl UsagePlanMutation {
                 name: input.name,
                 description: input.description.unwrap_or_default(),
                 throttle: input.throttle.map(Into::into),
+                concurrency_limit: input.concurrency_limit.map(Into::into),
                 quota: input.quota.map(Into::into),
                 stages: stages(&input.stage_ids.unwrap_or_default())?,
             };
@@ -134,6 +139,7 @@ impl UsagePlanMutation {
                 name: input.name,
                 description: input.description,
                 throttle: Patch::from(input.throttle.map_value(Into::into)),
+                concurrency_limit: Patch::from(input.concurrency_limit.map_value(Into::into)),
                 quota: Patch::from(input.quota.map_value(Into::into)),
                 stages: input.stage_ids.as_deref().map(stages).transpose()?,
             };
@@ -181,6 +187,11 @@ impl UsagePlan {
     /// Of each key, over all stages of the plan.
     async fn throttle(&self) -> Option<Throttle> {
         self.0.throttle.map(Into::into)
+    }
+
+    /// Of each key, over all stages of the plan.
+    async fn concurrency_limit(&self) -> Option<ConcurrencyLimit> {
+        self.0.concurrency_limit.map(Into::into)
     }
 
     /// Of each key.

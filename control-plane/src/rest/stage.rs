@@ -14,6 +14,8 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
+use crate::domain::client_throttle::ClientThrottle;
+use crate::domain::concurrency::{ConcurrencyLimit, RouteConcurrencyLimit};
 use crate::domain::patch::Patch;
 use crate::domain::sampling::SamplingRule;
 use crate::domain::stage::{NewStage, UpdateStage};
@@ -47,6 +49,11 @@ pub(crate) struct Stage {
     throttle: Option<Throttle>,
     /// Of some of its routes, beside its own.
     route_throttles: Vec<RouteThrottle>,
+    concurrency_limit: Option<ConcurrencyLimit>,
+    /// Of some of its routes, beside its own.
+    route_concurrency_limits: Vec<RouteConcurrencyLimit>,
+    /// For each of its clients.
+    client_throttles: Vec<ClientThrottle>,
     /// Whether answers carry `RateLimit` headers.
     rate_limit_headers: bool,
     /// Whether `samplingRules` decide which traces of the stage's calls are kept; else each node's own setting does.
@@ -80,6 +87,9 @@ impl Stage {
             variables: stage.variables,
             throttle: stage.throttle,
             route_throttles: stage.route_throttles,
+            concurrency_limit: stage.concurrency_limit,
+            route_concurrency_limits: stage.route_concurrency_limits,
+            client_throttles: stage.client_throttles,
             tracing_enabled: stage.tracing_enabled,
             sampling_rules: stage.sampling_rules,
             created_at: stage.created_at,
@@ -112,6 +122,15 @@ struct CreateStage {
     #[serde(default)]
     #[schema(max_items = 100)]
     route_throttles: Vec<RouteThrottle>,
+    concurrency_limit: Option<ConcurrencyLimit>,
+    /// At most 100, one for a route.
+    #[serde(default)]
+    #[schema(max_items = 100)]
+    route_concurrency_limits: Vec<RouteConcurrencyLimit>,
+    /// At most 20, of which a call counts against at most four.
+    #[serde(default)]
+    #[schema(max_items = 20)]
+    client_throttles: Vec<ClientThrottle>,
 }
 
 /// A field left out stays.
@@ -133,6 +152,16 @@ struct PatchStage {
     /// All of them, at most 100, in the place of those it had.
     #[schema(max_items = 100)]
     route_throttles: Option<Vec<RouteThrottle>>,
+    /// Whole, in the place of the one it had. Null removes it.
+    #[serde(default)]
+    #[schema(value_type = Option<ConcurrencyLimit>)]
+    concurrency_limit: Patch<ConcurrencyLimit>,
+    /// All of them, at most 100, in the place of those it had.
+    #[schema(max_items = 100)]
+    route_concurrency_limits: Option<Vec<RouteConcurrencyLimit>>,
+    /// All of them, at most 20, in the place of those it had. A call counts against at most four.
+    #[schema(max_items = 20)]
+    client_throttles: Option<Vec<ClientThrottle>>,
     /// Null: as the Api's dialect does.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
@@ -189,6 +218,9 @@ async fn create(
         variables: body.variables,
         throttle: body.throttle,
         route_throttles: body.route_throttles,
+        concurrency_limit: body.concurrency_limit,
+        route_concurrency_limits: body.route_concurrency_limits,
+        client_throttles: body.client_throttles,
     };
     let stage = domain::stage::create(&app, &actor, api, new).await?;
     Ok((StatusCode::CREATED, Tag(Stage::load(&app, &actor, stage).await?)))
@@ -228,6 +260,9 @@ async fn update(
         variables: body.variables,
         throttle: body.throttle,
         route_throttles: body.route_throttles,
+        concurrency_limit: body.concurrency_limit,
+        route_concurrency_limits: body.route_concurrency_limits,
+        client_throttles: body.client_throttles,
         rate_limit_headers: body.rate_limit_headers,
         tracing_enabled: body.tracing_enabled,
         sampling_rules: body.sampling_rules,

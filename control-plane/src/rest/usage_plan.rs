@@ -14,6 +14,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
+use crate::domain::concurrency::ConcurrencyLimit;
 use crate::domain::patch::Patch;
 use crate::domain::quota::Quota;
 use crate::domain::throttle::Throttle;
@@ -39,6 +40,8 @@ struct UsagePlan {
     description: String,
     /// Of each key, over all stages of the plan.
     throttle: Option<Throttle>,
+    /// Of each key, over all stages of the plan.
+    concurrency_limit: Option<ConcurrencyLimit>,
     /// Of each key.
     quota: Option<Quota>,
     api_stages: Vec<ApiStage>,
@@ -76,6 +79,7 @@ impl From<domain::usage_plan::UsagePlan> for UsagePlan {
             name: plan.name,
             description: plan.description,
             throttle: plan.throttle,
+            concurrency_limit: plan.concurrency_limit,
             quota: plan.quota,
             api_stages: plan.api_stages.into_iter().map(Into::into).collect(),
             created_at: plan.created_at,
@@ -95,6 +99,8 @@ struct CreateUsagePlan {
     description: String,
     /// Of each key, over all stages of the plan.
     throttle: Option<Throttle>,
+    /// Of each key, over all stages of the plan.
+    concurrency_limit: Option<ConcurrencyLimit>,
     /// Of each key.
     quota: Option<Quota>,
     #[serde(default)]
@@ -102,7 +108,7 @@ struct CreateUsagePlan {
     api_stages: Vec<PutApiStage>,
 }
 
-/// A field left out stays; null removes a throttle or a quota.
+/// A field left out stays; null removes a throttle, a concurrency limit or a quota.
 #[derive(Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
 struct UpdateUsagePlan {
@@ -113,6 +119,9 @@ struct UpdateUsagePlan {
     #[serde(default)]
     #[schema(value_type = Option<Throttle>)]
     throttle: Patch<Throttle>,
+    #[serde(default)]
+    #[schema(value_type = Option<ConcurrencyLimit>)]
+    concurrency_limit: Patch<ConcurrencyLimit>,
     #[serde(default)]
     #[schema(value_type = Option<Quota>)]
     quota: Patch<Quota>,
@@ -178,6 +187,7 @@ async fn create(
         name: body.name,
         description: body.description,
         throttle: body.throttle,
+        concurrency_limit: body.concurrency_limit,
         quota: body.quota,
         stages: wanted(body.api_stages)?,
     };
@@ -216,6 +226,7 @@ async fn update(
         name: body.name,
         description: body.description,
         throttle: body.throttle,
+        concurrency_limit: body.concurrency_limit,
         quota: body.quota,
         stages: body.api_stages.map(wanted).transpose()?,
     };

@@ -9,16 +9,22 @@
 use chrono::{DateTime, Utc};
 use prost::Message;
 use proto::config::v1::{
-    ApiKey, ApiStage, Deployment, KeyRestrictions, PreviousValue, Quota, QuotaEnforcement,
-    QuotaExtension, QuotaPeriod, QuotaTerms, Resource, ResourceName, SamplingRule as Rule, Stage,
-    StageName, Tenant, Throttle, Tracing, UsagePlan, resource::Kind, resource_name::Kind as Name,
+    ApiKey, ApiStage, ClientKey, ClientThrottle as OfClients, ConcurrencyLimit, Deployment,
+    KeyRestrictions, PreviousValue, Quota, QuotaEnforcement, QuotaExtension, QuotaPeriod,
+    QuotaTerms, Resource, ResourceName, SamplingRule as Rule, Stage, StageName, Tenant, Throttle,
+    ThrottleMode as Mode, ThrottleOutage as Outage, Tracing, UsagePlan, resource::Kind,
+    resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
 use crate::app::Tx;
+use crate::domain::client_throttle::{ClientThrottle, ClientThrottleKey};
+use crate::domain::concurrency::{ConcurrencyLimit as InFlight, RouteConcurrencyLimit};
 use crate::domain::limit;
 use crate::domain::sampling::SamplingRule;
-use crate::domain::throttle::{RouteThrottle, Throttle as Given, ThrottleEnforcement};
+use crate::domain::throttle::{
+    RouteThrottle, Throttle as Given, ThrottleEnforcement, ThrottleMode, ThrottleOutage,
+};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
 use crate::store::snapshot::{self as rows, Scope};
@@ -91,7 +97,7 @@ fn tenant_message(master: &WrappingKey, row: rows::TenantRow) -> Result<Resource
         throttle: limit::throttle(&row.limits).map(|(rate, burst_limit)| Throttle {
             rate_limit: rate.into(),
             burst_limit,
-            shadow: false,
+            ..Throttle::default()
         }),
     })
     .into())
@@ -104,10 +110,22 @@ fn deployment_message(row: rows::DeploymentRow) -> Result<Resource> {
 }
 
 fn stage_message(row: rows::StageRow) -> Result<Resource> {
+    let in_flight = InFlight::from_columns(row.max_in_flight, &row.concurrency_enforcement)?;
+    let of_routes = row.route_concurrency_limits.0;
+    let limited = in_flight
+        .into_iter()
+        .chain(of_routes.iter().map(RouteConcurrencyLimit::limit))
+        .any(is_enforced);
+    let of_clients: Vec<ClientThrottle> =
+        row.client_throttles.0.into_iter().map(Into::into).collect();
+    let refuses = |it: &ClientThrottle| it.enforcement == ThrottleEnforcement::Hard;
     let restrictions = [
+        // Nodes of the release before refuse the stage's calls rather than let any number in.
+        ("concurrencyLimit", limited),
         ("clientCertificateId", !row.client_certificate_id.is_empty()),
         ("webAclArn", !row.web_acl_arn.is_empty()),
         ("methodSettings", row.method_settings.as_object().is_none_or(|set| !set.is_empty())),
+        ("clientThrottles", of_clients.iter().any(refuses)),
     ];
     Ok(Kind::Stage(Stage {
         api_id: row.api_id,
@@ -120,6 +138,8 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
             row.throttle_rate_limit,
             row.throttle_burst_limit,
             &row.throttle_enforcement,
+            row.throttle_mode.as_deref(),
+            row.throttle_outage.as_deref(),
         )?
         .map(throttle)
         .transpose()?,
@@ -133,6 +153,14 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
                 Ok((of_route.route_key, message))
             })
             .collect::<Result<_>>()?,
+        concurrency_limit: in_flight.map(concurrency_limit).transpose()?,
+        route_concurrency_limits: of_routes
+            .into_iter()
+            .map(|of_route| {
+                let message = concurrency_limit(of_route.limit())?;
+                Ok((of_route.route_key, message))
+            })
+            .collect::<Result<_>>()?,
         rate_limit_headers: row.rate_limit_headers.unwrap_or(row.dialect == "native"),
         restrictions: restrictions
             .into_iter()
@@ -140,8 +168,23 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
             .map(|(field, _)| field.to_owned())
             .collect(),
         tracing: row.tracing_enabled.then(|| tracing(row.sampling_rules.0)).transpose()?,
+        client_throttles: of_clients.into_iter().map(client_throttle).collect::<Result<_>>()?,
     })
     .into())
+}
+
+fn client_throttle(given: ClientThrottle) -> Result<OfClients> {
+    let key = match given.key {
+        ClientThrottleKey::Ip => ClientKey::Ip,
+        ClientThrottleKey::Header => ClientKey::Header,
+    };
+    Ok(OfClients {
+        throttle: Some(throttle(given.throttle())?),
+        name: given.name,
+        key: key.into(),
+        header_name: given.header_name.unwrap_or_default(),
+        route_key: given.route_key.unwrap_or_default(),
+    })
 }
 
 fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
@@ -163,6 +206,7 @@ fn tracing(rules: Vec<SamplingRule>) -> Result<Tracing> {
 
 fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
     let quota = quota(&row)?;
+    let in_flight = InFlight::from_columns(row.max_in_flight, &row.concurrency_enforcement)?;
     let api_stages = row.stages.0.into_iter().map(|stage| {
         let route_throttles = stage.route_throttles.into_iter();
         let route_throttles =
@@ -173,6 +217,13 @@ fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
             route_throttles: route_throttles.collect::<Result<_>>()?,
         })
     });
+    let stages = api_stages.collect::<Result<_>>()?;
+    // Nodes of the release before find the plan on no stage, and let none of its keys in.
+    let (api_stages, limited_stages) = if in_flight.is_some_and(is_enforced) {
+        (Vec::new(), stages)
+    } else {
+        (stages, Vec::new())
+    };
     Ok(Kind::UsagePlan(UsagePlan {
         id: row.id,
         tenant_id: row.tenant_id.to_string(),
@@ -181,11 +232,15 @@ fn usage_plan_message(row: rows::UsagePlanRow) -> Result<Resource> {
             row.throttle_rate_limit,
             row.throttle_burst_limit,
             &row.throttle_enforcement,
+            row.throttle_mode.as_deref(),
+            row.throttle_outage.as_deref(),
         )?
         .map(throttle)
         .transpose()?,
         quota,
-        api_stages: api_stages.collect::<Result<_>>()?,
+        api_stages,
+        concurrency_limit: in_flight.map(concurrency_limit).transpose()?,
+        limited_stages,
     })
     .into())
 }
@@ -270,11 +325,36 @@ fn api_key_message(row: rows::ApiKeyRow) -> Result<Resource> {
     .into())
 }
 
+fn concurrency_limit(given: InFlight) -> Result<ConcurrencyLimit> {
+    let max_in_flight = u32::try_from(given.max_in_flight)
+        .map_err(|cause| Error::corrupt("concurrency limit", cause))?;
+    Ok(ConcurrencyLimit { max_in_flight, shadow: !is_enforced(given) })
+}
+
+fn is_enforced(limit: InFlight) -> bool {
+    limit.enforcement == ThrottleEnforcement::Hard
+}
+
 fn throttle(given: Given) -> Result<Throttle> {
     let burst_limit =
         u32::try_from(given.burst_limit).map_err(|cause| Error::corrupt("burst limit", cause))?;
-    let shadow = given.enforcement == ThrottleEnforcement::Shadow;
-    Ok(Throttle { rate_limit: given.rate_limit, burst_limit, shadow })
+    let mode = given.mode.map_or(Mode::Unspecified, |mode| match mode {
+        ThrottleMode::Leased => Mode::Leased,
+        ThrottleMode::Exact => Mode::Exact,
+        ThrottleMode::Local => Mode::Local,
+    });
+    let outage = given.outage.map_or(Outage::Unspecified, |outage| match outage {
+        ThrottleOutage::LocalFallback => Outage::LocalFallback,
+        ThrottleOutage::FailOpen => Outage::FailOpen,
+        ThrottleOutage::FailClosed => Outage::FailClosed,
+    });
+    Ok(Throttle {
+        rate_limit: given.rate_limit,
+        burst_limit,
+        shadow: given.enforcement == ThrottleEnforcement::Shadow,
+        mode: mode.into(),
+        outage: outage.into(),
+    })
 }
 
 #[cfg(test)]
@@ -368,14 +448,14 @@ mod tests {
         let Some(Kind::UsagePlan(plan)) = plan.kind else { panic!("not a plan") };
         assert_eq!(
             plan.throttle,
-            Some(Throttle { rate_limit: 1.5, burst_limit: 3, shadow: false })
+            Some(Throttle { rate_limit: 1.5, burst_limit: 3, ..Throttle::default() })
         );
         assert_eq!(
             plan.quota,
             Some(Quota { limit: 100, period: QuotaPeriod::Week.into(), terms: None })
         );
         let route_throttle = plan.api_stages[0].route_throttles["/pets/GET"];
-        let hard = Throttle { rate_limit: 2.0, burst_limit: 4, shadow: false };
+        let hard = Throttle { rate_limit: 2.0, burst_limit: 4, ..Throttle::default() };
         assert_eq!(route_throttle, hard, "a row of before is enforced");
 
         let key = api_key(&mut tx, alice.tenant, "key0000aaa".parse().unwrap()).await.unwrap();

@@ -7,6 +7,7 @@ pub mod api_key;
 pub mod audit;
 pub mod audit_chain;
 pub mod cell;
+pub mod client_throttle;
 pub mod consumer;
 pub mod convergence;
 pub mod deployment;

@@ -9,10 +9,12 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::concurrency::RouteConcurrencyLimit;
 use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
 use crate::error::Result;
 use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
+use crate::store::client_throttle::StoredClientThrottle;
 use crate::store::throttle::{StoredRouteThrottle, StoredThrottle};
 
 /// Which rows of a noun to read.
@@ -103,7 +105,13 @@ pub struct StageRow {
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
     pub throttle_enforcement: String,
+    pub throttle_mode: Option<String>,
+    pub throttle_outage: Option<String>,
     pub route_throttles: Json<Vec<StoredRouteThrottle>>,
+    pub max_in_flight: Option<i32>,
+    pub concurrency_enforcement: String,
+    pub route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>,
+    pub client_throttles: Json<Vec<StoredClientThrottle>>,
     pub rate_limit_headers: Option<bool>,
     pub client_certificate_id: String,
     pub web_acl_arn: String,
@@ -117,9 +125,12 @@ pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<
     Ok(sqlx::query_as!(
         StageRow,
         r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
-             s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement,
-             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>", s.rate_limit_headers,
-             s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
+             s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode,
+             s.throttle_outage, s.max_in_flight, s.concurrency_enforcement,
+             s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
+             s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
+             s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
+             s.rate_limit_headers, s.client_certificate_id, s.web_acl_arn, s.method_settings, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>"
          from stage s
              join tenant t on t.id = s.tenant_id
@@ -142,6 +153,10 @@ pub struct UsagePlanRow {
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
     pub throttle_enforcement: String,
+    pub throttle_mode: Option<String>,
+    pub throttle_outage: Option<String>,
+    pub max_in_flight: Option<i32>,
+    pub concurrency_enforcement: String,
     pub quota_limit: Option<i64>,
     pub quota_period: Option<String>,
     pub quota_time_zone: String,
@@ -162,7 +177,8 @@ pub async fn usage_plans(tx: &mut Tx, scope: Scope<'_, UsagePlanId>) -> Result<V
     Ok(sqlx::query_as!(
         UsagePlanRow,
         r#"select p.id, p.tenant_id, p.name, p.throttle_rate_limit, p.throttle_burst_limit,
-             p.throttle_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+             p.throttle_enforcement, p.throttle_mode, p.throttle_outage, p.max_in_flight, p.concurrency_enforcement,
+             p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
              p.quota_offset,
              (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
               from usage_plan_stage s where s.usage_plan_id = p.id)

@@ -7,19 +7,24 @@ use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::api::Api;
+use crate::domain::client_throttle::ClientThrottle;
+use crate::domain::concurrency::{ConcurrencyLimit, RouteConcurrencyLimit};
 use crate::domain::page::Page;
 use crate::domain::sampling::SamplingRule;
 use crate::domain::stage::{NewStage, Stage};
 use crate::domain::throttle::{RouteThrottle, Throttle};
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{ApiId, DeploymentId, StageId, TenantId};
+use crate::store::client_throttle::StoredClientThrottle;
 use crate::store::throttle::StoredRouteThrottle;
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) -> Result<Stage> {
     sqlx::query!(
         "insert into stage (tenant_id, api_id, name, deployment_id, description, variables,
-             throttle_rate_limit, throttle_burst_limit, throttle_enforcement, route_throttles)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)",
+             throttle_rate_limit, throttle_burst_limit, throttle_enforcement, route_throttles,
+             max_in_flight, concurrency_enforcement, route_concurrency_limits, client_throttles,
+             throttle_mode, throttle_outage)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
         tenant.0,
         api.id.as_str(),
         new.name,
@@ -30,6 +35,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
         new.throttle.map(|throttle| throttle.burst_limit),
         Throttle::enforcement_column(new.throttle.as_ref()),
         stored(&new.route_throttles) as Json<Vec<StoredRouteThrottle>>,
+        new.concurrency_limit.map(|limit| limit.max_in_flight),
+        ConcurrencyLimit::enforcement_column(new.concurrency_limit.as_ref()),
+        Json(&new.route_concurrency_limits) as Json<&Vec<RouteConcurrencyLimit>>,
+        stored_of_clients(&new.client_throttles) as Json<Vec<StoredClientThrottle>>,
+        Throttle::mode_column(new.throttle.as_ref()),
+        Throttle::outage_column(new.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -63,8 +74,11 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.throttle_enforcement,
+             s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
+             s.max_in_flight, s.concurrency_enforcement,
+             s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
+             s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
              s.updated_at, s.revision
@@ -86,8 +100,11 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.throttle_enforcement,
+             s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
+             s.max_in_flight, s.concurrency_enforcement,
+             s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
+             s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
              s.updated_at, s.revision
@@ -107,8 +124,11 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
-             s.throttle_burst_limit, s.throttle_enforcement,
+             s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
+             s.max_in_flight, s.concurrency_enforcement,
+             s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
+             s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
              s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
              s.updated_at, s.revision
@@ -139,7 +159,9 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         "update stage set deployment_id = $4, description = $5, variables = $6,
              throttle_rate_limit = $7, throttle_burst_limit = $8, rate_limit_headers = $9,
              tracing_enabled = $10, sampling_rules = $11, route_throttles = $12,
-             throttle_enforcement = $13, updated_at = now()
+             throttle_enforcement = $13, max_in_flight = $14, concurrency_enforcement = $15,
+             route_concurrency_limits = $16, client_throttles = $17, throttle_mode = $18,
+             throttle_outage = $19, updated_at = now()
          where tenant_id = $1 and api_id = $2 and name = $3",
         tenant.0,
         stage.api.as_str(),
@@ -154,6 +176,12 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         Json(&stage.sampling_rules) as Json<&Vec<SamplingRule>>,
         stored(&stage.route_throttles) as Json<Vec<StoredRouteThrottle>>,
         Throttle::enforcement_column(stage.throttle.as_ref()),
+        stage.concurrency_limit.map(|limit| limit.max_in_flight),
+        ConcurrencyLimit::enforcement_column(stage.concurrency_limit.as_ref()),
+        Json(&stage.route_concurrency_limits) as Json<&Vec<RouteConcurrencyLimit>>,
+        stored_of_clients(&stage.client_throttles) as Json<Vec<StoredClientThrottle>>,
+        Throttle::mode_column(stage.throttle.as_ref()),
+        Throttle::outage_column(stage.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await?;
@@ -225,6 +253,10 @@ fn stored(throttles: &[RouteThrottle]) -> Json<Vec<StoredRouteThrottle>> {
     Json(throttles.iter().map(Into::into).collect())
 }
 
+fn stored_of_clients(throttles: &[ClientThrottle]) -> Json<Vec<StoredClientThrottle>> {
+    Json(throttles.iter().map(Into::into).collect())
+}
+
 struct Row {
     api_id: String,
     dialect: String,
@@ -235,7 +267,13 @@ struct Row {
     throttle_rate_limit: Option<f64>,
     throttle_burst_limit: Option<i32>,
     throttle_enforcement: String,
+    throttle_mode: Option<String>,
+    throttle_outage: Option<String>,
     route_throttles: Json<Vec<StoredRouteThrottle>>,
+    max_in_flight: Option<i32>,
+    concurrency_enforcement: String,
+    route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>,
+    client_throttles: Json<Vec<StoredClientThrottle>>,
     rate_limit_headers: Option<bool>,
     tracing_enabled: bool,
     sampling_rules: Json<Vec<SamplingRule>>,
@@ -259,8 +297,16 @@ impl TryFrom<Row> for Stage {
                 row.throttle_rate_limit,
                 row.throttle_burst_limit,
                 &row.throttle_enforcement,
+                row.throttle_mode.as_deref(),
+                row.throttle_outage.as_deref(),
             )?,
             route_throttles: row.route_throttles.0.into_iter().map(Into::into).collect(),
+            concurrency_limit: ConcurrencyLimit::from_columns(
+                row.max_in_flight,
+                &row.concurrency_enforcement,
+            )?,
+            route_concurrency_limits: row.route_concurrency_limits.0,
+            client_throttles: row.client_throttles.0.into_iter().map(Into::into).collect(),
             rate_limit_headers: row.rate_limit_headers,
             tracing_enabled: row.tracing_enabled,
             sampling_rules: row.sampling_rules.0,

@@ -2,7 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::domain::throttle::{RouteThrottle, Throttle, ThrottleEnforcement};
+use crate::domain::throttle::{
+    RouteThrottle, Throttle, ThrottleEnforcement, ThrottleMode, ThrottleOutage,
+};
 
 /// One in `usage_plan_stage.route_throttles`.
 #[derive(Serialize, Deserialize)]
@@ -13,6 +15,10 @@ pub struct StoredThrottle {
     /// Written only where it is not the default: the release before reads no others than those two.
     #[serde(default, skip_serializing_if = "ThrottleEnforcement::is_default")]
     enforcement: ThrottleEnforcement,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    mode: Option<ThrottleMode>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    outage: Option<ThrottleOutage>,
 }
 
 /// One in `stage.route_throttles`.
@@ -26,15 +32,15 @@ pub struct StoredRouteThrottle {
 
 impl From<Throttle> for StoredThrottle {
     fn from(throttle: Throttle) -> Self {
-        let Throttle { rate_limit, burst_limit, enforcement } = throttle;
-        Self { rate_limit, burst_limit, enforcement }
+        let Throttle { rate_limit, burst_limit, enforcement, mode, outage } = throttle;
+        Self { rate_limit, burst_limit, enforcement, mode, outage }
     }
 }
 
 impl From<StoredThrottle> for Throttle {
     fn from(stored: StoredThrottle) -> Self {
-        let StoredThrottle { rate_limit, burst_limit, enforcement } = stored;
-        Self { rate_limit, burst_limit, enforcement }
+        let StoredThrottle { rate_limit, burst_limit, enforcement, mode, outage } = stored;
+        Self { rate_limit, burst_limit, enforcement, mode, outage }
     }
 }
 
@@ -46,7 +52,7 @@ impl From<&RouteThrottle> for StoredRouteThrottle {
 
 impl From<StoredRouteThrottle> for RouteThrottle {
     fn from(stored: StoredRouteThrottle) -> Self {
-        let StoredThrottle { rate_limit, burst_limit, enforcement } = stored.throttle;
-        Self { route_key: stored.route_key, rate_limit, burst_limit, enforcement }
+        let StoredThrottle { rate_limit, burst_limit, enforcement, mode, outage } = stored.throttle;
+        Self { route_key: stored.route_key, rate_limit, burst_limit, enforcement, mode, outage }
     }
 }

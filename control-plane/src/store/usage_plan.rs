@@ -8,6 +8,7 @@ use sqlx::Connection;
 use sqlx::types::Json;
 
 use crate::app::Tx;
+use crate::domain::concurrency::ConcurrencyLimit;
 use crate::domain::page::Page;
 use crate::domain::quota::{Quota, QuotaAnchor, QuotaEnforcement, QuotaPeriod};
 use crate::domain::throttle::Throttle;
@@ -22,7 +23,8 @@ macro_rules! select {
         sqlx::query_as!(
             Row,
             r#"select p.id, p.name, p.description, p.throttle_rate_limit, p.throttle_burst_limit,
-                 p.throttle_enforcement, p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
+                 p.throttle_enforcement, p.throttle_mode, p.throttle_outage, p.max_in_flight, p.concurrency_enforcement,
+                 p.quota_limit, p.quota_period, p.quota_time_zone, p.quota_starts_at, p.quota_enforcement,
                  p.quota_offset, p.created_at, p.updated_at, p.revision,
                  (select coalesce(jsonb_agg(to_jsonb(s) order by s.api_id, s.stage_name), '[]')
                   from usage_plan_stage s where s.usage_plan_id = p.id) as "stages!: Json<Vec<StageRow>>"
@@ -38,8 +40,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
     sqlx::query!(
         "insert into usage_plan (tenant_id, id, name, description, throttle_rate_limit, throttle_burst_limit,
              quota_limit, quota_period, quota_time_zone, quota_starts_at, quota_enforcement, quota_offset,
-             throttle_enforcement)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)",
+             throttle_enforcement, max_in_flight, concurrency_enforcement, throttle_mode, throttle_outage)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         tenant.0,
         plan.id.as_str(),
         plan.name,
@@ -53,6 +55,10 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         quota.enforcement,
         quota.offset,
         Throttle::enforcement_column(plan.throttle.as_ref()),
+        plan.concurrency_limit.map(|limit| limit.max_in_flight),
+        ConcurrencyLimit::enforcement_column(plan.concurrency_limit.as_ref()),
+        Throttle::mode_column(plan.throttle.as_ref()),
+        Throttle::outage_column(plan.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -67,7 +73,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         "update usage_plan
          set name = $3, description = $4, throttle_rate_limit = $5, throttle_burst_limit = $6,
              quota_limit = $7, quota_period = $8, quota_time_zone = $9, quota_starts_at = $10,
-             quota_enforcement = $11, quota_offset = $12, throttle_enforcement = $13, updated_at = now()
+             quota_enforcement = $11, quota_offset = $12, throttle_enforcement = $13, max_in_flight = $14,
+             concurrency_enforcement = $15, throttle_mode = $16, throttle_outage = $17, updated_at = now()
          where tenant_id = $1 and id = $2",
         tenant.0,
         plan.id.as_str(),
@@ -82,6 +89,10 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, plan: &UsagePlan) -> Result<(
         quota.enforcement,
         quota.offset,
         Throttle::enforcement_column(plan.throttle.as_ref()),
+        plan.concurrency_limit.map(|limit| limit.max_in_flight),
+        ConcurrencyLimit::enforcement_column(plan.concurrency_limit.as_ref()),
+        Throttle::mode_column(plan.throttle.as_ref()),
+        Throttle::outage_column(plan.throttle.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -327,6 +338,10 @@ struct Row {
     throttle_rate_limit: Option<f64>,
     throttle_burst_limit: Option<i32>,
     throttle_enforcement: String,
+    throttle_mode: Option<String>,
+    throttle_outage: Option<String>,
+    max_in_flight: Option<i32>,
+    concurrency_enforcement: String,
     quota_limit: Option<i64>,
     quota_period: Option<String>,
     quota_time_zone: String,
@@ -380,6 +395,12 @@ impl TryFrom<Row> for UsagePlan {
                 row.throttle_rate_limit,
                 row.throttle_burst_limit,
                 &row.throttle_enforcement,
+                row.throttle_mode.as_deref(),
+                row.throttle_outage.as_deref(),
+            )?,
+            concurrency_limit: ConcurrencyLimit::from_columns(
+                row.max_in_flight,
+                &row.concurrency_enforcement,
             )?,
             quota,
             api_stages: stages.collect::<Result<_>>()?,

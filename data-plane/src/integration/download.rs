@@ -1,86 +1,96 @@
 //! A backend's body on its way to a caller.
 
 use std::{
-    future::Future,
     pin::Pin,
     rc::Rc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
     time::{Duration, Instant},
 };
 
 use bytes::Bytes;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
-use tokio::time::Sleep;
 
-use super::{
-    BoxError,
-    pool::{Place, Sender},
-};
+use super::{BoxError, early::Early, pool::Loan};
 use crate::{node::Node, snapshot::served::Timeouts, telemetry::Phase};
 
 /// Read to its end, its connection waits for the next request;
 /// dropped before, the connection is closed and the backend learns of it.
 pub(crate) struct Download {
-    body: Incoming,
-    connection: Option<(Sender, Place)>,
+    source: Source,
     node: Rc<Node>,
     idle: Duration,
     deadline: Option<Instant>,
     began: Instant,
     moved_at: Instant,
-    /// Armed when the backend first keeps us waiting.
-    alarm: Option<Pin<Box<Sleep>>>,
+}
+
+/// Where the body comes from.
+pub(super) enum Source {
+    Whole(Loan),
+    /// The request is still on its way.
+    Early(Early),
+    Ended,
+    /// It broke off, of which the caller is to learn yet.
+    Broken(Option<BoxError>),
 }
 
 impl Download {
     pub(super) fn new(
-        body: Incoming,
-        sender: Sender,
-        place: Place,
+        source: Source,
         node: Rc<Node>,
         timeouts: Timeouts,
         deadline: Option<Instant>,
     ) -> Self {
         let began = Instant::now();
-        let mut download = Self {
-            body,
-            connection: Some((sender, place)),
-            node,
-            idle: timeouts.idle,
-            deadline,
-            began,
-            moved_at: began,
-            alarm: None,
-        };
-        if download.body.is_end_stream() {
-            download.done();
-        }
+        let idle = timeouts.idle;
+        let mut download = Self { source, node, idle, deadline, began, moved_at: began };
+        download.end_if_read();
         download
     }
 
-    fn done(&mut self) {
-        if let Some((sender, place)) = self.connection.take() {
-            self.node.metrics.phase(Phase::UpstreamBody, self.began.elapsed());
-            self.node.pools.give_back(sender, &place);
+    /// Ends it with its last byte, so that the connection can serve before the caller has taken that.
+    fn end_if_read(&mut self) {
+        if !self.source.is_end_stream() {
+            return;
+        }
+        self.node.metrics.phase(Phase::UpstreamBody, self.began.elapsed());
+        match std::mem::replace(&mut self.source, Source::Ended) {
+            Source::Whole(loan) => self.node.pools.give_back(loan),
+            Source::Early(early) => early.answered(&self.node),
+            Source::Ended | Source::Broken(_) => {}
         }
     }
 
-    /// Whether nothing came for too long, or the whole takes too long.
+    /// Ready where nothing came for too long, or the whole takes too long.
     fn poll_late(&mut self, cx: &mut Context<'_>) -> Poll<()> {
-        loop {
-            let idle = self.moved_at + self.idle;
-            let due = self.deadline.map_or(idle, |deadline| deadline.min(idle));
-            if due <= Instant::now() {
-                return Poll::Ready(());
+        let idle = self.moved_at + self.idle;
+        let due = self.deadline.map_or(idle, |deadline| deadline.min(idle));
+        match &mut self.source {
+            Source::Whole(loan) => loan.line.alarm.poll_due(cx, due),
+            Source::Early(early) => early.poll_due(cx, due),
+            Source::Ended | Source::Broken(_) => Poll::Ready(()),
+        }
+    }
+}
+
+impl Source {
+    fn poll_frame(&mut self, cx: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        match self {
+            Self::Whole(loan) => loan.line.connection.poll_frame(cx).map_err(Into::into),
+            Self::Early(early) => early.poll_frame(cx),
+            Self::Ended => Poll::Ready(None),
+            Self::Broken(error) => Poll::Ready(error.take().map(Err)),
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(loan) => loan.line.connection.is_end_stream(),
+            Self::Early(early) => {
+                early.with(|loan| loan.line.connection.is_end_stream()).unwrap_or_default()
             }
-            let alarm =
-                self.alarm.get_or_insert_with(|| Box::pin(tokio::time::sleep_until(due.into())));
-            match alarm.as_mut().poll(cx) {
-                Poll::Pending => return Poll::Pending,
-                // It was set before the last piece came.
-                Poll::Ready(()) => alarm.as_mut().reset(due.into()),
-            }
+            Self::Ended => true,
+            Self::Broken(_) => false,
         }
     }
 }
@@ -93,35 +103,42 @@ impl Body for Download {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        match Pin::new(&mut self.body).poll_frame(cx) {
+        let polled = match self.source.poll_frame(cx) {
+            Poll::Ready(polled) => polled,
             Poll::Pending => {
-                std::task::ready!(self.poll_late(cx));
-                self.connection = None;
-                Poll::Ready(Some(Err("the backend stopped sending".into())))
+                ready!(self.poll_late(cx));
+                Some(Err("the backend stopped sending".into()))
             }
-            Poll::Ready(None) => {
-                self.done();
-                Poll::Ready(None)
+        };
+        match polled {
+            Some(Err(error)) if !matches!(self.source, Source::Broken(_)) => {
+                tracing::debug!(%error, "a backend's answer broke off");
+                self.source = Source::Broken(Some(error));
+                // Next time, so that what came before leaves before: an error ends the caller's connection at once.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
             }
-            Poll::Ready(Some(Ok(frame))) => {
+            Some(Ok(_)) => {
                 self.moved_at = Instant::now();
-                if self.body.is_end_stream() {
-                    self.done();
-                }
-                Poll::Ready(Some(Ok(frame)))
+                self.end_if_read();
             }
-            Poll::Ready(Some(Err(error))) => {
-                self.connection = None;
-                Poll::Ready(Some(Err(error.into())))
-            }
+            _ => self.end_if_read(),
         }
+        Poll::Ready(polled)
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.is_end_stream()
+        matches!(self.source, Source::Ended)
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.size_hint()
+        match &self.source {
+            Source::Whole(loan) => loan.line.connection.size_hint(),
+            Source::Early(early) => {
+                early.with(|loan| loan.line.connection.size_hint()).unwrap_or_default()
+            }
+            Source::Ended => SizeHint::with_exact(0),
+            Source::Broken(_) => SizeHint::default(),
+        }
     }
 }

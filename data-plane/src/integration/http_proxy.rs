@@ -1,18 +1,24 @@
 //! `HTTP_PROXY`: passes a call through to a backend and its answer back, both as streams.
 
-use std::{future::Future, pin::pin, rc::Rc, sync::Arc, time::Instant};
+use std::{
+    future::{Future, poll_fn},
+    rc::Rc,
+    sync::Arc,
+    task::Poll,
+    time::Instant,
+};
 
 use egress::ConnectError;
-use http::{
-    HeaderValue, Method, Request, Response, StatusCode, Uri, Version, header::TRANSFER_ENCODING,
-};
+use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
 use http_body::Body;
-use hyper::body::Incoming;
+use upstream::{Answer, Error, Full, Length, Sending, request};
 
 use super::{
     AnswerBody,
-    download::Download,
-    pool::{self, Place, Sender},
+    connect::connect,
+    download::{Download, Source},
+    early::Early,
+    pool::{Line, Loan},
     upload::{Progress, Upload},
 };
 use crate::{
@@ -25,7 +31,7 @@ use crate::{
         Snapshot,
         served::{HttpProxy, Timeouts},
     },
-    telemetry::Phase,
+    telemetry::{Bound, Phase},
 };
 
 pub(super) async fn call(
@@ -39,25 +45,25 @@ pub(super) async fn call(
     let answered = answered.ok_or_else(timed_out).flatten();
     if let Some(trace) = &mut exchange.trace {
         let answer = answered.as_ref();
-        trace.answered(answer.map(|it| it.0.status()).map_err(|refused| refused.kind.code()));
+        trace.answered(answer.map(|it| it.0.status).map_err(|refused| refused.kind.code()));
     }
-    let (answer, connection, place) = answered?;
-    let (mut head, body) = answer.into_parts();
-    if head.status == StatusCode::SWITCHING_PROTOCOLS {
+    let (mut answer, source) = answered?;
+    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(
             Kind::IntegrationFailure.because("The backend switched protocols without being asked.")
         );
     }
-    headers::remove_hop_by_hop(&mut head.headers);
-    head.version = Version::default();
-    head.extensions.clear();
+    headers::remove_hop_by_hop(&mut answer.headers);
+    if proxy.method == Some(Method::HEAD) && exchange.head.method != Method::HEAD {
+        answer.headers.remove(CONTENT_LENGTH); // of a body that this caller asked for, and does not get
+    }
     exchange.serving.pace().whole_by(deadline);
-    let node = exchange.node.clone();
-    let download = Download::new(body, connection, place, node, proxy.timeouts, deadline);
-    Ok(Response::from_parts(head, AnswerBody::Download(Box::new(download))))
+    let download = Download::new(source, exchange.node.clone(), proxy.timeouts, deadline);
+    let mut response = Response::new(AnswerBody::Download(Box::new(download)));
+    *response.status_mut() = answer.status;
+    *response.headers_mut() = answer.headers;
+    Ok(response)
 }
-
-type Answered = (Response<Incoming>, Sender, Place);
 
 /// Sends the request and waits for the head of the answer. A request that surely had no effect is sent once
 /// more, on a new connection: one that was not sent at all, or one that repeats safely and whose waiting
@@ -67,7 +73,7 @@ async fn exchange_with_backend(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
     proxy: &Arc<HttpProxy>,
-) -> Result<Answered, GatewayResponse> {
+) -> Result<(Answer, Source), GatewayResponse> {
     let stage = exchange.stage.clone();
     let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
     let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
@@ -78,101 +84,101 @@ async fn exchange_with_backend(
         exchange.bytes_in.clone(),
         bytes_max,
     );
-    let repeats_safely = is_idempotent(&exchange.head.method) && upload.is_end_stream();
-    let mut request = request(exchange, proxy, upload)?;
+    let method = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
+    let repeats_safely = is_idempotent(&method) && upload.is_end_stream();
+    let mut request = request(node, exchange, proxy, &method, upload)?;
+    let mut connect_by = Instant::now() + proxy.timeouts.connect;
+    let limits = &node.shared.config.limits;
+    let entering = node.pools.enter(&tenant.id, &proxy.target, limits);
+    let place = within(Some(connect_by), entering).await.ok_or_else(timed_out)?;
+    let place = place.map_err(|Full| too_many(node))?;
     let mut fresh = false;
     loop {
-        let connect = proxy.timeouts.connect;
-        let connection =
-            pool::connect(node, &tenant.id, &proxy.target, &tenant.egress, connect, fresh)
-                .await
-                .map_err(|error| not_connected(&error))?;
-        let (mut sender, place, reused) = (connection.sender, connection.place, connection.reused);
-        // Only a connection that was used before can be dead without anyone's knowing.
-        let again = (repeats_safely && reused && !fresh).then(|| copy(&request, &progress));
+        let mut line = connect(node, &place, &proxy.target, &tenant.egress, connect_by, fresh)
+            .await
+            .map_err(|error| not_connected(&error))?;
+        line.connection.begin(node.pools.buffers.take());
         progress.start();
         let began = Instant::now();
-        let sent = first_byte(sender.try_send_request(request), &progress, proxy.timeouts).await?;
-        let mut failed = match sent {
+        let is_head = method == Method::HEAD;
+        let answered = first_byte(&mut line, &mut request, is_head, &progress, proxy.timeouts);
+        let error = match answered.await? {
             Ok(answer) => {
                 node.metrics.phase(Phase::UpstreamFirstByte, began.elapsed());
-                return Ok((answer, sender, place));
+                let loan = Loan { line, place };
+                if request.is_sent() {
+                    node.pools.buffers.give_back(request.into_buffer());
+                    return Ok((answer, Source::Whole(loan)));
+                }
+                let idle = proxy.timeouts.idle;
+                let early = Early::start(&exchange.node, loan, request, progress, idle);
+                return Ok((answer, Source::Early(early)));
             }
-            Err(failed) => failed,
+            Err(error) => error,
         };
-        request = match (failed.take_message(), again) {
-            (Some(unsent), _) if reused && !fresh => unsent,
-            (None, Some(again)) if is_dead(failed.error()) => again,
-            _ => return Err(not_answered(failed.error(), &progress)),
-        };
+        // Only a connection that was used before can be dead without anyone's knowing.
+        let dead = line.reused && !fresh && matches!(error, Error::Unanswered(_));
+        let may_repeat = || repeats_safely && place.endpoint.retries.retry();
+        if !(dead && (request.is_unsent() || may_repeat()) && request.rewind()) {
+            return Err(not_answered(&error, &progress));
+        }
         fresh = true;
+        connect_by = Instant::now() + proxy.timeouts.connect;
     }
-}
-
-/// The same request once more; it has no body.
-fn copy(request: &Request<Upload>, progress: &Rc<Progress>) -> Request<Upload> {
-    let mut copy = Request::new(Upload::empty(progress));
-    request.method().clone_into(copy.method_mut());
-    request.uri().clone_into(copy.uri_mut());
-    request.headers().clone_into(copy.headers_mut());
-    copy
 }
 
 /// The request as the backend gets it.
 fn request(
+    node: &Node,
     exchange: &mut Exchange,
     proxy: &HttpProxy,
+    method: &Method,
     upload: Upload,
-) -> Result<Request<Upload>, GatewayResponse> {
+) -> Result<Sending<Upload>, GatewayResponse> {
     let is_default =
         matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
     // A catch-all whose URI has no place for the path passes the whole of it on.
     let whole_path = (is_default && !proxy.uri.has_parameters()).then_some(exchange.path.as_str());
     let query = exchange.head.uri.query();
     let uri = proxy.uri.render(|name| exchange.parameter(name), whole_path, query);
-    let uri = Uri::try_from(uri).map_err(|_| {
+    let target = PathAndQuery::try_from(uri).map_err(|_| {
         Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
     })?;
-    let is_of_unknown_length = !upload.is_end_stream() && upload.size_hint().exact().is_none();
-    let mut request = Request::new(upload);
-    *request.method_mut() = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
-    *request.uri_mut() = uri;
     headers::prepare_request(exchange, proxy);
-    *request.headers_mut() = std::mem::take(&mut exchange.head.headers);
-    if is_of_unknown_length {
-        // Unsaid, hyper sends none with a GET or a HEAD.
-        request.headers_mut().insert(TRANSFER_ENCODING, HeaderValue::from_static("chunked"));
-    }
-    Ok(request)
+    let fields = std::mem::take(&mut exchange.head.headers);
+    let length = match upload.size_hint().exact() {
+        _ if upload.is_end_stream() => Length::None,
+        Some(bytes) => Length::Exact(bytes),
+        None => Length::Chunked,
+    };
+    let mut head = node.pools.buffers.take();
+    request::encode(&mut head, method, &target, &fields, length);
+    Ok(Sending::new(head, upload, length))
 }
 
-/// Waits for an answer's head. The backend's time starts when it has the whole request; until then bytes must
-/// keep moving.
-async fn first_byte<T>(
-    answer: impl Future<Output = T>,
+/// Sends, and waits for an answer's head. The backend's time starts when it has the whole request; until then bytes
+/// must keep moving.
+async fn first_byte(
+    line: &mut Line,
+    request: &mut Sending<Upload>,
+    is_head: bool,
     progress: &Rc<Progress>,
     timeouts: Timeouts,
-) -> Result<T, GatewayResponse> {
-    let mut answer = pin!(answer);
-    let deadline = || {
+) -> Result<Result<Answer, Error>, GatewayResponse> {
+    let answered = poll_fn(|cx| {
+        if let Poll::Ready(answered) = line.connection.poll_answer(cx, request, is_head) {
+            return Poll::Ready(Some(answered));
+        }
         let limit = if progress.awaits_caller() { timeouts.idle } else { timeouts.first_byte };
-        progress.moved_at() + limit
-    };
-    // Who is waited for changes without this being told, so it looks as often as the shorter of both asks for.
-    let look_after = timeouts.idle.min(timeouts.first_byte);
-    loop {
-        let look = deadline().min(Instant::now() + look_after);
-        if let Some(answer) = within(Some(look), answer.as_mut()).await {
-            return Ok(answer);
+        line.alarm.poll_due(cx, progress.moved_at() + limit).map(|()| None)
+    });
+    answered.await.ok_or_else(|| {
+        if progress.awaits_caller() {
+            Kind::RequestTimeout.because("The request's body did not come in time.")
+        } else {
+            timed_out()
         }
-        if deadline() <= Instant::now() {
-            return Err(if progress.awaits_caller() {
-                Kind::RequestTimeout.because("The request's body did not come in time.")
-            } else {
-                timed_out()
-            });
-        }
-    }
+    })
 }
 
 async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
@@ -189,20 +195,6 @@ fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-/// Whether a connection broke before any byte of an answer.
-fn is_dead(error: &hyper::Error) -> bool {
-    error.is_incomplete_message() || error.is_closed() || error.is_canceled() || is_reset(error)
-}
-
-fn is_reset(error: &hyper::Error) -> bool {
-    let source =
-        std::error::Error::source(error).and_then(|source| source.downcast_ref::<std::io::Error>());
-    source.is_some_and(|error| {
-        use std::io::ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset};
-        matches!(error.kind(), BrokenPipe | ConnectionAborted | ConnectionReset)
-    })
-}
-
 fn not_connected(error: &ConnectError) -> GatewayResponse {
     tracing::debug!(%error, "no connection to a backend");
     match error {
@@ -214,14 +206,24 @@ fn not_connected(error: &ConnectError) -> GatewayResponse {
     }
 }
 
-fn not_answered(error: &hyper::Error, progress: &Progress) -> GatewayResponse {
+fn too_many(node: &Node) -> GatewayResponse {
+    node.metrics.shed(Bound::Backend);
+    Kind::TenantOverloaded
+        .because("As many calls wait for this backend as may.")
+        .with(http::header::RETRY_AFTER, "1")
+}
+
+fn not_answered(error: &Error, progress: &Progress) -> GatewayResponse {
     tracing::debug!(%error, "a backend did not answer");
     if progress.too_large.get() {
-        Kind::RequestTooLarge.because("The request's body is larger than this API takes.")
-    } else if progress.broken.get() {
-        Kind::BadRequestBody.because("The request's body broke off.")
-    } else {
-        Kind::IntegrationFailure.because("The backend broke off before it answered.")
+        return Kind::RequestTooLarge.because("The request's body is larger than this API takes.");
+    }
+    match error {
+        Error::Upload(_) => Kind::BadRequestBody.because("The request's body broke off."),
+        Error::Answer(why) => {
+            Kind::IntegrationFailure.because(format!("The backend does not speak HTTP/1.1: {why}."))
+        }
+        _ => Kind::IntegrationFailure.because("The backend broke off before it answered."),
     }
 }
 

@@ -1,6 +1,8 @@
 //! What answers a call that was let through.
 
+mod connect;
 mod download;
+mod early;
 mod http_proxy;
 mod mock;
 pub(crate) mod pool;

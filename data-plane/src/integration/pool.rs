@@ -1,20 +1,19 @@
 //! Connections to backends that wait for the next request: each data thread's own, the last used first.
 
 use std::{
-    cell::RefCell,
+    cell::{Cell, RefCell},
     hash::{Hash, Hasher},
+    rc::Rc,
     sync::Arc,
     time::{Duration, Instant},
 };
 
-use egress::{Checked, ConnectError, Policy, Target};
+use egress::{Checked, Policy, Stream, Target};
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
-use hyper::client::conn::http1::{self, SendRequest};
-use hyper_util::rt::TokioIo;
+use upstream::{Alarm, Budget, Buffers, Connection, Full, Gate, Turn};
 
-use super::upload::Upload;
-use crate::{node::Node, telemetry::Phase};
+use crate::config::Limits;
 
 /// How long a connection may wait. Most backends close theirs after 60 s or more.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -24,15 +23,12 @@ const IDLE_COUNT_MAX: usize = 256;
 const ADDRESSES_FRESH: Duration = Duration::from_secs(5);
 /// Endpoints that nothing was asked of are forgotten after this.
 const FORGET_AFTER: Duration = Duration::from_mins(2);
-/// The longest head of a backend's answer.
-const HEAD_BYTES_MAX: usize = 256 * 1024;
-
-pub(crate) type Sender = SendRequest<Upload>;
 
 /// By tenant, so that no two tenants ever share a connection.
 #[derive(Default)]
 pub(crate) struct Pools {
-    endpoints: RefCell<HashMap<Key, Endpoint, RandomState>>,
+    endpoints: RefCell<HashMap<Key, Rc<Endpoint>, RandomState>>,
+    pub(super) buffers: Buffers,
 }
 
 #[derive(PartialEq, Eq)]
@@ -43,170 +39,157 @@ struct Key {
 
 struct KeyRef<'a>(&'a Arc<str>, &'a Target);
 
-struct Endpoint {
+/// A backend as one tenant has it: a scheme, a host and a port, and so one TLS identity.
+pub(super) struct Endpoint {
+    known: RefCell<Option<Known>>,
+    idle: RefCell<Vec<Idle>>,
+    gate: Gate,
+    pub(super) retries: Budget,
+    used_at: Cell<Instant>,
+}
+
+/// What it resolves to.
+struct Known {
     /// The policy that the addresses were checked under.
     policy: Arc<Policy>,
     addresses: Vec<Checked>,
     checked_at: Instant,
-    idle: Vec<Idle>,
-    used_at: Instant,
 }
 
 struct Idle {
-    sender: Sender,
-    address: Checked,
+    line: Line,
     since: Instant,
 }
 
-/// A connection to send one request on.
-pub(crate) struct Connection {
-    pub(crate) sender: Sender,
-    pub(crate) place: Place,
+/// A connection to one address, with the clock of whoever waits for it.
+pub(super) struct Line {
+    pub(super) connection: Box<Connection<Stream>>,
+    pub(super) alarm: Alarm,
+    address: Checked,
     /// Whether it was used before: its backend may have closed it unseen.
-    pub(crate) reused: bool,
+    pub(super) reused: bool,
 }
 
-/// Where a connection goes back to.
-#[derive(Clone)]
-pub(crate) struct Place {
-    tenant_id: Arc<str>,
-    target: Target,
-    address: Checked,
+/// A request's place among those that a backend has at once.
+pub(super) struct Place {
+    pub(super) endpoint: Rc<Endpoint>,
+    _turn: Turn,
+}
+
+/// A connection while a request has it. Dropped, it is closed.
+pub(crate) struct Loan {
+    pub(super) line: Line,
+    pub(super) place: Place,
 }
 
 impl Pools {
-    /// A connection that waits, if one does that still leads to an address the policy lets through.
-    fn take(&self, key: &KeyRef<'_>, policy: &Arc<Policy>) -> Option<Connection> {
+    /// A place at a backend, once fewer requests have one there than may.
+    pub(super) async fn enter(
+        &self,
+        tenant_id: &Arc<str>,
+        target: &Target,
+        limits: &Limits,
+    ) -> Result<Place, Full> {
+        let endpoint = self.endpoint(tenant_id, target);
+        endpoint.used_at.set(Instant::now());
+        let (max, waiting_max) = (limits.backend_in_flight_max, limits.backend_waiting_max);
+        let turn = endpoint.gate.enter(max, waiting_max).await?;
+        endpoint.retries.request();
+        Ok(Place { endpoint, _turn: turn })
+    }
+
+    fn endpoint(&self, tenant_id: &Arc<str>, target: &Target) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
-        let endpoint = endpoints.get_mut(key)?;
-        endpoint.used_at = Instant::now();
-        if endpoint.policy != *policy || endpoint.checked_at.elapsed() > ADDRESSES_FRESH {
-            return None;
+        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target)) {
+            return endpoint.clone();
         }
-        endpoint.idle.retain(|idle| !idle.sender.is_closed());
-        // One whose last answer has just been read may not be ready yet; it stays for the next call.
-        let at = endpoint.idle.iter().rposition(|idle| idle.sender.is_ready())?;
-        let Idle { sender, address, .. } = endpoint.idle.remove(at);
-        let place = Place { tenant_id: key.0.clone(), target: key.1.clone(), address };
-        Some(Connection { sender, place, reused: true })
+        let endpoint = Rc::new(Endpoint {
+            known: RefCell::default(),
+            idle: RefCell::default(),
+            gate: Gate::default(),
+            retries: Budget::default(),
+            used_at: Cell::new(Instant::now()),
+        });
+        let key = Key { tenant_id: tenant_id.clone(), target: target.clone() };
+        endpoints.insert(key, endpoint.clone());
+        endpoint
     }
 
-    fn addresses(&self, key: &KeyRef<'_>, policy: &Arc<Policy>) -> Option<Vec<Checked>> {
-        let endpoints = self.endpoints.borrow();
-        let endpoint = endpoints.get(key)?;
-        let fresh = endpoint.policy == *policy && endpoint.checked_at.elapsed() <= ADDRESSES_FRESH;
-        fresh.then(|| endpoint.addresses.clone())
-    }
-
-    /// Remembers what an endpoint resolves to. Connections to addresses that it left are closed.
-    fn remember(&self, key: &KeyRef<'_>, policy: &Arc<Policy>, addresses: &[Checked]) {
-        let mut endpoints = self.endpoints.borrow_mut();
-        let now = Instant::now();
-        if let Some(endpoint) = endpoints.get_mut(key) {
-            endpoint.idle.retain(|idle| addresses.contains(&idle.address));
-            endpoint.policy.clone_from(policy);
-            endpoint.addresses = addresses.to_vec();
-            endpoint.checked_at = now;
-            return;
-        }
-        let endpoint = Endpoint {
-            policy: policy.clone(),
-            addresses: addresses.to_vec(),
-            checked_at: now,
-            idle: Vec::new(),
-            used_at: now,
-        };
-        endpoints.insert(Key { tenant_id: key.0.clone(), target: key.1.clone() }, endpoint);
-    }
-
-    /// Puts a connection back whose answer was read to its end.
-    pub(crate) fn give_back(&self, sender: Sender, place: &Place) {
-        let mut endpoints = self.endpoints.borrow_mut();
-        let Some(endpoint) = endpoints.get_mut(&KeyRef(&place.tenant_id, &place.target)) else {
-            return;
-        };
-        let known = endpoint.addresses.contains(&place.address);
-        if known && !sender.is_closed() && endpoint.idle.len() < IDLE_COUNT_MAX {
-            endpoint.idle.push(Idle { sender, address: place.address, since: Instant::now() });
+    /// Takes a connection back whose exchange is over; one that it left unclean is closed.
+    pub(super) fn give_back(&self, loan: Loan) {
+        let Loan { mut line, place } = loan;
+        if line.connection.is_reusable() {
+            self.buffers.give_back(line.connection.rest());
+            place.endpoint.keep(line);
         }
     }
 
-    /// Each second: closes what waited too long.
+    /// Each second: closes what waited too long, and what its backend closed.
     pub(crate) fn sweep(&self) {
         self.endpoints.borrow_mut().retain(|_, endpoint| {
-            endpoint
-                .idle
-                .retain(|idle| !idle.sender.is_closed() && idle.since.elapsed() < IDLE_MAX);
-            !endpoint.idle.is_empty() || endpoint.used_at.elapsed() < FORGET_AFTER
+            endpoint.idle.borrow_mut().retain_mut(|idle| {
+                idle.since.elapsed() < IDLE_MAX && idle.line.connection.is_quiet()
+            });
+            endpoint.is_used() || endpoint.used_at.get().elapsed() < FORGET_AFTER
         });
     }
 }
 
-/// A connection for one request: one that waits, unless `fresh`, else a new one, within `limit`.
-pub(crate) async fn connect(
-    node: &Node,
-    tenant_id: &Arc<str>,
-    target: &Target,
-    policy: &Arc<Policy>,
-    limit: Duration,
-    fresh: bool,
-) -> Result<Connection, ConnectError> {
-    let key = KeyRef(tenant_id, target);
-    let deadline = Instant::now() + limit;
-    let left = || deadline.saturating_duration_since(Instant::now());
-    if !fresh && let Some(connection) = node.pools.take(&key, policy) {
-        return Ok(connection);
-    }
-    let known = node.pools.addresses(&key, policy);
-    let addresses = if let Some(addresses) = known {
-        addresses
-    } else {
-        let addresses = node.connector.resolve(target, policy, left()).await?;
-        node.pools.remember(&key, policy, &addresses);
-        if !fresh && let Some(connection) = node.pools.take(&key, policy) {
-            return Ok(connection);
+impl Endpoint {
+    /// A connection that waits, if one does that still leads to an address the policy lets through.
+    pub(super) fn take(&self, policy: &Arc<Policy>) -> Option<Line> {
+        if !self.known.borrow().as_ref()?.is_good(policy) {
+            return None;
         }
-        addresses
-    };
-    let mut last = ConnectError::Timeout;
-    for (tried, address) in addresses.iter().enumerate() {
-        let share = left() / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match open(node, target, *address, share).await {
-            Ok(sender) => {
-                let place = Place {
-                    tenant_id: tenant_id.clone(),
-                    target: target.clone(),
-                    address: *address,
-                };
-                return Ok(Connection { sender, place, reused: false });
-            }
-            Err(error) => last = error,
+        let mut idle = self.idle.borrow_mut();
+        std::iter::from_fn(|| idle.pop())
+            .map(|idle| idle.line)
+            .find_map(|mut line| line.connection.is_quiet().then_some(line))
+    }
+
+    pub(super) fn addresses(&self, policy: &Arc<Policy>) -> Option<Vec<Checked>> {
+        let known = self.known.borrow();
+        known.as_ref().filter(|known| known.is_good(policy)).map(|known| known.addresses.clone())
+    }
+
+    /// Remembers what it resolves to. Connections to addresses that it left are closed.
+    pub(super) fn remember(&self, policy: &Arc<Policy>, addresses: &[Checked]) {
+        self.idle.borrow_mut().retain(|idle| addresses.contains(&idle.line.address));
+        *self.known.borrow_mut() = Some(Known {
+            policy: policy.clone(),
+            addresses: addresses.to_vec(),
+            checked_at: Instant::now(),
+        });
+    }
+
+    fn keep(&self, mut line: Line) {
+        let known = self.known.borrow();
+        let leads_there =
+            known.as_ref().is_some_and(|known| known.addresses.contains(&line.address));
+        let mut idle = self.idle.borrow_mut();
+        if leads_there && idle.len() < IDLE_COUNT_MAX {
+            line.reused = true;
+            idle.push(Idle { line, since: Instant::now() });
         }
     }
-    Err(last)
+
+    fn is_used(&self) -> bool {
+        !self.gate.is_idle() || !self.idle.borrow().is_empty()
+    }
 }
 
-async fn open(
-    node: &Node,
-    target: &Target,
-    address: Checked,
-    limit: Duration,
-) -> Result<Sender, ConnectError> {
-    let began = Instant::now();
-    let stream = node.connector.connect(target, address, limit).await?;
-    node.metrics.phase(Phase::UpstreamConnect, began.elapsed());
-    node.shared.metrics.upstream_connects.inc();
-    let (sender, connection) = http1::Builder::new()
-        .max_buf_size(HEAD_BYTES_MAX)
-        .handshake(TokioIo::new(stream))
-        .await
-        .map_err(|error| ConnectError::Connect(std::io::Error::other(error)))?;
-    tokio::task::spawn_local(async move {
-        if let Err(error) = connection.await {
-            tracing::debug!(%error, "a connection to a backend ended badly");
-        }
-    });
-    Ok(sender)
+impl Known {
+    fn is_good(&self, policy: &Arc<Policy>) -> bool {
+        let same = Arc::ptr_eq(&self.policy, policy) || self.policy == *policy;
+        same && self.checked_at.elapsed() <= ADDRESSES_FRESH
+    }
+}
+
+impl Line {
+    pub(super) fn new(stream: Stream, address: Checked) -> Self {
+        let connection = Box::new(Connection::new(stream));
+        Self { connection, alarm: Alarm::default(), address, reused: false }
+    }
 }
 
 impl Hash for Key {

@@ -19,7 +19,7 @@ use crate::listener::client_io::Serving;
 pub(crate) struct Upload {
     body: Option<Incoming>,
     /// While there may be more of it, the caller's connection is not between two requests.
-    _serving: Option<Rc<Serving>>,
+    _serving: Rc<Serving>,
     progress: Rc<Progress>,
 }
 
@@ -33,8 +33,6 @@ pub(crate) struct Progress {
     /// The caller has not sent the next piece yet.
     awaits_caller: Cell<bool>,
     pub(crate) too_large: Cell<bool>,
-    /// The caller's side broke.
-    pub(crate) broken: Cell<bool>,
 }
 
 impl Upload {
@@ -53,13 +51,8 @@ impl Upload {
             done: Cell::new(body.is_none()),
             awaits_caller: Cell::new(false),
             too_large: Cell::new(false),
-            broken: Cell::new(false),
         });
-        (Self { body, _serving: Some(serving), progress: progress.clone() }, progress)
-    }
-
-    pub(crate) fn empty(progress: &Rc<Progress>) -> Self {
-        Self { body: None, _serving: None, progress: progress.clone() }
+        (Self { body, _serving: serving, progress: progress.clone() }, progress)
     }
 }
 
@@ -108,10 +101,7 @@ impl Body for Upload {
                 progress.finish();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => {
-                progress.broken.set(true);
-                Poll::Ready(Some(Err(error.into())))
-            }
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes =
                     progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);

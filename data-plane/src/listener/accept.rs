@@ -81,6 +81,10 @@ pub(crate) async fn run(
     let room = Arc::new(Semaphore::new(limits.connections_max));
     let ticking = tokio::task::spawn_local(tick(node.clone()));
     let sweeping = tokio::task::spawn_local(sweep(node.clone()));
+    let tended = node.clone();
+    let tending = tokio::task::spawn_local(async move { tended.limiter.tend().await });
+    let giver = node.clone();
+    let giving = tokio::task::spawn_local(async move { giver.turns.give_out().await });
     try_join_all(doors.into_iter().map(|door| keep_open(&node, door, &room, drain.clone())))
         .await?;
 
@@ -93,7 +97,9 @@ pub(crate) async fn run(
     }
     ticking.abort();
     sweeping.abort();
-    node.limiter.return_all().await;
+    tending.abort();
+    giving.abort();
+    tokio::join!(node.limiter.return_all(), node.limiter.return_permits());
     node.tick();
     Ok(())
 }

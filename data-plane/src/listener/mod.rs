@@ -9,6 +9,7 @@ pub mod proxy_protocol;
 pub(crate) mod shares;
 pub(crate) mod sockets;
 pub(crate) mod streams;
+pub(crate) mod turns;
 mod unserved;
 
 pub(crate) use self::{

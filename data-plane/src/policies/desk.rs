@@ -1,4 +1,5 @@
-//! Which buckets this node holds leases on: each lease belongs to the node, each thread finds it by name without a lock.
+//! Which buckets this node holds leases on, and which permits: each belongs to the node, each thread finds it by name without
+//! a lock.
 
 use std::{
     cell::{Cell, RefCell},
@@ -11,21 +12,34 @@ use std::{
     },
 };
 
-use hashbrown::HashTable;
 use lease::Lease;
-use proto::redis_keys;
 use rustix::time::{ClockId, clock_gettime};
 use tokio::sync::Notify;
 
-use crate::snapshot::served::Bucket;
+use super::{
+    clients::Clients,
+    found::{Found, Generations, Kind, Name},
+    outage::Share,
+};
 
 /// A bucket that nobody asked for in this time, or twice it, is forgotten.
 const FORGET_AFTER_US: u64 = 60_000_000;
 
-/// The leases of all threads.
-#[derive(Default)]
-pub(crate) struct Leases {
-    held: Mutex<HashMap<Arc<str>, Weak<Held>>>,
+/// Parts of the leases, each with a lock of its own: clients come and go often.
+const PARTS: usize = 32;
+
+/// What a node counts by the name of a limit, for all its threads.
+pub(crate) trait Counted {
+    /// `of_client`: it is a client's, of whom there may be any number.
+    fn new(redis_key: Arc<str>, of_client: bool) -> Self;
+
+    fn redis_key(name: &Name<'_>) -> String;
+}
+
+/// The leases of all threads, or what else they count.
+pub(crate) struct Leases<T = Held> {
+    held: [Mutex<HashMap<Arc<str>, Weak<T>>>; PARTS],
+    hasher: foldhash::fast::RandomState,
     /// The last number given to a question: they count over all buckets, so that one that was forgotten and found again
     /// goes on where it was.
     numbers: AtomicU64,
@@ -49,47 +63,20 @@ pub(crate) struct Held {
     /// What the bucket had left when it last answered, and when that was; 0: it never did.
     left: AtomicU32,
     answered_at: AtomicU64,
+    /// It is a client's, of whom there may be any number.
+    pub(super) of_client: bool,
+    /// This node's part of it, where it was limited by that.
+    pub(super) share: Mutex<Option<Share>>,
 }
 
 /// One thread's view: what it needs is found by the parts of its name, and nothing is allocated for it.
-pub(super) struct Desk {
-    leases: Arc<Leases>,
+pub(super) struct Desk<T = Held> {
+    leases: Arc<Leases<T>>,
     hasher: foldhash::fast::RandomState,
-    /// Found since the last turn, and in the turn before it.
-    young: RefCell<HashTable<Rc<Found>>>,
-    old: RefCell<HashTable<Rc<Found>>>,
+    found: RefCell<Generations<T>>,
+    clients: RefCell<Clients<T>>,
     turned_at: Cell<u64>,
-    /// Leases that this thread looks after.
-    pub(super) watched: RefCell<Vec<(Arc<Held>, Bucket)>>,
 }
-
-pub(crate) struct Found {
-    kind: Kind,
-    parts: [Box<str>; PARTS],
-    pub(super) held: Arc<Held>,
-}
-
-/// A bucket by what it belongs to.
-#[derive(Clone, Copy)]
-pub(super) struct Name<'a> {
-    pub(super) kind: Kind,
-    pub(super) parts: [&'a str; PARTS],
-}
-
-#[derive(Clone, Copy, Hash, PartialEq, Eq)]
-pub(super) enum Kind {
-    /// Usage plan, key, Api, stage, route.
-    KeyRoute,
-    /// Usage plan, key.
-    Key,
-    /// Api, stage, route.
-    Route,
-    /// Api, stage.
-    Stage,
-    Tenant,
-}
-
-const PARTS: usize = 5;
 
 /// µs on a clock that counts suspend, which no setting of the time moves.
 pub(super) fn now_us() -> u64 {
@@ -97,36 +84,8 @@ pub(super) fn now_us() -> u64 {
     u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap_or(0)
 }
 
-impl Name<'_> {
-    fn redis_key(self) -> String {
-        match (self.kind, self.parts) {
-            (Kind::KeyRoute, [plan, key, api, stage, route]) => {
-                redis_keys::route_throttle(plan, key, api, stage, route)
-            }
-            (Kind::Key, [plan, key, ..]) => redis_keys::key_throttle(plan, key),
-            (Kind::Route, [api, stage, route, ..]) => {
-                redis_keys::stage_route_throttle(api, stage, route)
-            }
-            (Kind::Stage, [api, stage, ..]) => redis_keys::stage_throttle(api, stage),
-            (Kind::Tenant, [tenant, ..]) => redis_keys::tenant_throttle(tenant),
-        }
-    }
-}
-
-impl Found {
-    /// A bucket that belongs to nothing here.
-    pub(crate) fn alone(redis_key: String) -> Rc<Self> {
-        let held = Arc::new(Held::new(redis_key.into()));
-        Rc::new(Self { kind: Kind::Key, parts: Default::default(), held })
-    }
-
-    fn is(&self, name: &Name) -> bool {
-        self.kind == name.kind && self.parts.iter().zip(name.parts).all(|(it, part)| **it == *part)
-    }
-}
-
-impl Held {
-    pub(super) fn new(redis_key: Arc<str>) -> Self {
+impl Counted for Held {
+    fn new(redis_key: Arc<str>, of_client: bool) -> Self {
         Self {
             redis_key,
             lease: Lease::new(now_us()),
@@ -138,9 +97,17 @@ impl Held {
             owed_since: AtomicU64::new(0),
             left: AtomicU32::new(0),
             answered_at: AtomicU64::new(0),
+            of_client,
+            share: Mutex::default(),
         }
     }
 
+    fn redis_key(name: &Name<'_>) -> String {
+        name.redis_key()
+    }
+}
+
+impl Held {
     /// A call was let through beside the bucket.
     pub(super) fn owe(&self, now: u64) {
         if self.owed.fetch_add(1, Ordering::AcqRel) == 0 {
@@ -175,14 +142,27 @@ impl Held {
     }
 }
 
-impl Leases {
+impl<T> Default for Leases<T> {
+    fn default() -> Self {
+        Self {
+            held: std::array::from_fn(|_| Mutex::default()),
+            hasher: foldhash::fast::RandomState::default(),
+            numbers: AtomicU64::new(0),
+        }
+    }
+}
+
+impl<T: Counted> Leases<T> {
     pub(super) fn number(&self) -> u64 {
         self.numbers.fetch_add(1, Ordering::Relaxed) + 1
     }
 
-    fn find(&self, redis_key: String) -> Arc<Held> {
+    fn find(&self, redis_key: String, of_client: bool) -> Arc<T> {
         let redis_key: Arc<str> = redis_key.into();
-        let mut all = self.held.lock().unwrap_or_else(PoisonError::into_inner);
+        let hash = self.hasher.hash_one(&redis_key);
+        #[expect(clippy::cast_possible_truncation, reason = "any part will do")]
+        let part = &self.held[hash as usize % PARTS];
+        let mut all = part.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(held) = all.get(&redis_key).and_then(Weak::upgrade) {
             return held;
         }
@@ -190,21 +170,20 @@ impl Leases {
             // Before it grows: what no thread uses any more makes room.
             all.retain(|_, held| held.strong_count() > 0);
         }
-        let held = Arc::new(Held::new(redis_key.clone()));
+        let held = Arc::new(T::new(redis_key.clone(), of_client));
         all.insert(redis_key, Arc::downgrade(&held));
         held
     }
 }
 
-impl Desk {
-    pub(super) fn new(leases: Arc<Leases>) -> Self {
+impl<T: Counted> Desk<T> {
+    pub(super) fn new(leases: Arc<Leases<T>>) -> Self {
         Self {
             leases,
             hasher: foldhash::fast::RandomState::default(),
-            young: RefCell::default(),
-            old: RefCell::default(),
+            found: RefCell::default(),
+            clients: RefCell::default(),
             turned_at: Cell::new(now_us()),
-            watched: RefCell::default(),
         }
     }
 
@@ -212,37 +191,46 @@ impl Desk {
         self.leases.number()
     }
 
-    pub(super) fn find(&self, name: &Name) -> Rc<Found> {
-        let hash = self.hash(name.kind, name.parts.iter().copied());
-        if let Some(found) = self.young.borrow().find(hash, |found| found.is(name)) {
-            return found.clone();
+    pub(super) fn find(&self, name: &Name) -> Rc<Found<T>> {
+        let hash = self.hash(name);
+        if name.kind == Kind::Client {
+            let make = |asks| {
+                Found::new(name, hash, self.leases.find(T::redis_key(name), true), Some(asks))
+            };
+            return self.clients.borrow_mut().find(hash, name, now_us(), make);
         }
-        let old = match self.old.borrow_mut().find_entry(hash, |found| found.is(name)) {
-            Ok(entry) => Some(entry.remove().0),
-            Err(_) => None,
-        };
-        let found = old.unwrap_or_else(|| {
-            let (kind, parts) = (name.kind, name.parts.map(Box::from));
-            Rc::new(Found { kind, parts, held: self.leases.find(name.redis_key()) })
-        });
-        let rehash = |found: &Rc<Found>| self.hash(found.kind, found.parts.iter().map(|it| &**it));
-        self.young.borrow_mut().insert_unique(hash, found.clone(), rehash);
+        if let Some(found) = self.found.borrow_mut().find(hash, name) {
+            return found;
+        }
+        let held = self.leases.find(T::redis_key(name), false);
+        let found = Found::new(name, hash, held, None);
+        self.found.borrow_mut().put(found.clone());
         found
     }
 
-    fn hash<'a>(&self, kind: Kind, parts: impl Iterator<Item = &'a str>) -> u64 {
+    fn hash(&self, name: &Name) -> u64 {
         let mut hasher = self.hasher.build_hasher();
-        kind.hash(&mut hasher);
-        parts.for_each(|part| part.hash(&mut hasher));
+        name.kind.hash(&mut hasher);
+        name.parts.iter().for_each(|part| part.hash(&mut hasher));
         hasher.finish()
     }
 
     /// Forgets what nobody asked for in the turn before.
     pub(super) fn turn(&self, now: u64) {
+        self.clients.borrow_mut().sweep();
         if now.saturating_sub(self.turned_at.get()) >= FORGET_AFTER_US {
             self.turned_at.set(now);
-            self.old.replace(self.young.take());
+            drop(self.found.borrow_mut().turn());
+            self.clients.borrow_mut().turn();
         }
+    }
+}
+
+impl Desk {
+    /// Clients' buckets that are to be told of calls.
+    pub(super) fn owing(&self) -> Vec<Arc<Held>> {
+        let clients = self.clients.borrow();
+        clients.iter().filter(|found| found.held.owes()).map(|found| found.held.clone()).collect()
     }
 }
 
@@ -254,7 +242,7 @@ mod tests {
 
     #[test]
     fn what_is_owed_is_handed_over_once_with_its_age() {
-        let held = Held::new("bucket".into());
+        let held = Held::new("bucket".into(), false);
         assert_eq!(held.take_owed(7).0, 0);
         held.owe(10);
         held.owe(20);
@@ -290,9 +278,10 @@ mod tests {
         one.turn(start + 4 * FORGET_AFTER_US);
         one.turn(start + 5 * FORGET_AFTER_US);
         one.find(&NAME);
-        for number in 0..1000 {
-            leases.find(number.to_string());
+        for number in 0..10_000 {
+            leases.find(number.to_string(), false);
         }
-        assert!(leases.held.lock().unwrap().len() < 500, "those that nobody has make room");
+        let kept: usize = leases.held.iter().map(|part| part.lock().unwrap().len()).sum();
+        assert!(kept < 1000, "those that nobody has make room: {kept}");
     }
 }

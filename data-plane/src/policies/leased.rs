@@ -13,13 +13,14 @@ use tokio::{
 };
 
 use super::{
-    desk::{Found, Held, now_us},
+    desk::{Held, now_us},
+    found::Found,
     limit_metrics::{By, Purpose},
-    limiter::{Back, Limiter, Taken, Unavailable},
+    limiter::{Back, Limiter, Missing, Taken, Unavailable},
     store::Redis,
     throttle::Throttle,
 };
-use crate::snapshot::served::Bucket;
+use crate::{config::LimiterMode, snapshot::served::Bucket};
 
 /// How often a thread looks after what stands unspent.
 pub(crate) const SWEEP_EVERY: Duration = Duration::from_millis(250);
@@ -80,7 +81,10 @@ impl Limiter {
         throttles: &[Throttle],
     ) -> Option<Vec<Result<Taken, Unavailable>>> {
         let now = now_us();
-        let refuses = |throttle: &Throttle| throttle.held().lease.refuses(now);
+        let refuses = |throttle: &Throttle| {
+            let leased = self.mode(throttle) == LimiterMode::Leased;
+            throttle.held().lease.refuses(now).filter(|_| leased)
+        };
         if !throttles.iter().any(|throttle| refuses(throttle).is_some()) {
             return None;
         }
@@ -90,7 +94,11 @@ impl Limiter {
                 throttle.held().lease.refuse();
                 self.counts.decided(throttle.decision(false), By::Lease);
             }
-            Ok(leased(throttle, now, due, Back::Nothing))
+            if self.mode(throttle) == LimiterMode::Leased {
+                Ok(leased(throttle, now, due, Back::Nothing))
+            } else {
+                Ok(not_asked(throttle))
+            }
         });
         Some(answers.collect())
     }
@@ -112,8 +120,8 @@ impl Limiter {
     }
 
     /// Waits for a token, or for the answer that there is none, within the budget.
-    pub(super) async fn wait(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
-        let redis = self.there(throttle.redis_key()).ok_or(Unavailable)?;
+    pub(super) async fn wait(&self, throttle: &Throttle) -> Result<Taken, Missing> {
+        let redis = self.there(throttle.redis_key()).ok_or(Missing::Away)?;
         let held = throttle.held();
         let _waiting = Waiting::begin(held);
         let failed = held.failed.load(Ordering::Acquire);
@@ -125,31 +133,41 @@ impl Limiter {
                     return Ok(taken);
                 }
                 if held.failed.load(Ordering::Acquire) != failed {
-                    return Err(Unavailable); // counted by whoever asked
+                    return Err(Missing::Away); // counted by whoever asked
                 }
-                self.ask_for(throttle);
+                if !self.ask_for(throttle) {
+                    return Err(Missing::Spared);
+                }
                 answered.await;
             }
         });
         waited.await.unwrap_or_else(|_| {
             self.missed(&redis, throttle.redis_key());
-            Err(Unavailable)
+            Err(Missing::Away)
         })
     }
 
-    /// Asks for more, unless somebody does already.
-    fn ask_for(&self, throttle: &Throttle) {
+    /// Asks for more, unless somebody does already. Gives whether an answer will be told.
+    fn ask_for(&self, throttle: &Throttle) -> bool {
         let held = throttle.held();
         let waiting = held.waiting.load(Ordering::Relaxed);
-        let Some(redis) = self.there(&held.redis_key) else { return };
+        let Some(redis) = self.there(&held.redis_key) else { return true }; // it was told of already
+        if held.lease.is_asking() {
+            return true;
+        }
+        if !self.may_ask(throttle) {
+            return false;
+        }
         if let Some(ask) = held.lease.ask(now_us(), self.desk.number(), waiting) {
+            throttle.asked();
             self.send(redis, held.clone(), throttle.bucket, ask);
         }
+        true
     }
 
     fn send(&self, redis: Rc<Redis>, held: Arc<Held>, bucket: Bucket, ask: Ask) {
         if !held.watched.swap(true, Ordering::AcqRel) {
-            self.desk.watched.borrow_mut().push((held.clone(), bucket));
+            self.watched.borrow_mut().push((held.clone(), bucket));
         }
         let (limiter, mut ask) = (self.clone(), ask);
         spawn_local(async move {
@@ -230,7 +248,7 @@ impl Limiter {
         let now = now_us();
         self.desk.turn(now);
         let mut idle = Vec::new();
-        self.desk.watched.borrow_mut().retain(|(held, bucket)| {
+        self.watched.borrow_mut().retain(|(held, bucket)| {
             if held.lease.is_asking() {
                 return true;
             }
@@ -252,7 +270,7 @@ impl Limiter {
     /// Returns what the leases that this thread looks after hold, as the node ends: others need not wait until they are
     /// over. Tells of what was let through without Redis. No longer than [`RETURN_MAX`].
     pub(crate) async fn return_all(&self) {
-        let watched = self.desk.watched.take();
+        let watched = self.watched.take();
         for (held, _) in &watched {
             // A thread that still runs may fill it again, and looks after it then.
             held.watched.store(false, Ordering::Release);
@@ -295,21 +313,37 @@ impl Drop for Unanswered<'_> {
 fn leased(throttle: &Throttle, now: u64, due_at: Option<u64>, back: Back) -> Taken {
     let bucket = throttle.bucket;
     let remaining = throttle.held().lease.remaining(now).min(bucket.burst);
-    let ms = |seconds: f64| {
-        #[expect(
-            clippy::cast_possible_truncation,
-            clippy::cast_sign_loss,
-            reason = "checked to be finite and positive"
-        )]
-        (seconds.is_finite() && seconds < 4e12).then(|| (seconds * 1000.0).ceil() as u64)
-    };
     // A bucket that never fills is due in centuries.
     let due = due_at.map(|due| due.saturating_sub(now).div_ceil(1000));
     Taken {
         allowed: due_at.is_none(),
         remaining: remaining.into(),
         next_ms: due.map_or(Some(0), |due| Some(due).filter(|due| *due < u64::MAX / 4000)),
-        full_ms: ms(f64::from(bucket.burst - remaining) / bucket.rate),
+        full_ms: full_ms(bucket, remaining),
         back,
     }
+}
+
+/// Of one that is counted otherwise, beside one that refuses: what is known of it without taking from it.
+fn not_asked(throttle: &Throttle) -> Taken {
+    let bucket = throttle.bucket;
+    let remaining = throttle.held().seen().map_or(bucket.burst, |(left, _)| left.min(bucket.burst));
+    Taken {
+        allowed: true,
+        remaining: remaining.into(),
+        next_ms: Some(0),
+        full_ms: full_ms(bucket, remaining),
+        back: Back::Nothing,
+    }
+}
+
+/// Until a bucket with so many tokens is full; `None`: never.
+fn full_ms(bucket: Bucket, tokens: u32) -> Option<u64> {
+    let seconds = f64::from(bucket.burst - tokens) / bucket.rate;
+    #[expect(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "checked to be finite and positive"
+    )]
+    (seconds.is_finite() && seconds < 4e12).then(|| (seconds * 1000.0).ceil() as u64)
 }

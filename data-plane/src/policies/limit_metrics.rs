@@ -5,6 +5,7 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
+use super::concurrency_metrics::{ConcurrencyMetrics, ThreadConcurrencyMetrics};
 use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry, local::LocalIntCounter};
 
 /// What all threads of a node add to.
@@ -14,8 +15,11 @@ pub(crate) struct LimitMetrics {
     redis_calls: IntCounterVec,
     pub(crate) redis_errors: IntCounter,
     pub(crate) losses: IntCounter,
+    /// Questions that were not asked.
+    pub(crate) spared: IntCounter,
     over_quota: IntCounterVec,
     overshoot: Gauge,
+    pub(super) concurrency: ConcurrencyMetrics,
     /// Calls let through by tokens that Redis did not count any more.
     uncounted: Arc<AtomicU64>,
 }
@@ -26,6 +30,7 @@ pub(super) struct ThreadLimitMetrics {
     admitted: [LocalIntCounter; BY.len()],
     refused: [LocalIntCounter; BY.len()],
     shadowed: [LocalIntCounter; BY.len()],
+    pub(super) concurrency: ThreadConcurrencyMetrics,
 }
 
 /// What a bucket said.
@@ -61,6 +66,8 @@ pub(super) enum Purpose {
     /// A token for one call.
     Take,
     GiveBack,
+    /// What a node holds of a concurrency limit, and more of it.
+    Permit,
     Quota,
     RollCall,
 }
@@ -72,6 +79,7 @@ impl Purpose {
             Self::Report => "report",
             Self::Take => "take",
             Self::GiveBack => "give_back",
+            Self::Permit => "permit",
             Self::Quota => "quota",
             Self::RollCall => "roll_call",
         }
@@ -98,7 +106,11 @@ impl LimitMetrics {
             )?,
             losses: IntCounter::new(
                 "tollgate_ratelimit_losses_total",
-                "Leases that Redis did not know any more: it lost its memory or its clock jumped",
+                "Leases and permits that Redis did not know any more: it lost its memory or its clock jumped",
+            )?,
+            spared: IntCounter::new(
+                "tollgate_ratelimit_questions_spared_total",
+                "Questions to Redis about clients' limits that were not asked, since a tenant's clients are too many",
             )?,
             over_quota: IntCounterVec::new(
                 Opts::new("tollgate_quota_exceeded_total", "Calls beyond their key's quota"),
@@ -108,12 +120,14 @@ impl LimitMetrics {
                 "tollgate_ratelimit_overshoot_ratio",
                 "Calls let through by tokens that Redis did not count any more, over all let through",
             )?,
+            concurrency: ConcurrencyMetrics::new(registry)?,
             uncounted: Arc::default(),
         };
         registry.register(Box::new(metrics.decisions.clone()))?;
         registry.register(Box::new(metrics.redis_calls.clone()))?;
         registry.register(Box::new(metrics.redis_errors.clone()))?;
         registry.register(Box::new(metrics.losses.clone()))?;
+        registry.register(Box::new(metrics.spared.clone()))?;
         registry.register(Box::new(metrics.over_quota.clone()))?;
         registry.register(Box::new(metrics.overshoot.clone()))?;
         // From zero on, so that the first call beyond a quota is a rise.
@@ -130,6 +144,7 @@ impl LimitMetrics {
             admitted: of("admitted"),
             refused: of("refused"),
             shadowed: of("shadowed"),
+            concurrency: self.concurrency.thread(),
         }
     }
 
@@ -155,6 +170,12 @@ impl LimitMetrics {
         BY.iter().map(|by| self.decisions.with_label_values(&[outcome, by]).get()).sum()
     }
 
+    /// The same of concurrency limits, by what they were made by.
+    #[cfg(test)]
+    pub(crate) fn concurrency_decisions(&self, outcome: &str, by: &str) -> u64 {
+        self.concurrency.decisions(outcome, by)
+    }
+
     /// How often a purpose led to Redis, for tests.
     #[cfg(test)]
     pub(crate) fn redis_calls(&self, purpose: &str) -> u64 {
@@ -175,6 +196,7 @@ impl ThreadLimitMetrics {
     pub(super) fn flush(&self) {
         let decided = [&self.admitted, &self.refused, &self.shadowed];
         decided.into_iter().flatten().for_each(LocalIntCounter::flush);
+        self.concurrency.flush();
         let admitted: u64 =
             BY.iter().map(|by| self.all.decisions.with_label_values(&["admitted", by]).get()).sum();
         #[expect(clippy::cast_precision_loss, reason = "a ratio")]

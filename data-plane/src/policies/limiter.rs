@@ -1,11 +1,11 @@
 //! Where limits are counted: in Redis, by one script for each question, on Redis's own clock. Throttles are counted by
-//! lease (`leased.rs`) unless the node is set to ask for each call.
+//! lease (`leased.rs`) unless one says, or the node is set, to ask for each call or nobody.
 //!
 //! A call waits for an answer no longer than its budget. After a few answers in a row that did not come, nobody waits
 //! any more until Redis answers in time again; until then the setting for outages decides. An answer that comes
 //! too late is undone: what it took was not used.
 
-use std::{rc::Rc, sync::Arc, time::Duration};
+use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
 use proto::redis_keys;
@@ -18,12 +18,13 @@ use tokio::{
 
 use super::{
     desk::{Desk, Held, Leases, now_us},
+    gates::{Gates, NodeGates},
     leased::Undecided,
     limit_metrics::{By, LimitMetrics, Purpose, ThreadLimitMetrics},
     outage::Local,
     quota::Claim,
     store::Redis,
-    throttle::Throttle,
+    throttle::{Label, Throttle},
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
@@ -43,13 +44,19 @@ pub(crate) struct Limiter {
     pub(super) redis: Option<Rc<Redis>>,
     /// How long a call may wait for an answer about its limits.
     pub(super) budget: Duration,
-    mode: LimiterMode,
-    outage: LimiterOutage,
+    pub(super) mode: LimiterMode,
+    pub(super) outage: LimiterOutage,
     pub(super) local: Arc<Local>,
     pub(super) desk: Rc<Desk>,
+    /// Leases that this thread looks after.
+    pub(super) watched: Rc<RefCell<Watched>>,
+    pub(super) gates: Rc<Gates>,
     pub(super) metrics: Rc<LimitMetrics>,
     pub(super) counts: Rc<ThreadLimitMetrics>,
 }
+
+/// Leases, and the buckets that they were last asked for by.
+type Watched = Vec<(Arc<Held>, Bucket)>;
 
 /// How a node counts its limits.
 #[derive(Clone, Copy)]
@@ -78,8 +85,10 @@ pub(crate) struct Taken {
 /// How a token that was taken can be given back.
 #[derive(Debug)]
 pub(crate) enum Back {
-    /// Not: none was taken, or this node's own share was.
+    /// Not: none was taken, or this node's own share was in an outage, of which Redis is told.
     Nothing,
+    /// To this node's own share.
+    Share,
     Redis,
     Lease(Undecided),
 }
@@ -113,12 +122,22 @@ pub(crate) enum QuotaAnswer {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unavailable;
 
+/// Why Redis did not say anything about a bucket.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Missing {
+    Away,
+    /// It was not asked: the clients of the tenant made it be asked as often as they may.
+    Spared,
+}
+
 /// A limit as callers are told of it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Limit {
-    pub(crate) name: &'static str,
+    pub(crate) name: Label,
     pub(crate) quota: u64,
     pub(crate) window_s: Option<u64>,
+    /// What is counted, where that is not requests.
+    pub(crate) unit: Option<&'static str>,
     pub(crate) remaining: u64,
     pub(crate) resets_in_s: Option<u64>,
 }
@@ -129,6 +148,7 @@ impl Limiter {
         settings: Settings<'_>,
         local: Arc<Local>,
         leases: Arc<Leases>,
+        gates: Arc<NodeGates>,
         metrics: LimitMetrics,
     ) -> RedisResult<Self> {
         let Settings { url, authority, budget, mode, outage } = settings;
@@ -136,18 +156,17 @@ impl Limiter {
         let redis = redis.map(Rc::new);
         let counts = Rc::new(metrics.thread());
         let (desk, metrics) = (Rc::new(Desk::new(leases)), Rc::new(metrics));
-        Ok(Self { redis, budget, mode, outage, local, desk, metrics, counts })
+        let (watched, gates) = (Rc::default(), Rc::new(Gates::new(gates)));
+        Ok(Self { redis, budget, mode, outage, local, desk, watched, gates, metrics, counts })
     }
 
     /// Takes a token from each, or says how long there is none. Where it is known at once that one of them refuses,
     /// none is taken from the others.
     pub(crate) async fn take_all(&self, throttles: &[Throttle]) -> Vec<Result<Taken, Unavailable>> {
-        if self.mode == LimiterMode::Leased
-            && let Some(answers) = self.refused_at_once(throttles)
-        {
-            return answers;
+        match self.refused_at_once(throttles) {
+            Some(answers) => answers,
+            None => self.take_each(throttles).await,
         }
-        self.take_each(throttles).await
     }
 
     /// Takes a token from each, whatever the others say.
@@ -155,15 +174,12 @@ impl Limiter {
         &self,
         throttles: &[Throttle],
     ) -> Vec<Result<Taken, Unavailable>> {
-        if self.mode != LimiterMode::Leased {
-            return join_all(throttles.iter().map(|throttle| self.take(throttle))).await;
-        }
         let mut answers = Vec::with_capacity(throttles.len());
         let mut rest = throttles.iter();
         while let Some(throttle) = rest.as_slice().first()
-            && let Some(taken) = self.take_at_once(throttle)
+            && let Some((taken, by)) = self.take_here(throttle)
         {
-            self.counts.decided(throttle.decision(taken.allowed), By::Lease);
+            self.counts.decided(throttle.decision(taken.allowed), by);
             answers.push(Ok(taken));
             rest.next();
         }
@@ -173,34 +189,58 @@ impl Limiter {
         answers
     }
 
+    /// Takes a token, or says how long there is none, where nobody needs to be asked.
+    fn take_here(&self, throttle: &Throttle) -> Option<(Taken, By)> {
+        match self.mode(throttle) {
+            LimiterMode::Leased => self.take_at_once(throttle).map(|taken| (taken, By::Lease)),
+            LimiterMode::Local => Some((self.take_share(throttle), By::Share)),
+            LimiterMode::Exact => None,
+        }
+    }
+
+    /// Takes a token from this node's share, which is all that there is here.
+    fn take_share(&self, throttle: &Throttle) -> Taken {
+        let taken = self.local.take(throttle.held(), throttle.bucket);
+        let back = if taken.allowed { Back::Share } else { Back::Nothing };
+        Taken { back, ..taken }
+    }
+
+    pub(super) fn mode(&self, throttle: &Throttle) -> LimiterMode {
+        throttle.mode.unwrap_or(self.mode)
+    }
+
     /// Takes a token, or says how long there is none.
     pub(crate) async fn take(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
-        let (answer, by) = match self.mode {
-            LimiterMode::Local => (Err(Unavailable), By::Share),
+        let (answer, by) = match self.mode(throttle) {
+            LimiterMode::Local => (Ok(self.take_share(throttle)), By::Share),
             LimiterMode::Leased => (self.wait(throttle).await, By::Lease),
             LimiterMode::Exact => (self.take_in_redis(throttle).await, By::Redis),
         };
-        let outage = match self.mode {
-            LimiterMode::Local => LimiterOutage::LocalFallback,
-            _ => self.outage,
+        let outage = match answer {
+            Err(Missing::Spared) => LimiterOutage::LocalFallback,
+            _ => throttle.outage.unwrap_or(self.outage),
         };
         let (taken, by) = match (answer, outage) {
             (Ok(taken), _) => (taken, by),
             (Err(_), LimiterOutage::LocalFallback) => {
                 let taken = self.local.take(throttle.held(), throttle.bucket);
-                if taken.allowed && self.mode != LimiterMode::Local {
+                if taken.allowed {
                     throttle.held().owe(now_us());
                 }
                 (taken, By::Share)
             }
             (Err(_), LimiterOutage::FailOpen) => (Taken::unchecked(throttle.bucket), By::Nothing),
-            (Err(away), LimiterOutage::FailClosed) => return Err(away),
+            (Err(_), LimiterOutage::FailClosed) => return Err(Unavailable),
         };
         self.counts.decided(throttle.decision(taken.allowed), by);
         Ok(taken)
     }
 
-    async fn take_in_redis(&self, throttle: &Throttle) -> Result<Taken, Unavailable> {
+    async fn take_in_redis(&self, throttle: &Throttle) -> Result<Taken, Missing> {
+        if !self.may_ask(throttle) {
+            return Err(Missing::Spared);
+        }
+        throttle.asked();
         let (held, bucket) = (throttle.held().clone(), throttle.bucket);
         let (key, metrics) = (held.redis_key.clone(), self.metrics.clone());
         let limiter = self.clone();
@@ -220,14 +260,24 @@ impl Limiter {
                 }
             },
         );
-        answer.await
+        answer.await.map_err(|Unavailable| Missing::Away)
+    }
+
+    /// Whether Redis may be asked about this bucket now.
+    pub(super) fn may_ask(&self, throttle: &Throttle) -> bool {
+        let Some(asks) = &throttle.found.asks else { return true };
+        let may = asks.may(now_us(), self.local.nodes());
+        if !may {
+            self.metrics.spared.inc();
+        }
+        may
     }
 
     /// Tells a bucket of what was let through beside it.
     pub(super) async fn settle(&self, redis: &Redis, held: &Held, bucket: Bucket) {
         let made = match held.take_owed(now_us()) {
             (0, _) => 0,
-            (owed, since) => self.local.to_tell(held, owed, since),
+            (owed, since) => Local::to_tell(held, owed, since),
         };
         if made == 0 {
             return;
@@ -245,6 +295,7 @@ impl Limiter {
         for (throttle, back) in throttles {
             match (back, self.redis.clone()) {
                 (Back::Lease(undecided), _) => undecided.give_back(),
+                (Back::Share, _) => throttle.held().give_back_to_share(),
                 (Back::Redis, Some(redis)) => {
                     self.metrics.asked(Purpose::GiveBack);
                     // Nobody waits for it.
@@ -293,6 +344,7 @@ impl Limiter {
     /// Tells what was counted, and, while Redis is there, that this node is alive; learns how many are. Each second.
     pub(crate) fn tick(&self) {
         self.counts.flush();
+        self.adopt_gates();
         let Some(redis) = self.there(&redis_keys::nodes()) else { return };
         let limiter = self.clone();
         self.metrics.asked(Purpose::RollCall);
@@ -307,10 +359,10 @@ impl Limiter {
 
     /// Tells of what was let through without Redis and is not told yet, as the node ends.
     pub(super) async fn tell_all(&self) {
-        let buckets = self.local.owing();
-        let buckets = buckets.iter().map(async |(held, bucket)| {
-            if let Some(redis) = self.there(&held.redis_key) {
-                self.settle(&redis, held, *bucket).await;
+        let buckets = [self.local.owing(), self.desk.owing()].concat();
+        let buckets = buckets.iter().map(async |held| {
+            if let (Some(redis), Some(bucket)) = (self.there(&held.redis_key), held.divided()) {
+                self.settle(&redis, held, bucket).await;
             }
         });
         let quotas = async {
@@ -477,9 +529,10 @@ impl Limit {
         let window_s =
             (fill.is_finite() && fill < f64::from(u32::MAX)).then(|| fill.ceil().max(1.0) as u64);
         Self {
-            name: throttle.name,
+            name: throttle.name.clone(),
             quota: throttle.bucket.burst.into(),
             window_s,
+            unit: None,
             remaining: taken.remaining,
             resets_in_s: taken.full_ms.map(|ms| ms.div_ceil(1000)),
         }
@@ -487,9 +540,10 @@ impl Limit {
 
     pub(crate) fn of_quota(spent: &Spent) -> Self {
         Self {
-            name: "quota",
+            name: "quota".into(),
             quota: spent.limit,
             window_s: Some(spent.period_s),
+            unit: None,
             remaining: spent.remaining,
             resets_in_s: Some(spent.resets_in_s),
         }

@@ -1,7 +1,13 @@
 //! What must hold before a call reaches its integration.
 
 mod api_key;
+mod client;
+mod clients;
+pub(crate) mod concurrency;
+mod concurrency_metrics;
 pub(crate) mod desk;
+mod found;
+pub(crate) mod gates;
 pub(crate) mod leased;
 pub(crate) mod limit_metrics;
 pub(crate) mod limiter;
@@ -40,11 +46,24 @@ async fn limit(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
 ) -> Result<(), GatewayResponse> {
-    let throttles = throttle::apply(node, snapshot, exchange).await?;
+    let permits = concurrency::Limits::of_call(node, exchange);
+    // Before the throttles: a permit is given back by this node alone, and at once. A token may have come from Redis, and a
+    // flood of calls that find no permit would take as many there and bring them back.
+    concurrency::enforce(node, &permits, exchange).await?;
+    let throttles = match throttle::apply(node, snapshot, exchange).await {
+        Ok(throttles) => throttles,
+        Err(refusal) => {
+            concurrency::give_back(exchange);
+            return Err(refusal);
+        }
+    };
+    // In shadow: of calls that every enforced one lets through, as with throttles.
+    concurrency::observe(node, &permits, exchange).await;
     // Last: a call that anything else refuses takes nothing from it.
     let outcome = quota::apply(node, exchange).await;
     if outcome.is_err() {
         node.limiter.give_back(throttles);
+        concurrency::give_back(exchange);
     }
     outcome
 }

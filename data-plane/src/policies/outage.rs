@@ -32,21 +32,20 @@ pub(crate) struct Local {
     nodes: AtomicU32,
     /// When there were last as many.
     nodes_at: AtomicU64,
-    buckets: RwLock<HashMap<Arc<str>, Arc<Share>>>,
+    /// Those that have a share, but for clients': a bucket that is asked for again after a while finds what it had, and
+    /// what it owes.
+    buckets: RwLock<HashMap<Arc<str>, Arc<Held>>>,
     /// What was let through without Redis, which it is to be told of.
     quotas: Mutex<HashMap<String, Debt>>,
 }
 
-/// A bucket as it was divided: when either changes, what is left is divided anew.
-struct Share {
+/// A bucket as it was divided, and what its part had at a time: when either changes, what is left is divided anew.
+pub(super) struct Share {
     bucket: Bucket,
     nodes: u32,
-    /// Kept as long as the share: a bucket that is asked for again after a while finds what it had, and what it owes.
-    held: Arc<Held>,
-    level: Mutex<Level>,
+    level: Level,
 }
 
-/// What a share had at a time.
 #[derive(Clone, Copy, Debug)]
 struct Level {
     tokens: f64,
@@ -108,30 +107,48 @@ impl Local {
     /// Takes a token from this node's share of a bucket: rate and burst ÷ live nodes, and a burst of 1 at least. It begins
     /// with its share of what the bucket can have by now, as far as that is known.
     pub(super) fn take(&self, held: &Arc<Held>, bucket: Bucket) -> Taken {
-        let share = self.share(held, bucket);
-        let now = now_us();
-        let mut level = share.level(now);
-        let allowed = level.tokens >= 1.0;
+        let (nodes, now) = (self.nodes(), now_us());
+        let mut kept = held.share();
+        let before = kept.take();
+        let is_new = before.is_none();
+        let share = match before {
+            Some(share) if share.bucket == bucket && share.nodes == nodes => share,
+            before => Share::new(held, bucket, nodes, before),
+        };
+        let share = kept.insert(share);
+        let tokens = &mut share.bring_up(held.seen(), now).tokens;
+        let allowed = *tokens >= 1.0;
         if allowed {
-            level.tokens -= 1.0;
+            *tokens -= 1.0;
         }
-        Taken {
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a saturating cast is meant"
+        )]
+        let remaining = *tokens as u64;
+        let taken = Taken {
             allowed,
-            remaining: 0,
-            next_ms: if allowed { Some(0) } else { share.next_ms(level.tokens) },
+            remaining,
+            next_ms: if allowed { Some(0) } else { share.next_ms() },
             full_ms: None,
             back: Back::Nothing,
+        };
+        drop(kept);
+        if is_new && !held.of_client {
+            self.keep(held);
         }
+        taken
     }
 
     /// Of so many calls that a share let through in so long, how many its bucket is to be told of: all, but where it could
     /// not be told for longer than a lease, what the share has not got back by now. As long as nobody can ask, a bucket
     /// refills beside its shares.
-    pub(super) fn to_tell(&self, held: &Held, calls: u32, in_us: u64) -> u32 {
-        let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        let share = known.get(&held.redis_key).filter(|_| in_us > lease::TTL_US);
+    pub(super) fn to_tell(held: &Held, calls: u32, in_us: u64) -> u32 {
+        let mut kept = held.share();
+        let share = kept.as_mut().filter(|_| in_us > lease::TTL_US);
         let Some(share) = share else { return calls };
-        let missing = share.burst() - share.level(now_us()).tokens;
+        let missing = share.burst() - share.bring_up(held.seen(), now_us()).tokens;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -140,11 +157,10 @@ impl Local {
         calls.min(missing.ceil() as u32)
     }
 
-    /// The buckets that are to be told of calls.
-    pub(super) fn owing(&self) -> Vec<(Arc<Held>, Bucket)> {
+    /// The buckets that are to be told of calls, but for clients'.
+    pub(super) fn owing(&self) -> Vec<Arc<Held>> {
         let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        let owing = known.values().filter(|share| share.held.owes());
-        owing.map(|share| (share.held.clone(), share.bucket)).collect()
+        known.values().filter(|held| held.owes()).cloned().collect()
     }
 
     /// Takes a call from this node's share of a quota: limit ÷ live nodes in one outage, and 1 at least. Of a soft one there
@@ -216,28 +232,12 @@ impl Local {
         }
     }
 
-    fn share(&self, held: &Arc<Held>, bucket: Bucket) -> Arc<Share> {
-        let nodes = self.nodes.load(Ordering::Relaxed);
-        let fits = |share: &&Arc<Share>| {
-            share.bucket == bucket && share.nodes == nodes && Arc::ptr_eq(&share.held, held)
-        };
-        let known = self.buckets.read().unwrap_or_else(PoisonError::into_inner);
-        if let Some(share) = known.get(&held.redis_key).filter(fits) {
-            return share.clone();
-        }
-        drop(known);
+    fn keep(&self, held: &Arc<Held>) {
         let mut known = self.buckets.write().unwrap_or_else(PoisonError::into_inner);
-        let before = known.get(&held.redis_key);
-        // Another thread may have been here meanwhile.
-        if let Some(share) = before.filter(fits) {
-            return share.clone();
-        }
-        let share = Arc::new(Share::new(held, bucket, nodes, before.map(Arc::as_ref)));
         if known.len() >= BUCKETS_MAX {
             known.clear();
         }
-        known.insert(held.redis_key.clone(), share.clone());
-        share
+        known.insert(held.redis_key.clone(), held.clone());
     }
 
     fn quotas(&self) -> MutexGuard<'_, HashMap<String, Debt>> {
@@ -254,23 +254,41 @@ impl Debt {
     }
 }
 
+impl Held {
+    fn share(&self) -> MutexGuard<'_, Option<Share>> {
+        self.share.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Puts a token back that its call did not use after all.
+    pub(super) fn give_back_to_share(&self) {
+        if let Some(share) = self.share().as_mut() {
+            share.level.tokens = (share.level.tokens + 1.0).min(share.burst());
+        }
+    }
+
+    /// As it was divided when there was last a share of it.
+    pub(super) fn divided(&self) -> Option<Bucket> {
+        self.share().as_ref().map(|share| share.bucket)
+    }
+}
+
 impl Share {
     /// `before`: what it takes the place of, if anything.
-    fn new(held: &Arc<Held>, bucket: Bucket, nodes: u32, before: Option<&Self>) -> Self {
+    fn new(held: &Held, bucket: Bucket, nodes: u32, before: Option<Self>) -> Self {
+        let now = now_us();
         // From when it is made, or the first look would give it what it has already.
-        let level = Mutex::new(Level { tokens: 0.0, at: now_us() });
-        let share = Self { bucket, nodes, held: held.clone(), level };
+        let mut share = Self { bucket, nodes, level: Level { tokens: 0.0, at: now } };
         let burst = share.burst();
-        let begins = match (before, held.seen()) {
-            (Some(before), _) => {
-                let Level { tokens, at } = *before.level(now_us());
+        share.level = match (before, held.seen()) {
+            (Some(mut before), seen) => {
+                let burst_before = before.burst();
+                let Level { tokens, at } = *before.bring_up(seen, now);
                 // As full as it was, but no more than there was: what other nodes took of theirs is not known here.
-                Level { tokens: tokens * (burst / before.burst()).min(1.0), at }
+                Level { tokens: tokens * (burst / burst_before).min(1.0), at }
             }
             (None, Some(seen)) => share.known(seen),
-            (None, None) => Level { tokens: burst, at: now_us() },
+            (None, None) => Level { tokens: burst, at: now },
         };
-        *share.lock() = begins;
         share
     }
 
@@ -282,17 +300,18 @@ impl Share {
         self.bucket.rate / f64::from(self.nodes)
     }
 
-    /// What this share has at a time.
-    fn level(&self, now: u64) -> MutexGuard<'_, Level> {
-        let mut level = self.lock();
-        if let Some(seen) = self.held.seen()
-            && seen.1 > level.at
+    /// What this share has at a time. `seen`: what the bucket had left when it last answered, and when that was.
+    fn bring_up(&mut self, seen: Option<(u32, u64)>, now: u64) -> &mut Level {
+        if let Some(seen) = seen
+            && seen.1 > self.level.at
         {
-            *level = self.known(seen); // by now this is news
+            self.level = self.known(seen); // by now this is news
         }
+        let (rate, burst) = (self.rate(), self.burst());
+        let level = &mut self.level;
         #[expect(clippy::cast_precision_loss, reason = "µs")]
         let passed = now.saturating_sub(level.at) as f64 / 1e6;
-        level.tokens = (level.tokens + passed * self.rate()).min(self.burst());
+        level.tokens = (level.tokens + passed * rate).min(burst);
         level.at = level.at.max(now);
         level
     }
@@ -302,13 +321,9 @@ impl Share {
         Level { tokens: (f64::from(left) / f64::from(self.nodes)).min(self.burst()), at }
     }
 
-    fn lock(&self) -> MutexGuard<'_, Level> {
-        self.level.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
     /// Until there is a token; `None`: never.
-    fn next_ms(&self, tokens: f64) -> Option<u64> {
-        let ms = (1.0 - tokens) * 1000.0 / self.rate();
+    fn next_ms(&self) -> Option<u64> {
+        let ms = (1.0 - self.level.tokens) * 1000.0 / self.rate();
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -323,12 +338,15 @@ mod tests {
     use plan::Unit;
 
     use super::*;
-    use crate::policies::desk::{Desk, Kind, Name};
+    use crate::policies::{
+        desk::{Counted, Desk},
+        found::{Kind, Name},
+    };
 
     const BUCKET: Bucket = Bucket { rate: 0.001, burst: 10 };
 
     fn held(key: &str) -> Arc<Held> {
-        Arc::new(Held::new(key.into()))
+        Arc::new(Held::new(key.into(), false))
     }
 
     fn admitted(local: &Local, key: &str, bucket: Bucket) -> usize {
@@ -384,8 +402,8 @@ mod tests {
         }
         assert_eq!(admitted(), 0);
         let owing = local.owing();
-        assert!(Arc::ptr_eq(&owing[0].0, &desk.find(&name).held) && owing.len() == 1);
-        assert_eq!(owing[0].0.take_owed(2).0, 1);
+        assert!(Arc::ptr_eq(&owing[0], &desk.find(&name).held) && owing.len() == 1);
+        assert_eq!(owing[0].take_owed(2).0, 1);
         assert!(local.owing().is_empty());
     }
 
@@ -412,7 +430,7 @@ mod tests {
         for (held, rate) in [(&busy, 0.001), (&calm, 1e9)] {
             assert!((0..3).all(|_| local.take(held, Bucket { rate, burst: 10 }).allowed));
         }
-        let told = |held: &Held, in_us| local.to_tell(held, 70, in_us);
+        let told = |held: &Held, in_us| Local::to_tell(held, 70, in_us);
         assert_eq!((told(&busy, 1), told(&calm, 1)), (70, 70));
         let a_while = lease::TTL_US + 1;
         assert_eq!((told(&busy, a_while), told(&calm, a_while)), (3, 0));

@@ -1,18 +1,22 @@
-//! Token buckets: the key's on its usage plan for this route, the key's on its plan, the route's, the stage's, the tenant's.
+//! Token buckets: the key's on its usage plan for this route, the key's on its plan, the client's, the route's, the stage's,
+//! the tenant's.
 //!
 //! Those in shadow refuse nobody, and no caller is shown them. They are asked of calls that all others let through, and
 //! each for itself: what each tells is which of today's calls it would refuse if it were enforced.
 
-use std::rc::Rc;
+use std::{borrow::Borrow, rc::Rc, sync::Arc};
 
 use http::header::RETRY_AFTER;
 
 use super::{
-    desk::{Found, Held, Kind as Of, Name},
+    client,
+    desk::Held,
+    found::{Found, Kind as Of, Name},
     limit_metrics::{By, Decision},
     limiter::{Back, Limit, Limiter, Taken, Unavailable},
 };
 use crate::{
+    config::{LimiterMode, LimiterOutage},
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
@@ -22,12 +26,23 @@ use crate::{
     },
 };
 
+/// What `RateLimit` and the log call a limit.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Label {
+    /// Of what it belongs to.
+    Level(&'static str),
+    /// As the tenant calls it.
+    Given(Arc<str>),
+}
+
 /// One bucket that a call takes from.
 pub(crate) struct Throttle {
-    /// What `RateLimit` calls it.
-    pub(crate) name: &'static str,
+    pub(crate) name: Label,
     pub(crate) bucket: Bucket,
     shadow: bool,
+    /// How it is counted, and what holds while Redis is away, where it says so itself.
+    pub(super) mode: Option<LimiterMode>,
+    pub(super) outage: Option<LimiterOutage>,
     pub(super) found: Rc<Found>,
 }
 
@@ -41,7 +56,29 @@ struct Throttles {
 impl Throttle {
     /// One of a bucket that belongs to nothing here.
     pub(crate) fn alone(name: &'static str, redis_key: String, bucket: Bucket) -> Self {
-        Self { name, bucket, shadow: false, found: Found::alone(redis_key) }
+        Self::new(name.into(), bucket, Found::alone(redis_key))
+    }
+
+    /// One of a client of a stage.
+    #[cfg(test)]
+    pub(crate) fn of_client(
+        limiter: &Limiter,
+        [tenant, stage, client]: [&str; 3],
+        bucket: Bucket,
+    ) -> Self {
+        let parts = [tenant, "apiaaaaaaa", stage, "throttle", client];
+        let found = limiter.desk.find(&Name { kind: Of::Client, parts });
+        Self::new("client".into(), bucket, found)
+    }
+
+    /// The same with a mode and an outage policy of its own.
+    #[cfg(test)]
+    pub(crate) fn counted(self, mode: LimiterMode, outage: LimiterOutage) -> Self {
+        Self { mode: Some(mode), outage: Some(outage), ..self }
+    }
+
+    fn new(name: Label, bucket: Bucket, found: Rc<Found>) -> Self {
+        Self { name, bucket, shadow: false, mode: None, outage: None, found }
     }
 
     pub(super) fn decision(&self, admitted: bool) -> Decision {
@@ -56,8 +93,36 @@ impl Throttle {
         &self.held().redis_key
     }
 
-    pub(super) fn held(&self) -> &std::sync::Arc<Held> {
+    pub(super) fn held(&self) -> &Arc<Held> {
         &self.found.held
+    }
+
+    /// Redis is asked about it.
+    pub(super) fn asked(&self) {
+        if let Some(asks) = &self.found.asks {
+            asks.asked(self.bucket);
+        }
+    }
+}
+
+impl Label {
+    pub(crate) fn as_str(&self) -> &str {
+        match self {
+            Self::Level(name) => name,
+            Self::Given(name) => name,
+        }
+    }
+}
+
+impl From<&'static str> for Label {
+    fn from(name: &'static str) -> Self {
+        Self::Level(name)
+    }
+}
+
+impl Borrow<str> for Label {
+    fn borrow(&self) -> &str {
+        self.as_str()
     }
 }
 
@@ -119,13 +184,13 @@ async fn observe(
         throttles.into_iter().partition(|throttle| throttle.bucket.burst > 0);
     for throttle in empty {
         limiter.counts.decided(Decision::Shadowed, By::Nothing);
-        exchange.shadow_throttled_by.push(throttle.name);
+        exchange.shadow_throttled_by.push(throttle.name.clone());
     }
     let answers = limiter.take_each(&asked).await;
     let took = asked.into_iter().zip(answers).filter_map(|(throttle, answer)| {
         let taken = answer.ok()?;
         if !taken.allowed {
-            exchange.shadow_throttled_by.push(throttle.name);
+            exchange.shadow_throttled_by.push(throttle.name.clone());
         }
         Some((throttle, taken.back))
     });
@@ -135,11 +200,12 @@ async fn observe(
 fn throttles(node: &Node, snapshot: &Snapshot, exchange: &Exchange) -> Throttles {
     let mut throttles = Throttles::default();
     let Some(stage) = &exchange.stage else { return throttles };
-    let mut add = |name, throttle: served::Throttle, kind, parts| {
+    let tenant = snapshot.tenant(&stage.tenant_id);
+    let mut add = |name: Label, throttle: served::Throttle, kind, parts: [&str; 5]| {
         let found = node.limiter.desk.find(&Name { kind, parts });
-        let served::Throttle { bucket, shadow } = throttle;
+        let served::Throttle { bucket, shadow, mode, outage } = throttle;
         let of = if shadow { &mut throttles.shadow } else { &mut throttles.enforced };
-        of.push(Throttle { name, bucket, shadow, found });
+        of.push(Throttle { name, bucket, shadow, mode, outage, found });
     };
     if let (Some(caller), Some(route)) = (&exchange.caller, exchange.route()) {
         let (plan, key) = (&caller.plan, &caller.key);
@@ -148,25 +214,33 @@ fn throttles(node: &Node, snapshot: &Snapshot, exchange: &Exchange) -> Throttles
             .and_then(|stage| stage.route_throttles.get(&route.key));
         if let Some(throttle) = of_route {
             let parts = [&plan.id, &key.id, &stage.api_id, &stage.name, &route.name];
-            add("key-route", *throttle, Of::KeyRoute, parts.map(AsRef::as_ref));
+            add("key-route".into(), *throttle, Of::KeyRoute, parts.map(AsRef::as_ref));
         }
         if let Some(throttle) = plan.throttle {
-            add("key", throttle, Of::Key, [&plan.id, &key.id, "", "", ""]);
+            add("key".into(), throttle, Of::Key, [&plan.id, &key.id, "", "", ""]);
+        }
+    }
+    for of_client in stage.client_throttles_of(exchange.route()) {
+        let pepper = tenant.map_or(&[][..], |tenant| &tenant.key_pepper);
+        if let Some(client) = client::digest(&of_client.key, pepper, exchange) {
+            let parts =
+                [&*stage.tenant_id, &*stage.api_id, &*stage.name, &*of_client.name, &*client];
+            add(Label::Given(of_client.name.clone()), of_client.throttle, Of::Client, parts);
         }
     }
     if let Some(route) = exchange.route()
         && let Some(throttle) = stage.route_throttles.get(&route.key)
     {
         let parts = [&*stage.api_id, &*stage.name, &*route.name, "", ""];
-        add("route", *throttle, Of::Route, parts);
+        add("route".into(), *throttle, Of::Route, parts);
     }
     if let Some(throttle) = stage.throttle {
         let parts = [&*stage.api_id, &*stage.name, "", "", ""];
-        add("stage", throttle, Of::Stage, parts);
+        add("stage".into(), throttle, Of::Stage, parts);
     }
-    if let Some(throttle) = snapshot.tenant(&stage.tenant_id).and_then(|tenant| tenant.throttle) {
+    if let Some(throttle) = tenant.and_then(|tenant| tenant.throttle) {
         let parts = [&*stage.tenant_id, "", "", "", ""];
-        add("tenant", throttle, Of::Tenant, parts);
+        add("tenant".into(), throttle, Of::Tenant, parts);
     }
     throttles
 }

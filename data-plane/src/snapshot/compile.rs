@@ -6,7 +6,10 @@ use std::sync::Arc;
 use proto::config::v1::{self as message, resource::Kind};
 
 use super::{
-    messages::{Compiled, api_key, deployment, route_throttles, tenant, throttle, usage_plan},
+    messages::{
+        Compiled, ENFORCED_OF_STAGES, api_key, client_throttles, concurrency_limit, deployment,
+        route_concurrency_limits, route_throttles, tenant, throttle, usage_plan,
+    },
     resources::{Held, ResourceName, Resources},
     served::{Api, ApiKey, Snapshot, Stage},
 };
@@ -201,6 +204,8 @@ impl Snapshot {
         let sampling = message.tracing.as_ref().map(|tracing| {
             Sampling::compile(tracing, deployment.map(|deployment| &**deployment), previous)
         });
+        let (client_throttles, unknown_throttle) = client_throttles(&message.client_throttles)?;
+        let enforced = |restriction: &String| ENFORCED_OF_STAGES.contains(&restriction.as_str());
         Ok(Stage {
             cell: cell.clone(),
             tenant_id: message.tenant_id.as_str().into(),
@@ -210,9 +215,12 @@ impl Snapshot {
             integrations,
             throttle: message.throttle.as_ref().map(throttle).transpose()?,
             route_throttles: route_throttles(&message.route_throttles)?,
+            concurrency_limit: message.concurrency_limit.map(concurrency_limit).transpose()?,
+            route_concurrency_limits: route_concurrency_limits(&message.route_concurrency_limits)?,
+            client_throttles,
             rate_limit_headers: message.rate_limit_headers,
             sampling: sampling.transpose()?,
-            unknown_restriction: !message.restrictions.is_empty(),
+            unknown_restriction: unknown_throttle || !message.restrictions.iter().all(enforced),
         })
     }
 }

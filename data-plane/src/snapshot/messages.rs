@@ -15,10 +15,14 @@ use plan::{
 use proto::config::v1::{self as message, integration};
 
 use super::served::{
-    ApiKey, Bucket, Deployment, Grant, HttpProxy, Integration, KeyRestrictions, Mock, PlanStage,
-    PreviousValue, Quota, QuotaExtension, Route, Template, Tenant, Throttle, Timeouts, UsagePlan,
+    ApiKey, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Grant, HttpProxy,
+    Integration, KeyRestrictions, Mock, PlanStage, PreviousValue, Quota, QuotaExtension, Route,
+    Template, Tenant, Throttle, Timeouts, UsagePlan,
 };
-use crate::dialect::Dialect;
+use crate::{
+    config::{LimiterMode, LimiterOutage},
+    dialect::Dialect,
+};
 
 pub(crate) type Compiled<T> = Result<T, String>;
 
@@ -61,8 +65,9 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
     })
 }
 
-/// Restrictions of routes that this node enforces.
+/// Restrictions of routes, and of stages, that this node enforces.
 const ENFORCED: [&str; 1] = ["apiKeyLocations"];
+pub(super) const ENFORCED_OF_STAGES: [&str; 2] = ["clientThrottles", "concurrencyLimit"];
 
 pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
     let api = message.api.as_ref().ok_or("the deployment has no Api")?;
@@ -187,7 +192,23 @@ pub(super) fn throttle(message: &message::Throttle) -> Compiled<Throttle> {
     if !rate.is_finite() || rate < 0.0 {
         return Err(format!("{rate} is no rate"));
     }
-    Ok(Throttle { bucket: Bucket { rate, burst }, shadow: message.shadow })
+    // What a later release counts otherwise is counted as the node is set.
+    Ok(Throttle {
+        bucket: Bucket { rate, burst },
+        shadow: message.shadow,
+        mode: match message.mode() {
+            message::ThrottleMode::Unspecified => None,
+            message::ThrottleMode::Leased => Some(LimiterMode::Leased),
+            message::ThrottleMode::Exact => Some(LimiterMode::Exact),
+            message::ThrottleMode::Local => Some(LimiterMode::Local),
+        },
+        outage: match message.outage() {
+            message::ThrottleOutage::Unspecified => None,
+            message::ThrottleOutage::LocalFallback => Some(LimiterOutage::LocalFallback),
+            message::ThrottleOutage::FailOpen => Some(LimiterOutage::FailOpen),
+            message::ThrottleOutage::FailClosed => Some(LimiterOutage::FailClosed),
+        },
+    })
 }
 
 /// The throttles of a stage's routes.
@@ -201,8 +222,57 @@ pub(super) fn route_throttles(
     throttles.collect()
 }
 
+pub(super) fn concurrency_limit(message: message::ConcurrencyLimit) -> Compiled<ConcurrencyLimit> {
+    match message.max_in_flight {
+        0 => Err("0 is no limit of requests in progress".to_owned()),
+        max_in_flight => Ok(ConcurrencyLimit { max_in_flight, shadow: message.shadow }),
+    }
+}
+
+/// The concurrency limits of a stage's routes.
+pub(super) fn route_concurrency_limits(
+    limits: &BTreeMap<String, message::ConcurrencyLimit>,
+) -> Compiled<HashMap<RouteKey, ConcurrencyLimit>> {
+    let limits = limits.iter().map(|(key, message)| {
+        let key = RouteKey::parse_key(key).map_err(|error| error.to_string())?;
+        Ok((key, concurrency_limit(*message)?))
+    });
+    limits.collect()
+}
+
+/// The throttles of a stage's clients, and whether there is one that this node cannot enforce.
+pub(super) fn client_throttles(
+    throttles: &[message::ClientThrottle],
+) -> Compiled<(Vec<ClientThrottle>, bool)> {
+    let (mut known, mut unknown) = (Vec::with_capacity(throttles.len()), false);
+    for message in throttles {
+        let wrong = |what: String| format!("throttle {}: {what}", message.name);
+        let given = message.throttle.as_ref().ok_or_else(|| wrong("it has no limits".into()))?;
+        let throttle = throttle(given).map_err(wrong)?;
+        if throttle.bucket.rate == 0.0 {
+            return Err(wrong("buckets that never fill would stay for ever".into()));
+        }
+        let key = match message.key() {
+            message::ClientKey::Unspecified => {
+                unknown |= !throttle.shadow;
+                continue;
+            }
+            message::ClientKey::Ip => ClientKey::Ip,
+            message::ClientKey::Header => {
+                let name = HeaderName::from_bytes(message.header_name.as_bytes());
+                ClientKey::Header(name.map_err(|error| wrong(error.to_string()))?)
+            }
+        };
+        let route = Some(&message.route_key).filter(|key| !key.is_empty());
+        let route = route.map(|key| RouteKey::parse_key(key)).transpose();
+        let route = route.map_err(|error| wrong(error.to_string()))?;
+        known.push(ClientThrottle { name: message.name.as_str().into(), key, route, throttle });
+    }
+    Ok((known, unknown))
+}
+
 pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
-    let stages = message.api_stages.iter().map(|stage| {
+    let stages = message.api_stages.iter().chain(&message.limited_stages).map(|stage| {
         let throttles = stage.route_throttles.iter().map(|(key, message)| {
             let route =
                 RouteKey::parse_throttle_key(key).map_err(|error| format!("{key}: {error}"))?;
@@ -218,6 +288,7 @@ pub(crate) fn usage_plan(message: &message::UsagePlan) -> Compiled<UsagePlan> {
         id: message.id.as_str().into(),
         tenant_id: message.tenant_id.as_str().into(),
         throttle: message.throttle.as_ref().map(throttle).transpose()?,
+        concurrency_limit: message.concurrency_limit.map(concurrency_limit).transpose()?,
         quota: message.quota.as_ref().map(quota).transpose()?,
         stages: stages.collect::<Compiled<_>>()?,
     })

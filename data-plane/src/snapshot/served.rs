@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use egress::{Policy, Target};
 use hashbrown::HashMap;
-use http::{HeaderMap, Method, StatusCode};
+use http::{HeaderMap, HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
     BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
@@ -14,7 +14,11 @@ use plan::{
 use subtle::ConstantTimeEq;
 
 use super::sharded::Sharded;
-use crate::{dialect::Dialect, trace::sampling::Sampling};
+use crate::{
+    config::{LimiterMode, LimiterOutage},
+    dialect::Dialect,
+    trace::sampling::Sampling,
+};
 
 /// What a node serves at one moment. A change makes another one, which shares what did not change.
 #[derive(Clone, Default)]
@@ -59,6 +63,9 @@ pub struct Stage {
     pub integrations: Vec<Integration>,
     pub throttle: Option<Throttle>,
     pub route_throttles: HashMap<RouteKey, Throttle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
+    pub route_concurrency_limits: HashMap<RouteKey, ConcurrencyLimit>,
+    pub client_throttles: Vec<ClientThrottle>,
     pub rate_limit_headers: bool,
     /// Which traces are kept; `None`: the tracer's sampler says.
     pub sampling: Option<Sampling>,
@@ -142,6 +149,36 @@ pub struct Throttle {
     pub bucket: Bucket,
     /// They pass, and are told of.
     pub shadow: bool,
+    /// How it is counted; `None`: as the node is set.
+    pub mode: Option<LimiterMode>,
+    /// What holds while Redis is away; `None`: as the node is set.
+    pub outage: Option<LimiterOutage>,
+}
+
+/// How many calls may be in progress at once. Where they are counted is no business of the snapshot's.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ConcurrencyLimit {
+    /// At least 1.
+    pub max_in_flight: u32,
+    /// Those beyond it pass, and are told of.
+    pub shadow: bool,
+}
+
+/// A throttle for each client by itself.
+pub struct ClientThrottle {
+    pub name: Arc<str>,
+    pub key: ClientKey,
+    /// `None`: it counts every call of its stage.
+    pub route: Option<RouteKey>,
+    pub throttle: Throttle,
+}
+
+/// Who is one client.
+pub enum ClientKey {
+    /// An IPv4 address, or the /64 of an IPv6 address.
+    Ip,
+    /// A field's value.
+    Header(HeaderName),
 }
 
 /// How many calls each key of a plan may make in a period.
@@ -174,6 +211,7 @@ pub struct UsagePlan {
     pub id: Arc<str>,
     pub tenant_id: Arc<str>,
     pub throttle: Option<Throttle>,
+    pub concurrency_limit: Option<ConcurrencyLimit>,
     pub quota: Option<Quota>,
     pub stages: Vec<PlanStage>,
 }
@@ -258,6 +296,19 @@ impl ApiKey {
         });
         let expired = self.expires_at_ms != 0 && self.expires_at_ms <= now_ms;
         self.enabled && !expired && (bool::from(self.digest.ct_eq(digest)) || previous)
+    }
+}
+
+impl Stage {
+    /// Those that count a call of a route; `None`: of no route.
+    pub fn client_throttles_of(
+        &self,
+        route: Option<&Route>,
+    ) -> impl Iterator<Item = &ClientThrottle> {
+        self.client_throttles.iter().filter(move |throttle| match &throttle.route {
+            Some(key) => route.is_some_and(|route| route.key == *key),
+            None => true,
+        })
     }
 }
 

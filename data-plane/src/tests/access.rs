@@ -55,6 +55,12 @@ impl Memory {
         self.0.lock().unwrap().last().unwrap().clone()
     }
 
+    /// How many records have this in a field.
+    pub(super) fn count(&self, field: &str, value: Option<&str>) -> usize {
+        let lines = self.0.lock().unwrap();
+        lines.iter().filter(|line| line[field].as_str() == value).count()
+    }
+
     fn last_id(&self) -> String {
         self.last()["request.id"].as_str().unwrap().to_owned()
     }

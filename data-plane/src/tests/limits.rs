@@ -21,6 +21,7 @@ use crate::{
     config::{LimiterMode, LimiterOutage},
     policies::{
         desk::Leases,
+        gates::NodeGates,
         limit_metrics::LimitMetrics,
         limiter::{self, Back, Limiter},
         outage::Local,
@@ -60,20 +61,26 @@ fn limiter_at(gate: SocketAddr, node: &Node) -> Limiter {
 pub(super) struct Node {
     shares: Arc<Local>,
     leases: Arc<Leases>,
+    gates: Arc<NodeGates>,
     metrics: LimitMetrics,
 }
 
 impl Default for Node {
     fn default() -> Self {
         let metrics = LimitMetrics::new(&prometheus::Registry::new()).expect("names");
-        Self { shares: Arc::default(), leases: Arc::default(), metrics }
+        Self { shares: Arc::default(), leases: Arc::default(), gates: Arc::default(), metrics }
     }
 }
 
 impl Node {
     pub(super) fn thread(&self, settings: limiter::Settings<'_>) -> Limiter {
         let (shares, leases) = (self.shares.clone(), self.leases.clone());
-        Limiter::new(settings, shares, leases, self.metrics.clone()).expect("a URL")
+        let (gates, metrics) = (self.gates.clone(), self.metrics.clone());
+        Limiter::new(settings, shares, leases, gates, metrics).expect("a URL")
+    }
+
+    pub(super) fn redis_calls(&self, purpose: &str) -> u64 {
+        self.metrics.redis_calls(purpose)
     }
 }
 

@@ -2,10 +2,14 @@
 //! bytes.
 
 mod access;
+mod backends;
+mod clients;
+mod concurrency;
 mod https;
 mod leases;
 pub(crate) mod limits;
 mod metering;
+mod modes;
 mod protocol;
 mod proxy;
 mod quotas;

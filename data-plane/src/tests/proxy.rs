@@ -92,22 +92,6 @@ async fn a_body_of_unknown_length_reaches_its_backend_by_every_method() {
 }
 
 #[tokio::test]
-async fn a_length_that_an_answers_transfer_encoding_overrides_is_not_passed_on() {
-    let (address, listener) = raw_origin().await;
-    let node = TestNode::start(api(Native, &[("GET /", proxy(format!("http://{address}/")))]));
-    let answering = async {
-        let (mut backend, _) = listener.accept().await.unwrap();
-        read_until(&mut backend, "\r\n\r\n").await;
-        let head = "HTTP/1.1 200 OK\r\ncontent-length: 2\r\ntransfer-encoding: chunked\r\n\r\n";
-        backend.write_all(format!("{head}5\r\nhello\r\n0\r\n\r\n").as_bytes()).await.unwrap();
-        backend
-    };
-    let (answer, _backend) = tokio::join!(node.get("/prod/"), answering);
-    assert_eq!(answer.field("content-length"), None, "{answer:?}");
-    assert!(answer.body().contains("hello"), "{answer:?}");
-}
-
-#[tokio::test]
 async fn a_callers_trace_goes_on_and_what_is_no_trace_does_not() {
     const TRACE: &str = "0af7651916cd43dd8448eb211c80319c";
     let origin = echo().await;

@@ -7,7 +7,7 @@ use proto::config::v1::{
     resource::Kind,
 };
 
-use super::world::{PEPPER, TestNode, api, api_with, echo, key, mock, proxy};
+use super::world::{API, PEPPER, TestNode, api, api_with, echo, key, mock, proxy};
 
 fn pets(dialect: Dialect) -> Vec<Resource> {
     api(dialect, &[("GET /pets", mock(200, "pets")), ("POST /pets", mock(201, ""))])
@@ -444,4 +444,33 @@ async fn a_restriction_of_a_key_that_this_node_does_not_know_refuses_every_call_
     let node = TestNode::start(disabled.collect());
     let answer = node.call("GET /prod/k", &["x-api-key: tg_live_right"]).await;
     assert_eq!(answer.json()["code"].as_str(), Some("INVALID_API_KEY"));
+}
+
+#[tokio::test]
+async fn a_flood_of_refusals_is_answered_whole_and_takes_nobodys_place() {
+    const CONNECTIONS: usize = 8;
+    const CALLS: usize = 50;
+    let resources = api_with(
+        Native,
+        vec![("GET /pets", mock(200, "pets"), true), ("GET /open", mock(200, "open"), false)],
+        |_| {},
+    );
+    // Of a tenant's calls one may be in progress: a refusal that waits for its turn is none of them.
+    let node = TestNode::start_with(resources, |config| config.limits.tenant_in_flight_max = 1);
+    let request = |path: &str, end: &str| {
+        format!("GET /prod{path} HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n{end}\r\n")
+    };
+    let pipeline =
+        request("/pets", "").repeat(CALLS - 1) + &request("/pets", "connection: close\r\n");
+    let floods = (0..CONNECTIONS).map(|_| node.raw(pipeline.as_bytes()));
+    let calm = async {
+        for _ in 0..CALLS {
+            assert_eq!(node.get("/prod/open").await.status(), 200);
+        }
+    };
+    let (floods, ()) = tokio::join!(futures_util::future::join_all(floods), calm);
+    for flood in floods {
+        let refused = flood.text.matches("HTTP/1.1 403 ").count();
+        assert_eq!(refused, CALLS, "{}", flood.text);
+    }
 }

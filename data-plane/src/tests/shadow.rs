@@ -27,7 +27,7 @@ fn shadow(burst_limit: u32) -> Throttle {
 }
 
 fn enforced(burst_limit: u32) -> Throttle {
-    Throttle { rate_limit: RATE, burst_limit, shadow: false }
+    Throttle { rate_limit: RATE, burst_limit, ..Throttle::default() }
 }
 
 /// A stage and a plan whose buckets no other test has.

@@ -281,6 +281,15 @@ pub(crate) struct DataPlane {
         default_value = "2500"
     )]
     pub(crate) node_tenant_in_flight_max: NonZeroU32,
+    /// Calls that one data thread has with one backend at once, each on a connection of its own; 1,024 more wait for
+    /// that, as long as connecting may take, and what is more is answered 503
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_BACKEND_IN_FLIGHT_MAX",
+        value_name = "COUNT",
+        default_value = "2500"
+    )]
+    pub(crate) node_backend_in_flight_max: NonZeroU32,
     /// The Redis to count in: redis://, rediss:// or redis+unix://; a Redis Cluster is named by some of its nodes, as in
     /// redis-cluster://login:password@one:6379,two:6379 or rediss-cluster://
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]

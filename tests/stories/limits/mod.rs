@@ -4,9 +4,12 @@
 //! between; so calls that lie wholly in a window were admitted in it, and are counted against rate · T + burst.
 
 mod beside;
+mod clients;
+mod concurrency;
 mod faults;
 mod flood;
 mod shadow;
+mod ways;
 
 use std::time::{Duration, Instant};
 

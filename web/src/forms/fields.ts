@@ -30,6 +30,11 @@ export const wholeNumber = z
   .transform(Number);
 
 const throttleEnforcement = z.enum(["HARD", "SHADOW"]);
+/** How a throttle is counted and what holds in an outage; nothing means as each node is set. */
+const throttleWays = {
+  mode: z.enum(["", "LEASED", "EXACT", "LOCAL"]).transform((mode) => mode || null),
+  outage: z.enum(["", "LOCAL_FALLBACK", "FAIL_OPEN", "FAIL_CLOSED"]).transform((outage) => outage || null),
+};
 
 /** Rate and burst as typed; both empty means no throttle. */
 export const throttle = z
@@ -37,6 +42,7 @@ export const throttle = z
     rateLimit: z.string().trim(),
     burstLimit: z.string().trim(),
     enforcement: throttleEnforcement,
+    ...throttleWays,
   })
   .superRefine(({ rateLimit, burstLimit }, context) => {
     if (rateLimit === "" && burstLimit === "") return;
@@ -55,10 +61,10 @@ export const throttle = z
       });
     }
   })
-  .transform(({ rateLimit, burstLimit, enforcement }) =>
+  .transform(({ rateLimit, burstLimit, ...rest }) =>
     rateLimit === "" && burstLimit === ""
       ? null
-      : { rateLimit: Number(rateLimit), burstLimit: Number(burstLimit), enforcement },
+      : { rateLimit: Number(rateLimit), burstLimit: Number(burstLimit), ...rest },
   );
 
 /** How often a route may be called, as typed. */
@@ -71,7 +77,51 @@ export const routeThrottle = z.object({
     .refine((text) => whole(text) && positive(text), "Enter a whole number, at least 1.")
     .transform(Number),
   enforcement: throttleEnforcement,
+  ...throttleWays,
 });
+
+const inFlight = "Enter a whole number, at least 1.";
+
+/** Requests in progress as typed; empty means no limit. */
+export const concurrencyLimit = z
+  .object({ maxInFlight: z.string().trim(), enforcement: throttleEnforcement })
+  .refine(({ maxInFlight: text }) => text === "" || (whole(text) && positive(text)), {
+    path: ["maxInFlight"],
+    message: inFlight,
+  })
+  .transform(({ maxInFlight, enforcement }) =>
+    maxInFlight === "" ? null : { maxInFlight: Number(maxInFlight), enforcement },
+  );
+
+/** How many requests of a route may be in progress, as typed. */
+export const routeConcurrencyLimit = z.object({
+  routeKey: requiredText("Enter a route such as GET /pets."),
+  maxInFlight: z
+    .string()
+    .trim()
+    .refine((text) => whole(text) && positive(text), inFlight)
+    .transform(Number),
+  enforcement: throttleEnforcement,
+});
+
+/** How often each client may call, as typed; no route means every call. */
+export const clientThrottle = z
+  .object({
+    ...routeThrottle.shape,
+    name: requiredText("Enter a name such as per-ip."),
+    key: z.enum(["IP", "HEADER"]),
+    headerName: z.string().trim(),
+    routeKey: z.string().trim(),
+  })
+  .superRefine(({ key, headerName }, context) => {
+    if (key === "HEADER" && headerName === "")
+      context.addIssue({ code: "custom", path: ["headerName"], message: "Enter a header such as x-user." });
+  })
+  .transform(({ headerName, routeKey, ...rest }) => ({
+    ...rest,
+    headerName: rest.key === "HEADER" ? headerName : null,
+    routeKey: routeKey || null,
+  }));
 
 /** A quota as typed; no limit means none. What begins a period with the calendar has no start. */
 export const quota = z
@@ -179,9 +229,36 @@ export type Throttle = {
   rateLimit: number;
   burstLimit: number;
   enforcement: z.infer<typeof throttleEnforcement>;
+  mode?: z.output<typeof throttleWays.mode>;
+  outage?: z.output<typeof throttleWays.outage>;
 };
+export type ConcurrencyLimit = {
+  maxInFlight: number;
+  enforcement: z.infer<typeof throttleEnforcement>;
+};
+export const concurrencyLimitTyped = (value: ConcurrencyLimit | null | undefined) => ({
+  maxInFlight: value ? String(value.maxInFlight) : "",
+  enforcement: value?.enforcement ?? "HARD",
+});
+
 export const throttleTyped = (value: Throttle | null | undefined) => ({
   rateLimit: value ? String(value.rateLimit) : "",
   burstLimit: value ? String(value.burstLimit) : "",
   enforcement: value?.enforcement ?? "HARD",
+  mode: value?.mode ?? ("" as const),
+  outage: value?.outage ?? ("" as const),
+});
+
+type ClientThrottle = Throttle & {
+  name: string;
+  key: "IP" | "HEADER";
+  headerName?: string | null;
+  routeKey?: string | null;
+};
+export const clientThrottleTyped = (value: ClientThrottle | null) => ({
+  ...throttleTyped(value),
+  name: value?.name ?? "",
+  key: value?.key ?? ("IP" as const),
+  headerName: value?.headerName ?? "",
+  routeKey: value?.routeKey ?? "",
 });

@@ -1,7 +1,12 @@
 import { expect, it } from "vitest";
 import {
+  clientThrottle,
+  clientThrottleTyped,
+  concurrencyLimit,
+  concurrencyLimitTyped,
   quota,
   quotaTyped,
+  routeConcurrencyLimit,
   routeThrottle,
   samplingRule,
   samplingRuleTyped,
@@ -24,15 +29,61 @@ it("takes an empty throttle for none, and half of one for a mistake", () => {
   expect(throttle.safeParse({ ...typed, rateLimit: "0", burstLimit: "1.5" }).error?.issues.length).toBe(2);
 });
 
+it("needs a header where its value tells clients apart, and drops it where it does not", () => {
+  const typed = { ...clientThrottleTyped(null), name: "per-ip", rateLimit: "5", burstLimit: "9" };
+  const byIp = {
+    name: "per-ip",
+    key: "IP" as const,
+    headerName: null,
+    routeKey: null,
+    rateLimit: 5,
+    burstLimit: 9,
+    enforcement: "HARD" as const,
+    mode: null,
+    outage: null,
+  };
+  expect(clientThrottle.parse({ ...typed, headerName: "x-user" })).toEqual(byIp);
+  expect(clientThrottle.parse(clientThrottleTyped(byIp))).toEqual(byIp);
+  const byHeader = clientThrottle.safeParse({ ...typed, key: "HEADER", headerName: " " });
+  expect(byHeader.error?.issues[0]?.path).toEqual(["headerName"]);
+});
+
 it("enforces a throttle unless it is told to report only, and keeps what it was told", () => {
-  const whole = { rateLimit: 0.5, burstLimit: 1, enforcement: "SHADOW" } as const;
+  const whole = {
+    rateLimit: 0.5,
+    burstLimit: 1,
+    enforcement: "SHADOW",
+    mode: "EXACT",
+    outage: "FAIL_CLOSED",
+  } as const;
   expect(throttle.parse({ ...throttleTyped(null), rateLimit: "0.5", burstLimit: "1" })).toEqual({
     ...whole,
     enforcement: "HARD",
+    mode: null,
+    outage: null,
   });
   expect(throttle.parse(throttleTyped(whole))).toEqual(whole);
   const ofRoute = { routeKey: "GET /pets", ...whole };
   expect(routeThrottle.parse({ ...ofRoute, ...throttleTyped(whole) })).toEqual(ofRoute);
+});
+
+it("takes an empty limit of requests in progress for none, and keeps what it was told", () => {
+  const typed = concurrencyLimitTyped(null);
+  expect(concurrencyLimit.parse({ ...typed, maxInFlight: " " })).toBeNull();
+  expect(concurrencyLimit.parse({ ...typed, maxInFlight: "7" })).toEqual({
+    maxInFlight: 7,
+    enforcement: "HARD",
+  });
+  const shadow = { maxInFlight: 3, enforcement: "SHADOW" } as const;
+  expect(concurrencyLimit.parse(concurrencyLimitTyped(shadow))).toEqual(shadow);
+  const ofRoute = { routeKey: "GET /pets", ...shadow };
+  expect(routeConcurrencyLimit.parse({ ...ofRoute, ...concurrencyLimitTyped(shadow) })).toEqual(ofRoute);
+  for (const wrong of ["0", "-1", "1.5", "many"]) {
+    const refused = concurrencyLimit.safeParse({ ...typed, maxInFlight: wrong });
+    expect(refused.error?.issues.map(({ path }) => path.join("."))).toEqual(["maxInFlight"]);
+    const route = routeConcurrencyLimit.safeParse({ ...ofRoute, maxInFlight: wrong });
+    expect(route.error?.issues.map(({ path }) => path.join("."))).toEqual(["maxInFlight"]);
+  }
 });
 
 it("takes an empty limit for no quota, and what is typed of another for what it means", () => {

@@ -1,5 +1,5 @@
 import { Plus, Trash2 } from "lucide-react";
-import { useFieldArray } from "react-hook-form";
+import { type UseFormReturn, useFieldArray } from "react-hook-form";
 import { z } from "zod";
 import { request } from "../api/client";
 import { graphql } from "../api/generated";
@@ -8,8 +8,20 @@ import { minute } from "../lib/format";
 import { Button, IconButton } from "../ui/button";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
-import { requiredText, routeThrottle, type Throttle, throttle, throttleTyped } from "./fields";
+import {
+  type ConcurrencyLimit,
+  concurrencyLimit,
+  concurrencyLimitTyped,
+  requiredText,
+  routeConcurrencyLimit,
+  routeThrottle,
+  type Throttle,
+  throttle,
+  throttleTyped,
+} from "./fields";
 import { Form, useSchemaForm } from "./form";
+import { RouteConcurrencyLimits } from "./route-concurrency-limits";
+import { ThrottleWays } from "./throttle-ways";
 
 const UpdateStageDocument = graphql(`
   mutation UpdateStage($input: UpdateStageInput!) {
@@ -23,8 +35,12 @@ const schema = z.object({
   rateLimitHeaders: z.boolean(),
   throttle,
   routeThrottles: z.array(routeThrottle),
+  concurrencyLimit,
+  routeConcurrencyLimits: z.array(routeConcurrencyLimit),
   variables: z.array(z.object({ name: requiredText("Name the variable."), value: z.string() })),
 });
+
+export type StageForm = UseFormReturn<z.input<typeof schema>, unknown, z.output<typeof schema>>;
 
 type Stage = {
   id: string;
@@ -33,6 +49,8 @@ type Stage = {
   variables: readonly { name: string; value: string }[];
   throttle?: Throttle | null;
   routeThrottles: readonly (Throttle & { routeKey: string })[];
+  concurrencyLimit?: ConcurrencyLimit | null;
+  routeConcurrencyLimits: readonly (ConcurrencyLimit & { routeKey: string })[];
   deployment?: { id: string } | null;
 };
 type Deployment = { id: string; deploymentId: string; description: string; createdAt: string };
@@ -52,6 +70,11 @@ export function StageUpdateForm({
     routeThrottles: stage.routeThrottles.map(({ routeKey, ...limit }) => ({
       routeKey,
       ...throttleTyped(limit),
+    })),
+    concurrencyLimit: concurrencyLimitTyped(stage.concurrencyLimit),
+    routeConcurrencyLimits: stage.routeConcurrencyLimits.map(({ routeKey, ...limit }) => ({
+      routeKey,
+      ...concurrencyLimitTyped(limit),
     })),
     variables: stage.variables.map(({ name, value }) => ({ name, value })),
   });
@@ -100,6 +123,28 @@ export function StageUpdateForm({
           <option value="HARD">Calls are refused</option>
           <option value="SHADOW">Calls pass and are reported</option>
         </SelectField>
+        <ThrottleWays
+          mode={form.register("throttle.mode")}
+          outage={form.register("throttle.outage")}
+          wrong={errors.throttle}
+        />
+        <TextField
+          label="Requests in progress"
+          optional
+          inputMode="numeric"
+          placeholder="No limit"
+          hint="How many at the same time, over all callers. None waits for its turn."
+          error={errors.concurrencyLimit?.maxInFlight?.message}
+          {...form.register("concurrencyLimit.maxInFlight")}
+        />
+        <SelectField
+          label="Beyond those in progress"
+          error={errors.concurrencyLimit?.enforcement?.message}
+          {...form.register("concurrencyLimit.enforcement")}
+        >
+          <option value="HARD">Calls are refused</option>
+          <option value="SHADOW">Calls pass and are reported</option>
+        </SelectField>
         <SelectField
           label="Deployment"
           hint="Choose an earlier one to roll back."
@@ -137,10 +182,7 @@ export function StageUpdateForm({
           const wrong = errors.routeThrottles?.[at];
           const of = `of throttle ${at + 1}`;
           return (
-            <div
-              key={field.id}
-              className="grid grid-cols-2 items-end gap-2 lg:grid-cols-[2fr_1fr_1fr_1.5fr_auto]"
-            >
+            <div key={field.id} className="grid grid-cols-2 items-end gap-2 lg:grid-cols-4">
               <TextField
                 label={`Route ${of}`}
                 className="font-mono text-xs"
@@ -168,6 +210,12 @@ export function StageUpdateForm({
                 <option value="HARD">Calls are refused</option>
                 <option value="SHADOW">Calls pass and are reported</option>
               </SelectField>
+              <ThrottleWays
+                of={of}
+                mode={form.register(`routeThrottles.${at}.mode`)}
+                outage={form.register(`routeThrottles.${at}.outage`)}
+                wrong={wrong}
+              />
               <IconButton
                 label={`Remove throttle ${at + 1}`}
                 onClick={() => routes.remove(at)}
@@ -186,6 +234,7 @@ export function StageUpdateForm({
           </Button>
         </div>
       </fieldset>
+      <RouteConcurrencyLimits form={form} />
       <fieldset className="flex flex-col gap-2">
         <legend className="mb-1.5 font-medium">Stage variables</legend>
         {variables.fields.length === 0 && (

@@ -5,8 +5,19 @@ import { graphql } from "../api/generated";
 import { query, refreshAll } from "../api/query";
 import { Loaded } from "../components/loaded";
 import { Choice, Choices, SelectField, TextArea, TextField } from "../ui/field";
-import { quota, quotaTyped, requiredText, type Throttle, throttle, throttleTyped } from "./fields";
+import {
+  type ConcurrencyLimit,
+  concurrencyLimit,
+  concurrencyLimitTyped,
+  quota,
+  quotaTyped,
+  requiredText,
+  type Throttle,
+  throttle,
+  throttleTyped,
+} from "./fields";
 import { Form, useSchemaForm } from "./form";
+import { ThrottleWays } from "./throttle-ways";
 
 const CreateUsagePlanDocument = graphql(`
   mutation CreateUsagePlan($input: CreateUsagePlanInput!) {
@@ -30,6 +41,7 @@ const schema = z.object({
   name: requiredText("Name the plan."),
   description: z.string().trim(),
   throttle,
+  concurrencyLimit,
   quota,
   stageIds: z.array(z.string()),
 });
@@ -39,6 +51,7 @@ type Plan = {
   name: string;
   description: string;
   throttle?: Throttle | null;
+  concurrencyLimit?: ConcurrencyLimit | null;
   quota?: Parameters<typeof quotaTyped>[0];
   stages: readonly { id: string }[];
 };
@@ -58,6 +71,7 @@ export function UsagePlanForm({
     name: plan?.name ?? "",
     description: plan?.description ?? "",
     throttle: throttleTyped(plan ? plan.throttle : { rateLimit: 10, burstLimit: 20, enforcement: "HARD" }),
+    concurrencyLimit: concurrencyLimitTyped(plan?.concurrencyLimit),
     quota: quotaTyped(plan?.quota),
     stageIds: plan?.stages.map((stage) => stage.id) ?? [],
   });
@@ -110,6 +124,27 @@ export function UsagePlanForm({
           hint="Reported ones are marked among the API's requests; their callers notice nothing."
           error={errors.throttle?.enforcement?.message}
           {...form.register("throttle.enforcement")}
+        >
+          <option value="HARD">Calls are refused</option>
+          <option value="SHADOW">Calls pass and are reported</option>
+        </SelectField>
+        <ThrottleWays
+          mode={form.register("throttle.mode")}
+          outage={form.register("throttle.outage")}
+          wrong={errors.throttle}
+        />
+        <TextField
+          label="Requests in progress"
+          optional
+          inputMode="numeric"
+          hint="How many of each key at the same time. Empty: no limit."
+          error={errors.concurrencyLimit?.maxInFlight?.message}
+          {...form.register("concurrencyLimit.maxInFlight")}
+        />
+        <SelectField
+          label="Beyond those in progress"
+          error={errors.concurrencyLimit?.enforcement?.message}
+          {...form.register("concurrencyLimit.enforcement")}
         >
           <option value="HARD">Calls are refused</option>
           <option value="SHADOW">Calls pass and are reported</option>

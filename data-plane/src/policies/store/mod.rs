@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 use lease::{Answer, Ask};
+use permit::{Answer as Permitted, Declaration};
 use proto::redis_keys;
 use redis::{
     Cmd, ErrorKind, FromRedisValue, IntoConnectionInfo, RedisResult, ServerErrorKind,
@@ -43,6 +44,7 @@ pub(crate) struct Redis {
     exchange: Lua,
     settle: Lua,
     take: Lua,
+    declare: Lua,
     spend: Lua,
     roll_call: Lua,
     /// By which name leases are this node's.
@@ -103,6 +105,7 @@ impl Redis {
             exchange: Lua::new(lease::script::EXCHANGE),
             settle: Lua::new(lease::script::SETTLE),
             take: Lua::new(lease::script::TAKE),
+            declare: Lua::new(permit::script::DECLARE),
             spend: Lua::new(SPEND),
             roll_call: Lua::new(ROLL_CALL),
             node: node.into(),
@@ -145,6 +148,20 @@ impl Redis {
             call.arg(bucket.burst);
         })
         .await;
+    }
+
+    /// Says how many permits of a concurrency limit this node holds, and asks for more.
+    pub(super) async fn declare(
+        &self,
+        key: &str,
+        told: &Declaration,
+        nodes: u32,
+    ) -> RedisResult<Permitted> {
+        let arguments = |call: &mut Cmd| {
+            call.arg(told.limit).arg(&*self.node).arg(told.number).arg(told.holds);
+            call.arg(told.want).arg(told.waiting).arg(nodes).arg(permit::TTL_US);
+        };
+        Ok(Permitted::from_store(self.run(&self.declare, key, arguments).await?))
     }
 
     /// Takes a call from a quota, beside those that were made already.

@@ -1,4 +1,4 @@
-//! What Redis runs for quotas and to know who is alive. Throttles' are `crate lease`'s.
+//! What Redis runs for quotas and to know who is alive. Throttles' are `crate lease`'s, concurrency limits' `crate permit`'s.
 
 use redis::Script;
 

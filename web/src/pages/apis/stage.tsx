@@ -9,6 +9,7 @@ import { DeleteDialog } from "../../components/delete-dialog";
 import { DeploymentStatus, DraftBadge } from "../../components/deployment-status";
 import { Loaded } from "../../components/loaded";
 import { useMay } from "../../components/viewer";
+import { StageClientsForm } from "../../forms/stage-clients";
 import { StageTracingForm } from "../../forms/stage-tracing";
 import { StageUpdateForm } from "../../forms/stage-update";
 import { minute } from "../../lib/format";
@@ -27,8 +28,11 @@ const StageDocument = graphql(`
         variables { name value }
         tracingEnabled
         samplingRules { routeKey reservoirPerSecond rate keepErrors keepSlowerThanMillis }
-        throttle { rateLimit burstLimit enforcement }
-        routeThrottles { routeKey rateLimit burstLimit enforcement }
+        throttle { rateLimit burstLimit enforcement mode outage }
+        routeThrottles { routeKey rateLimit burstLimit enforcement mode outage }
+        concurrencyLimit { maxInFlight enforcement }
+        routeConcurrencyLimits { routeKey maxInFlight enforcement }
+        clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement mode outage }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
       }
@@ -97,6 +101,9 @@ export function StagePage() {
                 stage={stage}
                 deployments={stage.api.deployments.nodes}
               />
+            </Panel>
+            <Panel title="Clients" note="How often each client may call. Live, as the settings above.">
+              <StageClientsForm key={stage.updatedAt} stage={stage} />
             </Panel>
             <Panel
               title="Tracing"

@@ -26,7 +26,8 @@ const UsagePlanDocument = graphql(`
       __typename
       ... on UsagePlan {
         id usagePlanId name description updatedAt
-        throttle { rateLimit burstLimit enforcement }
+        throttle { rateLimit burstLimit enforcement mode outage }
+        concurrencyLimit { maxInFlight enforcement }
         quota { limit period anchor timeZone startsAt enforcement initialUsed }
         stages { id name api { id name } }
         apiKeys(first: 50) { nodes { id apiKeyId name hint enabled mode } pageInfo { hasNextPage } }

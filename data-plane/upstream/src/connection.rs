@@ -1,0 +1,211 @@
+//! A connection that sends a request, reads its answer, and knows whether another may follow.
+
+use std::{
+    io,
+    pin::Pin,
+    task::{Context, Poll, Waker, ready},
+};
+
+use bytes::{Bytes, BytesMut};
+use http_body::{Body, Frame, SizeHint};
+use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
+use tokio_util::io::poll_read_buf;
+
+use crate::{
+    BoxError,
+    answer::{self, Answer, INTERIM_COUNT_MAX},
+    chunked::Piece,
+    error::{AnswerError, Error},
+    framing::Framing,
+    sending::{SendError, Sending},
+};
+
+/// What a read has room for at first, and at most once reads fill what they have.
+const READ_BYTES_MIN: usize = 8 * 1024;
+const READ_BYTES_MAX: usize = 128 * 1024;
+/// With less room than this share of it the buffer is made anew.
+const ROOM_SHARE_MIN: usize = 4;
+
+/// Dropped, it is closed. Whoever polls it is told when it can go on; the request and the answer may be polled by two.
+#[derive(Debug)]
+pub struct Connection<S> {
+    io: S,
+    /// Read, and not used yet.
+    buffer: BytesMut,
+    /// What the next read has room for.
+    read_bytes: usize,
+    scanned: usize,
+    interim: usize,
+    /// The answer's body, once there is an answer.
+    framing: Option<Framing>,
+    /// The request went out whole.
+    sent: bool,
+    /// The answer leaves the connection open.
+    keep_alive: bool,
+    /// Why it takes no more of the request.
+    refusal: Option<io::Error>,
+}
+
+impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
+    pub fn new(io: S) -> Self {
+        Self {
+            io,
+            buffer: BytesMut::new(),
+            read_bytes: READ_BYTES_MIN,
+            scanned: 0,
+            interim: 0,
+            framing: None,
+            sent: false,
+            keep_alive: false,
+            refusal: None,
+        }
+    }
+
+    /// Takes it apart.
+    pub fn into_io(self) -> S {
+        self.io
+    }
+
+    /// Makes it ready for a request; `buffer` is what answers are read into.
+    pub fn begin(&mut self, mut buffer: BytesMut) {
+        buffer.clear();
+        self.buffer = buffer;
+        (self.read_bytes, self.scanned, self.interim) = (READ_BYTES_MIN, 0, 0);
+        (self.framing, self.sent, self.keep_alive) = (None, false, false);
+    }
+
+    /// Whether the exchange left it clean: all was sent, all was read and nothing more came.
+    pub fn is_reusable(&self) -> bool {
+        self.sent
+            && self.keep_alive
+            && self.buffer.is_empty()
+            && self.framing.as_ref().is_some_and(Framing::is_ended)
+    }
+
+    /// Takes the buffer out; a connection that waits has none.
+    pub fn rest(&mut self) -> BytesMut {
+        std::mem::take(&mut self.buffer)
+    }
+
+    /// Whether the other side has said nothing since, not even good-bye. Asks the kernel only where something came.
+    pub fn is_quiet(&mut self) -> bool {
+        let mut byte = [0];
+        let mut cx = Context::from_waker(Waker::noop());
+        Pin::new(&mut self.io).poll_read(&mut cx, &mut ReadBuf::new(&mut byte)).is_pending()
+    }
+
+    /// Sends on what it takes of the request. Ready when all of it went, or nothing more will.
+    pub fn poll_send<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Sending<B>,
+    ) -> Poll<Result<(), SendError>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        let sent = ready!(request.poll_send(cx, &mut self.io));
+        self.sent = sent.is_ok();
+        Poll::Ready(sent)
+    }
+
+    /// Sends the request and reads the answer's head, which may come before all of the request went.
+    pub fn poll_answer<B>(
+        &mut self,
+        cx: &mut Context<'_>,
+        request: &mut Sending<B>,
+        is_head: bool,
+    ) -> Poll<Result<Answer, Error>>
+    where
+        B: Body<Data = Bytes> + Unpin,
+        B::Error: Into<BoxError>,
+    {
+        if !self.sent && self.refusal.is_none() {
+            match self.poll_send(cx, request) {
+                Poll::Ready(Err(SendError::Body(error))) => {
+                    return Poll::Ready(Err(Error::Upload(error)));
+                }
+                // It may have answered before it closed its ear.
+                Poll::Ready(Err(SendError::Connection(error))) => self.refusal = Some(error),
+                Poll::Ready(Ok(())) | Poll::Pending => {}
+            }
+        }
+        loop {
+            while !self.buffer.is_empty() {
+                let Some(answer) = answer::parse(&mut self.buffer, &mut self.scanned)? else {
+                    break;
+                };
+                if answer.is_interim() {
+                    self.interim += 1;
+                    if self.interim > INTERIM_COUNT_MAX {
+                        return Poll::Ready(Err(AnswerError::TooManyInterim.into()));
+                    }
+                    continue;
+                }
+                let framing = Framing::of(&answer, is_head);
+                self.keep_alive = answer.keep_alive && !answer.status.is_informational();
+                self.framing = Some(framing);
+                return Poll::Ready(Ok(answer));
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(bytes) if bytes > 0 => {}
+                ended => {
+                    let cause = self.refusal.take().or(ended.err());
+                    let began = !self.buffer.is_empty() || self.interim > 0;
+                    let error = if began { Error::CutOff } else { Error::Unanswered };
+                    return Poll::Ready(Err(error(cause)));
+                }
+            }
+        }
+    }
+
+    /// The next piece of the answer's body.
+    pub fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
+        loop {
+            let Some(framing) = &mut self.framing else { return Poll::Ready(None) };
+            match framing.take(&mut self.buffer)? {
+                Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
+                Some(Piece::Trailers(trailers)) => {
+                    return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+                }
+                None if framing.is_ended() => return Poll::Ready(None),
+                None => {}
+            }
+            match ready!(self.poll_read(cx)) {
+                Ok(bytes) if bytes > 0 => {}
+                Ok(_) if matches!(self.framing, Some(Framing::UntilClose)) => {
+                    self.keep_alive = false;
+                    self.framing = Some(Framing::Length(0));
+                    return Poll::Ready(None);
+                }
+                ended => return Poll::Ready(Some(Err(Error::CutOff(ended.err())))),
+            }
+        }
+    }
+
+    /// Whether all of the answer's body was taken.
+    pub fn is_end_stream(&self) -> bool {
+        self.framing.as_ref().is_none_or(Framing::is_ended)
+    }
+
+    /// How much of the answer's body is to come, where that is known.
+    pub fn size_hint(&self) -> SizeHint {
+        let left = self.framing.as_ref().map_or(Some(0), Framing::left);
+        left.map_or_else(SizeHint::default, SizeHint::with_exact)
+    }
+
+    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        if self.buffer.capacity() - self.buffer.len() < self.read_bytes / ROOM_SHARE_MIN {
+            self.buffer.reserve(self.read_bytes);
+        }
+        let room = self.buffer.capacity() - self.buffer.len();
+        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer));
+        if read.as_ref().is_ok_and(|bytes| *bytes == room) {
+            self.read_bytes = (self.read_bytes * 4).min(READ_BYTES_MAX);
+        }
+        Poll::Ready(read)
+    }
+}

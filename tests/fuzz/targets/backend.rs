@@ -1,0 +1,122 @@
+//! What a backend says.
+
+use bytes::BytesMut;
+use data_plane::hostile;
+use http::{HeaderMap, header};
+use upstream::{Answer, AnswerError, ChunkError, Chunked, Framing, Piece, answer};
+
+use super::fields;
+
+/// A backend's cookie stays with its Api's host, or below its Api's path, and there is none of ours.
+pub(crate) fn response_cookies(bytes: &[u8]) {
+    let cookies = fields(&header::SET_COOKIE, bytes);
+    for path_of in [None, Some("abc123xyz0")] {
+        let confined = hostile::response_cookies(cookies.clone(), path_of);
+        for cookie in confined.get_all(header::SET_COOKIE) {
+            let cookie = std::str::from_utf8(cookie.as_bytes()).unwrap();
+            let mut attributes = cookie.split(';').map(|part| part.trim().to_ascii_lowercase());
+            let pair = attributes.next().unwrap_or_default();
+            let of = |name: &str, part: &String| {
+                part.split('=').next().is_some_and(|it| it.trim() == name)
+            };
+            let attributes: Vec<String> = attributes.collect();
+            assert!(!attributes.iter().any(|part| of("domain", part)), "{cookie:?}");
+            if path_of.is_some() {
+                let paths: Vec<_> = attributes.iter().filter(|part| of("path", part)).collect();
+                assert!(
+                    matches!(&*paths, [path] if path.starts_with("path=/_api/abc123xyz0/")),
+                    "{cookie:?}"
+                );
+                assert!(!pair.starts_with("tollgate_") && !paths[0].contains(".."), "{cookie:?}");
+            }
+        }
+    }
+}
+
+/// The head of these bytes as they come in such pieces, and what follows it.
+fn head(bytes: &[u8], piece: usize) -> Result<Option<(Answer, usize)>, AnswerError> {
+    let (mut buffer, mut scanned, mut came) = (BytesMut::new(), 0, 0);
+    for piece in bytes.chunks(piece) {
+        came += piece.len();
+        buffer.extend_from_slice(piece);
+        if let Some(answer) = answer::parse(&mut buffer, &mut scanned)? {
+            return Ok(Some((answer, buffer.len() + bytes.len() - came)));
+        }
+    }
+    Ok(None)
+}
+
+/// A head is the same however it comes, says at most one length, and means the same written out.
+pub(crate) fn response_head(bytes: &[u8]) {
+    let whole = head(bytes, usize::MAX);
+    for piece in [1, 3, 17] {
+        let pieces = head(bytes, piece);
+        match (&whole, &pieces) {
+            (Ok(Some((one, left))), Ok(Some((other, other_left)))) => {
+                assert_eq!((one.status, left), (other.status, other_left));
+                assert_eq!(one.headers, other.headers);
+            }
+            (Ok(None), Ok(None)) => {}
+            (Err(one), Err(other)) => assert_eq!(one, other),
+            _ => panic!("whole {whole:?}, in pieces of {piece} {pieces:?}"),
+        }
+    }
+    let Ok(Some((answer, _))) = whole else { return };
+    let framings = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
+    let said = framings.map(|name| answer.headers.get_all(name).iter().count());
+    assert!(said[0] + said[1] <= 1, "{answer:?}");
+    let framing = Framing::of(&answer, false);
+    assert!(said[1] == 0 || framing.is_ended() || matches!(framing, Framing::Chunked(_)));
+    let mut text = format!("{:?} {}\r\n", answer.version, answer.status.as_str()).into_bytes();
+    for (name, value) in &answer.headers {
+        text.extend([name.as_str().as_bytes(), b": ", value.as_bytes(), b"\r\n"].concat());
+    }
+    text.extend_from_slice(b"\r\n");
+    let (again, left) = head(&text, usize::MAX).unwrap().unwrap();
+    assert_eq!((again.status, left), (answer.status, 0));
+    assert_eq!(again.headers, answer.headers);
+    assert_eq!(format!("{:?}", Framing::of(&again, false)), format!("{framing:?}"));
+}
+
+/// The body of these bytes as they come in such pieces, its trailers, and how much follows; `None`: it has not ended.
+type Body = (Vec<u8>, HeaderMap, Result<Option<usize>, ChunkError>);
+
+fn body(bytes: &[u8], piece: usize) -> Body {
+    let (mut chunked, mut buffer, mut came) = (Chunked::default(), BytesMut::new(), 0);
+    let (mut body, mut trailers) = (Vec::new(), HeaderMap::new());
+    for piece in bytes.chunks(piece) {
+        came += piece.len();
+        buffer.extend_from_slice(piece);
+        loop {
+            match chunked.take(&mut buffer) {
+                Ok(Some(Piece::Data(data))) => body.extend_from_slice(&data),
+                Ok(Some(Piece::Trailers(fields))) => trailers = fields,
+                Ok(None) => break,
+                Err(error) => return (body, trailers, Err(error)),
+            }
+        }
+        if chunked.is_ended() {
+            return (body, trailers, Ok(Some(buffer.len() + bytes.len() - came)));
+        }
+    }
+    (body, trailers, Ok(None))
+}
+
+/// A body is the same however it comes, is no longer than its coding, and frames nothing after it.
+pub(crate) fn chunked_body(bytes: &[u8]) {
+    let whole = body(bytes, usize::MAX);
+    for piece in [1, 2, 7] {
+        assert_eq!(body(bytes, piece), whole, "in pieces of {piece}");
+    }
+    let (decoded, trailers, end) = whole;
+    assert!(decoded.len() <= bytes.len());
+    for never in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::HOST] {
+        assert!(!trailers.contains_key(never));
+    }
+    if let (Ok(Some(left)), false) = (end, decoded.is_empty()) {
+        assert!(left < bytes.len());
+        let size = format!("{:x}\r\n", decoded.len());
+        let again = [size.as_bytes(), &decoded, b"\r\n0\r\n\r\n"].concat();
+        assert_eq!(body(&again, usize::MAX), (decoded, HeaderMap::new(), Ok(Some(0))));
+    }
+}
