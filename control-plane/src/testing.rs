@@ -6,6 +6,7 @@ use std::num::NonZeroU32;
 use chrono::{DateTime, TimeDelta, Utc};
 use prost::Message;
 use proto::config::v1::{Delta, Update, update};
+use proto::reconciliation::v1::{CountReport, QuotaCount};
 use sha2::{Digest, Sha256};
 use sqlx::postgres::PgPoolOptions;
 use sqlx::{Executor, PgPool};
@@ -41,6 +42,7 @@ use crate::domain::{access_key, invitation, node, tenant_invitation};
 use crate::error::Result;
 use crate::ids::{ApiId, MailId, NodeId, Rng, SessionId, StageId, TenantId, UsagePlanId, UserId};
 use crate::ledger::intake::{self, Place, Shipped};
+use crate::ledger::reconciliation;
 use crate::mail;
 use crate::mail::letter::Text;
 
@@ -366,6 +368,27 @@ pub(crate) async fn quarantine_segments(app: &App) -> NodeId {
         intake::take(app, node, &[unreadable_segment(counter)]).await.unwrap();
     }
     node
+}
+
+/// Three counts of quotas of a tenant, which a node reported.
+pub(crate) async fn count_quotas(app: &App, tenant: TenantId) {
+    let node = join_node(app, "rack-2").await;
+    let until = app.clock.now();
+    let count = |day: i64| QuotaCount {
+        tenant_id: tenant.to_string(),
+        usage_plan_id: "plan567890".to_owned(),
+        api_key_id: "key4567890".to_owned(),
+        period_from_s: until.timestamp() - day * 86_400,
+        period_until_s: until.timestamp() + 1,
+        used: 7,
+        read_ms: until.timestamp_millis().unsigned_abs(),
+    };
+    let report = CountReport {
+        run: vec![1; 16],
+        quota_counts: (1..=3).map(count).collect(),
+        ..CountReport::default()
+    };
+    reconciliation::take(app, node, report).await.unwrap();
 }
 
 /// Three invitations to begin a tenant, none accepted.

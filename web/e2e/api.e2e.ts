@@ -127,7 +127,7 @@ test("a stage limits each of its clients", async ({ visit }) => {
   await visit.fill("Name of clients' throttle 2", "per-user");
   await visit.fill("Requests a second of clients' throttle 2", "1");
   await visit.fill("Burst of clients' throttle 2", "2");
-  await visit.fill("Route of clients' throttle 2", "GET /hello");
+  await visit.fill(/^Route of clients' throttle 2/, "GET /hello");
   await visit.click("Save clients' throttles");
   await visit.sees("Enter a header such as x-user.");
   await visit.fill("Header of clients' throttle 2", "X-User");

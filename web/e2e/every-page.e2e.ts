@@ -23,6 +23,7 @@ const NOT_KEPT = [
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
   "createRoute.integration.method",
   "createRoute.method",
+  "createStage.clientThrottles.name",
   "createUsageDownload.month",
   "createUsageExport.filter.route",
   "createUsageExport.filter.stage",
@@ -48,6 +49,7 @@ const NOT_KEPT = [
   "updateApiKey.origins",
   "updateIntegration.integration.method",
   "updateRoute.integration.method",
+  "updateStage.clientThrottles.name",
   "updateUsagePlan.quota.timeZone",
   "verifyEmail.token",
 ];
@@ -97,14 +99,14 @@ async function plantedTenant(member: Visit) {
     deploymentId: deployment.id,
     routeThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
     routeConcurrencyLimits: [{ maxInFlight: 1000 }],
-    clientThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
+    clientThrottles: [{ name: "per-user", key: "HEADER", rateLimit: 1000, burstLimit: 1000 }],
   });
   await planter.mutate("updateStage", "stage { id }", {
     id: stage.id,
     samplingRules: [{ rate: 0.5 }],
     routeThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
     routeConcurrencyLimits: [{ maxInFlight: 1000 }],
-    clientThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
+    clientThrottles: [{ name: "per-user", key: "HEADER", rateLimit: 1000, burstLimit: 1000 }],
   });
   const { usagePlan } = await make<{ usagePlan: Made }>("UsagePlan", "usagePlan { id }", {
     stageIds: [stage.id],

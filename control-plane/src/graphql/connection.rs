@@ -115,6 +115,7 @@ mod tests {
         let operator = testing::operator(&app).await;
         testing::invite_tenants(&app, &operator).await;
         testing::quarantine_segments(&app).await;
+        testing::count_quotas(&app, of.owner.tenant).await;
         let operator = testing::operator_token(&app, &operator);
         let (api, plan) = (Kind::Api.id(of.api), Kind::UsagePlan.id(of.plan));
         let connections = connections();
