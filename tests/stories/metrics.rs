@@ -123,7 +123,12 @@ fn read_by(rules: &str) -> BTreeSet<&str> {
 #[test]
 fn the_rules_read_metrics_that_there_are() {
     assert!(read_by(AWS_NAMES).len() >= 7, "{:?}", read_by(AWS_NAMES));
-    assert_eq!(read_by(ALERTS), BTreeSet::from(["tollgate_usage_quarantined_open"]));
+    let read = [
+        "tollgate_usage_compared_requests",
+        "tollgate_usage_drift_requests",
+        "tollgate_usage_quarantined_open",
+    ];
+    assert_eq!(read_by(ALERTS), BTreeSet::from(read));
 }
 
 #[test]

@@ -23,7 +23,8 @@ async fn each_client_has_a_limit_of_its_own_whatever_the_others_do() {
     assert_eq!(kept["clientThrottles"][0]["enforcement"], "HARD", "unless it is said");
     assert_eq!(kept["clientThrottles"][1]["headerName"], "x-user");
     let query = "{ apis(first: 1) { nodes { stages(first: 1) { nodes { id
-        clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement } } } } } }";
+        clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement mode outage }
+        } } } } }";
     let shown = acme.graphql(query, json!({})).await;
     let shown = &shown["apis"]["nodes"][0]["stages"]["nodes"][0];
     assert_eq!(shown["clientThrottles"], kept["clientThrottles"]);

@@ -1,7 +1,7 @@
 //! Throttles of one stage, each counted in its own way and with an outage policy of its own.
 
 use harness::tenant::Api;
-use harness::{World, eventually};
+use harness::{Origin, World, eventually};
 use serde_json::{Value, json};
 
 const ROUTES: [&str; 4] = ["/a", "/b", "/c", "/d"];
@@ -17,12 +17,11 @@ fn throttles(ways: [Value; 4]) -> Value {
     json!({ "routeThrottles": throttles.collect::<Vec<_>>() })
 }
 
-async fn api(world: &World, ways: [Value; 4]) -> Api<'_> {
-    let origin = world.origin().await.replies(200, "hello");
+async fn api<'w>(world: &'w World, origin: &Origin, ways: [Value; 4]) -> Api<'w> {
     let acme = world.tenant("acme").await;
     let mut api = acme.api("pets").await;
     for path in ROUTES {
-        api = api.get_route(path, &origin).await;
+        api = api.get_route(path, origin).await;
     }
     let api = api.deploy("prod").await;
     let stage = format!("/v1/apis/{}/stages/prod", api.api_id);
@@ -58,7 +57,8 @@ async fn each_throttle_is_counted_as_it_says() {
         json!({ "mode": "LOCAL", "outage": "FAIL_CLOSED" }),
         json!({}),
     ];
-    let api = api(&world, ways).await;
+    let origin = world.origin().await.replies(200, "hello");
+    let api = api(&world, &origin, ways).await;
     for path in ROUTES {
         assert_eq!(statuses(&api, path).await, [200, 200, 429], "{path}");
     }
@@ -84,7 +84,8 @@ async fn while_redis_is_away_each_throttle_does_as_it_says() {
         json!({ "outage": "FAIL_CLOSED" }),
         json!({ "mode": "LOCAL" }),
     ];
-    let api = api(&world, ways).await;
+    let origin = world.origin().await.replies(200, "hello");
+    let api = api(&world, &origin, ways).await;
     assert_eq!(statuses(&api, "/a").await, [200, 200, 429]);
     assert_eq!(statuses(&api, "/b").await, [200, 200, 200]);
     let refused = api.get("/c").await.expect(503);
