@@ -12,7 +12,7 @@ import { paths, type ReconciliationSearch } from "../../lib/paths";
 import { Empty, Panel } from "../../ui/panel";
 
 const TenantReconciliationsDocument = graphql(`
-  query TenantReconciliations($tenantId: ID, $kind: ReconciliationKind, $drifting: Boolean, $after: String) {
+  query TenantReconciliations($tenantId: ID, $kind: ReconciliationKind, $drifting: Boolean!, $after: String) {
     tenantReconciliations(tenantId: $tenantId, kind: $kind, drifting: $drifting, first: 50, after: $after) {
       nodes {
         id tenantId kind usagePlanId apiKeyId from until counted lost state ledgerLeast ledgerMost drift comparedAt
@@ -29,7 +29,9 @@ const route = getRouteApi("/installation/operator/reconciliations");
 export function TenantReconciliationsPage() {
   const { after, ...filter } = route.useSearch();
   const { tenant, kind, drifting } = filter;
-  const found = useQuery(query(TenantReconciliationsDocument, { tenantId: tenant, kind, drifting, after }));
+  const found = useQuery(
+    query(TenantReconciliationsDocument, { tenantId: tenant, kind, drifting: drifting ?? false, after }),
+  );
   const navigate = useNavigate();
   const set = (change: { [K in keyof ReconciliationSearch]: ReconciliationSearch[K] | undefined }) => {
     const { tenant, kind, drifting } = { ...filter, ...change };

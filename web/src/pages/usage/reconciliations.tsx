@@ -11,7 +11,7 @@ import { paths, type ReconciliationSearch } from "../../lib/paths";
 import { Empty, Panel } from "../../ui/panel";
 
 const ReconciliationsDocument = graphql(`
-  query Reconciliations($kind: ReconciliationKind, $drifting: Boolean, $after: String) {
+  query Reconciliations($kind: ReconciliationKind, $drifting: Boolean!, $after: String) {
     reconciliations(kind: $kind, drifting: $drifting, first: 50, after: $after) {
       nodes {
         id tenantId kind usagePlanId apiKeyId from until counted lost state ledgerLeast ledgerMost drift comparedAt
@@ -27,7 +27,7 @@ const route = getRouteApi("/tenant/usage/reconciliations");
 export function ReconciliationsPage() {
   const { after, ...filter } = route.useSearch();
   const { kind, drifting } = filter;
-  const found = useQuery(query(ReconciliationsDocument, { kind, drifting, after }));
+  const found = useQuery(query(ReconciliationsDocument, { kind, drifting: drifting ?? false, after }));
   const navigate = useNavigate();
   const set = (change: { [K in keyof ReconciliationSearch]: ReconciliationSearch[K] | undefined }) => {
     const { kind, drifting } = { ...filter, ...change };
