@@ -10,7 +10,7 @@ mod quota_counts;
 mod report;
 mod thread;
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, watch};
 
@@ -27,7 +27,7 @@ pub(crate) struct Counts {
     run: [u8; 16],
     started_ms: u64,
     /// None: no access log is written.
-    log: Option<std::sync::Arc<LogCounts>>,
+    log: Option<Arc<LogCounts>>,
     pub(crate) quotas: QuotaCounts,
     /// Everything is counted: the next report is the last.
     ending: watch::Sender<bool>,
@@ -36,7 +36,7 @@ pub(crate) struct Counts {
 }
 
 impl Counts {
-    pub(crate) fn new(log: Option<std::sync::Arc<LogCounts>>) -> Self {
+    pub(crate) fn new(log: Option<Arc<LogCounts>>) -> Self {
         Self {
             run: rand::random(),
             started_ms: now_ms(),

@@ -10,8 +10,7 @@ use crate::exchange::Caller;
 
 #[derive(Default)]
 pub(crate) struct ThreadCounts {
-    /// Requests that the access log had no room for, by tenant, with when the last of them ended. The hours of two calls
-    /// within a second of each other may differ: each then stands alone.
+    /// Requests that the access log had no room for, by tenant and the second in which they ended.
     unlogged: RefCell<HashMap<(Arc<str>, u64), u64>>,
     quotas: RefCell<HashMap<Name, Counted>>,
 }
