@@ -18,6 +18,7 @@ use crate::{
     counter::{Full, Names, Outcome, Slot},
     dialect::{Dialect, NATIVE},
     gateway_response::{GatewayResponse, Kind},
+    head_bytes,
     listener::{Peer, client_io::Serving},
     node::{Node, ms, now_ms},
     policies::{concurrency, limiter::Limit, throttle::Label},
@@ -72,8 +73,9 @@ pub(crate) struct Exchange {
     pub(crate) shadow_throttled_by: Vec<Label>,
     /// Every policy let it through.
     pub(crate) admitted: bool,
-    /// Request body bytes that came, counted where they are read.
+    /// Of the request's head and of what came of its body, counted where that is read.
     pub(crate) bytes_in: Rc<Cell<u64>>,
+    /// Of the answer's head and of what went of its body.
     pub(crate) bytes_out: u64,
     /// 0 until an answer was chosen.
     pub(crate) status: u16,
@@ -107,6 +109,7 @@ impl Exchange {
     ) -> Self {
         node.in_flight.set(node.in_flight.get() + 1);
         let started = Instant::now();
+        let bytes_in = Rc::new(Cell::new(head_bytes::of_request(&head)));
         let config = &node.shared.config;
         let client = peer.client(&head.headers, &config.trusted_proxies);
         let parent = trace::parent(&config.propagators, &mut head.headers);
@@ -137,7 +140,7 @@ impl Exchange {
             over_quota: false,
             shadow_throttled_by: Vec::new(),
             admitted: false,
-            bytes_in: Rc::new(Cell::new(0)),
+            bytes_in,
             bytes_out: 0,
             status: 0,
             refused: None,

@@ -22,6 +22,7 @@ mod disk;
 mod exchange;
 mod gateway_response;
 mod handover;
+mod head_bytes;
 #[doc(hidden)]
 pub mod hostile;
 mod integration;

@@ -1,6 +1,8 @@
 //! Calls from outside: one request, one connection, one answer.
 
 use bytes::Bytes;
+use http::StatusCode;
+use http::header::{CONNECTION, HeaderName, HeaderValue, TRANSFER_ENCODING};
 use http_body_util::{BodyExt, Full};
 use hyper_util::rt::TokioIo;
 use serde_json::Value;
@@ -156,6 +158,16 @@ impl Answer {
     /// Every value of a header that may come more than once.
     pub fn headers(&self, name: &str) -> Vec<&str> {
         self.headers.get_all(name).iter().filter_map(|value| value.to_str().ok()).collect()
+    }
+
+    /// Bytes of its head as HTTP/1.1 writes it, and of its body: as many as are counted.
+    pub fn counted_bytes(&self) -> usize {
+        let reason = StatusCode::from_u16(self.status).unwrap().canonical_reason().unwrap();
+        let line =
+            |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
+        let own = [CONNECTION, TRANSFER_ENCODING];
+        let fields = self.headers.iter().filter(|(name, _)| !own.contains(name)).map(line);
+        "HTTP/1.1 200 \r\n\r\n".len() + reason.len() + fields.sum::<usize>() + self.body.len()
     }
 
     pub fn bytes(&self) -> &[u8] {

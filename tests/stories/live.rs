@@ -105,9 +105,10 @@ async fn calls_of_each_node_are_shown_and_counted_on_each_replica_to_no_stranger
     let api = api.deploy("prod").await;
     let key = api.usage_plan("gold").throttle(1000.0, 1000).key().await;
     let call = api.get("/pets/7?secret=planted").key(&key.value);
-    let mut called = Vec::new();
+    let (mut called, mut bytes_out) = (Vec::new(), 0);
     for node in 0..2 {
         let answer = call.clone().at(world.endpoint_address_at(node)).await.expect(200);
+        bytes_out = answer.counted_bytes();
         called.push(answer.header("x-request-id").unwrap().to_owned());
     }
     let refused = api.get("/pets/7").await.expect(403);
@@ -125,7 +126,8 @@ async fn calls_of_each_node_are_shown_and_counted_on_each_replica_to_no_stranger
             (&json!("GET"), &json!("GET /pets/{id}"))
         );
         assert_eq!((&request["path"], &request["stage"]), (&json!("/pets/7"), &json!("prod")));
-        assert_eq!((&request["apiId"], &request["bytesOut"]), (&json!(api.api_id), &json!(5)));
+        assert_eq!(request["apiId"], api.api_id);
+        assert_eq!(request["bytesOut"], bytes_out);
         assert_eq!(request["apiKey"], json!({ "id": key.id, "name": "first" }));
         nodes.push(text(&request["nodeId"]));
     }

@@ -19,7 +19,7 @@ use super::{
     download::{Download, Source},
     early::Early,
     pool::{Line, Loan},
-    upload::{Progress, Upload},
+    upload::{Progress, Upload, is_gone},
 };
 use crate::{
     exchange::Exchange,
@@ -120,7 +120,7 @@ async fn exchange_with_backend(
         let dead = line.reused && !fresh && matches!(error, Error::Unanswered(_));
         let may_repeat = || repeats_safely && place.endpoint.retries.retry();
         if !(dead && (request.is_unsent() || may_repeat()) && request.rewind()) {
-            return Err(not_answered(&error, &progress));
+            return Err(not_answered(&error, exchange, &progress));
         }
         fresh = true;
         connect_by = Instant::now() + proxy.timeouts.connect;
@@ -213,12 +213,16 @@ fn too_many(node: &Node) -> GatewayResponse {
         .with(http::header::RETRY_AFTER, "1")
 }
 
-fn not_answered(error: &Error, progress: &Progress) -> GatewayResponse {
+fn not_answered(error: &Error, exchange: &mut Exchange, progress: &Progress) -> GatewayResponse {
     tracing::debug!(%error, "a backend did not answer");
     if progress.too_large.get() {
         return Kind::RequestTooLarge.because("The request's body is larger than this API takes.");
     }
     match error {
+        Error::Upload(why) if is_gone(why, exchange.head.version) => {
+            exchange.end(true); // nobody gets this answer
+            Kind::BadRequestBody.because("The caller left.")
+        }
         Error::Upload(_) => Kind::BadRequestBody.because("The request's body broke off."),
         Error::Answer(why) => {
             Kind::IntegrationFailure.because(format!("The backend does not speak HTTP/1.1: {why}."))

@@ -2,6 +2,11 @@
 
 use std::{
     cell::Cell,
+    error::Error,
+    io::{
+        self,
+        ErrorKind::{BrokenPipe, ConnectionAborted, ConnectionReset},
+    },
     pin::Pin,
     rc::Rc,
     task::{Context, Poll},
@@ -9,6 +14,7 @@ use std::{
 };
 
 use bytes::Bytes;
+use http::Version;
 use http_body::{Body, Frame, SizeHint};
 use hyper::body::Incoming;
 
@@ -25,7 +31,9 @@ pub(crate) struct Upload {
 
 /// What is known of an upload from outside.
 pub(crate) struct Progress {
+    /// Of the whole request.
     bytes: Rc<Cell<u64>>,
+    /// Up to which the body may bring them.
     bytes_max: u64,
     moved_at: Cell<Instant>,
     /// All of it has been handed over.
@@ -36,7 +44,7 @@ pub(crate) struct Progress {
 }
 
 impl Upload {
-    /// `bytes` counts what came; beyond `bytes_max` the upload fails.
+    /// `bytes` counts what came, on top of what it says; beyond `bytes_max` of a body the upload fails.
     pub(crate) fn new(
         body: Option<Incoming>,
         serving: Rc<Serving>,
@@ -45,8 +53,8 @@ impl Upload {
     ) -> (Self, Rc<Progress>) {
         let body = body.filter(|body| !body.is_end_stream());
         let progress = Rc::new(Progress {
+            bytes_max: bytes.get().saturating_add(bytes_max),
             bytes,
-            bytes_max,
             moved_at: Cell::new(Instant::now()),
             done: Cell::new(body.is_none()),
             awaits_caller: Cell::new(false),
@@ -76,6 +84,21 @@ impl Progress {
         self.done.set(true);
         self.moved_at.set(Instant::now());
     }
+}
+
+/// Whether whoever sends a body cannot be answered any more: the connection broke, or HTTP/2's stream, which ends in no
+/// other way before its time. Over HTTP/1.1 one who merely stops sending still reads.
+pub(super) fn is_gone(error: &BoxError, version: Version) -> bool {
+    let mut cause: Option<&(dyn Error + 'static)> = Some(&**error);
+    let mut broke = false;
+    while let Some(error) = cause {
+        broke |= error.downcast_ref::<io::Error>().is_some_and(|error| {
+            let kind = error.kind();
+            matches!(kind, ConnectionReset | ConnectionAborted | BrokenPipe)
+        });
+        cause = error.source();
+    }
+    broke || version == Version::HTTP_2
 }
 
 impl Body for Upload {

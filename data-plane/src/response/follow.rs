@@ -6,11 +6,12 @@ use std::{
 };
 
 use bytes::Bytes;
-use http::{Method, Response, StatusCode, Version};
+use http::{Method, Response, StatusCode, Version, header::CONTENT_LENGTH};
 use http_body::{Body, Frame, SizeHint};
 
 use crate::{
     exchange::Exchange,
+    head_bytes,
     integration::{AnswerBody, BoxError},
 };
 
@@ -27,10 +28,20 @@ pub(crate) struct Followed {
 }
 
 /// Ties a request's end to its answer's.
-pub(crate) fn follow(mut exchange: Exchange, response: Response<AnswerBody>) -> Response<Followed> {
-    let status = response.status();
-    let bodiless = exchange.head.method == Method::HEAD
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+pub(crate) fn follow(
+    mut exchange: Exchange,
+    mut response: Response<AnswerBody>,
+) -> Response<Followed> {
+    let is_head = exchange.head.method == Method::HEAD;
+    let without = matches!(response.status(), StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+    let bodiless = is_head || without;
+    if without {
+        // 204 has none (RFC 9110 §8.6), 304 need not, and over HTTP/1.1 the server would leave it away.
+        response.headers_mut().remove(CONTENT_LENGTH);
+    } else {
+        measure(&mut response, is_head);
+    }
+    exchange.bytes_out += head_bytes::of_answer(&response);
     response.map(|body| {
         if bodiless || body.is_end_stream() {
             exchange.end(false); // no byte of a body will leave
@@ -39,6 +50,14 @@ pub(crate) fn follow(mut exchange: Exchange, response: Response<AnswerBody>) -> 
         exchange.serving.pace().offered(exchange.node.shared.config.limits.write_timeout);
         Followed { body, rest: Bytes::new(), exchange: Some(Box::new(exchange)) }
     })
+}
+
+/// Tells the length where it is known, as the server would do later.
+fn measure(response: &mut Response<AnswerBody>, is_head: bool) {
+    let bytes = response.body().size_hint().exact();
+    // A backend that does not say to HEAD how long its answer is did not say that it is empty.
+    let Some(bytes) = bytes.filter(|bytes| *bytes > 0 || !is_head) else { return };
+    response.headers_mut().entry(CONTENT_LENGTH).or_insert_with(|| bytes.into());
 }
 
 impl Followed {

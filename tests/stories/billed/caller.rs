@@ -18,6 +18,8 @@ const PADDED: u8 = 8;
 
 /// An answer as it came.
 pub(super) struct Answer {
+    /// Bytes of the head that asked for it.
+    pub(super) asked: usize,
     pub(super) status: u16,
     pub(super) head: String,
     /// Statuses of what came before it.
@@ -82,11 +84,11 @@ pub(super) async fn send(
 ) -> Answer {
     stream.write_all(&[head.as_bytes(), body].concat()).await.unwrap();
     stream.flush().await.unwrap();
-    answer(&mut stream, head.starts_with("HEAD ")).await
+    answer(&mut stream, head).await
 }
 
 /// The rest of what a connection brings, which is one answer.
-pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin), to_head: bool) -> Answer {
+pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin), asked: &str) -> Answer {
     let mut interim = Vec::new();
     let (status, head) = loop {
         let head = head(stream).await;
@@ -100,10 +102,12 @@ pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin), to_head: bool)
     stream.read_to_end(&mut wire).await.unwrap();
     let content =
         if field(&head, "transfer-encoding") == Some("chunked") { unchunked(&wire) } else { wire };
-    if let Some(length) = field(&head, "content-length").filter(|_| !to_head && status != 304) {
+    if let Some(length) =
+        field(&head, "content-length").filter(|_| !asked.starts_with("HEAD ") && status != 304)
+    {
         assert_eq!(length, content.len().to_string(), "{head}");
     }
-    Answer { status, head, interim, content }
+    Answer { asked: asked.len(), status, head, interim, content }
 }
 
 pub(super) fn status(head: &str) -> u16 {
@@ -113,6 +117,15 @@ pub(super) fn status(head: &str) -> u16 {
 pub(super) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     let fields = head.lines().filter_map(|line| line.split_once(": "));
     fields.filter(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
+}
+
+/// Bytes of an answer's head that are counted: all but those of the fields that are about its connection.
+pub(super) fn counted(head: &str) -> usize {
+    let own = |line: &&str| {
+        let line = line.to_ascii_lowercase();
+        line.starts_with("connection: ") || line.starts_with("transfer-encoding: ")
+    };
+    head.len() - head.split_inclusive("\r\n").filter(own).map(str::len).sum::<usize>()
 }
 
 /// Up to the empty line, and with it.

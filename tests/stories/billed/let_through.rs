@@ -6,8 +6,8 @@ use tokio::sync::oneshot;
 
 use super::backend::{backend, gone, listen, nobody, says};
 use super::caller::{
-    answer, call, call_at, closing, connect, connect_tls, field, head, head_frame, post_http2,
-    request, reset, send, unchunked,
+    answer, call, call_at, closing, connect, connect_tls, counted, field, head, head_frame,
+    post_http2, request, reset, send, unchunked,
 };
 use super::{BESIDE, Proof, Scene, Seen, Went, mock, proxy};
 use crate::http2::{DATA, END_STREAM, RST_STREAM, frame, next, opening};
@@ -53,6 +53,8 @@ pub(super) fn lines<'s>(scene: &'s Scene<'s>) -> Vec<(&'static str, Proof<'s>)> 
         ("the caller resets the stream", Box::pin(stream_reset(scene))),
         ("the caller leaves before the answer", Box::pin(left_early(scene))),
         ("the caller's body breaks off", Box::pin(body_breaks_off(scene))),
+        ("the caller resets the connection in its body", Box::pin(reset_in_its_body(scene))),
+        ("the caller resets the stream in its body", Box::pin(stream_reset_in_its_body(scene))),
         ("the caller's body stops coming", Box::pin(body_stops(scene))),
         ("the caller's body grows too large", Box::pin(body_grows_too_large(scene))),
         ("beyond a soft quota", Box::pin(beyond_soft_quota(scene))),
@@ -145,10 +147,11 @@ async fn interim(scene: &Scene<'_>) -> Seen {
     let api = scene.api(proxy(&url)).await;
     let fields = closing(&["expect: 100-continue", "content-length: 10"]);
     let mut stream = connect(&api).await;
-    stream.write_all(request(&api, "POST", "/line", &fields).as_bytes()).await.unwrap();
+    let asked = request(&api, "POST", "/line", &fields);
+    stream.write_all(asked.as_bytes()).await.unwrap();
     assert!(head(&mut stream).await.starts_with("HTTP/1.1 100 "));
     stream.write_all(b"0123456789").await.unwrap();
-    let answer = answer(&mut stream, false).await.expect(200);
+    let answer = answer(&mut stream, &asked).await.expect(200);
     assert_eq!(answer.interim, [0; 0]);
     Seen::answered(&api, 10, &answer)
 }
@@ -183,19 +186,23 @@ async fn over_tls(scene: &Scene<'_>) -> Seen {
 
 async fn over_http2(scene: &Scene<'_>) -> Seen {
     let origin = scene.world.origin().await.replies(200, "hello");
-    let api = scene.api(proxy(&origin.url())).await;
+    let api = scene.with_beside(proxy(&origin.url())).await;
+    let beside = call_at(&api, BESIDE, "POST", &[], b"").await.expect(200);
     let content = post_http2(&api, connect(&api).await, HTTP, b"0123456789").await;
-    assert_eq!(origin.received()[0].body, "0123456789");
-    Seen::told(&api, Went::all(10), Went::all(content.len()))
+    assert_eq!(origin.received()[1].body, "0123456789");
+    let asked = request(&api, "POST", "/line", &[]).len();
+    Seen::told(&api, Went::all(asked, 10), Went::all(counted(&beside.head), content.len()))
 }
 
 async fn over_http2_and_tls(scene: &Scene<'_>) -> Seen {
     let origin = scene.world.origin().await.replies(200, "hello");
-    let api = scene.api(proxy(&origin.url())).await;
+    let api = scene.with_beside(proxy(&origin.url())).await;
+    let beside = call_at(&api, BESIDE, "POST", &[], b"").await.expect(200);
     let stream = connect_tls(&api, true).await;
     let content = post_http2(&api, stream, HTTPS, b"0123456789").await;
-    assert_eq!(origin.received()[0].body, "0123456789");
-    Seen::told(&api, Went::all(10), Went::all(content.len()))
+    assert_eq!(origin.received()[1].body, "0123456789");
+    let asked = request(&api, "POST", "/line", &[]).len();
+    Seen::told(&api, Went::all(asked, 10), Went::all(counted(&beside.head), content.len()))
 }
 
 async fn own_error(scene: &Scene<'_>) -> Seen {
@@ -234,12 +241,13 @@ async fn backend_breaks_off(scene: &Scene<'_>) -> Seen {
     .await;
     let api = scene.api(proxy(&url)).await;
     let mut stream = connect(&api).await;
-    stream.write_all(request(&api, "GET", "/line", &[]).as_bytes()).await.unwrap();
-    head(&mut stream).await;
+    let asked = request(&api, "GET", "/line", &[]);
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let head = head(&mut stream).await;
     stream.read_exact(&mut [0; PART]).await.unwrap();
     go.send(()).unwrap();
     assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0);
-    Seen::told(&api, Went::all(0), Went::of(PART, WHOLE))
+    Seen::told(&api, Went::all(asked.len(), 0), Went::of(counted(&head), PART, WHOLE))
 }
 
 async fn backend_falls_silent(scene: &Scene<'_>) -> Seen {
@@ -253,11 +261,12 @@ async fn backend_falls_silent(scene: &Scene<'_>) -> Seen {
     integration["idleTimeoutMs"] = json!(IDLE_MS);
     let api = scene.api(integration).await;
     let mut stream = connect(&api).await;
-    stream.write_all(request(&api, "GET", "/line", &[]).as_bytes()).await.unwrap();
-    head(&mut stream).await;
+    let asked = request(&api, "GET", "/line", &[]);
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let head = head(&mut stream).await;
     stream.read_exact(&mut [0; PART]).await.unwrap();
     assert_eq!(stream.read_to_end(&mut Vec::new()).await.unwrap_or(0), 0);
-    Seen::told(&api, Went::all(0), Went::of(PART, WHOLE))
+    Seen::told(&api, Went::all(asked.len(), 0), Went::of(counted(&head), PART, WHOLE))
 }
 
 async fn tried_twice(scene: &Scene<'_>) -> Seen {
@@ -272,9 +281,7 @@ async fn tried_twice(scene: &Scene<'_>) -> Seen {
         head(&mut second).await;
         second.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 5\r\n\r\nhello").await.unwrap();
     });
-    let api = scene.draft(proxy(&url)).await;
-    let beside = json!({ "method": "ANY", "path": BESIDE, "integration": proxy(&url) });
-    let api = api.route_of(beside).await.deploy("prod").await;
+    let api = scene.with_beside(proxy(&url)).await;
     call_at(&api, BESIDE, "GET", &[], b"").await.expect(200);
     let answer = call(&api, "GET", &[], b"").await.expect(200);
     assert_eq!(answer.content, b"hello");
@@ -297,12 +304,13 @@ async fn connection_reset(scene: &Scene<'_>) -> Seen {
     .await;
     let api = scene.api(proxy(&url)).await;
     let mut stream = connect(&api).await;
-    stream.write_all(request(&api, "GET", "/line", &[]).as_bytes()).await.unwrap();
-    head(&mut stream).await;
+    let asked = request(&api, "GET", "/line", &[]);
+    stream.write_all(asked.as_bytes()).await.unwrap();
+    let head = head(&mut stream).await;
     stream.read_exact(&mut [0; PART]).await.unwrap();
     reset(stream);
     left.await.unwrap();
-    Seen::told(&api, Went::all(0), Went::of(PART, WHOLE))
+    Seen::told(&api, Went::all(asked.len(), 0), Went::of(counted(&head), PART, WHOLE))
 }
 
 async fn stream_reset(scene: &Scene<'_>) -> Seen {
@@ -327,7 +335,14 @@ async fn stream_reset(scene: &Scene<'_>) -> Seen {
     let cancel = 8u32.to_be_bytes();
     stream.write_all(&frame(RST_STREAM, 0, 1, &cancel)).await.unwrap();
     left.await.unwrap();
-    Seen::told(&api, Went::all(0), Went::of(PART, WHOLE))
+    let asked = request(&api, "GET", "/line", &[]).len();
+    // What HTTP/2 says in fewer bytes.
+    let id = "01900000-0000-7000-8000-000000000000";
+    let date = "Sun, 06 Nov 1994 08:49:37 GMT";
+    let head = format!(
+        "HTTP/1.1 200 OK\r\ncontent-length: {WHOLE}\r\nx-request-id: {id}\r\ndate: {date}\r\n\r\n"
+    );
+    Seen::told(&api, Went::all(asked, 0), Went::of(head.len(), PART, WHOLE))
 }
 
 async fn left_early(scene: &Scene<'_>) -> Seen {
@@ -339,11 +354,12 @@ async fn left_early(scene: &Scene<'_>) -> Seen {
     .await;
     let api = scene.api(proxy(&url)).await;
     let mut stream = connect(&api).await;
-    stream.write_all(request(&api, "GET", "/line", &[]).as_bytes()).await.unwrap();
+    let sent = request(&api, "GET", "/line", &[]);
+    stream.write_all(sent.as_bytes()).await.unwrap();
     was_asked.await.unwrap();
     drop(stream);
     left.await.unwrap();
-    Seen::told(&api, Went::all(0), Went::all(0))
+    Seen::told(&api, Went::all(sent.len(), 0), Went::all(0, 0))
 }
 
 async fn body_breaks_off(scene: &Scene<'_>) -> Seen {
@@ -356,13 +372,53 @@ async fn body_breaks_off(scene: &Scene<'_>) -> Seen {
     .await;
     let api = scene.api(proxy(&url)).await;
     let mut stream = connect(&api).await;
-    let head = request(&api, "POST", "/line", &[&format!("content-length: {WHOLE}")]);
-    stream.write_all(&[head.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
+    let asked = request(&api, "POST", "/line", &[&format!("content-length: {WHOLE}")]);
+    stream.write_all(&[asked.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
     has_come.await.unwrap();
     stream.shutdown().await.unwrap();
-    let answer = answer(&mut stream, false).await.expect(400);
+    let answer = answer(&mut stream, &asked).await.expect(400);
     left.await.unwrap();
-    Seen::told(&api, Went::of(PART, WHOLE), Went::all(answer.content.len()))
+    Seen::broke_off(&api, Went::of(asked.len(), PART, WHOLE), &answer)
+}
+
+async fn reset_in_its_body(scene: &Scene<'_>) -> Seen {
+    let (came, has_come) = oneshot::channel();
+    let (url, left) = backend(async move |mut stream| {
+        head(&mut stream).await;
+        came.send(stream.read_exact(&mut [0; PART]).await.unwrap()).unwrap();
+        gone(stream).await;
+    })
+    .await;
+    let api = scene.api(proxy(&url)).await;
+    let mut stream = connect(&api).await;
+    let asked = request(&api, "POST", "/line", &[&format!("content-length: {WHOLE}")]);
+    stream.write_all(&[asked.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
+    has_come.await.unwrap();
+    reset(stream);
+    left.await.unwrap();
+    Seen::told(&api, Went::of(asked.len(), PART, WHOLE), Went::all(0, 0))
+}
+
+async fn stream_reset_in_its_body(scene: &Scene<'_>) -> Seen {
+    let (came, has_come) = oneshot::channel();
+    let (url, left) = backend(async move |mut stream| {
+        head(&mut stream).await;
+        let mut body = vec![0; PART];
+        came.send(stream.read_exact(&mut body).await.unwrap()).unwrap();
+        gone(stream).await;
+    })
+    .await;
+    let api = scene.api(proxy(&url)).await;
+    let mut stream = connect(&api).await;
+    let data = frame(DATA, 0, 1, &[b'x'; PART]);
+    let sent = [opening(), head_frame(&api, 0x83, HTTP, 0), data].concat();
+    stream.write_all(&sent).await.unwrap();
+    has_come.await.unwrap();
+    let cancel = 8u32.to_be_bytes();
+    stream.write_all(&frame(RST_STREAM, 0, 1, &cancel)).await.unwrap();
+    left.await.unwrap();
+    let asked = request(&api, "POST", "/line", &[]).len();
+    Seen::told(&api, Went::of(asked, PART, WHOLE), Went::all(0, 0))
 }
 
 async fn body_stops(scene: &Scene<'_>) -> Seen {
@@ -372,11 +428,11 @@ async fn body_stops(scene: &Scene<'_>) -> Seen {
     let api = scene.api(integration).await;
     let mut stream = connect(&api).await;
     let length = format!("content-length: {WHOLE}");
-    let head = request(&api, "POST", "/line", &closing(&[&length]));
-    stream.write_all(&[head.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
-    let answer = answer(&mut stream, false).await.expect(408);
+    let asked = request(&api, "POST", "/line", &closing(&[&length]));
+    stream.write_all(&[asked.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
+    let answer = answer(&mut stream, &asked).await.expect(408);
     left.await.unwrap();
-    Seen::told(&api, Went::of(PART, WHOLE), Went::all(answer.content.len()))
+    Seen::broke_off(&api, Went::of(asked.len(), PART, WHOLE), &answer)
 }
 
 async fn body_grows_too_large(scene: &Scene<'_>) -> Seen {
@@ -385,16 +441,16 @@ async fn body_grows_too_large(scene: &Scene<'_>) -> Seen {
     let api = super::with_line(api, json!({ "integration": proxy(&url) })).await;
     let api = api.deploy("prod").await;
     let mut stream = connect(&api).await;
-    let head = request(&api, "POST", "/line", &closing(&["transfer-encoding: chunked"]));
+    let asked = request(&api, "POST", "/line", &closing(&["transfer-encoding: chunked"]));
     let size = format!("{BODY_BYTES_MAX:x}\r\n");
-    let body = [head.as_bytes(), size.as_bytes(), &vec![b'x'; BODY_BYTES_MAX]].concat();
+    let body = [asked.as_bytes(), size.as_bytes(), &vec![b'x'; BODY_BYTES_MAX]].concat();
     stream.write_all(&body).await.unwrap();
     stream.write_all(b"\r\n1\r\nx\r\n").await.unwrap();
-    let answer = answer(&mut stream, false).await.expect(413);
+    let answer = answer(&mut stream, &asked).await.expect(413);
     left.await.unwrap();
     // As the chunks have no end, there was more to come.
-    let bytes_in = Went::of(BODY_BYTES_MAX + 1, BODY_BYTES_MAX + 2);
-    Seen::told(&api, bytes_in, Went::all(answer.content.len()))
+    let bytes_in = Went::of(asked.len(), BODY_BYTES_MAX + 1, BODY_BYTES_MAX + 2);
+    Seen::broke_off(&api, bytes_in, &answer)
 }
 
 async fn beyond_soft_quota(scene: &Scene<'_>) -> Seen {

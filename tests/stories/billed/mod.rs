@@ -16,7 +16,7 @@ use serde_json::{Value, json};
 use sqlx::Row;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 
-use caller::Answer;
+use caller::{Answer, counted};
 
 /// One data thread, so that a connection to a backend that waits is there for whichever call comes next.
 const SETTINGS: [(&str, &str); 3] = [
@@ -45,36 +45,44 @@ pub(crate) struct Seen {
     bytes_out: Went,
 }
 
-/// Bytes of a body.
+/// Bytes of a request or an answer.
 #[derive(Clone, Copy)]
 pub(crate) struct Went {
-    /// That went over the caller's socket.
+    /// Of its head, as far as that is counted.
+    head: u64,
+    /// Of its body that went over the caller's socket.
     bytes: u64,
-    /// That it has.
+    /// That the body has.
     whole: u64,
 }
 
 type Proof<'s> = Pin<Box<dyn Future<Output = Seen> + 's>>;
 
 impl Went {
-    fn all(bytes: usize) -> Self {
-        Self::of(bytes, bytes)
+    fn all(head: usize, bytes: usize) -> Self {
+        Self::of(head, bytes, bytes)
     }
 
-    fn of(bytes: usize, whole: usize) -> Self {
-        let bytes_of = |bytes| u64::try_from(bytes).unwrap();
-        Self { bytes: bytes_of(bytes), whole: bytes_of(whole) }
+    fn of(head: usize, bytes: usize, whole: usize) -> Self {
+        let [head, bytes, whole] = [head, bytes, whole].map(|bytes| u64::try_from(bytes).unwrap());
+        Self { head, bytes, whole }
     }
 }
 
 impl Seen {
     /// A call that had an answer, after a body of so many bytes.
     fn answered(api: &Api<'_>, sent: usize, answer: &Answer) -> Self {
-        Self::told(api, Went::all(sent), Went::all(answer.content.len()))
+        Self::broke_off(api, Went::all(answer.asked, sent), answer)
     }
 
     fn told(api: &Api<'_>, bytes_in: Went, bytes_out: Went) -> Self {
         Self { api_id: api.api_id.clone(), route: format!("ANY {LINE}"), bytes_in, bytes_out }
+    }
+
+    /// A call that had an answer before all of its body was taken.
+    fn broke_off(api: &Api<'_>, bytes_in: Went, answer: &Answer) -> Self {
+        let bytes_out = Went::all(counted(&answer.head), answer.content.len());
+        Self::told(api, bytes_in, bytes_out)
     }
 
     /// Of a route that is named otherwise.
@@ -96,6 +104,12 @@ impl Scene<'_> {
     /// Deployed, and for everybody.
     async fn api(&self, integration: Value) -> Api<'_> {
         self.draft(integration).await.deploy("prod").await
+    }
+
+    /// With the same behind a second route.
+    async fn with_beside(&self, integration: Value) -> Api<'_> {
+        let beside = json!({ "method": "ANY", "path": BESIDE, "integration": integration });
+        self.draft(integration.clone()).await.route_of(beside).await.deploy("prod").await
     }
 
     /// With a second route, of `MOCK`, and for holders of a key.
@@ -221,16 +235,16 @@ async fn a_long_answer_counts_as_far_as_it_was_noted_when_its_node_is_killed() {
         }
     })
     .await;
-    let (mut stream, token) = {
+    let (mut stream, asked, token) = {
         let acme = world.tenant("acme").await;
         let api = with_line(acme.api("line").await, json!({ "integration": proxy(&url) })).await;
         let api = api.deploy("prod").await;
         let mut stream = caller::connect(&api).await;
         let head = caller::request(&api, "GET", LINE, &[]);
         stream.write_all(head.as_bytes()).await.unwrap();
-        (stream, acme.token.clone())
+        (stream, head.len() as u64, acme.token.clone())
     };
-    caller::head(&mut stream).await;
+    let head = counted(&caller::head(&mut stream).await);
     // Three seconds of it: a node notes each second how far an answer is.
     let mut came = vec![0; 6_000];
     stream.read_exact(&mut came).await.unwrap();
@@ -244,9 +258,10 @@ async fn a_long_answer_counts_as_far_as_it_was_noted_when_its_node_is_killed() {
     })
     .await;
     let bytes_out = counted.bytes_out;
-    println!("{} bytes came, {bytes_out} are counted", came.len());
-    assert!((1..=u64::try_from(came.len()).unwrap()).contains(&bytes_out), "{counted:?}");
+    println!("{} bytes came after the head's {head}, {bytes_out} are counted", came.len());
+    let (head, all) = (head as u64, (head + came.len()) as u64);
+    assert!((head + 1..=all).contains(&bytes_out), "{counted:?}");
     let once =
-        Counted { requests: 1, billed: 1, bytes_in: 0, bytes_out, billed_bytes_out: bytes_out };
+        Counted { requests: 1, billed: 1, bytes_in: asked, bytes_out, billed_bytes_out: bytes_out };
     assert_eq!(counted, once);
 }

@@ -11,11 +11,12 @@ pub(super) struct Line {
     pub(super) bytes_out: Bytes,
 }
 
-/// How much of a body is counted.
+/// How much of a request, or of an answer, is counted.
 #[derive(Clone, Copy)]
 pub(super) enum Bytes {
     None,
-    Body,
+    Head,
+    All,
     SoFar,
 }
 
@@ -23,7 +24,8 @@ impl Bytes {
     fn read(cell: &str) -> Self {
         match cell {
             "none" => Self::None,
-            "body" => Self::Body,
+            "head" => Self::Head,
+            "all" => Self::All,
             "so far" => Self::SoFar,
             _ => panic!("{cell:?} is no measure of bytes"),
         }
@@ -31,13 +33,14 @@ impl Bytes {
 
     /// What the ledger must have; or how the call that was made is no such one.
     pub(super) fn of(self, went: Went) -> Result<u64, String> {
-        let Went { bytes, whole } = went;
+        let Went { head, bytes, whole } = went;
         let fits = match self {
             Self::None => return Ok(0),
-            Self::Body => bytes > 0 && bytes == whole,
+            Self::Head => return Ok(head),
+            Self::All => bytes > 0 && bytes == whole,
             Self::SoFar => bytes > 0 && bytes < whole,
         };
-        fits.then_some(bytes).ok_or_else(|| format!("{bytes} bytes of {whole} went"))
+        fits.then_some(head + bytes).ok_or_else(|| format!("{bytes} bytes of {whole} went"))
     }
 }
 
