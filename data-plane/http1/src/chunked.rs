@@ -1,10 +1,10 @@
 //! The chunked coding (RFC 9112 §7.1), taken off as it comes.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::{
-    error::ChunkError,
+    fields,
     framing::take_up_to,
     lines::{self, Refused},
 };
@@ -44,6 +44,25 @@ pub enum Piece {
     Data(Bytes),
     /// The body ended with these.
     Trailers(HeaderMap),
+}
+
+/// What is wrong with a chunked body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    #[error("a chunk's size is no hexadecimal number of at most 16 digits")]
+    Size,
+    #[error("a chunk's extensions hold a control character")]
+    Extension,
+    #[error("chunk extensions are too long")]
+    ExtensionsTooLong,
+    #[error("a line does not end with CR LF")]
+    LineEnd,
+    #[error("a chunk is longer than its size")]
+    TooLong,
+    #[error("a trailer field is malformed")]
+    Trailer,
+    #[error("the trailers are too large")]
+    TrailersTooLarge,
 }
 
 impl Chunked {
@@ -175,18 +194,13 @@ fn trailers(buffer: &mut BytesMut, scanned: &mut usize) -> Result<Option<HeaderM
             Refused::TooLong => ChunkError::TrailersTooLarge,
         })?;
     let Some(length) = length else { return Ok(None) };
-    let section = buffer.split_to(length);
-    let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-    let fields = match httparse::parse_headers(&section, &mut fields) {
-        Ok(httparse::Status::Complete((parsed, fields))) if parsed == length => fields,
-        Err(httparse::Error::TooManyHeaders) => return Err(ChunkError::TrailersTooLarge),
-        _ => return Err(ChunkError::Trailer),
-    };
-    let mut trailers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_bytes(field.value);
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(ChunkError::Trailer) };
+    let section = buffer.split_to(length).freeze();
+    let mut trailers = HeaderMap::new();
+    for (count, (start, end)) in lines::each(&section).enumerate() {
+        if count == TRAILERS_MAX {
+            return Err(ChunkError::TrailersTooLarge);
+        }
+        let (name, value) = fields::parse(&section, start, end).map_err(|_| ChunkError::Trailer)?;
         if may_trail(&name) {
             trailers.append(name, value);
         }
