@@ -8,8 +8,8 @@ use std::{
 };
 
 use bytes::Bytes;
-use http1::Piece;
 use http_body::{Body as HttpBody, Frame, SizeHint};
+use http1::Piece;
 use tokio::io::{AsyncRead, AsyncWrite};
 
 use crate::{connection::Line, error::BodyError};

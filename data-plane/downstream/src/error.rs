@@ -9,11 +9,15 @@ use http1::{ChunkError, fields::FieldError};
 /// connection could take differently, or that has a bound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
 pub enum RequestError {
-    #[error("the request line is not a method, a target and a version with single spaces between (RFC 9112 §3)")]
+    #[error(
+        "the request line is not a method, a target and a version with single spaces between (RFC 9112 §3)"
+    )]
     RequestLine,
     #[error("the method is no token (RFC 9110 §9.1)")]
     Method,
-    #[error("the request target is malformed, or not of a form that its method has (RFC 9112 §3.2)")]
+    #[error(
+        "the request target is malformed, or not of a form that its method has (RFC 9112 §3.2)"
+    )]
     Target,
     #[error("the request target is too long (RFC 9112 §3)")]
     TargetTooLong,
@@ -56,9 +60,7 @@ impl RequestError {
         match self {
             Self::TargetTooLong => StatusCode::URI_TOO_LONG,
             Self::VersionNotSupported => StatusCode::HTTP_VERSION_NOT_SUPPORTED,
-            Self::HeadTooLarge | Self::TooManyFields => {
-                StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE
-            }
+            Self::HeadTooLarge | Self::TooManyFields => StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE,
             _ => StatusCode::BAD_REQUEST,
         }
     }

@@ -67,44 +67,45 @@ pub fn parse(
         *progress = Progress { scanned: 0, skipped: true };
         let _ = buffer.split_to(EMPTY.len());
     }
-    let len = match lines::len(buffer, &mut progress.scanned, limits.head_bytes_max) {
-        Ok(Some(len)) => len,
-        Ok(None) => return early(buffer, limits).map(|()| None),
-        Err(Refused::TooLong) => {
-            return Err(early(buffer, limits).err().unwrap_or(RequestError::HeadTooLarge));
-        }
-        Err(Refused::LineEnd) => return Err(RequestError::LineEnd),
-    };
+    early(buffer, limits)?;
+    let len =
+        lines::len(buffer, &mut progress.scanned, limits.head_bytes_max).map_err(|refused| {
+            match refused {
+                Refused::LineEnd => RequestError::LineEnd,
+                Refused::TooLong => RequestError::HeadTooLarge,
+            }
+        })?;
+    let Some(len) = len else { return Ok(None) };
     *progress = Progress::default();
     let head = buffer.split_to(len).freeze();
-    read(&head, limits).map(Some)
+    read(&head).map(Some)
 }
 
-/// Refuses what cannot become a head any more: whoever speaks another protocol learns it at once.
+/// Refuses what cannot become a head any more: whoever speaks another protocol learns it at once. What it finds does not
+/// depend on how much of the head has come.
 fn early(bytes: &[u8], limits: Limits) -> Result<(), RequestError> {
-    let within = &bytes[..bytes.len().min(limits.line_bytes_max)];
-    if within.len() == limits.line_bytes_max && memchr::memchr(b'\n', within).is_none() {
-        return Err(RequestError::TargetTooLong);
-    }
     let start = &bytes[..bytes.len().min(EARLY_BYTES)];
     if start.starts_with(b"PRI * HTTP/2") {
         return Err(RequestError::VersionNotSupported);
     }
     let method = start.split(|byte| *byte == b' ').next().unwrap_or_default();
-    // An empty line may be on its way.
-    if !method.is_empty() && method != b"\r" && Method::from_bytes(method).is_err() {
+    // An empty line may be on its way, and what is wrong with a line end is for the lines to find.
+    let method = method.split(|byte| matches!(byte, b'\r' | b'\n')).next().unwrap_or_default();
+    let is_line = matches!(start.first(), Some(b'\r' | b'\n') | None);
+    if !is_line && Method::from_bytes(method).is_err() {
         return Err(RequestError::Method);
+    }
+    let line = &bytes[..bytes.len().min(limits.line_bytes_max)];
+    if line.len() == limits.line_bytes_max && memchr::memchr(b'\n', line).is_none() {
+        return Err(RequestError::TargetTooLong);
     }
     Ok(())
 }
 
 /// Reads a whole head.
-fn read(head: &Bytes, limits: Limits) -> Result<Request, RequestError> {
+fn read(head: &Bytes) -> Result<Request, RequestError> {
     let mut lines = lines::each(head);
     let (_, line_end) = lines.next().ok_or(RequestError::RequestLine)?;
-    if line_end > limits.line_bytes_max {
-        return Err(RequestError::TargetTooLong);
-    }
     let mut request = request_line(head, line_end)?;
     let count = memchr::memchr_iter(b'\n', &head[line_end..]).count().saturating_sub(2);
     if count > FIELDS_MAX {
@@ -164,12 +165,17 @@ impl Request {
     /// Where its body ends (RFC 9112 §6.3).
     pub fn framing(&self) -> Framing {
         match self.length {
-            _ if self.chunked => Framing::Chunked(Chunked::default()),
+            _ if self.chunked => Framing::Chunked(Chunked::strict()),
             length => Framing::Length(length.unwrap_or(0)),
         }
     }
 
-    fn note(&mut self, name: &HeaderName, value: &HeaderValue, line: &[u8]) -> Result<(), RequestError> {
+    fn note(
+        &mut self,
+        name: &HeaderName,
+        value: &HeaderValue,
+        line: &[u8],
+    ) -> Result<(), RequestError> {
         let is_http11 = self.head.version == Version::HTTP_11;
         if *name == HOST {
             if self.has_host {
@@ -236,4 +242,215 @@ fn no_tab(line: &[u8]) -> Result<(), RequestError> {
 fn has_option(value: &HeaderValue, option: &[u8]) -> bool {
     let mut options = value.as_bytes().split(|byte| *byte == b',');
     options.any(|it| it.trim_ascii().eq_ignore_ascii_case(option))
+}
+
+#[cfg(test)]
+mod tests {
+    use http1::fields::FieldError;
+
+    use super::*;
+
+    const LIMITS: Limits = Limits { line_bytes_max: 1000, head_bytes_max: 4000 };
+
+    fn parsed(head: &str) -> Result<Option<Request>, RequestError> {
+        parse(&mut BytesMut::from(head.as_bytes()), &mut Progress::default(), LIMITS)
+    }
+
+    fn line(line: &str) -> Result<Request, RequestError> {
+        parsed(&format!("{line}\r\nhost: a\r\n\r\n")).map(|request| request.expect("whole"))
+    }
+
+    fn fields(fields: &str) -> Result<Request, RequestError> {
+        parsed(&format!("POST / HTTP/1.1\r\nhost: a\r\n{fields}\r\n"))
+            .map(|request| request.expect("whole"))
+    }
+
+    #[test]
+    fn a_head_is_taken_off_and_what_follows_stays() {
+        let head = "GET /a?b HTTP/1.1\r\nHost: a\r\nx-B: 1\r\nx-b:\r\nx-c:  d e \t\r\n\r\n";
+        for before in ["", "\r\n"] {
+            let mut buffer = BytesMut::from(format!("{before}{head}rest").as_bytes());
+            let request = parse(&mut buffer, &mut Progress::default(), LIMITS).unwrap().unwrap();
+            let head = &request.head;
+            assert_eq!((head.method.as_str(), head.uri.to_string()), ("GET", "/a?b".to_owned()));
+            assert_eq!(head.version, Version::HTTP_11);
+            assert_eq!(head.headers.get_all("x-b").iter().collect::<Vec<_>>(), ["1", ""]);
+            assert_eq!(head.headers["x-c"], "d e");
+            assert!(request.keep_alive && !request.expects_continue && !request.takes_trailers);
+            assert!(request.framing().is_ended());
+            assert_eq!(&buffer[..], b"rest");
+        }
+    }
+
+    #[test]
+    fn a_request_line_has_three_parts_with_single_spaces_between() {
+        use RequestError::*;
+        for (text, error) in [
+            ("GET  / HTTP/1.1", RequestLine),
+            ("GET /  HTTP/1.1", RequestLine),
+            ("GET / HTTP/1.1 ", RequestLine),
+            ("GET / x HTTP/1.1", RequestLine),
+            ("GET /", RequestLine),
+            ("GET", RequestLine),
+            ("GET\t/\tHTTP/1.1", Method),
+            (" GET / HTTP/1.1", Method),
+            ("G(T / HTTP/1.1", Method),
+            ("GET\0 / HTTP/1.1", Method),
+            ("GET /\t HTTP/1.1", Target),
+            ("GET /\rHTTP/1.1 HTTP/1.1", Target),
+            ("GET /\u{e9} HTTP/1.1", Target),
+            ("GET / http/1.1", Version),
+            ("GET / HTTP/1.10", Version),
+            ("GET / HTTP/1", Version),
+            ("GET / HTTP/1.1\r", Version),
+            ("GET / HTTPS/1.1", Version),
+            ("GET / HTTP/1.2", VersionNotSupported),
+            ("GET / HTTP/2.0", VersionNotSupported),
+            ("GET / HTTP/0.9", VersionNotSupported),
+        ] {
+            assert_eq!(line(text).unwrap_err(), error, "{text:?}");
+        }
+        for text in ["x!#$%&'*+-.^_`|~9 / HTTP/1.1", "get / HTTP/1.0"] {
+            assert!(line(text).is_ok(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn the_end_of_a_body_is_told_once_or_the_request_is_refused() {
+        use RequestError::*;
+        for (text, error) in [
+            ("content-length: 5\r\ncontent-length: 5\r\n", ContentLengths),
+            ("content-length: 5\r\nContent-Length: 6\r\n", ContentLengths),
+            ("content-length: 5, 5\r\n", ContentLength),
+            ("content-length: +5\r\n", ContentLength),
+            ("content-length: -5\r\n", ContentLength),
+            ("content-length: 0x5\r\n", ContentLength),
+            ("content-length: 5 5\r\n", ContentLength),
+            ("content-length:\r\n", ContentLength),
+            ("content-length: 18446744073709551616\r\n", ContentLength),
+            ("content-length:\t5\r\n", Tab),
+            ("content-length: 5\t\r\n", Tab),
+            ("content-length: 5\r\ntransfer-encoding: chunked\r\n", BothLengths),
+            ("transfer-encoding: chunked\r\ncontent-length: 0\r\n", BothLengths),
+            ("transfer-encoding: chunked\r\ntransfer-encoding: chunked\r\n", TransferEncoding),
+            ("transfer-encoding: identity\r\ntransfer-encoding: chunked\r\n", TransferEncoding),
+            ("transfer-encoding: chunked, chunked\r\n", TransferEncoding),
+            ("transfer-encoding: chunked,\r\n", TransferEncoding),
+            ("transfer-encoding: ,chunked\r\n", TransferEncoding),
+            ("transfer-encoding: gzip, chunked\r\n", TransferEncoding),
+            ("transfer-encoding: chunked, identity\r\n", TransferEncoding),
+            ("transfer-encoding: identity\r\n", TransferEncoding),
+            ("transfer-encoding: xchunked\r\n", TransferEncoding),
+            ("transfer-encoding: chunked;a=b\r\n", TransferEncoding),
+            ("transfer-encoding: \"chunked\"\r\n", TransferEncoding),
+            ("transfer-encoding:\r\n", TransferEncoding),
+            ("transfer-encoding:\tchunked\r\n", Tab),
+            ("transfer-encoding: chunked\t\r\n", Tab),
+            ("transfer-encoding: \x0bchunked\r\n", Field(FieldError::Value)),
+            ("transfer-encoding : chunked\r\n", Field(FieldError::SpaceBeforeColon)),
+            ("transfer-encoding\r\n: chunked\r\n", Field(FieldError::NoColon)),
+            ("transfer-encoding:\r\n chunked\r\n", TransferEncoding),
+            ("x: y\r\n chunked\r\n", Field(FieldError::Fold)),
+            ("x: a\rb: c\r\n", Field(FieldError::BareCr)),
+            ("x: a\nb: c\r\n", LineEnd),
+            ("x: a\0\r\n", Field(FieldError::Value)),
+            (": a\r\n", Field(FieldError::Name)),
+        ] {
+            assert_eq!(fields(text).unwrap_err(), error, "{text:?}");
+        }
+        assert!(matches!(fields("content-length: 007\r\n").unwrap().framing(), Framing::Length(7)));
+        let chunked = fields("Transfer-Encoding: Chunked \r\n").unwrap();
+        assert!(matches!(chunked.framing(), Framing::Chunked(_)));
+        let old = parsed("POST / HTTP/1.0\r\ntransfer-encoding: chunked\r\n\r\n");
+        assert_eq!(old.unwrap_err(), CodingOfHttp10);
+    }
+
+    #[test]
+    fn a_request_names_one_host() {
+        use RequestError::*;
+        let of = |line: &str, fields: &str| parsed(&format!("{line}\r\n{fields}\r\n")).err();
+        for (line, fields, error) in [
+            ("GET / HTTP/1.1", "", HostMissing),
+            ("GET http://a/ HTTP/1.1", "", HostMissing),
+            ("GET / HTTP/1.1", "host: a\r\nHost: a\r\n", Hosts),
+            ("GET / HTTP/1.0", "host: a\r\nhost: b\r\n", Hosts),
+            ("GET / HTTP/1.1", "host: a,b\r\n", Host),
+            ("GET / HTTP/1.1", "host: a b\r\n", Host),
+            ("GET / HTTP/1.1", "host: a/b\r\n", Host),
+            ("GET / HTTP/1.1", "host: u@a\r\n", Host),
+            ("GET / HTTP/1.1", "host:\ta\r\n", Tab),
+            ("GET http://a/ HTTP/1.1", "host: b\r\n", HostDiffers),
+            ("GET http://a:81/ HTTP/1.1", "host: a\r\n", HostDiffers),
+            ("CONNECT a:443 HTTP/1.1", "host: b:443\r\n", HostDiffers),
+        ] {
+            assert_eq!(of(line, fields), Some(error), "{line:?} {fields:?}");
+        }
+        for (line, fields) in [
+            ("GET / HTTP/1.0", ""),
+            ("GET / HTTP/1.1", "host:\r\n"),
+            ("GET http://A/ HTTP/1.1", "host: a:80\r\n"),
+            ("CONNECT a:443 HTTP/1.1", "host: a:443\r\n"),
+        ] {
+            assert_eq!(of(line, fields), None, "{line:?} {fields:?}");
+        }
+    }
+
+    #[test]
+    fn a_head_has_bounds_each_with_its_status() {
+        let status = |head: &str| parsed(head).unwrap_err().status().as_u16();
+        let long = "a".repeat(LIMITS.line_bytes_max);
+        assert_eq!(status(&format!("GET /{long}")), 414, "before it ends");
+        assert_eq!(status(&format!("GET /{long} HTTP/1.1\r\nhost: a\r\n\r\n")), 414);
+        assert_eq!(status(&format!("{long}{long}")), 414);
+        let large = format!("GET / HTTP/1.1\r\nhost: a\r\nx: {}", long.repeat(4));
+        assert_eq!(status(&large), 431);
+        assert_eq!(status(&format!("{large}\r\n\r\n")), 431);
+        let many = |count| "a:\r\n".repeat(count);
+        assert_eq!(fields(&many(FIELDS_MAX)).unwrap_err(), RequestError::TooManyFields);
+        assert!(fields(&many(FIELDS_MAX - 1)).is_ok(), "and the host");
+        assert_eq!(status("GET / HTTP/3.0\r\n\r\n"), 505);
+        assert_eq!(status("GET / x\r\n\r\n"), 400);
+    }
+
+    #[test]
+    fn what_is_no_http_is_refused_before_it_ends() {
+        for (start, error) in [
+            ("\x16\x03\x01", RequestError::Method),
+            ("\0", RequestError::Method),
+            ("{\"a\": 1}", RequestError::Method),
+            ("PRI * HTTP/2", RequestError::VersionNotSupported),
+            ("\r\n\r\n", RequestError::RequestLine),
+            ("\n", RequestError::LineEnd),
+        ] {
+            assert_eq!(parsed(start).unwrap_err(), error, "{start:?}");
+        }
+        for start in ["", "\r", "\r\n", "\r\nG", "G", "GET", "GET / HTTP/2", "PRI * HTTP/"] {
+            assert!(parsed(start).unwrap().is_none(), "{start:?}");
+        }
+    }
+
+    #[test]
+    fn whether_a_connection_serves_on_is_the_versions_choice_unless_it_is_said() {
+        let keeps = |line: &str, fields: &str| {
+            parsed(&format!("{line}\r\nhost: a:1\r\n{fields}\r\n")).unwrap().unwrap().keep_alive
+        };
+        assert!(keeps("GET / HTTP/1.1", ""));
+        assert!(!keeps("GET / HTTP/1.1", "connection: x, Close\r\n"));
+        assert!(!keeps("GET / HTTP/1.0", ""));
+        assert!(keeps("GET / HTTP/1.0", "connection: Keep-Alive\r\n"));
+        assert!(!keeps("GET / HTTP/1.0", "connection: close\r\nconnection: keep-alive\r\n"));
+        assert!(!keeps("GET / HTTP/1.0", "connection: keep-alive, close\r\n"));
+        assert!(!keeps("CONNECT a:1 HTTP/1.1", ""), "what follows may be meant for a tunnel");
+    }
+
+    #[test]
+    fn only_who_has_a_body_can_wait_to_send_it() {
+        let expects = |fields: &str| self::fields(fields).unwrap().expects_continue;
+        assert!(expects("expect: 100-Continue\r\ncontent-length: 5\r\n"));
+        assert!(expects("expect: 100-continue\r\ntransfer-encoding: chunked\r\n"));
+        assert!(!expects("expect: 100-continue\r\n"));
+        assert!(!expects("expect: 100-continue\r\ncontent-length: 0\r\n"));
+        assert!(!expects("expect: more\r\ncontent-length: 5\r\n"));
+        assert!(fields("te: gzip, trailers\r\n").unwrap().takes_trailers);
+    }
 }

@@ -7,8 +7,8 @@ use http::{
     HeaderMap, Method, StatusCode, Version,
     header::{CONNECTION, CONTENT_LENGTH, DATE, TRANSFER_ENCODING},
 };
-use http1::{Length, text};
 use http_body::SizeHint;
+use http1::{Length, text};
 
 use crate::date;
 
@@ -69,8 +69,8 @@ impl Asked {
             Length::Exact(bytes) => text::content_length(out, bytes),
             Length::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
             Length::None => {
-                let may_say = status == StatusCode::NOT_MODIFIED
-                    || self.is_head && !is_bodiless(status);
+                let may_say =
+                    status == StatusCode::NOT_MODIFIED || self.is_head && !is_bodiless(status);
                 if let Some(bytes) = of_body.filter(|_| may_say) {
                     text::content_length(out, bytes);
                 }
@@ -92,8 +92,7 @@ impl Asked {
 
 /// Whether no body ever follows such a head.
 fn is_bodiless(status: StatusCode) -> bool {
-    status.is_informational()
-        || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
+    status.is_informational() || matches!(status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED)
 }
 
 #[cfg(test)]

@@ -17,7 +17,8 @@ pub(crate) fn parse(method: &Method, target: Bytes) -> Result<Uri, RequestError>
     let is_asterisk = &target[..] == b"*";
     let uri = Uri::from_maybe_shared(target).map_err(|_| RequestError::Target)?;
     let has_form = if *method == Method::CONNECT {
-        let has_port = uri.authority().is_some_and(|it| it.port().is_some() && is_plain(it.as_str()));
+        let has_port =
+            uri.authority().is_some_and(|it| it.port().is_some() && is_plain(it.as_str()));
         uri.scheme().is_none() && has_port && !is_path
     } else if is_asterisk {
         *method == Method::OPTIONS
@@ -25,7 +26,10 @@ pub(crate) fn parse(method: &Method, target: Bytes) -> Result<Uri, RequestError>
         true
     } else {
         let is_http = matches!(uri.scheme_str(), Some("http" | "https"));
-        is_http && uri.authority().is_some_and(|it| is_plain(it.as_str()) && is_host(it.as_str().as_bytes()))
+        is_http
+            && uri
+                .authority()
+                .is_some_and(|it| is_plain(it.as_str()) && is_host(it.as_str().as_bytes()))
     };
     has_form.then_some(uri).ok_or(RequestError::Target)
 }
@@ -41,9 +45,12 @@ pub(crate) fn is_host(host: &[u8]) -> bool {
     let (name, port) = split_port(host);
     let is_name = match name {
         [b'[', address @ .., b']'] => {
-            !address.is_empty() && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
+            !address.is_empty()
+                && address.iter().all(|byte| byte.is_ascii_hexdigit() || b":.".contains(byte))
         }
-        _ => name.iter().all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte)),
+        _ => name
+            .iter()
+            .all(|byte| byte.is_ascii_alphanumeric() || b"-._~%!$&'()*+;=".contains(byte)),
     };
     is_name && port.iter().all(u8::is_ascii_digit) && port.len() <= 5
 }
@@ -122,7 +129,10 @@ mod tests {
         for host in ["", "a", "a.example.", "a:80", "a:", "[::1]", "[::1]:80", "192.0.2.1", "x_y"] {
             assert!(is_host(host.as_bytes()), "{host:?}");
         }
-        for host in ["a b", "a,b", "a/b", "a@b", "a:b", "a:80:80", "a\\b", "[::1", "[]", "[x]", "a:123456", "a?", "a#"] {
+        for host in [
+            "a b", "a,b", "a/b", "a@b", "a:b", "a:80:80", "a\\b", "[::1", "[]", "[x]", "a:123456",
+            "a?", "a#",
+        ] {
             assert!(!is_host(host.as_bytes()), "{host:?}");
         }
     }
@@ -131,9 +141,13 @@ mod tests {
     fn hosts_are_the_same_whatever_their_case_and_with_their_schemes_port() {
         let same = |uri: &str, host: &str| is_same_host(&uri.parse().unwrap(), host.as_bytes());
         assert!(same("http://A.example/", "a.EXAMPLE"));
-        assert!(same("http://a:80/", "a") && same("http://a/", "a:80") && same("https://a/", "a:443"));
+        assert!(
+            same("http://a:80/", "a") && same("http://a/", "a:80") && same("https://a/", "a:443")
+        );
         assert!(same("http://[::1]/", "[::1]:80"));
-        assert!(!same("http://a/", "b") && !same("http://a:81/", "a") && !same("https://a/", "a:80"));
+        assert!(
+            !same("http://a/", "b") && !same("http://a:81/", "a") && !same("https://a/", "a:80")
+        );
         assert!(!same("http://a/", "") && same("/", "a"));
     }
 }

@@ -23,6 +23,8 @@ const SIZE_DIGITS_MAX: usize = 16;
 pub struct Chunked {
     state: State,
     extension_bytes: usize,
+    /// Whether a size ends where its digits do.
+    is_strict: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -66,6 +68,12 @@ pub enum ChunkError {
 }
 
 impl Chunked {
+    /// One that takes no whitespace after a size, unless an extension follows it (RFC 9112 §7.1). Some servers fill their
+    /// sizes up with spaces; no caller has a reason to.
+    pub fn strict() -> Self {
+        Self { is_strict: true, ..Self::default() }
+    }
+
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
@@ -75,7 +83,7 @@ impl Chunked {
         loop {
             match &mut self.state {
                 State::Size => {
-                    let Some((size, line)) = size(buffer)? else { return Ok(None) };
+                    let Some((size, line)) = size(buffer, self.is_strict)? else { return Ok(None) };
                     self.extension_bytes += line.extension;
                     if self.extension_bytes > EXTENSION_BYTES_MAX {
                         return Err(ChunkError::ExtensionsTooLong);
@@ -142,7 +150,7 @@ struct Line {
 }
 
 /// A chunk's size, and the length of the line that it stands in.
-fn size(buffer: &[u8]) -> Result<Option<(u64, Line)>, ChunkError> {
+fn size(buffer: &[u8], is_strict: bool) -> Result<Option<(u64, Line)>, ChunkError> {
     let mut size: u64 = 0;
     let digits = buffer.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     if digits > SIZE_DIGITS_MAX {
@@ -169,6 +177,7 @@ fn size(buffer: &[u8]) -> Result<Option<(u64, Line)>, ChunkError> {
         match byte {
             b'\r' => {
                 return match rest.get(at + 1) {
+                    _ if is_strict && is_size && at > 0 => Err(ChunkError::Size),
                     None => Ok(None),
                     Some(b'\n') => {
                         Ok(Some((size, Line { length: digits + at + 2, extension: at })))
@@ -308,6 +317,16 @@ mod tests {
             assert_eq!(decoded(text), Err(*error), "{name:?}");
         }
         assert_eq!(decoded(b"ffffffffffffffff\r\nx"), Ok(None));
+    }
+
+    #[test]
+    fn only_a_servers_sizes_may_be_filled_up_with_spaces() {
+        let ended = |mut chunked: Chunked, text: &[u8]| chunked.take(&mut BytesMut::from(text));
+        for text in [&b"1 \r\nx\r\n0\r\n\r\n"[..], b"1\t\r\nx\r\n0\r\n\r\n"] {
+            assert!(ended(Chunked::default(), text).is_ok());
+            assert_eq!(ended(Chunked::strict(), text), Err(ChunkError::Size));
+        }
+        assert!(ended(Chunked::strict(), b"1 ;a\r\nx\r\n0\r\n\r\n").is_ok());
     }
 
     #[test]

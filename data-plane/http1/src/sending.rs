@@ -12,11 +12,7 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
-use crate::{
-    BoxError,
-    chunked::may_trail,
-    text,
-};
+use crate::{BoxError, chunked::may_trail, text};
 
 /// Pieces up to this are copied together with what goes before them; longer ones leave from where they are.
 const COPIED_BYTES_MAX: usize = 8 * 1024;

@@ -63,7 +63,8 @@ mod tests {
 
     #[test]
     fn a_length_is_digits_and_nothing_else() {
-        for text in ["", "+5", "-5", "0x5", "5 ", " 5", "5, 5", "5_0", "18446744073709551616", "٥"] {
+        for text in ["", "+5", "-5", "0x5", "5 ", " 5", "5, 5", "5_0", "18446744073709551616", "٥"]
+        {
             assert_eq!(decimal(text.as_bytes()), None, "{text:?}");
         }
         assert_eq!(decimal(b"007"), Some(7));

@@ -13,11 +13,7 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use downstream::request::FIELDS_MAX;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header::CONNECTION};
-use hyper::{
-    body::Incoming,
-    server::conn::http2,
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use tokio::{

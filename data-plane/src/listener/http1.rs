@@ -178,8 +178,8 @@ impl Caller {
                 }
                 return Poll::Ready(sent.is_ok());
             }
-            let is_late = self.pace.poll_late(cx).is_ready()
-                || self.poll_stuck(cx, write_timeout).is_ready();
+            let is_late =
+                self.pace.poll_late(cx).is_ready() || self.poll_stuck(cx, write_timeout).is_ready();
             if is_late {
                 self.node.shared.metrics.callers_cut.inc();
                 return Poll::Ready(false);
@@ -246,9 +246,8 @@ impl Caller {
         if end == End::Broken {
             return;
         }
-        let told = self.in_time(|writer, cx| {
-            Pin::new(writer).poll_shutdown(cx).map(|shut| shut.is_ok())
-        });
+        let told =
+            self.in_time(|writer, cx| Pin::new(writer).poll_shutdown(cx).map(|shut| shut.is_ok()));
         if !told.await || end == End::Said && !self.connection.has_unread() {
             return;
         }
