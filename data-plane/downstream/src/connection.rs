@@ -115,7 +115,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 let body = line.is_held.then(|| Body::new(self.line.clone(), line.serial));
                 return Poll::Ready(Ok(Some(Call { request, body })));
             }
-            match ready!(line.poll_read(cx)) {
+            match ready!(line.poll_quiet(cx)) {
                 Ok(bytes) if bytes > 0 => {}
                 ended if line.buffer.bytes.is_empty() => {
                     line.broken = true;
@@ -144,7 +144,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         if line.broken || !line.framing.is_ended() || !line.buffer.bytes.is_empty() {
             return Poll::Pending;
         }
-        match ready!(line.poll_read(cx)) {
+        match ready!(line.poll_quiet(cx)) {
             Ok(bytes) if bytes > 0 => Poll::Pending,
             _ => {
                 line.broken = true;
@@ -332,6 +332,17 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Line<S> {
         let parsed = request::parse(&mut self.buffer.bytes, &mut self.progress, self.limits);
         self.broken |= parsed.is_err();
         parsed
+    }
+
+    /// Reads what there is, where nothing is being written: what TLS has to say by itself to what it read leaves here.
+    fn poll_quiet(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
+        let read = self.poll_read(cx);
+        if read.is_pending()
+            && let Poll::Ready(Err(error)) = Pin::new(&mut self.io).poll_flush(cx)
+        {
+            return Poll::Ready(Err(error));
+        }
+        read
     }
 
     /// Reads what there is. While nothing comes, nothing is held for it.

@@ -223,6 +223,14 @@ fn a_caller_who_leaves_is_noticed_and_one_who_asks_on_is_not_taken_for_it() {
 }
 
 #[test]
+fn what_a_layer_below_has_to_say_leaves_while_a_connection_waits() {
+    let connection = connection(Script { stays: true, ..Script::default() });
+    assert!(poll_fn(|cx| connection.poll_call(cx)).now_or_never().is_none());
+    let (script, _) = connection.into_parts().expect("nobody has a body");
+    assert_eq!(script.flushes, 1);
+}
+
+#[test]
 fn a_connection_is_handed_over_with_what_was_read() {
     let get = "GET / HTTP/1.1\r\nhost: a\r\nconnection: upgrade\r\nupgrade: x\r\n\r\nhello";
     let connection = connection(Script::saying([get]));

@@ -97,7 +97,7 @@ proptest! {
         cuts in prop::collection::vec(0_usize..200, 0..8),
     ) {
         let bytes = parts.concat().into_bytes();
-        let whole = came(&[bytes.clone()]);
+        let whole = came(std::slice::from_ref(&bytes));
         let mut cuts: Vec<usize> = cuts.into_iter().map(|cut| cut.min(bytes.len())).collect();
         cuts.extend([0, bytes.len()]);
         cuts.sort_unstable();

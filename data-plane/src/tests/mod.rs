@@ -7,6 +7,7 @@ mod clients;
 mod concurrency;
 mod differential;
 mod https;
+mod idle;
 mod leases;
 pub(crate) mod limits;
 mod metering;

@@ -14,6 +14,7 @@ pub(crate) struct Script {
     /// After each piece nothing comes for a moment. At the end the connection is closed.
     pub(crate) says: VecDeque<Vec<u8>>,
     pub(crate) writes: Vec<Vec<u8>>,
+    pub(crate) flushes: usize,
     /// Says nothing at its end, instead of closing.
     pub(crate) stays: bool,
     /// Takes nothing.
@@ -81,7 +82,8 @@ impl AsyncWrite for Script {
         true
     }
 
-    fn poll_flush(self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.flushes += 1;
         Poll::Ready(Ok(()))
     }
 
