@@ -82,10 +82,9 @@ impl Parts {
         self.parts[part].remembers_since.get()
     }
 
-    /// A part says since when it remembers. Gives whether it forgot what it knew when it last said so.
+    /// A part says since when it remembers. Gives whether it may have forgotten what it knew before.
     pub(in crate::policies) fn remembers(&self, part: usize, since: i64) -> bool {
-        let before = self.parts[part].remembers_since.replace(Some(since));
-        before.is_some_and(|before| before != since)
+        self.parts[part].remembers_since.replace(Some(since)) != Some(since)
     }
 
     /// The parts whose turn it is to be looked at.
@@ -143,5 +142,26 @@ mod tests {
         assert_eq!(parts.back(&away), 1);
         assert!(!parts.is_away(&same[0]) && parts.is_away(&other[0]));
         assert_eq!(parts.back(&other[0]), 0);
+    }
+
+    #[test]
+    fn a_part_that_says_another_time_than_before_may_have_forgotten() {
+        let parts = Parts::of_one();
+        assert_eq!(parts.remembers_since(0), None);
+        let said = [7, 7, 9, 9].map(|since| parts.remembers(0, since));
+        assert_eq!(said, [true, false, true, false], "what was before the first is not known");
+        assert_eq!(parts.remembers_since(0), Some(9));
+    }
+
+    #[test]
+    fn the_parts_of_a_cluster_are_looked_at_in_turn() {
+        let (one, cluster) = (Parts::of_one(), Parts::of_cluster());
+        let mut looked: Vec<_> = (0..8).flat_map(|_| cluster.turn()).collect();
+        looked.sort_unstable();
+        assert_eq!(looked, (0..OF_CLUSTER).collect::<Vec<_>>());
+        assert_eq!([one.turn().collect::<Vec<_>>(), one.turn().collect()], [[0], [0]]);
+        for part in [0, 9, 63] {
+            assert_eq!(cluster.of(cluster.marker(part)), part);
+        }
     }
 }
