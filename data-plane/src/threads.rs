@@ -132,6 +132,7 @@ fn thread(
             shared.local_limits.clone(),
             shared.leases.clone(),
             shared.gates.clone(),
+            shared.counts.uses.clone(),
             shared.metrics.limits.clone(),
         )
         .map_err(|error| Error::Setting(format!("the Redis URL is not usable: {error}")))?;

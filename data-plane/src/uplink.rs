@@ -64,8 +64,7 @@ impl Uplink {
         let stop = CancellationToken::new();
         let shipping = tokio::spawn(ship(shipper.clone(), opened.channels()));
         let tailing = tokio::spawn(tail::follow(shared.tails.clone(), opened.channels()));
-        let reporting =
-            tokio::spawn(reconciliation::report(shared.counts.clone(), opened.channels()));
+        let reporting = tokio::spawn(reconciliation::run(shared.counts.clone(), opened.channels()));
         let running = opened.run(health(shared, shipper), stop.clone());
         let stream = tokio::spawn(async { running.await.map_err(Into::into) });
         Ok(Self { stream, streaming: true, stop, shipping, tailing, reporting })

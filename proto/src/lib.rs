@@ -47,6 +47,8 @@ pub mod tail {
 pub mod reconciliation {
     /// Counts of one report, of all kinds together.
     pub const COUNTS_MAX: usize = 5000;
+    /// Quotas of one question.
+    pub const ASKED_MAX: usize = 500;
 
     #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {

@@ -73,6 +73,20 @@ pub fn probe(beside: &str) -> String {
     format!("{PREFIX}:{{{}}}:p", tag(beside))
 }
 
+/// Since when a part of Redis remembers, of so many [`part`]s: a name that lies in it.
+pub fn memory(at: usize, parts: usize) -> String {
+    if parts == 1 {
+        return format!("{PREFIX}:{{memory}}");
+    }
+    let mut names = (0_u32..).map(|number| format!("{PREFIX}:{{memory:{number}}}"));
+    names.find(|name| part(name, parts) == at).unwrap_or_default()
+}
+
+/// Which of so many equal parts of the [`SLOTS`] a name lies in.
+pub fn part(name: &str, parts: usize) -> usize {
+    usize::from(slot(name)) * parts / usize::from(SLOTS)
+}
+
 /// In a cluster, which of its [`SLOTS`] a name belongs to: CRC-16/XMODEM of its hash tag.
 pub fn slot(name: &str) -> u16 {
     let crc = tag(name).bytes().fold(0_u16, |crc, byte| {
@@ -140,6 +154,15 @@ mod tests {
         let bucket = key_throttle("abcdefghij", "klmnopqrst");
         assert_eq!(probe(&bucket), "tg:{tk:abcdefghij:klmnopqrst}:p");
         assert_eq!(slot(&probe(&bucket)), slot(&bucket));
+    }
+
+    #[test]
+    fn each_part_of_a_cluster_has_a_name_for_its_memory() {
+        assert_eq!(memory(0, 1), "tg:{memory}");
+        for at in 0..64 {
+            assert_eq!(part(&memory(at, 64), 64), at);
+        }
+        assert_eq!(["tg:{memory:0}", "foo"].map(|name| part(name, 1)), [0, 0]);
     }
 
     #[test]

@@ -31,9 +31,9 @@ use control_plane::graphql::request;
 use control_plane::graphql::socket::message::{self, Close, REASON_BYTES_MAX, Said};
 use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, Rng, StageId};
 use control_plane::ledger::export::csv;
-use control_plane::ledger::reconciliation;
 use control_plane::ledger::row;
 use control_plane::ledger::statement::{Hex, Hour, Proof, Rows, Statement, start};
+use control_plane::ledger::{quota_use, reconciliation};
 use control_plane::rest::extract::Json;
 use control_plane::rest::{etag, idempotency};
 use control_plane::store::usage_hour::LedgerRow;
@@ -47,7 +47,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use plan::{OriginPattern, RouteKey, RoutePath, UriTemplate, path, path::Normalization};
 use prost::Message;
 use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
-use proto::reconciliation::v1::CountReport;
+use proto::reconciliation::v1::{CountReport, QuotasAsked};
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
@@ -306,6 +306,18 @@ pub(crate) fn count_report(bytes: &[u8]) {
         assert!(checked.run.started_at <= checked.run.until);
         assert!(checked.logs.iter().all(|count| count.written >= 0 && count.lost >= 0));
         assert!(checked.quotas.iter().all(|count| count.used >= 0 && count.from < count.until));
+    }
+}
+
+/// Every quota that a node asks for has one answer, and what is looked up is possible.
+pub(crate) fn quotas_asked(bytes: &[u8]) {
+    let Ok(asked) = QuotasAsked::decode(bytes) else { return };
+    let now = chrono::DateTime::from_timestamp(1_790_000_000, 0).expect("a time");
+    let count = asked.quotas.len();
+    if let Ok(quotas) = quota_use::check(asked, now) {
+        assert_eq!(quotas.len(), count);
+        let mut known = quotas.iter().flatten();
+        assert!(known.all(|it| it.from < it.until && it.until - it.from <= quota_use::PERIOD_MAX));
     }
 }
 

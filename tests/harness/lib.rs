@@ -28,7 +28,7 @@ pub mod wire;
 pub mod world;
 
 pub use balancer::Balancer;
-pub use client::{Answer, Client};
+pub use client::{Answer, Call, Client};
 pub use detour::Detour;
 pub use load::Load;
 pub use mail_server::MailServer;

@@ -1,7 +1,7 @@
-//! What nodes count beside the ledger.
+//! What nodes count beside the ledger, and what the ledger knows of their quotas.
 
 use proto::reconciliation::v1::reconciliation_server::Reconciliation;
-use proto::reconciliation::v1::{CountReceipt, CountReport};
+use proto::reconciliation::v1::{CountReceipt, CountReport, QuotasAsked, QuotasUsed};
 use tonic::{Request, Response, Status};
 
 use super::AuthenticatedNode;
@@ -25,5 +25,11 @@ impl Reconciliation for Service {
             refused: refused.counts,
             reason: refused.reason.unwrap_or_default(),
         }))
+    }
+
+    async fn used(&self, request: Request<QuotasAsked>) -> Result<Response<QuotasUsed>, Status> {
+        let node = NodeId(AuthenticatedNode::of(&request)?.0);
+        let used = ledger::quota_use::used(&self.app, node, request.into_inner()).await?;
+        Ok(Response::new(QuotasUsed { used }))
     }
 }

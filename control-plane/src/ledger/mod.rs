@@ -6,6 +6,7 @@ pub mod export;
 pub mod intake;
 pub mod merkle;
 pub mod price;
+pub mod quota_use;
 pub mod reconciliation;
 pub mod rollup;
 pub mod row;

@@ -15,6 +15,7 @@ use crate::domain::reconciliation::Kind;
 use crate::error::{Error, Result};
 use crate::ids::{ApiKeyId, NodeId, TenantId, UsagePlanId};
 use crate::ledger::intake::{AHEAD_MAX, LATE_MAX};
+use crate::ledger::quota_use::PERIOD_MAX;
 use crate::store::reconciliation::{LogCount, QuotaCount, Run};
 use crate::{domain, store, telemetry};
 
@@ -25,8 +26,6 @@ const LOOKED_BACK: TimeDelta = TimeDelta::hours(3);
 const QUOTAS_EVERY: TimeDelta = TimeDelta::minutes(10);
 /// Quotas in one transaction: the hours of a tenant are read once for all of them.
 const QUOTAS_MAX: i64 = 20_000;
-/// A quota's period is a month at most, and a day.
-const PERIOD_MAX: TimeDelta = TimeDelta::days(32);
 /// What is told of drift is of so long a time.
 const TOLD: TimeDelta = TimeDelta::hours(24);
 /// Counts by run are needed until their hours are sealed.

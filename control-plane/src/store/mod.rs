@@ -30,6 +30,7 @@ pub mod node;
 pub mod one_time_link;
 pub mod price;
 pub mod quarantined_segment;
+pub mod quota_use;
 pub mod reconciliation;
 pub mod resource;
 pub mod route;

@@ -5,7 +5,10 @@ use std::sync::{
     atomic::{AtomicU64, Ordering},
 };
 
-use super::concurrency_metrics::{ConcurrencyMetrics, ThreadConcurrencyMetrics};
+use super::{
+    concurrency_metrics::{ConcurrencyMetrics, ThreadConcurrencyMetrics},
+    recall::Restored,
+};
 use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry, local::LocalIntCounter};
 
 /// What all threads of a node add to.
@@ -18,6 +21,8 @@ pub(crate) struct LimitMetrics {
     /// Questions that were not asked.
     pub(crate) spared: IntCounter,
     over_quota: IntCounterVec,
+    restored: IntCounterVec,
+    pub(super) memory_losses: IntCounter,
     overshoot: Gauge,
     pub(super) concurrency: ConcurrencyMetrics,
     /// Calls let through by tokens that Redis did not count any more.
@@ -56,6 +61,9 @@ pub(super) enum By {
 /// In the order of [`By`].
 const BY: [&str; 4] = ["lease", "redis", "share", "nothing"];
 
+/// What restores the calls of quotas.
+const RESTORED_BY: [&str; 2] = ["node", "ledger"];
+
 /// Why Redis is asked.
 #[derive(Clone, Copy)]
 pub(super) enum Purpose {
@@ -68,8 +76,11 @@ pub(super) enum Purpose {
     GiveBack,
     /// What a node holds of a concurrency limit, and more of it.
     Permit,
+    /// A call of a quota, or what its count had lost.
     Quota,
     RollCall,
+    /// Since when it remembers.
+    Memory,
 }
 
 impl Purpose {
@@ -82,6 +93,7 @@ impl Purpose {
             Self::Permit => "permit",
             Self::Quota => "quota",
             Self::RollCall => "roll_call",
+            Self::Memory => "memory",
         }
     }
 }
@@ -116,6 +128,17 @@ impl LimitMetrics {
                 Opts::new("tollgate_quota_exceeded_total", "Calls beyond their key's quota"),
                 &["enforcement"],
             )?,
+            restored: IntCounterVec::new(
+                Opts::new(
+                    "tollgate_quota_calls_restored_total",
+                    "Calls of quotas that Redis had forgotten and was told of again",
+                ),
+                &["by"],
+            )?,
+            memory_losses: IntCounter::new(
+                "tollgate_redis_memory_losses_total",
+                "Times that this node was the first to find a Redis, or a part of a cluster, that is new or lost its memory",
+            )?,
             overshoot: Gauge::new(
                 "tollgate_ratelimit_overshoot_ratio",
                 "Calls let through by tokens that Redis did not count any more, over all let through",
@@ -129,10 +152,15 @@ impl LimitMetrics {
         registry.register(Box::new(metrics.losses.clone()))?;
         registry.register(Box::new(metrics.spared.clone()))?;
         registry.register(Box::new(metrics.over_quota.clone()))?;
+        registry.register(Box::new(metrics.restored.clone()))?;
+        registry.register(Box::new(metrics.memory_losses.clone()))?;
         registry.register(Box::new(metrics.overshoot.clone()))?;
         // From zero on, so that the first call beyond a quota is a rise.
         for enforcement in ["hard", "soft"] {
             metrics.over_quota.with_label_values(&[enforcement]);
+        }
+        for by in RESTORED_BY {
+            metrics.restored.with_label_values(&[by]);
         }
         Ok(metrics)
     }
@@ -158,6 +186,15 @@ impl LimitMetrics {
         self.uncounted.fetch_add(calls.into(), Ordering::Relaxed);
     }
 
+    pub(super) fn restored(&self, restored: Restored) {
+        let Restored { by_node, by_ledger } = restored;
+        for (by, calls) in RESTORED_BY.into_iter().zip([by_node, by_ledger]) {
+            if calls > 0 {
+                self.restored.with_label_values(&[by]).inc_by(calls);
+            }
+        }
+    }
+
     /// A call is beyond its key's quota, which refuses it unless it is soft.
     pub(super) fn over_quota(&self, soft: bool) {
         let enforcement = if soft { "soft" } else { "hard" };
@@ -174,6 +211,12 @@ impl LimitMetrics {
     #[cfg(test)]
     pub(crate) fn concurrency_decisions(&self, outcome: &str, by: &str) -> u64 {
         self.concurrency.decisions(outcome, by)
+    }
+
+    /// Calls that were restored, for tests.
+    #[cfg(test)]
+    pub(crate) fn calls_restored(&self, by: &str) -> u64 {
+        self.restored.with_label_values(&[by]).get()
     }
 
     /// How often a purpose led to Redis, for tests.

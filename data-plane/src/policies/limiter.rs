@@ -23,13 +23,14 @@ use super::{
     limit_metrics::{By, LimitMetrics, Purpose, ThreadLimitMetrics},
     outage::Local,
     quota::Claim,
-    store::Redis,
+    recall::{Known, Line, Recall, Restored},
+    store::{Redis, Told},
     throttle::{Label, Throttle},
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
     gateway_response::{GatewayResponse, Kind},
-    reconciliation::Counted,
+    reconciliation::{Counted, QuotaUses},
     snapshot::served::Bucket,
 };
 
@@ -51,6 +52,10 @@ pub(crate) struct Limiter {
     /// Leases that this thread looks after.
     pub(super) watched: Rc<RefCell<Watched>>,
     pub(super) gates: Rc<Gates>,
+    /// What this thread remembers of quotas.
+    pub(super) recall: Rc<Recall>,
+    /// What the ledger is asked about them.
+    pub(super) uses: Arc<QuotaUses>,
     pub(super) metrics: Rc<LimitMetrics>,
     pub(super) counts: Rc<ThreadLimitMetrics>,
 }
@@ -108,8 +113,8 @@ pub(crate) struct Spent {
     pub(crate) counted: Option<Counted>,
 }
 
-/// [`Spent`], and the name of the period that it was taken from.
-pub(crate) struct Spending(pub(crate) Spent, pub(crate) String);
+/// [`Spent`], and the count that it was taken from.
+pub(crate) struct Spending(pub(crate) Spent, pub(crate) Line);
 
 /// What Redis says of a quota.
 pub(crate) enum QuotaAnswer {
@@ -149,6 +154,7 @@ impl Limiter {
         local: Arc<Local>,
         leases: Arc<Leases>,
         gates: Arc<NodeGates>,
+        uses: Arc<QuotaUses>,
         metrics: LimitMetrics,
     ) -> RedisResult<Self> {
         let Settings { url, authority, budget, mode, outage } = settings;
@@ -156,8 +162,21 @@ impl Limiter {
         let redis = redis.map(Rc::new);
         let counts = Rc::new(metrics.thread());
         let (desk, metrics) = (Rc::new(Desk::new(leases)), Rc::new(metrics));
-        let (watched, gates) = (Rc::default(), Rc::new(Gates::new(gates)));
-        Ok(Self { redis, budget, mode, outage, local, desk, watched, gates, metrics, counts })
+        let (watched, gates, recall) = (Rc::default(), Rc::new(Gates::new(gates)), Rc::default());
+        Ok(Self {
+            redis,
+            budget,
+            mode,
+            outage,
+            local,
+            desk,
+            watched,
+            gates,
+            recall,
+            uses,
+            metrics,
+            counts,
+        })
     }
 
     /// Takes a token from each, or says how long there is none. Where it is known at once that one of them refuses,
@@ -311,27 +330,19 @@ impl Limiter {
     /// Takes one call from a quota, if any is left, or though none is where the quota is soft.
     pub(crate) async fn spend(&self, redis_key: &str, claim: &Claim) -> Result<Spent, Unavailable> {
         let (key, late_key) = (redis_key.to_owned(), redis_key.to_owned());
-        let (local, asked) = (self.local.clone(), claim.clone());
+        let (limiter, asked) = (self.clone(), claim.clone());
         self.metrics.asked(Purpose::Quota);
         let answer = self.question(
             redis_key,
-            async move |redis| {
-                let debt = local.debt(&key, &asked);
-                let made = debt.as_ref().map_or(0, |debt| debt.calls);
-                let answer = redis.spend(&key, &asked, made).await;
-                if let Some(debt) = debt {
-                    // What failed may have been applied all the same: then it is taken twice, never not at all.
-                    local.told(&debt, answer.is_ok());
-                }
-                answer
-            },
-            async move |redis, Spending(spent, period)| {
+            async move |redis| limiter.spend_in_redis(redis, &key, &asked).await,
+            async move |redis, Spending(spent, line)| {
                 if spent.allowed {
-                    redis.unspend(&late_key, &period).await;
+                    redis.unspend(&late_key, &line.known.period).await;
                 }
             },
         );
         match (answer.await, self.outage) {
+            (Ok(Spending(_, line)), _) if line.shut => Err(Unavailable),
             (Ok(Spending(spent, _)), _) => Ok(spent),
             // What refuses nobody needs no answer.
             (Err(_), _) if claim.quota.soft => Ok(self.local.spend(redis_key, claim)),
@@ -341,10 +352,32 @@ impl Limiter {
         }
     }
 
+    async fn spend_in_redis(
+        &self,
+        redis: &Rc<Redis>,
+        key: &str,
+        claim: &Claim,
+    ) -> RedisResult<Spending> {
+        let shut_since = self.refuses_since_s(redis, key, claim).await;
+        let debt = self.local.debt(key, claim);
+        let made = debt.as_ref().map_or(0, |debt| debt.calls);
+        let told = Told { made, known: self.recall.known(key), ledger: None, shut_since };
+        let answer = redis.spend(key, claim, &told).await;
+        if let Some(debt) = debt {
+            // What failed may have been applied all the same: then it is taken twice, never not at all.
+            self.local.told(&debt, answer.is_ok());
+        }
+        if let Ok(Spending(_, line)) = &answer {
+            self.counted(key, claim, line);
+        }
+        answer
+    }
+
     /// Tells what was counted, and, while Redis is there, that this node is alive; learns how many are. Each second.
     pub(crate) fn tick(&self) {
         self.counts.flush();
         self.adopt_gates();
+        self.look_around();
         let Some(redis) = self.there(&redis_keys::nodes()) else { return };
         let limiter = self.clone();
         self.metrics.asked(Purpose::RollCall);
@@ -383,8 +416,8 @@ impl Limiter {
     async fn question<T: 'static>(
         &self,
         key: &str,
-        question: impl AsyncFnOnce(&Redis) -> RedisResult<T> + 'static,
-        late: impl AsyncFnOnce(&Redis, T) + 'static,
+        question: impl AsyncFnOnce(&Rc<Redis>) -> RedisResult<T> + 'static,
+        late: impl AsyncFnOnce(&Rc<Redis>, T) + 'static,
     ) -> Result<T, Unavailable> {
         let redis = self.there(key).ok_or(Unavailable)?;
         let (sender, receiver) = oneshot::channel();
@@ -450,7 +483,8 @@ async fn is_back(redis: &Rc<Redis>, local: &Local, key: &str, budget: Duration) 
 async fn tell_quotas(redis: &Redis, local: &Local, which: impl Fn(&str) -> bool) -> bool {
     let debts = local.debts(which);
     let answers = debts.iter().map(async |debt| {
-        let taken = redis.tell(&debt.key, &debt.claim, debt.calls).await.is_ok();
+        let told = Told { made: debt.calls, ..Told::default() };
+        let taken = redis.tell(&debt.key, &debt.claim, &told).await.is_ok();
         local.told(debt, taken);
         taken
     });
@@ -472,11 +506,12 @@ impl FromRedisValue for Taken {
 /// The answer of a quota's script.
 impl FromRedisValue for QuotaAnswer {
     fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
-        let (taken, remaining, at_s, (from_s, until_s), period, over, limit, used) =
-            <(i64, u64, i64, (i64, i64), String, i64, u64, u64)>::from_redis_value(answer)?;
-        if taken < 0 {
+        let (taken, remaining, at_s, (from_s, until_s), period, over, limit, used, line) =
+            <(i64, u64, i64, (i64, i64), String, i64, u64, u64, _)>::from_redis_value(answer)?;
+        if taken == -1 {
             return Ok(Self::Elsewhen(at_s));
         }
+        let (born_us, taken_ever, base, whole, by_node, by_ledger): (u64, _, _, i64, _, _) = line;
         let seconds =
             |from: i64, until: i64| u64::try_from(until.saturating_sub(from)).unwrap_or(0);
         let spent = Spent {
@@ -488,7 +523,11 @@ impl FromRedisValue for QuotaAnswer {
             period_s: seconds(from_s, until_s),
             counted: Some(Counted { used, from_s, until_s, at_s }),
         };
-        Ok(Self::Spent(Spending(spent, period)))
+        let known = Known { period: period.into(), born_us, used, taken: taken_ever, base };
+        let restored = Restored { by_node, by_ledger };
+        let (whole, shut) = (whole == 1, taken == -2);
+        let line = Line { known, from_s, until_s, at_s, whole, shut, restored };
+        Ok(Self::Spent(Spending(spent, line)))
     }
 }
 

@@ -13,7 +13,9 @@ pub(crate) mod limit_metrics;
 pub(crate) mod limiter;
 pub(crate) mod outage;
 pub(crate) mod quota;
+pub(crate) mod recall;
 mod restriction;
+mod seed;
 pub(crate) mod store;
 pub(crate) mod throttle;
 

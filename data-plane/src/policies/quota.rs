@@ -1,4 +1,5 @@
-//! The quota of a key on its usage plan: so many calls in a period of the calendar or from a day on.
+//! The quota of a key on its usage plan: so many calls in a period of the calendar or from a day on. Redis counts them;
+//! `recall.rs` says what holds where it forgets.
 
 use http::header::RETRY_AFTER;
 use plan::Period;
@@ -9,12 +10,14 @@ use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
+    reconciliation::QuotaName,
     snapshot::served::{Grant, Quota},
 };
 
 /// What one key may have of its plan's quota.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Claim {
+    pub(crate) name: QuotaName,
     pub(crate) quota: Quota,
     /// When the key was put on the plan, in Unix seconds, where that is known.
     pub(crate) joined_s: Option<i64>,
@@ -34,7 +37,7 @@ impl Claim {
 
     /// The same without a limit that refuses.
     pub(super) fn unchecked(&self) -> Self {
-        Self { quota: Quota { soft: true, ..self.quota.clone() }, ..*self }
+        Self { quota: Quota { soft: true, ..self.quota.clone() }, ..self.clone() }
     }
 
     /// So many calls in each period of the calendar in UTC, and then none.
@@ -42,6 +45,7 @@ impl Claim {
     pub(crate) fn calendar(limit: u64, unit: plan::Unit) -> Self {
         let periods = plan::Periods::calendar(unit, jiff::tz::TimeZone::UTC);
         Self {
+            name: QuotaName::default(),
             quota: Quota { limit, periods, soft: false, initial_used: 0 },
             joined_s: None,
             granted: None,
@@ -55,6 +59,11 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
     let Some(quota) = &caller.plan.quota else { return Ok(()) };
     let redis_key = redis_keys::quota(&caller.plan.id, &caller.key.id);
     let claim = Claim {
+        name: QuotaName {
+            tenant: caller.key.tenant_id.clone(),
+            usage_plan: caller.plan.id.clone(),
+            api_key: caller.key.id.clone(),
+        },
         quota: quota.clone(),
         joined_s: caller.key.joined_s(&caller.plan.id),
         granted: caller.key.granted(&caller.plan.id),
@@ -62,7 +71,7 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
     let spent = node.limiter.spend(&redis_key, &claim).await.map_err(|_| Unavailable::refusal())?;
     exchange.limits.push(Limit::of_quota(&spent));
     if let Some(counted) = spent.counted {
-        node.counts.quota(caller, counted);
+        node.counts.quota(claim.name, counted);
     }
     if spent.over {
         exchange.over_quota = true;

@@ -1,5 +1,6 @@
 //! What is counted beside the usage journal: the lines of the access log, and where quotas stand in Redis. The control
-//! plane holds it against the ledger (DESIGN: usage is counted once). Nothing is billed by it, and nothing waits for it.
+//! plane holds it against the ledger (DESIGN: usage is counted once). Nothing is billed by it, and nothing waits for it. A
+//! Redis that lost its memory gets the counts of quotas back from there.
 //!
 //! Data threads note what they see in maps of their own and hand them over each second; a report of everything that
 //! changed leaves every ten seconds. All numbers are totals of this run, so a report that is lost or comes twice changes
@@ -7,20 +8,28 @@
 
 mod log_counts;
 mod quota_counts;
+mod quota_uses;
 mod report;
 mod thread;
 
 use std::{sync::Arc, time::Duration};
 
 use tokio::sync::{Notify, watch};
+use tonic::transport::Channel;
 
 pub(crate) use self::{
     log_counts::LogCounts,
-    quota_counts::{Counted, QuotaCounts},
-    report::report,
+    quota_counts::{Counted, Name as QuotaName, QuotaCounts},
+    quota_uses::QuotaUses,
     thread::ThreadCounts,
 };
 use crate::node::now_ms;
+
+/// Reports to the control plane, and asks it, for as long as it is polled.
+pub(crate) async fn run(counts: Arc<Counts>, channels: watch::Receiver<Arc<[Channel]>>) {
+    let answering = quota_uses::answer(counts.uses.clone(), channels.clone());
+    tokio::join!(report::report(counts, channels), answering);
+}
 
 /// What one run of a node counted.
 pub(crate) struct Counts {
@@ -29,6 +38,8 @@ pub(crate) struct Counts {
     /// None: no access log is written.
     log: Option<Arc<LogCounts>>,
     pub(crate) quotas: QuotaCounts,
+    /// What the ledger is asked about quotas.
+    pub(crate) uses: Arc<QuotaUses>,
     /// Everything is counted: the next report is the last.
     ending: watch::Sender<bool>,
     /// The last report was taken.
@@ -42,6 +53,7 @@ impl Counts {
             started_ms: now_ms(),
             log,
             quotas: QuotaCounts::default(),
+            uses: Arc::default(),
             ending: watch::Sender::new(false),
             ended: Notify::new(),
         }

@@ -11,11 +11,11 @@ use proto::reconciliation::v1::QuotaCount;
 const WAITING_MAX: usize = 100_000;
 
 /// A key's quota on a usage plan, by their ids. The nodes share one count, so whichever of them asked last knows it.
-#[derive(Clone, PartialEq, Eq, Hash)]
-pub(super) struct Name {
-    pub(super) tenant: Arc<str>,
-    pub(super) usage_plan: Arc<str>,
-    pub(super) api_key: Arc<str>,
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub(crate) struct Name {
+    pub(crate) tenant: Arc<str>,
+    pub(crate) usage_plan: Arc<str>,
+    pub(crate) api_key: Arc<str>,
 }
 
 /// What Redis counts of a period; seconds of Unix time.

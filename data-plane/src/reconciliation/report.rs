@@ -21,7 +21,7 @@ const ASK_AGAIN_AFTER: Duration = Duration::from_mins(10);
 const QUEUED_WITHIN_MS: u64 = 1000;
 
 /// Reports for as long as it is polled.
-pub(crate) async fn report(counts: Arc<Counts>, mut channels: watch::Receiver<Arc<[Channel]>>) {
+pub(super) async fn report(counts: Arc<Counts>, mut channels: watch::Receiver<Arc<[Channel]>>) {
     if let Some(log) = &counts.log {
         log.report_all_again(); // another uplink may have had it on its way
     }

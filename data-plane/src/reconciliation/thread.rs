@@ -6,7 +6,6 @@ use super::{
     Counts,
     quota_counts::{Counted, Name},
 };
-use crate::exchange::Caller;
 
 #[derive(Default)]
 pub(crate) struct ThreadCounts {
@@ -23,13 +22,8 @@ impl ThreadCounts {
         *self.unlogged.borrow_mut().entry((tenant_id.clone(), second)).or_default() += 1;
     }
 
-    /// Redis said where the quota of a caller stands.
-    pub(crate) fn quota(&self, caller: &Caller, counted: Counted) {
-        let name = Name {
-            tenant: caller.key.tenant_id.clone(),
-            usage_plan: caller.plan.id.clone(),
-            api_key: caller.key.id.clone(),
-        };
+    /// Redis said where a quota stands.
+    pub(crate) fn quota(&self, name: Name, counted: Counted) {
         self.quotas.borrow_mut().insert(name, counted);
     }
 

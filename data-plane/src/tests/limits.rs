@@ -28,6 +28,7 @@ use crate::{
         quota::Claim,
         throttle::Throttle as Taken,
     },
+    reconciliation::QuotaUses,
     snapshot::served::Bucket,
 };
 
@@ -42,7 +43,7 @@ pub(super) fn limiter() -> Limiter {
         authority: None,
         budget: PATIENCE,
         mode: LimiterMode::Exact,
-        outage: LimiterOutage::FailClosed,
+        outage: LimiterOutage::LocalFallback,
     })
 }
 
@@ -62,21 +63,23 @@ pub(super) struct Node {
     shares: Arc<Local>,
     leases: Arc<Leases>,
     gates: Arc<NodeGates>,
-    metrics: LimitMetrics,
+    pub(super) uses: Arc<QuotaUses>,
+    pub(super) metrics: LimitMetrics,
 }
 
 impl Default for Node {
     fn default() -> Self {
         let metrics = LimitMetrics::new(&prometheus::Registry::new()).expect("names");
-        Self { shares: Arc::default(), leases: Arc::default(), gates: Arc::default(), metrics }
+        let (shares, leases, gates) = (Arc::default(), Arc::default(), Arc::default());
+        Self { shares, leases, gates, uses: Arc::default(), metrics }
     }
 }
 
 impl Node {
     pub(super) fn thread(&self, settings: limiter::Settings<'_>) -> Limiter {
         let (shares, leases) = (self.shares.clone(), self.leases.clone());
-        let (gates, metrics) = (self.gates.clone(), self.metrics.clone());
-        Limiter::new(settings, shares, leases, gates, metrics).expect("a URL")
+        let (gates, uses) = (self.gates.clone(), self.uses.clone());
+        Limiter::new(settings, shares, leases, gates, uses, self.metrics.clone()).expect("a URL")
     }
 
     pub(super) fn redis_calls(&self, purpose: &str) -> u64 {

@@ -14,6 +14,7 @@ mod metering;
 mod modes;
 mod protocol;
 mod proxy;
+mod quota_losses;
 mod quotas;
 mod refusals;
 mod shadow;

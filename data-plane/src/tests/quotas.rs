@@ -13,7 +13,12 @@ use super::{
 };
 use crate::{
     config::LimiterOutage,
-    policies::{limiter::Spending, quota::Claim, store::Redis},
+    policies::{
+        limiter::Spending,
+        quota::Claim,
+        recall::Restored,
+        store::{Redis, Told},
+    },
     snapshot::messages,
 };
 
@@ -83,9 +88,8 @@ async fn redis_clock_says_which_period_it_is_however_wrong_the_nodes_is() {
         let today = claim.quota.periods.at(now).name();
         let key = format!("test:{{{}}}", uuid::Uuid::now_v7());
         let names = async |second: i64| {
-            let Spending(spent, period) =
-                store.spend_at(&key, &claim, second).await.expect("Redis");
-            (spent.remaining, period)
+            let Spending(spent, line) = store.spend_at(&key, &claim, second).await.expect("Redis");
+            (spent.remaining, line.known.period.to_string())
         };
         for (left, off) in [(4, 0), (3, 86_400), (2, -86_400), (1, 400 * 86_400), (0, -now)] {
             assert_eq!(names(now + off).await, (left, today.clone()), "{off} s off");
@@ -106,11 +110,12 @@ async fn what_was_counted_of_other_periods_is_found_again_and_no_two_of_them_mak
         // As some nodes have the plan's change already, and others not yet.
         for _ in 0..5 {
             for claim in [&of_day, &of_month] {
-                let Spending(spent, period) = store.spend(&key, claim, 0).await.expect("Redis");
+                let Spending(spent, line) =
+                    store.spend(&key, claim, &Told::default()).await.expect("Redis");
                 allowed.push(spent.allowed);
                 if allowed.len() == 1 {
-                    store.unspend(&key, &period).await; // the present one
-                    store.spend(&key, claim, 0).await.expect("Redis");
+                    store.unspend(&key, &line.known.period).await; // the present one
+                    store.spend(&key, claim, &Told::default()).await.expect("Redis");
                 }
             }
         }
@@ -118,7 +123,7 @@ async fn what_was_counted_of_other_periods_is_found_again_and_no_two_of_them_mak
         // A call that came too late goes back to the period that it was taken from.
         let day = of_day.quota.periods.at(jiff::Timestamp::now().as_second()).name();
         store.unspend(&key, &day).await;
-        let Spending(spent, _) = store.spend(&key, &of_day, 0).await.expect("Redis");
+        let Spending(spent, _) = store.spend(&key, &of_day, &Told::default()).await.expect("Redis");
         assert!(spent.allowed && spent.remaining == 0, "{spent:?}");
         let kept: (u64, u64) = redis.hmget(&key, &["used", "other_used"]).await.unwrap();
         assert_eq!(kept, (3, 4));
@@ -135,10 +140,22 @@ async fn a_count_goes_on_as_a_node_of_the_release_before_left_it() {
         let week = claim.quota.periods.at(jiff::Timestamp::now().as_second());
         let name = format!("week{}", week.from / 86_400);
         let (): () = redis.hset_multiple(&key, &[("period", &*name), ("used", "7")]).await.unwrap();
-        let Spending(spent, period) = store.spend(&key, &claim, 0).await.expect("Redis");
-        assert_eq!((spent.remaining, period), (2, name));
+        let Spending(spent, line) =
+            store.spend(&key, &claim, &Told::default()).await.expect("Redis");
+        assert_eq!((spent.remaining, &*line.known.period), (2, &*name));
         let ttl: i64 = redis.ttl(&key).await.unwrap();
         assert!((0..=8 * 86_400).contains(&ttl), "{ttl}");
+        assert!(line.whole, "it was there before");
+        // Such a node goes on beside this one, and knows nothing of lines.
+        let (): () = redis.hincr(&key, "used", 1).await.unwrap();
+        let told = Told { known: Some(line.known), ..Told::default() };
+        let Spending(spent, line) = store.spend(&key, &claim, &told).await.expect("Redis");
+        assert_eq!((spent.remaining, line.restored), (0, Restored::default()));
+        let (): () = redis.del(&key).await.unwrap();
+        let told = Told { known: Some(line.known), ..Told::default() };
+        let Spending(spent, line) = store.spend(&key, &claim, &told).await.expect("Redis");
+        assert!(!spent.allowed, "{spent:?}");
+        assert_eq!((line.known.used, line.restored.by_node, line.whole), (10, 10, false));
     })
     .await;
 }

@@ -8,6 +8,7 @@ mod clients;
 mod concurrency;
 mod faults;
 mod flood;
+mod losses;
 mod shadow;
 mod ways;
 

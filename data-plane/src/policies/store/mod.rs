@@ -23,11 +23,12 @@ use self::{
     cluster::Cluster,
     connection::{Connection, Patience},
     parts::Parts,
-    scripts::{Lua, ROLL_CALL, SPEND, UNSPEND},
+    scripts::{Lua, REMEMBER, ROLL_CALL, SHUT_MAX_S, SPEND, UNSPEND},
 };
 use super::{
     limiter::{QuotaAnswer, Spending, Taken},
     quota::Claim,
+    recall::{Known, Line},
 };
 use crate::snapshot::served::Bucket;
 
@@ -47,9 +48,23 @@ pub(crate) struct Redis {
     declare: Lua,
     spend: Lua,
     roll_call: Lua,
+    remember: Lua,
     /// By which name leases are this node's.
     node: Box<str>,
     pub(super) parts: Parts,
+}
+
+/// What a quota is told of beside the claim.
+#[derive(Clone, Debug, Default)]
+pub(crate) struct Told {
+    /// Calls that were let through while it could not be asked.
+    pub(crate) made: u64,
+    /// What is remembered of the count.
+    pub(crate) known: Option<Known>,
+    /// What the ledger has of the same period.
+    pub(crate) ledger: Option<u64>,
+    /// Nothing is to be taken from a line that is not whole, where Redis remembers only since this second.
+    pub(crate) shut_since: Option<i64>,
 }
 
 enum Way {
@@ -108,6 +123,7 @@ impl Redis {
             declare: Lua::new(permit::script::DECLARE),
             spend: Lua::new(SPEND),
             roll_call: Lua::new(ROLL_CALL),
+            remember: Lua::new(REMEMBER),
             node: node.into(),
             parts,
         })
@@ -164,10 +180,15 @@ impl Redis {
         Ok(Permitted::from_store(self.run(&self.declare, key, arguments).await?))
     }
 
-    /// Takes a call from a quota, beside those that were made already.
-    pub(crate) async fn spend(&self, key: &str, claim: &Claim, made: u64) -> RedisResult<Spending> {
+    /// Takes a call from a quota, beside what it is told.
+    pub(crate) async fn spend(
+        &self,
+        key: &str,
+        claim: &Claim,
+        told: &Told,
+    ) -> RedisResult<Spending> {
         let how = if claim.quota.soft { "soft" } else { "hard" };
-        self.of_quota(key, claim, made, how, Timestamp::now().as_second()).await
+        self.of_quota(key, claim, told, how, Timestamp::now().as_second()).await
     }
 
     /// The same by a node whose clock shows this second.
@@ -178,19 +199,20 @@ impl Redis {
         claim: &Claim,
         second: i64,
     ) -> RedisResult<Spending> {
-        self.of_quota(key, claim, 0, "hard", second).await
+        self.of_quota(key, claim, &Told::default(), "hard", second).await
     }
 
-    /// Counts calls that were made already.
-    pub(super) async fn tell(&self, key: &str, claim: &Claim, made: u64) -> RedisResult<()> {
-        self.of_quota(key, claim, made, "none", Timestamp::now().as_second()).await.map(drop)
+    /// Tells a quota of calls that were made already, or that it forgot.
+    pub(crate) async fn tell(&self, key: &str, claim: &Claim, told: &Told) -> RedisResult<Line> {
+        let second = Timestamp::now().as_second();
+        self.of_quota(key, claim, told, "none", second).await.map(|Spending(_, line)| line)
     }
 
     async fn of_quota(
         &self,
         key: &str,
         claim: &Claim,
-        made: u64,
+        told: &Told,
         how: &str,
         mut second: i64,
     ) -> RedisResult<Spending> {
@@ -198,7 +220,19 @@ impl Redis {
         for _ in 0..2 {
             let periods = claim.quota.periods.around(second);
             let arguments = |call: &mut Cmd| {
-                call.arg(made).arg(how);
+                call.arg(told.made).arg(how);
+                match &told.known {
+                    Some(it) => {
+                        call.arg(&*it.period).arg(it.born_us);
+                        call.arg(it.used).arg(it.taken).arg(it.base)
+                    }
+                    None => call.arg("").arg(&[0; 4]),
+                };
+                match told.ledger {
+                    Some(calls) => call.arg(calls),
+                    None => call.arg(-1),
+                };
+                call.arg(told.shut_since.unwrap_or(-1)).arg(SHUT_MAX_S);
                 for period in &periods {
                     call.arg(period.from).arg(period.until);
                     call.arg(claim.limit_in(period)).arg(period.name());
@@ -224,6 +258,11 @@ impl Redis {
             call.arg(&*self.node).arg(NODE_SILENT_MAX_S);
         };
         self.run(&self.roll_call, &redis_keys::nodes(), arguments).await
+    }
+
+    /// Since when a part remembers, and whether it has only just begun to.
+    pub(super) async fn remember(&self, part: usize) -> RedisResult<(i64, bool)> {
+        self.run(&self.remember, self.parts.marker(part), |_| {}).await
     }
 
     /// Whether something can be written where this key lies.

@@ -11,15 +11,25 @@ const FAILURES_MAX: u32 = 3;
 const OF_CLUSTER: usize = 64;
 
 /// Of one server, or of a cluster.
-pub(in crate::policies) struct Parts(Box<[Part]>);
+pub(in crate::policies) struct Parts {
+    parts: Box<[Part]>,
+    /// Which is to be looked at next.
+    turn: Cell<usize>,
+}
 
-/// What is away together, more or less.
-#[derive(Default)]
+/// Parts that are looked at in one turn.
+const LOOKED_AT: usize = 8;
+
+/// What is away together, more or less, and loses its memory together.
 struct Part {
     /// Answers in a row that did not come in time.
     failures: Cell<u32>,
     /// Calls are spared the wait for it.
     away: Cell<bool>,
+    /// Since when it remembers, in µs by its clock, as it last said.
+    remembers_since: Cell<Option<i64>>,
+    /// The name under which it keeps that.
+    marker: String,
 }
 
 impl Parts {
@@ -32,28 +42,57 @@ impl Parts {
     }
 
     fn new(count: usize) -> Self {
-        Self((0..count).map(|_| Part::default()).collect())
+        let part = |at| Part {
+            failures: Cell::default(),
+            away: Cell::default(),
+            remembers_since: Cell::default(),
+            marker: redis_keys::memory(at, count),
+        };
+        Self { parts: (0..count).map(part).collect(), turn: Cell::default() }
     }
 
     fn part(&self, key: &str) -> &Part {
-        &self.0[self.of(key)]
+        &self.parts[self.of(key)]
     }
 
     pub(in crate::policies) fn away(&self) -> u32 {
-        self.0.iter().map(|part| u32::from(part.away.get())).sum()
+        self.parts.iter().map(|part| u32::from(part.away.get())).sum()
     }
 
     /// Keys of the same part are away together.
     pub(in crate::policies) fn of(&self, key: &str) -> usize {
-        match self.0.len() {
+        match self.parts.len() {
             1 => 0,
             // Neighbours mostly lie on one primary.
-            parts => usize::from(redis_keys::slot(key)) * parts / usize::from(redis_keys::SLOTS),
+            parts => redis_keys::part(key, parts),
         }
     }
 
     pub(in crate::policies) fn is_away(&self, key: &str) -> bool {
         self.part(key).away.get()
+    }
+
+    /// The name under which a part keeps since when it remembers.
+    pub(in crate::policies) fn marker(&self, part: usize) -> &str {
+        &self.parts[part].marker
+    }
+
+    /// In µs by its clock; `None`: it did not say yet.
+    pub(in crate::policies) fn remembers_since(&self, part: usize) -> Option<i64> {
+        self.parts[part].remembers_since.get()
+    }
+
+    /// A part says since when it remembers. Gives whether it may have forgotten what it knew before.
+    pub(in crate::policies) fn remembers(&self, part: usize, since: i64) -> bool {
+        self.parts[part].remembers_since.replace(Some(since)) != Some(since)
+    }
+
+    /// The parts whose turn it is to be looked at.
+    pub(in crate::policies) fn turn(&self) -> impl Iterator<Item = usize> {
+        let (first, all) = (self.turn.get(), self.parts.len());
+        let count = all.min(LOOKED_AT);
+        self.turn.set((first + count) % all);
+        (first..first + count).map(move |part| part % all)
     }
 
     pub(in crate::policies) fn answered(&self, key: &str) {
@@ -103,5 +142,26 @@ mod tests {
         assert_eq!(parts.back(&away), 1);
         assert!(!parts.is_away(&same[0]) && parts.is_away(&other[0]));
         assert_eq!(parts.back(&other[0]), 0);
+    }
+
+    #[test]
+    fn a_part_that_says_another_time_than_before_may_have_forgotten() {
+        let parts = Parts::of_one();
+        assert_eq!(parts.remembers_since(0), None);
+        let said = [7, 7, 9, 9].map(|since| parts.remembers(0, since));
+        assert_eq!(said, [true, false, true, false], "what was before the first is not known");
+        assert_eq!(parts.remembers_since(0), Some(9));
+    }
+
+    #[test]
+    fn the_parts_of_a_cluster_are_looked_at_in_turn() {
+        let (one, cluster) = (Parts::of_one(), Parts::of_cluster());
+        let mut looked: Vec<_> = (0..8).flat_map(|_| cluster.turn()).collect();
+        looked.sort_unstable();
+        assert_eq!(looked, (0..OF_CLUSTER).collect::<Vec<_>>());
+        assert_eq!([one.turn().collect::<Vec<_>>(), one.turn().collect()], [[0], [0]]);
+        for part in [0, 9, 63] {
+            assert_eq!(cluster.of(cluster.marker(part)), part);
+        }
     }
 }

@@ -14,54 +14,132 @@ impl Lua {
     }
 }
 
+/// How long a line that is not whole refuses, for those who would rather refuse than exceed: then what is known must do.
+pub(super) const SHUT_MAX_S: i64 = 10;
+
 /// Takes one call from a quota. Which of the periods it is taken from Redis's clock decides, so that no two nodes disagree
-/// about it; the count of the period before, or of other periods that the plan had a moment ago, is kept beside it.
+/// about it; the count of the period before, or of other periods that the plan had a moment ago, is kept beside it. `line`
+/// is the rest of what is known of a count: its period, and what `policies/recall.rs` says.
 /// KEYS: quota. ARGV: calls that were let through while this could not be asked; `hard`, `soft` (a call beyond the
-/// limit is taken, too) or `none` (no call is); for each period its first second, the first after it, the calls it
-/// has, its name. Gives: taken, calls left, the time, the period's first second and the first after it, its name, whether the
-/// quota was used up, the calls it has, the calls taken from it; where it is none of the periods: -1, 0, the time.
+/// limit is taken, too) or `none` (no call is); what the node was last told: the period's name, born, used, taken, base; what the
+/// ledger has of that period, or -1; since when this Redis remembers where a line that is not whole is to refuse, or -1,
+/// and for how long; for each period its first second, the first after it, the calls it has, its name. Gives: taken, calls
+/// left, the time, the period's first second and the first after it, its name, whether the quota was used up, the calls it
+/// has, the calls taken from it, and of its line: born, taken, base, whether it is whole, calls that the node restored, and the
+/// ledger; where it is none of the periods: taken is -1 and only the time is told; where the line refuses: -2.
 pub(super) const SPEND: &str = r"
 local made, how = tonumber(ARGV[1]), ARGV[2]
-local now = tonumber(redis.call('TIME')[1])
-for at = 3, #ARGV, 4 do
+local told = {period = ARGV[3], born = tonumber(ARGV[4]), used = tonumber(ARGV[5]), taken = tonumber(ARGV[6]),
+  base = tonumber(ARGV[7])}
+local ledger, since, shut_max = tonumber(ARGV[8]), tonumber(ARGV[9]), tonumber(ARGV[10])
+local time = redis.call('TIME')
+local now = tonumber(time[1])
+local changed = made > 0
+local function line(period, used, text)
+  local of, born, base, back, whole = string.match(text or '', '^(%S+) (%d+) (%d+) (%d+) (%d)$')
+  if of ~= period then
+    born, base, back, whole = 0, 0, 0, 1
+    changed = true
+  end
+  return {used = tonumber(used), born = tonumber(born), base = tonumber(base), back = tonumber(back),
+    whole = tonumber(whole)}
+end
+for at = 11, #ARGV, 4 do
   local first, last = tonumber(ARGV[at]), tonumber(ARGV[at + 1])
   if first <= now and now < last then
     local limit, name = tonumber(ARGV[at + 2]), ARGV[at + 3]
-    local kept = redis.call('HMGET', KEYS[1], 'period', 'used', 'other', 'other_used')
-    local used = made
+    local kept = redis.call('HMGET', KEYS[1], 'period', 'used', 'line', 'other', 'other_used', 'other_line')
+    local it
     if kept[1] == name then
-      used = used + tonumber(kept[2])
-    elseif kept[3] == name then
-      used = used + tonumber(kept[4])
+      it = line(name, kept[2], kept[3])
+    elseif kept[4] == name then
+      it = line(name, kept[5], kept[6])
+    else
+      it = {used = 0, born = now * 1000000 + tonumber(time[2]), base = 0, back = 0, whole = kept[1] and 1 or 0}
     end
-    local over = used >= limit and 1 or 0
+    local by_node, by_ledger = 0, 0
+    if told.period == name then
+      local used = it.used
+      if told.born < it.born and told.used > it.base then
+        it.used = used + told.used - it.base
+        it.base = told.used
+        changed = true
+      elseif told.born == it.born and told.taken > used + it.back then
+        it.used = math.max(used, told.used)
+        it.base = math.max(it.base, told.base)
+        it.back = told.taken - it.used
+        changed = true
+      elseif told.born > it.born then
+        it.used = math.max(used, told.used)
+        it.born, it.base, it.back = told.born, it.used, math.max(0, told.taken - it.used)
+        changed = true
+      end
+      by_node = it.used - used
+      if ledger > it.used then
+        by_ledger = ledger - it.used
+        it.used, it.base = ledger, it.base + by_ledger
+        changed = true
+      end
+      if ledger >= 0 and it.whole == 0 then
+        it.whole = 1
+        changed = true
+      end
+    end
+    it.used = it.used + made
+    local over = it.used >= limit and 1 or 0
     local taken = 0
-    if how == 'soft' or (how == 'hard' and over == 0) then
-      used = used + 1
+    if since > first and it.whole == 0 and now - it.born / 1000000 < shut_max then
+      taken = -2
+    elseif how == 'soft' or (how == 'hard' and over == 0) then
+      it.used = it.used + 1
       taken = 1
     end
-    if taken == 1 or made > 0 then
-      if kept[1] and kept[1] ~= name then
-        redis.call('HSET', KEYS[1], 'other', kept[1], 'other_used', kept[2])
+    if kept[1] == name and not changed then
+      if taken == 1 then
+        redis.call('HINCRBY', KEYS[1], 'used', 1)
       end
-      redis.call('HSET', KEYS[1], 'period', name, 'used', string.format('%.0f', used))
+    elseif taken ~= 0 or changed then
+      if kept[1] and kept[1] ~= name then
+        redis.call('HSET', KEYS[1], 'other', kept[1], 'other_used', kept[2], 'other_line', kept[3] or '')
+      end
+      redis.call('HSET', KEYS[1], 'period', name, 'used', string.format('%.0f', it.used),
+        'line', string.format('%s %.0f %.0f %.0f %d', name, it.born, it.base, it.back, it.whole))
       redis.call('EXPIREAT', KEYS[1], string.format('%.0f', last + 86400))
     end
-    return {taken, math.max(0, limit - used), now, {first, last}, name, over, limit, used}
+    return {taken, math.max(0, limit - it.used), now, {first, last}, name, over, limit, it.used,
+      {it.born, it.used + it.back, it.base, it.whole, by_node, by_ledger}}
   end
 end
-return {-1, 0, now, {0, 0}, '', 0, 0, 0}
+return {-1, 0, now, {0, 0}, '', 0, 0, 0, {0, 0, 0, 0, 0, 0}}
 ";
 
 /// Puts a call back into the quota that it was taken from. KEYS: quota. ARGV: the period's name.
 pub(super) const UNSPEND: &str = r"
-local kept = redis.call('HMGET', KEYS[1], 'period', 'used', 'other', 'other_used')
-if kept[1] == ARGV[1] and tonumber(kept[2]) > 0 then
-  redis.call('HINCRBY', KEYS[1], 'used', -1)
-elseif kept[3] == ARGV[1] and tonumber(kept[4]) > 0 then
-  redis.call('HINCRBY', KEYS[1], 'other_used', -1)
+local kept = redis.call('HMGET', KEYS[1], 'period', 'used', 'line', 'other', 'other_used', 'other_line')
+for at, prefix in pairs({[1] = '', [4] = 'other_'}) do
+  if kept[at] == ARGV[1] and tonumber(kept[at + 1]) > 0 then
+    redis.call('HINCRBY', KEYS[1], prefix .. 'used', -1)
+    local head, back, whole = string.match(kept[at + 2] or '', '^(%S+ %d+ %d+) (%d+) (%d)$')
+    if head then
+      redis.call('HSET', KEYS[1], prefix .. 'line', string.format('%s %.0f %s', head, back + 1, whole))
+    end
+    return 0
+  end
 end
 return 0
+";
+
+/// Says since when this part of Redis remembers. KEYS: its marker. Gives: the moment in µs, which no two markers share, and
+/// whether it remembers from now on.
+pub(super) const REMEMBER: &str = r"
+local since = redis.call('GET', KEYS[1])
+if since then
+  return {tonumber(since), 0}
+end
+local time = redis.call('TIME')
+local now = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
+redis.call('SET', KEYS[1], now)
+return {tonumber(now), 1}
 ";
 
 /// Says that a node is alive. KEYS: nodes. ARGV: node, seconds until it is forgotten. Gives: nodes alive.
