@@ -18,7 +18,7 @@ use crate::{
     access_log::{Outline, Record},
     counter::{Full, Names, Outcome, Slot},
     dialect::{Dialect, NATIVE},
-    explain::{Decision, Ended, Texts},
+    explain::{Decision, Finished, Texts},
     gateway_response::{GatewayResponse, Kind},
     listener::{Peer, client_io::Serving},
     node::{Node, ms, now_ms},
@@ -309,7 +309,7 @@ impl Exchange {
             api_key_id: caller.map_or("", |caller| &caller.key.id),
             usage_plan_id: caller.map_or("", |caller| &caller.plan.id),
         };
-        let ended = Ended {
+        let finished = Finished {
             id: self.uuid,
             started_ms: self.started_ms,
             ended_ms,
@@ -321,7 +321,7 @@ impl Exchange {
             shadow_throttled_by,
             texts,
         };
-        self.node.kept.put(&stage.tenant_id, ended);
+        self.node.kept.put(&stage.tenant_id, finished);
     }
 
     /// Below the stage, where that is known. Never the query: it may hold secrets.

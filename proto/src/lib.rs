@@ -46,7 +46,7 @@ pub mod tail {
 
 /// Generated from `inquiry/v1`.
 pub mod inquiry {
-    #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
+    #[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tollgate.inquiry.v1");
     }

@@ -29,7 +29,8 @@ test("who was limited learns by the request id which limit it was, and what it h
   await visit.sees("Refused by stage");
   await visit.sees("0.001 a second, 1 at once");
   await visit.sees("All calls of the stage together");
-  await visit.sees(`after ${refused.headers.get("retry-after")} s`);
+  const wait = Number(refused.headers.get("retry-after"));
+  await visit.sees(`after ${wait.toLocaleString("en-GB")} s`);
   const main = visit.page.getByRole("main");
   await main.getByRole("link", { name: "Pet store key" }).waitFor();
   const row = visit.page.getByRole("table", { name: "Limits" }).getByRole("row").filter({ hasText: "stage" });
@@ -42,7 +43,8 @@ test("who was limited learns by the request id which limit it was, and what it h
   const other = await visit.another();
   await other.account();
   await other.go(`/explanation?request=${id}`);
-  await other.sees(/know of no request with this id/);
+  await other.sees("No node knows this request");
+  await other.sees(/They remember what ended since/);
   await other.isAccessible();
   await other.fill("Request id", "no-id");
   await other.page.keyboard.press("Enter");

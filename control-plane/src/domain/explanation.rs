@@ -2,9 +2,11 @@
 //!
 //! Nodes remember the newest requests of each tenant, for a while and in memory. No database has them.
 
+mod not_kept;
+
 use std::time::Duration;
 
-use chrono::{DateTime, SecondsFormat, TimeDelta, Utc};
+use chrono::{DateTime, Utc};
 use proto::inquiry::v1::limit::Figures;
 use proto::inquiry::v1::{self as message, answer, question};
 use serde::Serialize;
@@ -12,6 +14,7 @@ use tokio::time::{Instant, timeout_at};
 use utoipa::ToSchema;
 use uuid::Uuid;
 
+use self::not_kept::Heard;
 use crate::access::actor::Actor;
 use crate::app::App;
 use crate::domain::convergence;
@@ -22,8 +25,6 @@ use crate::store;
 
 /// How long nodes have to answer.
 pub const ANSWER_WITHIN: Duration = Duration::from_secs(2);
-/// Clocks of nodes may be ahead of this replica's by so much.
-const AHEAD_MAX: TimeDelta = TimeDelta::minutes(1);
 
 /// What became of one request, as its node saw it. Never a field's value, a body, or the query.
 #[derive(Clone, Debug, PartialEq, Serialize, ToSchema)]
@@ -225,7 +226,7 @@ impl LimitDecision {
                 decision.burst_limit = Some(throttle.burst_limit);
             }
             Figures::Concurrency(limit) => {
-                decision.max_in_flight = Some(limit.max_in_flight.into())
+                decision.max_in_flight = Some(limit.max_in_flight.into());
             }
             Figures::Share(share) => decision.max_in_flight = Some(share.max_in_flight),
             Figures::Quota(quota) => {
@@ -275,28 +276,13 @@ pub async fn get(app: &App, actor: &Actor, request_id: &str) -> Result<Explanati
     }
 }
 
-/// What nodes said that do not know a request.
-#[derive(Default)]
-struct Heard {
-    nodes: Vec<NodeId>,
-    refused_since_ms: u64,
-    others_since_ms: u64,
-}
-
 async fn find(asking: &mut Asking) -> Result<(NodeId, message::Explanation), Heard> {
     let deadline = Instant::now() + ANSWER_WITHIN;
     let mut heard = Heard::default();
     while let Ok(Some((node, answer))) = timeout_at(deadline, asking.next()).await {
         match answer {
             answer::Kind::Explanation(told) => return Ok((node, told)),
-            answer::Kind::NotKept(since) => {
-                // Two processes of it, while one takes the other's place, are one node.
-                if !heard.nodes.contains(&node) {
-                    heard.nodes.push(node);
-                }
-                heard.refused_since_ms = heard.refused_since_ms.max(since.refused_since_ms);
-                heard.others_since_ms = heard.others_since_ms.max(since.others_since_ms);
-            }
+            answer::Kind::NotKept(since) => heard.add(node, since),
         }
     }
     Err(heard)
@@ -314,66 +300,9 @@ fn parse(request_id: &str) -> Result<Uuid> {
     })
 }
 
-/// When the request with this id began.
-fn began(id: &Uuid) -> Option<DateTime<Utc>> {
-    let (seconds, nanos) = id.get_timestamp()?.to_unix();
-    DateTime::from_timestamp(i64::try_from(seconds).ok()?, nanos)
-}
-
-impl Heard {
-    /// Why no node explains it, and what to do.
-    fn reason(&self, id: &Uuid, online: &[NodeId], now: DateTime<Utc>) -> String {
-        let silent = online.iter().filter(|node| !self.nodes.contains(node)).count();
-        if self.nodes.is_empty() {
-            return if silent == 0 {
-                "no node is there to be asked for this request; what it remembered is gone with its process".to_owned()
-            } else {
-                format!(
-                    "none of {} answered within {} s; ask again in a moment",
-                    nodes(silent),
-                    ANSWER_WITHIN.as_secs()
-                )
-            };
-        }
-        let began = began(id);
-        if began.is_some_and(|began| began > now + AHEAD_MAX) {
-            return "no request with this id was ever answered: its time lies in the future"
-                .to_owned();
-        }
-        let time =
-            |ms: u64| moment(ms).unwrap_or_default().to_rfc3339_opts(SecondsFormat::Secs, true);
-        let mut text =
-            format!("{} of this tenant know of no request with this id", nodes(self.nodes.len()));
-        if let Some(began) = began {
-            text +=
-                &format!(", which began at {}", began.to_rfc3339_opts(SecondsFormat::Secs, true));
-        }
-        text += &format!(
-            ". They remember what ended since {} and was refused by a limit, and since {} of all else: \
-             what is older was written over by newer calls, or ended before a node started. \
-             A request that is in progress, or reached no stage, is not remembered either",
-            time(self.refused_since_ms),
-            time(self.others_since_ms),
-        );
-        if silent > 0 {
-            text += &format!(
-                ". {} more did not answer within {} s; ask again in a moment",
-                nodes(silent),
-                ANSWER_WITHIN.as_secs()
-            );
-        }
-        text
-    }
-}
-
-fn nodes(count: usize) -> String {
-    if count == 1 { "1 node".to_owned() } else { format!("{count} nodes") }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::ids::Rng;
 
     #[test]
     fn an_id_that_no_node_gives_is_refused_with_its_field() {
@@ -383,32 +312,5 @@ mod tests {
         }
         let id = Uuid::now_v7();
         assert_eq!(parse(&id.to_string()).unwrap(), id);
-    }
-
-    #[test]
-    fn who_asks_for_what_is_gone_is_told_why() {
-        let now = DateTime::from_timestamp(1_900_000_000, 0).unwrap();
-        let id =
-            |seconds: u64| Uuid::new_v7(uuid::Timestamp::from_unix(uuid::NoContext, seconds, 0));
-        let (one, other) = (Rng.id(), Rng.id());
-        let heard = Heard {
-            nodes: vec![one],
-            refused_since_ms: 1_899_999_990_000,
-            others_since_ms: 1_899_999_995_000,
-        };
-        let old = heard.reason(&id(1_899_999_000), &[one, other], now);
-        for part in [
-            "1 node of this tenant",
-            "began at 2030-03-17T17:30:00Z",
-            "since 2030-03-17T17:46:30Z and was refused by a limit, and since 2030-03-17T17:46:35Z",
-            "1 node more did not answer within 2 s",
-        ] {
-            assert!(old.contains(part), "{part}: {old}");
-        }
-        assert!(!heard.reason(&id(1_899_999_000), &[one], now).contains("did not answer"));
-        assert!(heard.reason(&id(1_900_009_000), &[one], now).contains("future"));
-        let nobody = Heard::default();
-        assert!(nobody.reason(&id(1_899_999_000), &[one, other], now).contains("none of 2 nodes"));
-        assert!(nobody.reason(&id(1_899_999_000), &[], now).contains("no node is there"));
     }
 }

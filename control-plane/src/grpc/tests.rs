@@ -665,7 +665,7 @@ async fn a_node_is_asked_for_a_request_and_its_tenant_is_told_what_it_knows(db: 
         assert_eq!((decided.rate_limit, decided.burst_limit), (Some(0.5), Some(3)));
         let gone = get(&mallory).await.unwrap_err();
         assert_eq!(gone.code(), "not_found");
-        assert!(gone.to_string().contains("1 node of this tenant"), "{gone}");
+        assert!(gone.to_string().contains("to the 1 node that answered"), "{gone}");
     };
     tokio::join!(answering, asking);
     assert_eq!(

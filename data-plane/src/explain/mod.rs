@@ -16,7 +16,7 @@ use uuid::Uuid;
 use self::ring::Ring;
 pub(crate) use self::{
     decision::Decision,
-    note::{Ended, Note, Texts},
+    note::{Finished, Note, Texts},
 };
 
 /// Requests that a limit refused, on one thread, of all tenants together; each takes half a kilobyte, three at most.
@@ -38,9 +38,9 @@ impl Kept {
         }
     }
 
-    pub(crate) fn put(&self, tenant_id: &str, ended: Ended<'_>) {
-        let ring = if ended.decision.is_some() { &self.refused } else { &self.others };
-        ring.borrow_mut().put(tenant_id, ended);
+    pub(crate) fn put(&self, tenant_id: &str, finished: Finished<'_>) {
+        let ring = if finished.decision.is_some() { &self.refused } else { &self.others };
+        ring.borrow_mut().put(tenant_id, finished);
     }
 
     /// What became of a tenant's request, where it is remembered.
@@ -62,8 +62,8 @@ pub(crate) mod tests {
 
     use super::*;
 
-    pub(super) fn ended(id: Uuid, ended_ms: u64) -> Ended<'static> {
-        Ended {
+    pub(super) fn ended(id: Uuid, ended_ms: u64) -> Finished<'static> {
+        Finished {
             id,
             started_ms: ended_ms,
             ended_ms,
@@ -91,7 +91,10 @@ pub(crate) mod tests {
         let kept = Kept::new(3);
         let (refused, passed) = (Uuid::from_u128(1), Uuid::from_u128(2));
         let decision = Some(Decision::of_share("tenant-share", Level::Tenant, 5));
-        kept.put("acme", Ended { decision, code: Some("TENANT_OVERLOADED"), ..ended(refused, 9) });
+        kept.put(
+            "acme",
+            Finished { decision, code: Some("TENANT_OVERLOADED"), ..ended(refused, 9) },
+        );
         kept.put("acme", ended(passed, 10));
         assert!(kept.find("acme", passed).is_ok_and(|it| it.decision.is_none()));
         for at in 0..10_000 {

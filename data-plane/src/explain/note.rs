@@ -29,7 +29,7 @@ pub(crate) struct Note {
 }
 
 /// A request that has ended.
-pub(crate) struct Ended<'a> {
+pub(crate) struct Finished<'a> {
     pub(crate) id: Uuid,
     pub(crate) started_ms: u64,
     pub(crate) ended_ms: u64,
@@ -58,17 +58,17 @@ pub(crate) struct Texts<'a> {
 }
 
 impl Note {
-    pub(super) fn write(&mut self, ended: Ended<'_>) {
-        self.id = ended.id;
-        self.ended_ms = ended.ended_ms;
-        self.started_ms = ended.started_ms;
-        self.config_version = ended.config_version;
-        self.status = ended.status;
-        self.code = ended.code.unwrap_or("");
-        self.decision = ended.decision;
-        self.limits = ended.limits;
-        self.shadow_throttled_by = ended.shadow_throttled_by;
-        let of = ended.texts;
+    pub(super) fn write(&mut self, finished: Finished<'_>) {
+        self.id = finished.id;
+        self.ended_ms = finished.ended_ms;
+        self.started_ms = finished.started_ms;
+        self.config_version = finished.config_version;
+        self.status = finished.status;
+        self.code = finished.code.unwrap_or("");
+        self.decision = finished.decision;
+        self.limits = finished.limits;
+        self.shadow_throttled_by = finished.shadow_throttled_by;
+        let of = finished.texts;
         let texts = [
             of.api_id,
             of.stage,

@@ -5,7 +5,7 @@ use std::collections::VecDeque;
 
 use hashbrown::HashMap;
 
-use super::{Ended, Note};
+use super::{Finished, Note};
 
 pub(super) struct Ring {
     max: usize,
@@ -41,9 +41,9 @@ impl Ring {
         }
     }
 
-    pub(super) fn put(&mut self, tenant: &str, ended: Ended<'_>) {
+    pub(super) fn put(&mut self, tenant: &str, finished: Finished<'_>) {
         let at = self.place(tenant);
-        self.notes[at].write(ended);
+        self.notes[at].write(finished);
     }
 
     pub(super) fn find(&self, tenant: &str, is: impl Fn(&Note) -> bool) -> Option<&Note> {

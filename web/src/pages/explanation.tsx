@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
+import { RequestError, sentence } from "../api/errors";
 import { graphql } from "../api/generated";
 import type { ExplanationQuery } from "../api/generated/graphql";
 import { query } from "../api/query";
@@ -11,6 +12,7 @@ import { count, day, second } from "../lib/format";
 import { checkWords, figures, levelWords } from "../lib/limit-words";
 import { paths } from "../lib/paths";
 import { Badge } from "../ui/badge";
+import { Button } from "../ui/button";
 import { CopyText } from "../ui/copy";
 import { Empty, Fact, Facts, Panel } from "../ui/panel";
 import { DataTable } from "../ui/table";
@@ -65,6 +67,19 @@ export function ExplanationPage() {
 
 function Explained({ requestId }: { requestId: string }) {
   const answer = useQuery(query(ExplanationDocument, { requestId }));
+  const { error } = answer;
+  if (error instanceof RequestError && error.code === "not_found") {
+    return (
+      <Panel flush>
+        <Empty
+          title="No node knows this request"
+          action={<Button onClick={() => void answer.refetch()}>Ask again</Button>}
+        >
+          {sentence(error)}
+        </Empty>
+      </Panel>
+    );
+  }
   return (
     <Loaded query={answer} lines={8}>
       {({ explanation }) => (
