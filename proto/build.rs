@@ -4,6 +4,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=config");
     println!("cargo:rerun-if-changed=usage");
     println!("cargo:rerun-if-changed=tail");
+    println!("cargo:rerun-if-changed=inquiry");
     println!("cargo:rerun-if-changed=reconciliation");
     let files = protox::compile(
         [
@@ -11,6 +12,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
             "config/v1/stream.proto",
             "usage/v1/usage.proto",
             "tail/v1/tail.proto",
+            "inquiry/v1/inquiry.proto",
             "reconciliation/v1/reconciliation.proto",
         ],
         ["."],

@@ -23,6 +23,9 @@ pub enum Error {
     TenantSuspended { reason: String },
     #[error("{0} not found")]
     NotFound(&'static str),
+    /// It may have been there, and nobody remembers it: why, since when, and what to do.
+    #[error("{0}")]
+    NotKept(String),
     #[error("{message}")]
     Conflict { param: String, message: String },
     #[error("{message}")]
@@ -102,7 +105,7 @@ impl Error {
             Self::Unauthenticated(_) => "unauthenticated",
             Self::Forbidden(_) => "forbidden",
             Self::TenantSuspended { .. } => "tenant_suspended",
-            Self::NotFound(_) => "not_found",
+            Self::NotFound(_) | Self::NotKept(_) => "not_found",
             Self::Conflict { .. } => "conflict",
             Self::LimitExceeded { .. } => "limit_exceeded",
             Self::PageSizeRequired { .. } => "page_size_required",

@@ -11,11 +11,13 @@ use std::{
 
 use http::{HeaderMap, request::Parts};
 use proto::tail::v1::Request as Shown;
+use uuid::Uuid;
 
 use crate::{
     access_log::{Outline, Record},
     counter::{Full, Names, Outcome, Slot},
     dialect::{Dialect, NATIVE},
+    explain::{Decision, Finished, Texts},
     gateway_response::{GatewayResponse, Kind},
     head_bytes,
     listener::{Peer, body::RequestBody, client_io::Serving},
@@ -33,6 +35,8 @@ pub(crate) struct Exchange {
     pub(crate) node: Rc<Node>,
     /// `x-request-id`: a UUIDv7.
     pub(crate) id: String,
+    /// The same as a number.
+    uuid: Uuid,
     /// The `x-request-id` that the caller sent.
     pub(crate) client_id: Option<Box<str>>,
     pub(crate) started: Instant,
@@ -51,6 +55,8 @@ pub(crate) struct Exchange {
     /// How the Api was named; set by the router with the rest of this group.
     pub(crate) addressing: Addressing,
     pub(crate) stage: Option<Arc<Stage>>,
+    /// The version of the stage's cell that the request is judged by.
+    pub(crate) config_version: u64,
     /// The path below the stage, as the Api's policy normalized it.
     pub(crate) path: String,
     /// Position among the deployment's routes.
@@ -66,6 +72,8 @@ pub(crate) struct Exchange {
     pub(crate) permits: concurrency::Held,
     /// What the limits of this call stand at, for `RateLimit`.
     pub(crate) limits: Vec<Limit>,
+    /// Which of them refused it.
+    pub(crate) decision: Option<Decision>,
     /// It is beyond the quota of its key.
     pub(crate) over_quota: bool,
     /// Which throttles in shadow would have refused it.
@@ -113,9 +121,11 @@ impl Exchange {
         let client = peer.client(&head.headers, &config.trusted_proxies);
         let parent = trace::parent(&config.propagators, &mut head.headers);
         let client_id = client_id(&head.headers);
+        let uuid = Uuid::now_v7();
         Self {
             node: node.clone(),
-            id: uuid::Uuid::now_v7().to_string(),
+            id: uuid.to_string(),
+            uuid,
             client_id,
             started,
             started_ms: now_ms(),
@@ -128,6 +138,7 @@ impl Exchange {
             body: Some(body),
             addressing: Addressing::Host,
             stage: None,
+            config_version: 0,
             path: String::new(),
             route: None,
             captures: Vec::new(),
@@ -136,6 +147,7 @@ impl Exchange {
             in_share: false,
             permits: concurrency::Held::default(),
             limits: Vec::new(),
+            decision: None,
             over_quota: false,
             shadow_throttled_by: Vec::new(),
             admitted: false,
@@ -278,6 +290,50 @@ impl Exchange {
         if let Some(mut trace) = self.trace.take() {
             trace.end(self, aborted);
         }
+        self.remember(outcome.ended_ms);
+    }
+
+    /// Keeps for a while what became of it. Last: it takes what nobody needs any more.
+    fn remember(&mut self, ended_ms: u64) {
+        let limits = std::mem::take(&mut self.limits);
+        let decision = self.decision.take();
+        let shadow_throttled_by = std::mem::take(&mut self.shadow_throttled_by);
+        let Some(stage) = &self.stage else { return };
+        let caller = self.caller.as_ref();
+        let deployment = stage.deployment.as_ref();
+        let texts = Texts {
+            api_id: &stage.api_id,
+            stage: &stage.name,
+            deployment_id: deployment.map_or("", |deployment| &deployment.id),
+            method: self.head.method.as_str(),
+            route: self.route().map_or("-", |route| &route.name),
+            path: self.shown_path(),
+            api_key_id: caller.map_or("", |caller| &caller.key.id),
+            usage_plan_id: caller.map_or("", |caller| &caller.plan.id),
+        };
+        let finished = Finished {
+            id: self.uuid,
+            started_ms: self.started_ms,
+            ended_ms,
+            config_version: self.config_version,
+            status: self.status,
+            code: self.refused.map(Kind::code),
+            decision,
+            limits,
+            shadow_throttled_by,
+            texts,
+        };
+        self.node.kept.put(&stage.tenant_id, finished);
+    }
+
+    /// Below the stage, where that is known. Never the query: it may hold secrets.
+    fn shown_path(&self) -> &str {
+        if self.path.is_empty() { self.head.uri.path() } else { &self.path }
+    }
+
+    /// The limit that refused it, as the log calls it.
+    fn throttled_by(&self) -> Option<&Label> {
+        self.decision.as_ref().map(|decision| &decision.name)
     }
 
     fn outcome(&self, at: SystemTime, aborted: bool) -> Outcome {
@@ -294,10 +350,10 @@ impl Exchange {
         }
     }
 
-    /// Shows the request to whoever watches such ones. The query stays here: it may hold secrets.
+    /// Shows the request to whoever watches such ones.
     fn show(&self, outcome: &Outcome, duration: Duration) {
         let Some(stage) = &self.stage else { return };
-        let path = if self.path.is_empty() { self.head.uri.path() } else { &self.path };
+        let path = self.shown_path();
         let caller = self.caller.as_ref().map(|caller| &caller.key);
         let request = || Shown {
             started_ms: self.started_ms,
@@ -320,6 +376,7 @@ impl Exchange {
                 .iter()
                 .map(|it| it.as_str().to_owned())
                 .collect(),
+            throttled_by: self.throttled_by().map_or("", Label::as_str).to_owned(),
         };
         let tails = &self.node.shared.tails;
         tails.tell(&stage.tenant_id, &stage.api_id, &stage.name, self.status, request);
@@ -351,6 +408,7 @@ impl Exchange {
                 billed: outcome.billed,
                 over_quota: self.over_quota,
             },
+            throttled_by: self.throttled_by().cloned(),
             shadow_throttled_by: self.shadow_throttled_by.join(","),
         });
         if let Some(stage) = self.stage.as_ref().filter(|_| !had_room) {

@@ -3,8 +3,9 @@
 //!
 //! The way of a request, in the order of the directories it passes: [`listener`] → [`router`] →
 //! [`policies`] → [`integration`] → [`response`]; `serve.rs` is the whole of it on one page. Beside it
-//! stand [`snapshot`] (what is served), [`counter`] (what is billed), [`reconciliation`] (what is counted beside it) and
-//! [`admin`] (what operators look at).
+//! stand [`snapshot`] (what is served), [`counter`] (what is billed), [`reconciliation`] (what is counted beside it),
+//! [`explain`] (what became of the newest requests, for [`inquiry`], by which replicas ask) and [`admin`] (what operators
+//! look at).
 //!
 //! Threads: each data thread has a runtime, a listening socket, pools, counters and a Redis connection of its
 //! own and shares nothing that is written per request, but for the atomics of the leases that limits are kept by.
@@ -20,16 +21,19 @@ pub mod counter;
 mod dialect;
 mod disk;
 mod exchange;
+mod explain;
 mod gateway_response;
 mod handover;
 mod head_bytes;
 #[doc(hidden)]
 pub mod hostile;
+mod inquiry;
 mod integration;
 pub mod listener;
 pub mod node;
 mod policies;
 mod reconciliation;
+mod replicas;
 mod response;
 mod router;
 mod serve;

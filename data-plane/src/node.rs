@@ -18,6 +18,8 @@ use egress::Connector;
 use crate::{
     Config,
     counter::{Counter, Room, Want},
+    explain::Kept,
+    inquiry::Inquiries,
     integration::pool::Pools,
     listener::{shares::Shares, turns::Turns},
     policies::{desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local},
@@ -41,6 +43,8 @@ pub struct Shared {
     pub(crate) gates: Arc<NodeGates>,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
+    /// By which replicas ask data threads.
+    pub(crate) inquiries: Arc<Inquiries>,
     /// What is counted beside the journal.
     pub(crate) counts: Arc<Counts>,
     /// Once the journal is open.
@@ -60,6 +64,8 @@ pub(crate) struct Node {
     pub(crate) limiter: Limiter,
     pub(crate) counter: RefCell<Counter>,
     pub(crate) counts: ThreadCounts,
+    /// What became of the newest requests.
+    pub(crate) kept: Kept,
     pub(crate) metrics: ThreadMetrics,
     pub(crate) in_flight: Cell<usize>,
     /// Of them, each tenant's.
@@ -101,6 +107,7 @@ impl Shared {
             leases: Arc::default(),
             gates: Arc::default(),
             tails: Arc::default(),
+            inquiries: Arc::default(),
             counts,
             room: OnceLock::new(),
             draining: AtomicBool::new(false),
@@ -162,6 +169,7 @@ impl Node {
             limiter,
             counter: RefCell::new(counter),
             counts: ThreadCounts::default(),
+            kept: Kept::new(now_ms()),
             in_flight: Cell::new(0),
             shares: Shares::default(),
             turns: Turns::default(),

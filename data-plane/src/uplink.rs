@@ -1,5 +1,5 @@
-//! What binds a node to its control plane: configuration comes in; usage, what is watched and what is counted beside
-//! usage go out.
+//! What binds a node to its control plane: configuration comes in; usage, what is watched, what is asked and what is
+//! counted beside usage go out.
 
 use std::{
     mem,
@@ -16,19 +16,21 @@ use tonic::transport::Channel;
 use crate::{
     Error, Result,
     counter::Shipper,
+    inquiry,
     node::Shared,
     reconciliation,
     snapshot::stream::{self, ConfigStream},
     tail,
 };
 
-/// The stream, the shipping and the tailing, while they run.
+/// The config stream, and what goes beside it, while they run.
 pub(crate) struct Uplink {
     stream: JoinHandle<std::result::Result<(), BoxError>>,
     streaming: bool,
     stop: CancellationToken,
     shipping: JoinHandle<()>,
     tailing: JoinHandle<()>,
+    attending: JoinHandle<()>,
     reporting: JoinHandle<()>,
 }
 
@@ -64,10 +66,11 @@ impl Uplink {
         let stop = CancellationToken::new();
         let shipping = tokio::spawn(ship(shipper.clone(), opened.channels()));
         let tailing = tokio::spawn(tail::follow(shared.tails.clone(), opened.channels()));
+        let attending = tokio::spawn(inquiry::attend(shared.inquiries.clone(), opened.channels()));
         let reporting = tokio::spawn(reconciliation::run(shared.counts.clone(), opened.channels()));
         let running = opened.run(health(shared, shipper), stop.clone());
         let stream = tokio::spawn(async { running.await.map_err(Into::into) });
-        Ok(Self { stream, streaming: true, stop, shipping, tailing, reporting })
+        Ok(Self { stream, streaming: true, stop, shipping, tailing, attending, reporting })
     }
 
     /// Resolves with why no configuration will come any more, if that happens.
@@ -98,6 +101,7 @@ impl Uplink {
     pub(crate) async fn end(mut self) {
         self.shipping.abort();
         self.tailing.abort();
+        self.attending.abort();
         self.reporting.abort();
         self.stop_stream().await;
         let _ = self.shipping.await; // aborted

@@ -4,6 +4,7 @@
 //! - [`config`]: resources and the stream that brings them to nodes.
 //! - [`usage`]: the service that takes sealed journal segments.
 //! - [`tail`]: the service that shows requests as they end.
+//! - [`inquiry`]: the service that asks nodes what they know of one tenant.
 //! - [`reconciliation`]: the service that takes what is counted beside the ledger.
 //! - [`segment`]: the bytes of such a segment.
 //! - [`digest`]: what a node looks an API key up by.
@@ -40,6 +41,14 @@ pub mod tail {
     #[expect(clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
     pub mod v1 {
         tonic::include_proto!("tollgate.tail.v1");
+    }
+}
+
+/// Generated from `inquiry/v1`.
+pub mod inquiry {
+    #[expect(clippy::all, clippy::pedantic, clippy::allow_attributes, reason = "generated code")]
+    pub mod v1 {
+        tonic::include_proto!("tollgate.inquiry.v1");
     }
 }
 

@@ -178,6 +178,13 @@ const apiSettings = createRoute({
   component: lazyRouteComponent(() => import("./pages/apis/settings"), "ApiSettingsPage"),
 });
 
+const explanation = createRoute({
+  getParentRoute: () => tenant,
+  path: "/explanation",
+  validateSearch: texts("request"),
+  component: lazyRouteComponent(() => import("./pages/explanation"), "ExplanationPage"),
+});
+
 const usagePlans = createRoute({
   getParentRoute: () => tenant,
   path: "/usage-plans",
@@ -376,6 +383,7 @@ export const routeTree = root.addChildren([
     apis,
     newApi,
     api.addChildren([routes, resources, stages, stage, deployments, deployment, requests, apiSettings]),
+    explanation,
     usagePlans,
     newUsagePlan,
     usagePlan,

@@ -93,6 +93,8 @@ const TABLE: &[(Who, &[&str])] = &[
             "usageStatement",
             // As it happens.
             "deploymentStatus",
+            "explanation",
+            "getExplanation",
             "requests",
             "accessKeys",
             "apiKeys",

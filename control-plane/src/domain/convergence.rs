@@ -186,6 +186,13 @@ pub async fn of_version(
     Ok(converged(app, cell, vec![wanted]).await?.pop().unwrap_or_default())
 }
 
+/// The nodes of a cell that are there.
+pub async fn online(app: &App, cell: &str) -> Result<Vec<NodeId>> {
+    let nodes = of_version(app, cell, 0, &[]).await?.nodes;
+    let online = nodes.into_iter().filter(|node| node.state != NodeState::Offline);
+    Ok(online.map(|node| node.node).collect())
+}
+
 /// A version, and the resources that a refusal of it would be about.
 struct Wanted {
     version: u64,

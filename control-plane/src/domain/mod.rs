@@ -17,6 +17,7 @@ pub mod deployment;
 pub mod download;
 pub mod email;
 pub mod erasure;
+pub mod explanation;
 pub mod fleet;
 pub mod idempotency_key;
 pub mod integration;

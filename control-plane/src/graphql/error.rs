@@ -46,7 +46,7 @@ pub fn user_errors<T>(result: Result<T>) -> async_graphql::Result<(Option<T>, Ve
         Error::BadRequest { .. } => ErrorCode::BadRequest,
         Error::Conflict { .. } => ErrorCode::Conflict,
         Error::LimitExceeded { .. } => ErrorCode::LimitExceeded,
-        Error::NotFound(_) => ErrorCode::NotFound,
+        Error::NotFound(_) | Error::NotKept(_) => ErrorCode::NotFound,
         Error::PreconditionFailed { .. } => ErrorCode::VersionConflict,
         _ => return Err(error.into()),
     };

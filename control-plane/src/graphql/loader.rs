@@ -53,6 +53,7 @@ fn shared(error: Arc<Error>) -> Error {
         Error::Unauthenticated(what) => Error::Unauthenticated(what),
         Error::Forbidden(what) => Error::Forbidden(what),
         Error::NotFound(what) => Error::NotFound(what),
+        Error::NotKept(message) => Error::NotKept(message.clone()),
         Error::TooManyRequests { retry_after_seconds } => {
             Error::TooManyRequests { retry_after_seconds: *retry_after_seconds }
         }

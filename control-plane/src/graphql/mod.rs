@@ -28,6 +28,7 @@ pub mod delete;
 pub mod deployment;
 pub mod download;
 pub mod error;
+pub mod explanation;
 pub mod fleet;
 pub mod http;
 pub mod installation;
@@ -90,7 +91,7 @@ pub struct Query(
     LedgerQuery,
 );
 
-/// What was used and what it costs. Parts of parts: of one long row, the compiler loses count.
+/// What was used, what was refused, and what it costs. Parts of parts: of one long row, the compiler loses count.
 #[derive(MergedObject, Default)]
 pub struct LedgerQuery(
     usage::UsageQuery,
@@ -98,6 +99,7 @@ pub struct LedgerQuery(
     key_usage::KeyUsageQuery,
     usage_statement::UsageStatementQuery,
     reconciliation::ReconciliationQuery,
+    explanation::ExplanationQuery,
     quarantined_segment::QuarantinedSegmentQuery,
     bill::BillQuery,
     price::PriceQuery,

@@ -130,6 +130,11 @@ impl WatchedRequest {
         Some(self.request.code.as_str()).filter(|code| !code.is_empty())
     }
 
+    /// The limit that refused it, as `RateLimit` names it; `explanation` has its figures for a while.
+    async fn throttled_by(&self) -> Option<&str> {
+        Some(self.request.throttled_by.as_str()).filter(|name| !name.is_empty())
+    }
+
     /// Which throttles and concurrency limits in shadow would have refused it, as `RateLimit` would name them: `key-route`,
     /// `key`, `route`, `stage`, `key-concurrency`, `route-concurrency`, `stage-concurrency`.
     async fn shadow_throttled_by(&self) -> &[String] {

@@ -3,6 +3,7 @@
 pub mod authenticate;
 pub mod config_stream;
 mod crowd;
+pub mod inquiry;
 pub mod listener;
 pub mod reconciliation;
 pub mod request_tail;
@@ -14,6 +15,7 @@ use std::net::SocketAddr;
 use std::time::Duration;
 
 use proto::config::v1::config_stream_server::ConfigStreamServer;
+use proto::inquiry::v1::inquiry_server::InquiryServer;
 use proto::reconciliation::v1::reconciliation_server::ReconciliationServer;
 use proto::segment::CONTENT_BYTES_MAX;
 use proto::tail::v1::request_tail_server::RequestTailServer;
@@ -80,13 +82,13 @@ impl Grpc {
         };
         let usage = usage_intake::Service::new(app.clone(), changes.line(), shutdown.clone());
         let tail = request_tail::Service { app: app.clone(), shutdown: shutdown.clone() };
+        let inquiry = inquiry::Service { app: app.clone(), shutdown: shutdown.clone() };
         let services = Routes::new(
             ConfigStreamServer::new(stream).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
         )
         .add_service(UsageIntakeServer::new(usage).max_decoding_message_size(2 * CONTENT_BYTES_MAX))
-        .add_service(
-            RequestTailServer::new(tail).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX),
-        );
+        .add_service(RequestTailServer::new(tail).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX))
+        .add_service(InquiryServer::new(inquiry).max_decoding_message_size(NODE_MESSAGE_BYTES_MAX));
         let reconciliation =
             ReconciliationServer::new(reconciliation::Service { app: app.clone() });
         let services =
@@ -130,7 +132,7 @@ impl From<Error> for Status {
             Error::Timeout => Self::deadline_exceeded(message),
             Error::Unauthenticated(_) => Self::unauthenticated(message),
             Error::Forbidden(_) | Error::TenantSuspended { .. } => Self::permission_denied(message),
-            Error::NotFound(_) => Self::not_found(message),
+            Error::NotFound(_) | Error::NotKept(_) => Self::not_found(message),
             Error::Conflict { .. }
             | Error::PreconditionFailed { .. }
             | Error::IdempotencyKeyReuse

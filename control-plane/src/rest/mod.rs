@@ -19,6 +19,7 @@ pub mod deployment;
 pub mod deprecation;
 pub mod download;
 pub mod etag;
+pub mod explanation;
 pub mod extract;
 pub mod fleet;
 pub mod idempotency;
@@ -91,6 +92,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(key_usage::routes())
         .merge(usage_statement::routes())
         .merge(reconciliation::routes())
+        .merge(explanation::routes())
         .merge(bill::routes())
         .merge(download::routes())
         .merge(price::routes())

@@ -11,7 +11,10 @@ use chrono::{DateTime, SecondsFormat, Utc};
 use http::{Method, Version};
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
-use crate::snapshot::served::{ApiKey, Stage, UsagePlan};
+use crate::{
+    policies::throttle::Label,
+    snapshot::served::{ApiKey, Stage, UsagePlan},
+};
 
 /// One request, from the moment it ended.
 pub struct Record {
@@ -30,6 +33,8 @@ pub struct Record {
     pub(crate) route: Option<Arc<str>>,
     pub(crate) caller: Option<(Arc<ApiKey>, Arc<UsagePlan>)>,
     pub(crate) outline: Outline,
+    /// The limit that refused it.
+    pub(crate) throttled_by: Option<Label>,
     /// Which throttles in shadow would have refused it, with commas; empty: none.
     pub(crate) shadow_throttled_by: String,
 }
@@ -104,6 +109,7 @@ impl Record {
             ("usage_plan.id", plan.map(|plan| &*plan.id)),
             ("consumer.id", key.map(|key| &*key.consumer_id)),
             ("code", self.outline.code),
+            ("throttled_by", self.throttled_by.as_ref().map(Label::as_str)),
         ];
         for (name, text) in texts {
             if let Some(text) = text {
@@ -163,6 +169,7 @@ impl Record {
             route: None,
             caller: None,
             outline: Outline { status: 400, code: Some("MALFORMED_REQUEST"), ..Outline::default() },
+            throttled_by: None,
             shadow_throttled_by: String::new(),
         }
     }

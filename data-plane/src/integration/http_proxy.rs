@@ -11,6 +11,7 @@ use std::{
 use egress::ConnectError;
 use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
 use http_body::Body;
+use proto::inquiry::v1::Level;
 use upstream::{Answer, Error, Full, Length, Sending, request};
 
 use super::{
@@ -23,6 +24,7 @@ use super::{
 };
 use crate::{
     exchange::Exchange,
+    explain::Decision,
     gateway_response::{GatewayResponse, Kind},
     listener::limits,
     node::Node,
@@ -91,7 +93,7 @@ async fn exchange_with_backend(
     let limits = &node.shared.config.limits;
     let entering = node.pools.enter(&tenant.id, &proxy.target, limits);
     let place = within(Some(connect_by), entering).await.ok_or_else(timed_out)?;
-    let place = place.map_err(|Full| too_many(node))?;
+    let place = place.map_err(|Full| too_many(node, exchange))?;
     let mut fresh = false;
     loop {
         let mut line = connect(node, &place, &proxy.target, &tenant.egress, connect_by, fresh)
@@ -206,8 +208,10 @@ fn not_connected(error: &ConnectError) -> GatewayResponse {
     }
 }
 
-fn too_many(node: &Node) -> GatewayResponse {
+fn too_many(node: &Node, exchange: &mut Exchange) -> GatewayResponse {
     node.metrics.shed(Bound::Backend);
+    let max = node.shared.config.limits.backend_in_flight_max;
+    exchange.decision = Some(Decision::of_share("backend-share", Level::Backend, max));
     Kind::TenantOverloaded
         .because("As many calls wait for this backend as may.")
         .with(http::header::RETRY_AFTER, "1")

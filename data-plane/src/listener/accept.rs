@@ -18,7 +18,7 @@ use tokio::{
 use tokio_rustls::TlsAcceptor;
 
 use super::connection;
-use crate::{node::Node, policies::leased::SWEEP_EVERY};
+use crate::{inquiry, node::Node, policies::leased::SWEEP_EVERY};
 
 /// Connections that the kernel holds ready for each thread.
 const BACKLOG: i32 = 4096;
@@ -85,6 +85,8 @@ pub(crate) async fn run(
     let tending = tokio::task::spawn_local(async move { tended.limiter.tend().await });
     let giver = node.clone();
     let giving = tokio::task::spawn_local(async move { giver.turns.give_out().await });
+    let questions = node.shared.inquiries.listen();
+    let answering = tokio::task::spawn_local(inquiry::answer(node.clone(), questions));
     try_join_all(doors.into_iter().map(|door| keep_open(&node, door, &room, drain.clone())))
         .await?;
 
@@ -99,6 +101,7 @@ pub(crate) async fn run(
     sweeping.abort();
     tending.abort();
     giving.abort();
+    answering.abort();
     tokio::join!(node.limiter.return_all(), node.limiter.return_permits());
     node.tick();
     Ok(())

@@ -1,8 +1,11 @@
 //! Bounds on a request: its head and how many are in progress before anything is looked up, its body and how many of
 //! its tenant are in progress once its Api is known.
 
+use proto::inquiry::v1::Level;
+
 use crate::{
     exchange::Exchange,
+    explain::Decision,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
     telemetry::Bound,
@@ -35,6 +38,8 @@ pub(crate) fn check_share(exchange: &mut Exchange) -> Result<(), GatewayResponse
         return Ok(());
     }
     exchange.node.metrics.shed(Bound::Tenant);
+    let max = exchange.node.shared.config.limits.tenant_in_flight_max;
+    exchange.decision = Some(Decision::of_share("tenant-share", Level::Tenant, max));
     Err(Kind::TenantOverloaded
         .because("This API's owner has too many requests in progress on this node.")
         .with(http::header::RETRY_AFTER, "1"))

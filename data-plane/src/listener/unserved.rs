@@ -132,6 +132,7 @@ impl Unserved {
                 aborted: self == Self::Incomplete,
                 ..Outline::default()
             },
+            throttled_by: None,
             shadow_throttled_by: String::new(),
         });
     }

@@ -7,6 +7,7 @@
 use std::rc::Rc;
 
 use http::header::RETRY_AFTER;
+use proto::inquiry::v1::{self as message, How, limit::Figures};
 
 use super::{
     desk::now_us,
@@ -17,6 +18,7 @@ use super::{
 };
 use crate::{
     exchange::Exchange,
+    explain::Decision as Decided,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
     snapshot::served::ConcurrencyLimit,
@@ -53,6 +55,18 @@ impl Asked {
         }
     }
 
+    fn decided(&self, how: How) -> Decided {
+        let max_in_flight = self.most;
+        Decided {
+            name: self.name.into(),
+            level: self.found.level(),
+            figures: Figures::Concurrency(message::Concurrency { max_in_flight }),
+            how,
+            remaining: 0,
+            retry_after_s: RETRY_AFTER_S,
+        }
+    }
+
     /// As callers are told of it. It has no window: a permit is free again when its call ends, which no clock says.
     fn told(&self) -> Limit {
         Limit {
@@ -76,16 +90,20 @@ pub(super) async fn enforce(
     // First a look at all: a call that one refuses takes nothing from another.
     if let Some(full) = limits.of(false).map(|(_, it)| it).find(|it| limiter.refuses_at_once(it)) {
         exchange.limits.push(full.told());
+        exchange.decision = Some(full.decided(How::Remembered));
         return Err(refusal());
     }
     for (level, asked) in limits.of(false) {
         let entered = limiter.enter(asked).await;
         exchange.limits.extend(entered.is_ok().then(|| asked.told()));
         match entered {
-            Ok(Some(permit)) => exchange.permits[level] = Some(permit),
+            Ok(Ok(permit)) => exchange.permits[level] = Some(permit),
             refused => {
                 give_back(exchange);
-                return Err(refused.map_or_else(|_| Unavailable::refusal(), |_| refusal()));
+                let how = refused.map_or(How::Unavailable, |known| known.err().unwrap_or_default());
+                exchange.decision = Some(asked.decided(how));
+                let is_known = how != How::Unavailable;
+                return Err(if is_known { refusal() } else { Unavailable::refusal() });
             }
         }
     }
@@ -97,8 +115,8 @@ pub(super) async fn enforce(
 pub(super) async fn observe(node: &Node, limits: &Limits, exchange: &mut Exchange) {
     for (level, asked) in limits.of(true) {
         match node.limiter.enter(asked).await {
-            Ok(Some(permit)) => exchange.permits[level] = Some(permit),
-            Ok(None) => exchange.shadow_throttled_by.push(asked.name.into()),
+            Ok(Ok(permit)) => exchange.permits[level] = Some(permit),
+            Ok(Err(_)) => exchange.shadow_throttled_by.push(asked.name.into()),
             Err(Unavailable) => {}
         }
     }
@@ -142,8 +160,10 @@ impl Limits {
 }
 
 /// Nobody knows when a call ends. A second is as soon as a header can say.
+const RETRY_AFTER_S: u64 = 1;
+
 fn refusal() -> GatewayResponse {
     Kind::Throttled
         .because("Too many requests are in progress at once; try again when some have ended.")
-        .with(RETRY_AFTER, "1")
+        .with(RETRY_AFTER, RETRY_AFTER_S.to_string())
 }

@@ -3,7 +3,7 @@
 use std::{rc::Rc, sync::Arc};
 
 use hashbrown::{HashTable, hash_table::IntoIter};
-use proto::redis_keys;
+use proto::{inquiry::v1::Level, redis_keys};
 
 use super::{
     clients::Asks,
@@ -77,6 +77,17 @@ impl Found {
 }
 
 impl<T> Found<T> {
+    pub(super) fn level(&self) -> Level {
+        match self.kind {
+            Kind::KeyRoute => Level::KeyRoute,
+            Kind::Key => Level::Key,
+            Kind::Client => Level::Client,
+            Kind::Route => Level::Route,
+            Kind::Stage => Level::Stage,
+            Kind::Tenant => Level::Tenant,
+        }
+    }
+
     pub(super) fn new(name: &Name, hash: u64, held: Arc<T>, asks: Option<Rc<Asks>>) -> Rc<Self> {
         Rc::new(Self { hash, kind: name.kind, parts: name.parts.map(Box::from), held, asks })
     }

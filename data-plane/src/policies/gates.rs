@@ -16,7 +16,7 @@ use std::{
 
 use futures_util::future::join_all;
 use permit::{Credited, Declaration, Enter, Permits};
-use proto::redis_keys;
+use proto::{inquiry::v1::How, redis_keys};
 use tokio::{
     sync::Notify,
     task::{spawn_local, yield_now},
@@ -168,10 +168,10 @@ impl Drop for Unanswered<'_> {
 }
 
 impl Limiter {
-    /// A permit, where there is one. Nothing is taken from any that refuses.
-    pub(super) async fn enter(&self, asked: &Asked) -> Result<Option<Permit>, Unavailable> {
-        let (permit, by) = match self.by_permit(asked).await {
-            Ok(permit) => (permit, By::Permit),
+    /// A permit, where there is one, else how it is known that there is none. Nothing is taken from any that refuses.
+    pub(super) async fn enter(&self, asked: &Asked) -> Result<Result<Permit, How>, Unavailable> {
+        let (permit, by, how) = match self.by_permit(asked).await {
+            Ok((permit, how)) => (permit, By::Permit, how),
             Err(away) => self.without_redis(asked, away)?,
         };
         let gate = &asked.found.held;
@@ -180,14 +180,14 @@ impl Limiter {
             self.gates.watch(gate);
         }
         self.counts.concurrency.decided(asked.decision(permit.is_some()), by);
-        Ok(permit)
+        Ok(permit.ok_or(how))
     }
 
-    async fn by_permit(&self, asked: &Asked) -> Result<Option<Permit>, Unavailable> {
+    async fn by_permit(&self, asked: &Asked) -> Result<(Option<Permit>, How), Unavailable> {
         let redis = self.store_of(&asked.found.held).ok_or(Unavailable)?;
         match self.enter_at_once(asked) {
-            Ok(known) => Ok(known),
-            Err(Dry) => self.wait_for_permit(&redis, asked).await,
+            Ok(known) => Ok((known, How::Remembered)),
+            Err(Dry) => Ok((self.wait_for_permit(&redis, asked).await?, How::Lease)),
         }
     }
 
@@ -196,15 +196,19 @@ impl Limiter {
         &self,
         asked: &Asked,
         away: Unavailable,
-    ) -> Result<(Option<Permit>, By), Unavailable> {
+    ) -> Result<(Option<Permit>, By, How), Unavailable> {
         let permits = &asked.found.held.permits;
         let beside = |most| permits.enter_beside(most).then(|| self.permit(asked));
         match self.outage {
-            _ if self.mode == LimiterMode::Local => Ok((beside(self.share(asked)), By::Share)),
-            LimiterOutage::LocalFallback => Ok((beside(self.share(asked)), By::Share)),
-            LimiterOutage::FailOpen => Ok((beside(u32::MAX), By::Nothing)),
+            _ if self.mode == LimiterMode::Local => {
+                Ok((beside(self.share(asked)), By::Share, How::Local))
+            }
+            LimiterOutage::LocalFallback => {
+                Ok((beside(self.share(asked)), By::Share, How::Fallback))
+            }
+            LimiterOutage::FailOpen => Ok((beside(u32::MAX), By::Nothing, How::Unavailable)),
             LimiterOutage::FailClosed => match self.enter_at_once(asked) {
-                Ok(Some(permit)) => Ok((Some(permit), By::Permit)),
+                Ok(Some(permit)) => Ok((Some(permit), By::Permit, How::Remembered)),
                 Ok(None) | Err(Dry) => Err(away),
             },
         }

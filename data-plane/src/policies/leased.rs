@@ -7,6 +7,7 @@ use std::{pin::pin, rc::Rc, sync::Arc, sync::atomic::Ordering, time::Duration};
 
 use futures_util::future::join_all;
 use lease::{Ask, Take, Token};
+use proto::inquiry::v1::How;
 use tokio::{
     task::spawn_local,
     time::{sleep, timeout},
@@ -126,11 +127,12 @@ impl Limiter {
         let _waiting = Waiting::begin(held);
         let failed = held.failed.load(Ordering::Acquire);
         let waited = timeout(self.budget, async {
+            let mut how = How::Remembered;
             loop {
                 let mut answered = pin!(held.answered.notified());
                 answered.as_mut().enable();
                 if let Some(taken) = self.take_at_once(throttle) {
-                    return Ok(taken);
+                    return Ok(Taken { how, ..taken });
                 }
                 if held.failed.load(Ordering::Acquire) != failed {
                     return Err(Missing::Away); // counted by whoever asked
@@ -139,6 +141,7 @@ impl Limiter {
                     return Err(Missing::Spared);
                 }
                 answered.await;
+                how = How::Lease;
             }
         });
         waited.await.unwrap_or_else(|_| {
@@ -321,6 +324,7 @@ fn leased(throttle: &Throttle, now: u64, due_at: Option<u64>, back: Back) -> Tak
         next_ms: due.map_or(Some(0), |due| Some(due).filter(|due| *due < u64::MAX / 4000)),
         full_ms: full_ms(bucket, remaining),
         back,
+        how: How::Remembered,
     }
 }
 
@@ -334,6 +338,7 @@ fn not_asked(throttle: &Throttle) -> Taken {
         next_ms: Some(0),
         full_ms: full_ms(bucket, remaining),
         back: Back::Nothing,
+        how: How::Remembered,
     }
 }
 

@@ -8,7 +8,7 @@
 use std::{cell::RefCell, rc::Rc, sync::Arc, time::Duration};
 
 use futures_util::future::join_all;
-use proto::redis_keys;
+use proto::{inquiry::v1::How, redis_keys};
 use redis::{FromRedisValue, ParsingError, RedisResult, Value};
 use tokio::{
     sync::oneshot,
@@ -85,6 +85,8 @@ pub(crate) struct Taken {
     pub(crate) full_ms: Option<u64>,
     /// Where it goes where its call is refused after all.
     pub(crate) back: Back,
+    /// How it is known.
+    pub(crate) how: How,
 }
 
 /// How a token that was taken can be given back.
@@ -235,9 +237,9 @@ impl Limiter {
             LimiterMode::Leased => (self.wait(throttle).await, By::Lease),
             LimiterMode::Exact => (self.take_in_redis(throttle).await, By::Redis),
         };
-        let outage = match answer {
-            Err(Missing::Spared) => LimiterOutage::LocalFallback,
-            _ => throttle.outage.unwrap_or(self.outage),
+        let (outage, how) = match answer {
+            Err(Missing::Spared) => (LimiterOutage::LocalFallback, How::Spared),
+            _ => (throttle.outage.unwrap_or(self.outage), How::Fallback),
         };
         let (taken, by) = match (answer, outage) {
             (Ok(taken), _) => (taken, by),
@@ -246,7 +248,7 @@ impl Limiter {
                 if taken.allowed {
                     throttle.held().owe(now_us());
                 }
-                (taken, By::Share)
+                (Taken { how, ..taken }, By::Share)
             }
             (Err(_), LimiterOutage::FailOpen) => (Taken::unchecked(throttle.bucket), By::Nothing),
             (Err(_), LimiterOutage::FailClosed) => return Err(Unavailable),
@@ -499,7 +501,7 @@ impl FromRedisValue for Taken {
         let (next_ms, full_ms) = (ms(next), ms(full));
         let allowed = taken == 1;
         let back = if allowed { Back::Redis } else { Back::Nothing };
-        Ok(Self { allowed, remaining, next_ms, full_ms, back })
+        Ok(Self { allowed, remaining, next_ms, full_ms, back, how: How::Exact })
     }
 }
 
@@ -548,6 +550,7 @@ impl Taken {
             next_ms: Some(0),
             full_ms: Some(0),
             back: Back::Nothing,
+            how: How::Unavailable,
         }
     }
 

@@ -10,6 +10,7 @@ use std::{
 
 use jiff::Timestamp;
 use plan::Period;
+use proto::inquiry::v1::How;
 
 use super::{
     desk::{Held, now_us},
@@ -133,6 +134,7 @@ impl Local {
             next_ms: if allowed { Some(0) } else { share.next_ms() },
             full_ms: None,
             back: Back::Nothing,
+            how: How::Local,
         };
         drop(kept);
         if is_new && !held.of_client {

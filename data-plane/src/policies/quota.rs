@@ -3,11 +3,15 @@
 
 use http::header::RETRY_AFTER;
 use plan::Period;
-use proto::redis_keys;
+use proto::{
+    inquiry::v1::{self as message, How, Level, limit::Figures},
+    redis_keys,
+};
 
 use super::limiter::{Limit, Unavailable};
 use crate::{
     exchange::Exchange,
+    explain::Decision,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
     reconciliation::QuotaName,
@@ -68,7 +72,18 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
         joined_s: caller.key.joined_s(&caller.plan.id),
         granted: caller.key.granted(&caller.plan.id),
     };
-    let spent = node.limiter.spend(&redis_key, &claim).await.map_err(|_| Unavailable::refusal())?;
+    let decided = |how, limit, period_s, resets_in_s| Decision {
+        name: "quota".into(),
+        level: Level::Key,
+        figures: Figures::Quota(message::Quota { limit, period_s, resets_in_s }),
+        how,
+        remaining: 0,
+        retry_after_s: resets_in_s.max(1),
+    };
+    let Ok(spent) = node.limiter.spend(&redis_key, &claim).await else {
+        exchange.decision = Some(decided(How::Unavailable, claim.quota.limit, 0, 1));
+        return Err(Unavailable::refusal());
+    };
     exchange.limits.push(Limit::of_quota(&spent));
     if let Some(counted) = spent.counted {
         node.counts.quota(claim.name, counted);
@@ -80,7 +95,9 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
     if spent.allowed {
         return Ok(());
     }
+    let how = if spent.counted.is_some() { How::Exact } else { How::Fallback };
     let wait = spent.resets_in_s.max(1);
+    exchange.decision = Some(decided(how, spent.limit, spent.period_s, spent.resets_in_s));
     Err(Kind::QuotaExceeded
         .because("The quota of this key is used up until its period ends.")
         .with(RETRY_AFTER, wait.to_string()))

@@ -7,6 +7,7 @@
 use std::{borrow::Borrow, rc::Rc, sync::Arc};
 
 use http::header::RETRY_AFTER;
+use proto::inquiry::v1::{self as message, How, limit::Figures};
 
 use super::{
     client,
@@ -18,6 +19,7 @@ use super::{
 use crate::{
     config::{LimiterMode, LimiterOutage},
     exchange::Exchange,
+    explain::Decision as Decided,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
     snapshot::{
@@ -89,6 +91,18 @@ impl Throttle {
         }
     }
 
+    fn decided(&self, how: How, remaining: u64, retry_after_s: u64) -> Decided {
+        let Bucket { rate: rate_limit, burst: burst_limit } = self.bucket;
+        Decided {
+            name: self.name.clone(),
+            level: self.found.level(),
+            figures: Figures::Throttle(message::Throttle { rate_limit, burst_limit }),
+            how,
+            remaining,
+            retry_after_s,
+        }
+    }
+
     pub(super) fn redis_key(&self) -> &str {
         &self.held().redis_key
     }
@@ -152,7 +166,8 @@ async fn enforce(
     if throttles.is_empty() {
         return Ok(Vec::new());
     }
-    if throttles.iter().any(|throttle| throttle.bucket.burst == 0) {
+    if let Some(closed) = throttles.iter().find(|throttle| throttle.bucket.burst == 0) {
+        exchange.decision = Some(closed.decided(How::Setting, 0, NEVER_SECONDS));
         return Err(refusal(NEVER_SECONDS));
     }
     let answers = limiter.take_all(&throttles).await;
@@ -161,16 +176,27 @@ async fn enforce(
     });
     exchange.limits.extend(limits);
 
-    let wait = answers.iter().flatten().filter_map(Taken::refused_for_ms).max();
-    let unavailable = answers.iter().any(Result::is_err);
+    exchange.decision = decision(&throttles, &answers);
+    let refused = exchange.decision.as_ref().map(|by| (by.how, by.retry_after_s));
     let back = answers.into_iter().map(|answer| answer.map_or(Back::Nothing, |taken| taken.back));
     let took: Vec<_> = throttles.into_iter().zip(back).collect();
-    if wait.is_none() && !unavailable {
-        return Ok(took);
-    }
+    let Some((how, retry_after_s)) = refused else { return Ok(took) };
     limiter.give_back(took);
-    Err(wait
-        .map_or_else(Unavailable::refusal, |ms| refusal(ms.div_ceil(1000).clamp(1, NEVER_SECONDS))))
+    Err(if how == How::Unavailable { Unavailable::refusal() } else { refusal(retry_after_s) })
+}
+
+/// Of those that refuse, the one that is waited for longest, the narrowest of several; else one that cannot be asked.
+fn decision(throttles: &[Throttle], answers: &[Result<Taken, Unavailable>]) -> Option<Decided> {
+    let refused = answers.iter().zip(throttles).rev().filter_map(|(answer, throttle)| {
+        let taken = answer.as_ref().ok()?;
+        Some((taken.refused_for_ms()?, taken, throttle))
+    });
+    if let Some((ms, taken, throttle)) = refused.max_by_key(|(ms, ..)| *ms) {
+        let retry_after_s = ms.div_ceil(1000).clamp(1, NEVER_SECONDS);
+        return Some(throttle.decided(taken.how, taken.remaining, retry_after_s));
+    }
+    let (_, away) = answers.iter().zip(throttles).find(|(answer, _)| answer.is_err())?;
+    Some(away.decided(How::Unavailable, 0, 1))
 }
 
 /// Takes a token from each bucket that has one, and notes which have none. One that cannot be asked refuses nobody either.

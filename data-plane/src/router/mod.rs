@@ -42,6 +42,7 @@ pub(crate) fn route(
     let below = below.to_owned();
     exchange.addressing = addressing;
     exchange.stage = Some(stage.clone());
+    exchange.config_version = snapshot.version(&stage.cell);
 
     let nothing = || Kind::ResourceNotFound.because("Nothing is deployed to this stage.");
     let deployment = stage.deployment.as_ref().ok_or_else(nothing)?;

@@ -46,6 +46,7 @@ fn compile_by(
     };
     let mut next = previous.clone();
     next.loaded = true;
+    next.versions = resources.versions().map(|(cell, version)| (cell.into(), version)).collect();
     let mut refusals = Vec::new();
 
     let is_key = |name: &&ResourceName| matches!(name, ResourceName::ApiKeyId(_));

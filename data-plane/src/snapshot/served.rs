@@ -25,6 +25,8 @@ use crate::{
 pub struct Snapshot {
     /// Whether any configuration was loaded; until then a node is not ready.
     pub loaded: bool,
+    /// Each cell's version.
+    pub(super) versions: Arc<[(Box<str>, u64)]>,
     /// Ranges that every tenant may reach beside public addresses: the node's own setting.
     pub(super) egress_allow: Arc<[IpNet]>,
     pub(super) tenants: Sharded<Arc<str>, Arc<Tenant>>,
@@ -262,6 +264,11 @@ impl Snapshot {
     /// What a node serves before it was told anything.
     pub fn empty(egress_allow: &[IpNet]) -> Self {
         Self { egress_allow: egress_allow.into(), ..Self::default() }
+    }
+
+    /// Which version of a cell this is; 0: none.
+    pub fn version(&self, cell: &str) -> u64 {
+        self.versions.iter().find(|(known, _)| **known == *cell).map_or(0, |(_, version)| *version)
     }
 
     pub fn tenant(&self, id: &str) -> Option<&Arc<Tenant>> {

@@ -7,14 +7,13 @@ use std::time::Duration;
 use proto::tail::v1::Batch;
 use proto::tail::v1::request_tail_client::RequestTailClient;
 use tokio::sync::{mpsc, watch};
-use tokio::task::JoinSet;
-use tokio::time::{Instant, MissedTickBehavior, interval};
+use tokio::time::{MissedTickBehavior, interval};
 use tokio_stream::wrappers::ReceiverStream;
+use tonic::Status;
 use tonic::transport::Channel;
-use tonic::{Code, Status};
 
 use super::{Tails, Watching};
-use crate::snapshot::stream::Backoff;
+use crate::replicas;
 
 /// Each tail's requests leave together, four times a second, 100 a second in the long run.
 const BATCH_EVERY: Duration = Duration::from_millis(250);
@@ -23,40 +22,14 @@ const BATCH_LEN_MAX: usize = 25;
 const TAILS_MAX: usize = 512;
 /// Batches that wait for a replica which reads slowly.
 const OUTGOING_MAX: usize = 16;
-/// A replica of a release that knows no tails is asked again after this.
-const ASK_AGAIN_AFTER: Duration = Duration::from_mins(1);
 
-/// Follows every replica that there is a channel to; a node that has not joined yet has none.
-pub(crate) async fn follow(tails: Arc<Tails>, mut channels: watch::Receiver<Arc<[Channel]>>) {
-    loop {
-        let mut replicas = JoinSet::new();
-        for channel in channels.borrow_and_update().iter() {
-            replicas.spawn(follow_one(tails.clone(), channel.clone()));
-        }
-        if channels.changed().await.is_err() {
-            // No new channels will come; these still lead to the replicas.
-            replicas.join_all().await;
-            return;
-        }
-    }
-}
-
-async fn follow_one(tails: Arc<Tails>, channel: Channel) {
-    let mut backoff = Backoff::new();
-    loop {
-        let started = Instant::now();
-        let status = stream(&tails, channel.clone()).await;
-        if started.elapsed() > Backoff::MAX {
-            backoff.reset();
-        }
-        // That a replica is away is said where its config stream ends.
-        tracing::debug!(reason = status.message(), "a replica's watchers are not followed");
-        if status.code() == Code::Unimplemented {
-            tokio::time::sleep(ASK_AGAIN_AFTER).await;
-        } else {
-            backoff.wait().await;
-        }
-    }
+/// Follows every replica that there is a channel to.
+pub(crate) async fn follow(tails: Arc<Tails>, channels: watch::Receiver<Arc<[Channel]>>) {
+    let stream = move |channel| {
+        let tails = tails.clone();
+        async move { stream(&tails, channel).await }
+    };
+    replicas::each(channels, stream).await;
 }
 
 /// Until the stream ends; why it did.

@@ -6,6 +6,7 @@ mod backends;
 mod clients;
 mod concurrency;
 mod differential;
+mod explain;
 mod https;
 mod idle;
 mod leases;

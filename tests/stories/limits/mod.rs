@@ -6,6 +6,7 @@
 mod beside;
 mod clients;
 mod concurrency;
+mod explanation;
 mod faults;
 mod flood;
 mod losses;

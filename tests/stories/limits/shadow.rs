@@ -7,7 +7,8 @@ use harness::tenant::text;
 use harness::{Answer, World, eventually};
 use serde_json::{Value, json};
 
-const REQUESTS: &str = "subscription { requests { requests { requestId shadowThrottledBy } } }";
+const REQUESTS: &str =
+    "subscription { requests { requests { requestId throttledBy shadowThrottledBy } } }";
 
 /// The call's id beside its status.
 fn told(answer: &Answer) -> (String, u16) {
@@ -80,6 +81,8 @@ async fn a_limit_is_tried_out_beside_one_that_refuses_and_then_enforced() {
         let of_it = seen.iter().find(|request| request["requestId"] == **id).expect("it is shown");
         let names = if beyond(at) { json!(["stage"]) } else { json!([]) };
         assert_eq!(of_it["shadowThrottledBy"], names, "call {at}");
+        let by = if statuses[at] == 429 { json!("route") } else { Value::Null };
+        assert_eq!(of_it["throttledBy"], by, "call {at}");
     }
     let count = (0..calls.len()).filter(|at| beyond(*at)).count();
     let lines = eventually("every call in the log", async || {
@@ -93,6 +96,8 @@ async fn a_limit_is_tried_out_beside_one_that_refuses_and_then_enforced() {
     let in_log: HashSet<_> = in_log.map(|line| text(&line["request.id"])).collect();
     let expected = calls.iter().enumerate().filter(|(at, _)| beyond(*at));
     assert_eq!(in_log, expected.map(|(_, (id, _))| id.clone()).collect());
+    let refused = lines.iter().filter(|line| line["throttled_by"] == "route");
+    assert_eq!(refused.count(), 3);
     for (outcome, count) in [("shadowed", count), ("refused", 3)] {
         let sample = format!(
             r#"tollgate_ratelimit_decisions_total{{by="lease",outcome="{outcome}"}} {count}"#

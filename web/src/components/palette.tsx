@@ -24,6 +24,7 @@ const PLACES: Target[] = [
   { kind: "Page", label: "Usage plans", to: paths.usagePlans() },
   { kind: "Page", label: "API keys", to: paths.apiKeys() },
   { kind: "Page", label: "Usage", to: paths.usage() },
+  { kind: "Page", label: "Why was a request limited?", to: paths.explanation() },
   { kind: "Page", label: "Billing", to: paths.billing(), needs: "readBilling" },
   { kind: "Page", label: "Settings", to: paths.settings() },
   { kind: "Page", label: "Profile", to: paths.profile() },

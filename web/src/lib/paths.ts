@@ -21,6 +21,8 @@ export const paths = {
     ({ to: "/apis/$api/deployments/$deployment", params: { api, deployment } }) as const,
   requests: (api: string, filter: RequestsSearch = {}) =>
     ({ to: "/apis/$api/requests", params: { api }, search: filter }) as const,
+  /** Why a call was limited, by its request id. */
+  explanation: (request?: string) => ({ to: "/explanation", search: { request } }) as const,
   apiSettings: (api: string) => ({ to: "/apis/$api/settings", params: { api } }) as const,
 
   usagePlans: (after?: string) => ({ to: "/usage-plans", search: { after } }) as const,

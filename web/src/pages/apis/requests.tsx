@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { getRouteApi, useNavigate } from "@tanstack/react-router";
+import { getRouteApi, Link, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
 import { request } from "../../api/client";
 import { graphql } from "../../api/generated";
@@ -12,7 +12,7 @@ import { StatusClass } from "../../components/status-class";
 import { bytes, count, floorToMinute, milliseconds, second, time } from "../../lib/format";
 import { paths, type RequestsSearch } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
-import { Button } from "../../ui/button";
+import { Button, ButtonLink } from "../../ui/button";
 import { CopyText } from "../../ui/copy";
 import { SelectField } from "../../ui/field";
 import { Empty, Panel } from "../../ui/panel";
@@ -24,7 +24,7 @@ const RequestsLiveDocument = graphql(`
     requests(apiId: $apiId, stage: $stage, statusClass: $statusClass) {
       dropped
       requests {
-        requestId startedAt stage method path status code durationMs bytesOut aborted shadowThrottledBy
+        requestId startedAt stage method path status code durationMs bytesOut aborted throttledBy shadowThrottledBy
         apiKey { id name }
       }
     }
@@ -131,6 +131,7 @@ function Requests({ api, search: { stage, status } }: { api: string; search: Req
       flush
       actions={
         <>
+          <ButtonLink {...paths.explanation()}>Why was it limited?</ButtonLink>
           {paused ? <Badge>Paused</Badge> : <LiveBadge live={live} everyMs={POLL_MS} />}
           <Button onClick={() => setPaused(!paused)}>{paused ? "Go on" : "Pause"}</Button>
           <Button onClick={clear} disabled={kept.length === 0}>
@@ -165,11 +166,16 @@ function Requests({ api, search: { stage, status } }: { api: string; search: Req
             },
             {
               header: "Status",
-              cell: ({ status, code, aborted, shadowThrottledBy: over }) => (
+              cell: ({ requestId, status, code, aborted, throttledBy, shadowThrottledBy: over }) => (
                 <span className="flex flex-wrap items-center gap-1.5">
                   <StatusClass value={Math.floor(status / 100)} exact={status} />
                   {aborted && <Badge tone="warn">Cut off</Badge>}
                   {code && <code className="font-mono text-2xs text-muted">{code}</code>}
+                  {throttledBy && (
+                    <Link {...paths.explanation(requestId)} className="text-2xs text-accent underline">
+                      {`by ${throttledBy}`}
+                    </Link>
+                  )}
                   {over.length > 0 && <Badge tone="warn">{`Would be throttled: ${over.join(", ")}`}</Badge>}
                 </span>
               ),
