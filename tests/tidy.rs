@@ -34,6 +34,14 @@ const ARROWS: &[(&str, &[&str])] = &[
         "data-plane/upstream/src",
         &["std::net", "tokio::net", "tokio::spawn", "std::fs", "hyper", "egress"],
     ),
+    (
+        "data-plane/downstream/src",
+        &["std::net", "tokio::net", "tokio::spawn", "std::fs", "hyper", "egress", "upstream"],
+    ),
+    (
+        "data-plane/http1/src",
+        &["std::net", "tokio::net", "tokio::spawn", "std::fs", "hyper", "upstream", "downstream"],
+    ),
     ("data-plane/lease/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
     ("data-plane/permit/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
     ("proto/src", &["control_plane::", "data_plane::"]),

@@ -49,6 +49,7 @@ pub struct Config {
     pub limiter_mode: LimiterMode,
     pub limiter_outage: LimiterOutage,
     pub limits: Limits,
+    pub http1_server: Http1Server,
     /// How callers' traces go on through the node; the fields of other ways pass as any field does.
     pub propagators: Vec<Propagator>,
     /// Makes the node's spans; without it there are none.
@@ -93,6 +94,16 @@ pub enum LimiterOutage {
     FailOpen,
     /// Calls with a limit are answered 503.
     FailClosed,
+}
+
+/// What reads callers' HTTP/1.1. Behind either a request goes the same way; HTTP/2 is always hyper's.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Http1Server {
+    /// `data-plane/downstream`: strict, and each refusal names its cause.
+    #[default]
+    Tollgate,
+    /// The way back, and what the tests compare with.
+    Hyper,
 }
 
 /// Bounds on what a stranger can push at a node.
@@ -150,12 +161,21 @@ impl Config {
             limiter_mode: LimiterMode::default(),
             limiter_outage: LimiterOutage::default(),
             limits: Limits::default(),
+            http1_server: Http1Server::default(),
             propagators: vec![Propagator::TraceContext],
             tracer: None,
             callers_decide: true,
             registry: Registry::new(),
             access_log: AccessLog::default(),
         }
+    }
+}
+
+impl Limits {
+    /// What is read of a request's head at all. What fits into it and not into the other bounds is refused with its
+    /// Api's looks, and its connection serves on.
+    pub(crate) fn head_bytes_max(&self) -> usize {
+        (self.uri_bytes_max + self.header_bytes_max + 16 * 1024).max(64 * 1024)
     }
 }
 

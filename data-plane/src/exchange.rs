@@ -10,7 +10,6 @@ use std::{
 };
 
 use http::{HeaderMap, request::Parts};
-use hyper::body::Incoming;
 use proto::tail::v1::Request as Shown;
 
 use crate::{
@@ -19,7 +18,7 @@ use crate::{
     dialect::{Dialect, NATIVE},
     gateway_response::{GatewayResponse, Kind},
     head_bytes,
-    listener::{Peer, client_io::Serving},
+    listener::{Peer, body::RequestBody, client_io::Serving},
     node::{Node, ms, now_ms},
     policies::{concurrency, limiter::Limit, throttle::Label},
     response::headers::REQUEST_ID,
@@ -48,7 +47,7 @@ pub(crate) struct Exchange {
     parent: Option<Parent>,
     /// None where nobody traces the call, and until its stage is known.
     pub(crate) trace: Option<Trace>,
-    pub(crate) body: Option<Incoming>,
+    pub(crate) body: Option<RequestBody>,
     /// How the Api was named; set by the router with the rest of this group.
     pub(crate) addressing: Addressing,
     pub(crate) stage: Option<Arc<Stage>>,
@@ -105,7 +104,7 @@ impl Exchange {
         peer: Peer,
         serving: Rc<Serving>,
         mut head: Parts,
-        body: Incoming,
+        body: RequestBody,
     ) -> Self {
         node.in_flight.set(node.in_flight.get() + 1);
         let started = Instant::now();

@@ -29,7 +29,7 @@ pub(crate) fn of_request(head: &Parts) -> u64 {
 /// Of an answer that has its `content-length`, if it is to have one. Not with `connection` and `transfer-encoding`, which
 /// the connection adds as its version and its end ask for.
 pub(crate) fn of_answer<B>(response: &Response<B>) -> u64 {
-    let reason = response.status().canonical_reason().unwrap_or("<none>");
+    let reason = response.status().canonical_reason().unwrap_or_default();
     let line = VERSION + 1 + 3 + 1 + reason.len();
     let headers = response.headers();
     let date = if headers.contains_key(DATE) { 0 } else { DATE_LINE };

@@ -4,13 +4,12 @@ use std::{panic::AssertUnwindSafe, rc::Rc};
 
 use futures_util::FutureExt;
 use http::{HeaderValue, Request, Response, header};
-use hyper::body::Incoming;
 
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     integration::{self, AnswerBody},
-    listener::{Peer, client_io::Serving, limits},
+    listener::{Peer, body::RequestBody, client_io::Serving, limits},
     node::Node,
     policies,
     response::{self, Followed},
@@ -22,7 +21,7 @@ pub(crate) async fn serve(
     node: Rc<Node>,
     peer: Peer,
     serving: Rc<Serving>,
-    request: Request<Incoming>,
+    request: Request<RequestBody>,
 ) -> Response<Followed> {
     // Loaded once: a config push between two policies must not split a request in half.
     let snapshot = node.snapshot();

@@ -180,6 +180,7 @@ fuzzed! {
     address traceparent trace_fields request_cookies response_cookies forwarded_for redis_answer http2_frames
     last_good graphql_guard graphql_request access_token refresh_cookie idempotency_key if_match rest_body email
     audit_export socket_message certificate_request usage_statement response_head chunked_body
+    request_head pipeline
 }
 
 /// `cargo fuzz` builds what lies here, outside the workspace: a file for each target, all alike.
@@ -198,7 +199,7 @@ fn every_target_is_listed_and_can_be_run_by_libfuzzer() {
         assert!(package.contains(&binary), "Cargo.toml has no {binary}");
         assert!(readme.contains(&format!("| `{name}` |")), "README.md says nothing of {name}");
     }
-    let targets = targets + &read("targets/backend.rs");
+    let targets = targets + &read("targets/backend.rs") + &read("targets/caller.rs");
     let written = targets.matches("\npub(crate) fn ").count();
     assert_eq!(written, NAMES.len(), "a target is not run");
     assert_eq!(std::fs::read_dir(here.join("fuzz_targets")).unwrap().count(), NAMES.len());

@@ -2,6 +2,8 @@
 
 #[path = "targets/backend.rs"]
 mod backend;
+#[path = "targets/caller.rs"]
+mod caller;
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -50,6 +52,7 @@ use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
 pub(crate) use backend::{chunked_body, response_cookies, response_head};
+pub(crate) use caller::{pipeline, request_head};
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {

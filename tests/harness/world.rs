@@ -13,6 +13,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::Duration;
 
+/// Which server of HTTP/1.1 nodes have; their own unless a run says otherwise.
+const HTTP1_SERVER: &str = "TOLLGATE_NODE_HTTP1_SERVER";
 const START_MAX: Duration = Duration::from_mins(1);
 
 pub struct World {
@@ -195,6 +197,9 @@ impl World {
             ),
         ];
         self.settings.extend(values.map(|(name, value)| (name.to_owned(), value)));
+        // Every story can be told on either server: `TOLLGATE_NODE_HTTP1_SERVER=hyper cargo nextest run …`.
+        let server = std::env::var(HTTP1_SERVER).ok();
+        self.settings.extend(server.map(|server| (HTTP1_SERVER.to_owned(), server)));
         self.settings
             .extend(settings.iter().map(|(name, value)| ((*name).to_owned(), (*value).to_owned())));
     }

@@ -15,6 +15,7 @@ use crate::store;
 pub struct Reconciliation {
     pub id: ReconciliationId,
     pub tenant: TenantId,
+    pub tenant_name: String,
     pub kind: Kind,
     /// Of a quota, as the next; else empty.
     pub usage_plan_id: String,

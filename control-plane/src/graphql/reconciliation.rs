@@ -20,6 +20,7 @@ pub struct ReconciliationQuery;
 pub struct Reconciliation {
     id: ID,
     tenant_id: ID,
+    tenant_name: String,
     kind: ReconciliationKind,
     /// Of a quota; else null.
     usage_plan_id: Option<String>,
@@ -75,6 +76,7 @@ impl From<domain::reconciliation::Reconciliation> for Reconciliation {
             tenant_id: Kind::Tenant.id(it.tenant),
             kind: it.kind.into(),
             state: it.state().into(),
+            tenant_name: it.tenant_name,
             usage_plan_id: named(it.usage_plan_id),
             api_key_id: named(it.api_key_id),
             from: it.from,

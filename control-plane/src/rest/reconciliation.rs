@@ -30,6 +30,7 @@ struct Reconciliation {
     id: ReconciliationId,
     #[schema(value_type = String)]
     tenant_id: TenantId,
+    tenant_name: String,
     /// `ACCESS_LOG`: the access logs of the nodes, by the hour in which the requests ended. `QUOTA`: the quota of a key on
     /// a usage plan, in one of its periods.
     kind: &'static str,
@@ -67,6 +68,7 @@ impl From<domain::reconciliation::Reconciliation> for Reconciliation {
             tenant_id: it.tenant,
             kind: it.kind.as_str(),
             state: it.state().as_str(),
+            tenant_name: it.tenant_name,
             usage_plan_id: named(it.usage_plan_id),
             api_key_id: named(it.api_key_id),
             from: it.from,

@@ -295,15 +295,15 @@ pub async fn list(
 ) -> Result<Vec<Reconciliation>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, tenant_id, kind, usage_plan_id, api_key_id, from_at, until_at, counted, lost, counted_at, complete,
-             ledger_least, ledger_most, drift, compared_at, final
-         from reconciliation
+        "select r.id, tenant_id, tenant.name as tenant_name, kind, usage_plan_id, api_key_id, from_at, until_at, counted,
+             lost, counted_at, complete, ledger_least, ledger_most, drift, compared_at, final
+         from reconciliation r join tenant on tenant.id = tenant_id
          where ($1::uuid is null or tenant_id = $1)
            and ($2::text is null or kind = $2)
            and (not $3 or drift <> 0)
-           and ($4::timestamptz is null or (from_at, id) < ($4, $5))
-           and ($6::timestamptz is null or (from_at, id) > ($6, $7))
-         order by case when $8 then from_at end, case when $8 then id end, from_at desc, id desc
+           and ($4::timestamptz is null or (from_at, r.id) < ($4, $5))
+           and ($6::timestamptz is null or (from_at, r.id) > ($6, $7))
+         order by case when $8 then from_at end, case when $8 then r.id end, from_at desc, r.id desc
          limit $9",
         tenant.map(|tenant| tenant.0),
         filter.kind.map(Kind::as_str),
@@ -346,6 +346,7 @@ pub async fn forget(
 struct Row {
     id: Uuid,
     tenant_id: Uuid,
+    tenant_name: String,
     kind: String,
     usage_plan_id: String,
     api_key_id: String,
@@ -370,6 +371,7 @@ impl TryFrom<Row> for Reconciliation {
         Ok(Self {
             id: ReconciliationId(row.id),
             tenant: TenantId(row.tenant_id),
+            tenant_name: row.tenant_name,
             kind: row.kind.parse()?,
             usage_plan_id: row.usage_plan_id,
             api_key_id: row.api_key_id,

@@ -28,7 +28,8 @@ const FORGET_AFTER: Duration = Duration::from_mins(2);
 #[derive(Default)]
 pub(crate) struct Pools {
     endpoints: RefCell<HashMap<Key, Rc<Endpoint>, RandomState>>,
-    pub(super) buffers: Buffers,
+    /// The thread's; callers' connections read into them too.
+    pub(crate) buffers: Rc<Buffers>,
 }
 
 #[derive(PartialEq, Eq)]

@@ -16,14 +16,13 @@ use std::{
 use bytes::Bytes;
 use http::Version;
 use http_body::{Body, Frame, SizeHint};
-use hyper::body::Incoming;
 
 use super::BoxError;
-use crate::listener::client_io::Serving;
+use crate::listener::{body::RequestBody, client_io::Serving};
 
 /// `None`: the request has no body.
 pub(crate) struct Upload {
-    body: Option<Incoming>,
+    body: Option<RequestBody>,
     /// While there may be more of it, the caller's connection is not between two requests.
     _serving: Rc<Serving>,
     progress: Rc<Progress>,
@@ -46,7 +45,7 @@ pub(crate) struct Progress {
 impl Upload {
     /// `bytes` counts what came, on top of what it says; beyond `bytes_max` of a body the upload fails.
     pub(crate) fn new(
-        body: Option<Incoming>,
+        body: Option<RequestBody>,
         serving: Rc<Serving>,
         bytes: Rc<Cell<u64>>,
         bytes_max: u64,
@@ -124,7 +123,7 @@ impl Body for Upload {
                 progress.finish();
                 Poll::Ready(None)
             }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error.into()))),
+            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
             Poll::Ready(Some(Ok(frame))) => {
                 let bytes =
                     progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);

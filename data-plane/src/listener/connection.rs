@@ -11,12 +11,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
+use downstream::request::FIELDS_MAX;
 use http::{HeaderMap, HeaderValue, Request, Response, Version, header::CONNECTION};
-use hyper::{
-    body::Incoming,
-    server::conn::{http1, http2},
-    service::service_fn,
-};
+use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioIo, TokioTimer};
 use ipnet::IpNet;
 use tokio::{
@@ -29,13 +26,16 @@ use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::either::Either;
 
 use super::{
+    body::RequestBody,
     client_io::{ClientIo, ClientStream, HeadClock, Serving},
+    http1,
     pace::{Streamer, Watch},
     proxy_protocol,
     streams::Streams,
     unserved::Unserved,
 };
 use crate::{
+    config::Http1Server,
     node::Node,
     response::{Followed, headers::FORWARDED_FOR},
     serve,
@@ -124,7 +124,7 @@ pub(super) async fn serve(
         tokio::time::sleep(DRAIN_GRACE).await;
     };
     let opened = tokio::select! {
-        opened = open(&node, stream, peer, tls) => opened,
+        opened = Box::pin(open(&node, stream, peer, tls)) => opened,
         () = silent_at_drain => return,
     };
     let Opened { stream, prefix, is_http2, peer } = match opened {
@@ -132,12 +132,16 @@ pub(super) async fn serve(
         Ok(None) => return,
         Err(error) => return tracing::debug!(%error, "a caller's connection did not begin"),
     };
+    if !is_http2 && node.shared.config.http1_server == Http1Server::Tollgate {
+        return http1::serve(node, stream, &prefix, peer, drained(drain)).await;
+    }
     let clock = Rc::new(HeadClock::default());
     let io = ClientIo::new(stream, prefix, clock.clone(), &node.shared.config.limits);
+    // A connection is as large as the largest of these, so they lie elsewhere.
     let ended = if is_http2 {
-        http2(node, io, peer, clock, drain).await
+        Box::pin(http2(node, io, peer, clock, drain)).await
     } else {
-        http1(node, io, peer, clock, drain).await
+        Box::pin(hyper_http1(node, io, peer, clock, drain)).await
     };
     if let Err(error) = ended {
         tracing::debug!(%error, "a caller's connection ended badly");
@@ -240,21 +244,20 @@ async fn greeting(
     }
 }
 
-async fn http1(
+async fn hyper_http1(
     node: Rc<Node>,
     io: ClientIo,
     peer: Peer,
     clock: Rc<HeadClock>,
-    mut drain: watch::Receiver<bool>,
+    drain: watch::Receiver<bool>,
 ) -> hyper::Result<()> {
     let limits = &node.shared.config.limits;
-    let head_max = limits.uri_bytes_max + limits.header_bytes_max + 16 * 1024;
-    let mut builder = http1::Builder::new();
+    let mut builder = hyper::server::conn::http1::Builder::new();
     builder
         .timer(TokioTimer::new())
         .header_read_timeout(limits.keep_alive_timeout) // the head's own clock is `HeadClock`
-        .max_headers(256)
-        .max_buf_size(head_max.max(64 * 1024));
+        .max_headers(FIELDS_MAX)
+        .max_buf_size(limits.head_bytes_max());
     let service = service_fn(|request| one(node.clone(), peer, clock.clone(), request));
     let mut connection = pin!(builder.serve_connection(TokioIo::new(io), service));
     let mut watch = Watch::new(clock.clone());
@@ -268,7 +271,7 @@ async fn http1(
         biased;
         ended = connection.as_mut() => ended,
         () = &mut late => too_slow(),
-        () = drained(&mut drain) => {
+        () = drained(drain) => {
             connection.as_mut().graceful_shutdown();
             tokio::select! {
                 biased;
@@ -288,7 +291,7 @@ async fn http1(
 
 /// Until a connection that has been served may be closed. Whoever asks once more before that learns from the answer
 /// that the connection ends; a close might cross their request.
-async fn drained(drain: &mut watch::Receiver<bool>) {
+async fn drained(mut drain: watch::Receiver<bool>) {
     let _ = drain.wait_for(|draining| *draining).await;
     tokio::time::sleep(DRAIN_IDLE).await;
 }
@@ -366,6 +369,7 @@ async fn one(
     request: Request<Incoming>,
 ) -> Result<Response<Followed>, std::convert::Infallible> {
     let is_http1 = request.version() < Version::HTTP_2;
+    let request = request.map(RequestBody::Hyper);
     let mut response = serve::serve(node.clone(), peer, Serving::begin(clock), request).await;
     if is_http1 && node.shared.is_draining() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));

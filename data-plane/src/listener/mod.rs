@@ -1,8 +1,10 @@
 //! From a socket to requests: accepting, bounds, protocols, and the orderly end.
 
 mod accept;
+pub(crate) mod body;
 pub(crate) mod client_io;
 mod connection;
+mod http1;
 pub(crate) mod limits;
 mod pace;
 pub mod proxy_protocol;

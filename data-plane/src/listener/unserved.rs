@@ -3,7 +3,8 @@
 
 use std::time::SystemTime;
 
-use http::Version;
+use downstream::RequestError;
+use http::{StatusCode, Version};
 use serde_json::json;
 
 use super::{client_io::HeadClock, connection::Peer, streams::Missed};
@@ -16,6 +17,8 @@ use crate::{
 /// Why there is no request.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Unserved {
+    /// By our own server, which knows why.
+    Refused(RequestError),
     Malformed,
     /// Path and all: it does not fit into what is read of a head.
     HeadersTooLarge,
@@ -58,7 +61,12 @@ impl Unserved {
     /// As a whole answer of HTTP/1.1, after which the connection ends; nothing where there is none to give.
     pub(super) fn answer(self, id: &str) -> String {
         let (status, code) = self.told();
+        let why;
         let (reason, message) = match self {
+            Self::Refused(error) => {
+                why = format!("The request's head is refused: {error}.");
+                (error.status().canonical_reason().unwrap_or_default(), &*why)
+            }
             Self::Malformed => ("Bad Request", "The request's head is not HTTP."),
             Self::HeadersTooLarge => {
                 (Kind::HeadersTooLarge.reason(), "The request's head is too large.")
@@ -78,6 +86,16 @@ impl Unserved {
     /// The answer's status, 0 for none, and the reason's stable name.
     fn told(self) -> (u16, &'static str) {
         match self {
+            Self::Refused(error) => {
+                let status = error.status();
+                let code = match status {
+                    StatusCode::URI_TOO_LONG => Kind::UriTooLong.code(),
+                    StatusCode::REQUEST_HEADER_FIELDS_TOO_LARGE => Kind::HeadersTooLarge.code(),
+                    StatusCode::HTTP_VERSION_NOT_SUPPORTED => "HTTP_VERSION_NOT_SUPPORTED",
+                    _ => Self::Malformed.told().1,
+                };
+                (status.as_u16(), code)
+            }
             Self::Malformed => (400, "MALFORMED_REQUEST"),
             Self::HeadersTooLarge => (431, Kind::HeadersTooLarge.code()),
             Self::Late => (408, Kind::RequestTimeout.code()),

@@ -5,6 +5,7 @@ mod access;
 mod backends;
 mod clients;
 mod concurrency;
+mod differential;
 mod https;
 mod leases;
 pub(crate) mod limits;

@@ -29,7 +29,7 @@ use tokio::{
 
 use crate::{
     Config,
-    config::Limits,
+    config::{Http1Server, Limits},
     counter::{Journal, Settings},
     listener::sockets::{Given, Sockets},
     node::{Shared, now_ms},
@@ -72,6 +72,10 @@ impl TestNode {
         config.path_addressing = true;
         config.egress_allow = vec!["127.0.0.0/8".parse().expect("a range")];
         config.limits = Limits { drain_timeout: Duration::from_secs(5), ..Limits::default() };
+        // Every test can be run on either server: `TOLLGATE_NODE_HTTP1_SERVER=hyper cargo nextest run -p data-plane`.
+        if std::env::var("TOLLGATE_NODE_HTTP1_SERVER").is_ok_and(|server| server == "hyper") {
+            config.http1_server = Http1Server::Hyper;
+        }
         change(&mut config);
         let shared = Shared::new(config).expect("metrics");
         let threads = u32::try_from(shared.config.threads).expect("few threads");
@@ -108,6 +112,14 @@ impl TestNode {
 
     pub(super) async fn drain(&mut self) {
         self.threads.take().expect("drained once").drain().await;
+    }
+
+    /// The status and the code of what speaks another version than HTTP/1.1 and HTTP/1.0.
+    pub(super) fn version_refused(&self) -> (u64, &'static str) {
+        match self.shared.config.http1_server {
+            Http1Server::Tollgate => (505, "HTTP_VERSION_NOT_SUPPORTED"),
+            Http1Server::Hyper => (400, "MALFORMED_REQUEST"),
+        }
     }
 
     /// One request by raw text, with `Connection: close` and the Api's host added; the whole answer.

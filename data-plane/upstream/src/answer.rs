@@ -8,10 +8,13 @@ use http::{
     header::{CONNECTION, CONTENT_LENGTH, TRANSFER_ENCODING},
 };
 
-use crate::{
-    error::AnswerError,
+use http1::{
+    Chunked, Framing,
     lines::{self, Refused},
+    text,
 };
+
+use crate::error::AnswerError;
 
 /// The longest head, with its status line and the empty line.
 pub const HEAD_BYTES_MAX: usize = 256 * 1024;
@@ -108,12 +111,25 @@ impl Answer {
         self.status.is_informational() && self.status != StatusCode::SWITCHING_PROTOCOLS
     }
 
+    /// Where its body ends, as the answer to a `HEAD` request or to another (RFC 9112 §6.3).
+    pub fn framing(&self, is_head: bool) -> Framing {
+        let bodiless = is_head
+            || self.status.is_informational()
+            || matches!(self.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
+        match (self.chunked, self.length) {
+            _ if bodiless => Framing::Length(0),
+            (true, _) => Framing::Chunked(Chunked::default()),
+            (false, Some(length)) => Framing::Length(length),
+            (false, None) => Framing::UntilClose,
+        }
+    }
+
     fn note(&mut self, name: &HeaderName, value: &HeaderValue) -> Result<(), AnswerError> {
         if *name == CONTENT_LENGTH {
             if self.length.is_some() {
                 return Err(AnswerError::ContentLengths);
             }
-            self.length = Some(decimal(value.as_bytes()).ok_or(AnswerError::ContentLength)?);
+            self.length = Some(text::decimal(value.as_bytes()).ok_or(AnswerError::ContentLength)?);
         } else if *name == TRANSFER_ENCODING {
             // Any other coding, and a list of them, would be one that this side cannot take off again.
             if self.chunked || !value.as_bytes().eq_ignore_ascii_case(b"chunked") {
@@ -134,14 +150,6 @@ impl Answer {
         }
         Ok(())
     }
-}
-
-/// Digits and nothing else: neither a sign nor a list.
-fn decimal(digits: &[u8]) -> Option<u64> {
-    if digits.is_empty() || !digits.iter().all(u8::is_ascii_digit) {
-        return None;
-    }
-    std::str::from_utf8(digits).ok()?.parse().ok()
 }
 
 #[cfg(test)]
@@ -220,6 +228,24 @@ mod tests {
         }
         assert!(parsed("HTTP/1.1 200\r\n\r\n").unwrap().is_some(), "a reason may be missing");
         assert!(parsed("HTT").unwrap().is_none());
+    }
+
+    #[test]
+    fn a_body_ends_where_the_standard_says() {
+        let of = |status: u16, fields: &str, is_head| {
+            let answer = parsed(&format!("HTTP/1.1 {status} X\r\n{fields}\r\n"));
+            answer.unwrap().unwrap().framing(is_head)
+        };
+        let length = "content-length: 5\r\n";
+        assert!(matches!(of(200, length, false), Framing::Length(5)));
+        assert!(matches!(of(200, length, true), Framing::Length(0)));
+        for status in [101, 204, 304] {
+            assert!(matches!(of(status, length, false), Framing::Length(0)), "{status}");
+        }
+        let chunked = "transfer-encoding: chunked\r\n";
+        assert!(matches!(of(200, chunked, false), Framing::Chunked(_)));
+        assert!(matches!(of(200, chunked, true), Framing::Length(0)));
+        assert!(matches!(of(200, "", false), Framing::UntilClose));
     }
 
     #[test]

@@ -9,31 +9,19 @@ use std::{
 use bytes::{Bytes, BytesMut};
 use http_body::{Body, Frame, SizeHint};
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
-use tokio_util::io::poll_read_buf;
+
+use http1::{BoxError, Framing, Piece, ReadBuffer, SendError, Sending};
 
 use crate::{
-    BoxError,
     answer::{self, Answer, INTERIM_COUNT_MAX},
-    chunked::Piece,
     error::{AnswerError, Error},
-    framing::Framing,
-    sending::{SendError, Sending},
 };
-
-/// What a read has room for at first, and at most once reads fill what they have.
-const READ_BYTES_MIN: usize = 8 * 1024;
-const READ_BYTES_MAX: usize = 128 * 1024;
-/// With less room than this share of it the buffer is made anew.
-const ROOM_SHARE_MIN: usize = 4;
 
 /// Dropped, it is closed. Whoever polls it is told when it can go on; the request and the answer may be polled by two.
 #[derive(Debug)]
 pub struct Connection<S> {
     io: S,
-    /// Read, and not used yet.
-    buffer: BytesMut,
-    /// What the next read has room for.
-    read_bytes: usize,
+    buffer: ReadBuffer,
     scanned: usize,
     interim: usize,
     /// The answer's body, once there is an answer.
@@ -50,8 +38,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn new(io: S) -> Self {
         Self {
             io,
-            buffer: BytesMut::new(),
-            read_bytes: READ_BYTES_MIN,
+            buffer: ReadBuffer::default(),
             scanned: 0,
             interim: 0,
             framing: None,
@@ -69,8 +56,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// Makes it ready for a request; `buffer` is what answers are read into.
     pub fn begin(&mut self, mut buffer: BytesMut) {
         buffer.clear();
-        self.buffer = buffer;
-        (self.read_bytes, self.scanned, self.interim) = (READ_BYTES_MIN, 0, 0);
+        self.buffer = ReadBuffer::new(buffer);
+        (self.scanned, self.interim) = (0, 0);
         (self.framing, self.sent, self.keep_alive) = (None, false, false);
     }
 
@@ -78,13 +65,13 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn is_reusable(&self) -> bool {
         self.sent
             && self.keep_alive
-            && self.buffer.is_empty()
+            && self.buffer.bytes.is_empty()
             && self.framing.as_ref().is_some_and(Framing::is_ended)
     }
 
     /// Takes the buffer out; a connection that waits has none.
     pub fn rest(&mut self) -> BytesMut {
-        std::mem::take(&mut self.buffer)
+        std::mem::take(&mut self.buffer.bytes)
     }
 
     /// Whether the other side has said nothing since, not even good-bye. Asks the kernel only where something came.
@@ -131,8 +118,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
             }
         }
         loop {
-            while !self.buffer.is_empty() {
-                let Some(answer) = answer::parse(&mut self.buffer, &mut self.scanned)? else {
+            while !self.buffer.bytes.is_empty() {
+                let Some(answer) = answer::parse(&mut self.buffer.bytes, &mut self.scanned)? else {
                     break;
                 };
                 if answer.is_interim() {
@@ -142,16 +129,16 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                     }
                     continue;
                 }
-                let framing = Framing::of(&answer, is_head);
+                let framing = answer.framing(is_head);
                 self.keep_alive = answer.keep_alive && !answer.status.is_informational();
                 self.framing = Some(framing);
                 return Poll::Ready(Ok(answer));
             }
-            match ready!(self.poll_read(cx)) {
+            match ready!(self.buffer.poll_read(&mut self.io, cx)) {
                 Ok(bytes) if bytes > 0 => {}
                 ended => {
                     let cause = self.refusal.take().or(ended.err());
-                    let began = !self.buffer.is_empty() || self.interim > 0;
+                    let began = !self.buffer.bytes.is_empty() || self.interim > 0;
                     let error = if began { Error::CutOff } else { Error::Unanswered };
                     return Poll::Ready(Err(error(cause)));
                 }
@@ -166,7 +153,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     ) -> Poll<Option<Result<Frame<Bytes>, Error>>> {
         loop {
             let Some(framing) = &mut self.framing else { return Poll::Ready(None) };
-            match framing.take(&mut self.buffer)? {
+            match framing.take(&mut self.buffer.bytes)? {
                 Some(Piece::Data(data)) => return Poll::Ready(Some(Ok(Frame::data(data)))),
                 Some(Piece::Trailers(trailers)) => {
                     return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
@@ -174,7 +161,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 None if framing.is_ended() => return Poll::Ready(None),
                 None => {}
             }
-            match ready!(self.poll_read(cx)) {
+            match ready!(self.buffer.poll_read(&mut self.io, cx)) {
                 Ok(bytes) if bytes > 0 => {}
                 Ok(_) if matches!(self.framing, Some(Framing::UntilClose)) => {
                     self.keep_alive = false;
@@ -195,17 +182,5 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     pub fn size_hint(&self) -> SizeHint {
         let left = self.framing.as_ref().map_or(Some(0), Framing::left);
         left.map_or_else(SizeHint::default, SizeHint::with_exact)
-    }
-
-    fn poll_read(&mut self, cx: &mut Context<'_>) -> Poll<io::Result<usize>> {
-        if self.buffer.capacity() - self.buffer.len() < self.read_bytes / ROOM_SHARE_MIN {
-            self.buffer.reserve(self.read_bytes);
-        }
-        let room = self.buffer.capacity() - self.buffer.len();
-        let read = ready!(poll_read_buf(Pin::new(&mut self.io), cx, &mut self.buffer));
-        if read.as_ref().is_ok_and(|bytes| *bytes == room) {
-            self.read_bytes = (self.read_bytes * 4).min(READ_BYTES_MAX);
-        }
-        Poll::Ready(read)
     }
 }

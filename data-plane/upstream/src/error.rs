@@ -2,7 +2,7 @@
 
 use std::io;
 
-use crate::BoxError;
+use http1::{BoxError, ChunkError};
 
 /// One variant for each thing that can be done about it.
 #[derive(Debug, thiserror::Error)]
@@ -50,23 +50,4 @@ pub enum AnswerError {
     CodingOfHttp10,
     #[error("more than {} interim answers came before it", crate::answer::INTERIM_COUNT_MAX)]
     TooManyInterim,
-}
-
-/// What is wrong with a chunked body.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum ChunkError {
-    #[error("a chunk's size is no hexadecimal number of at most 16 digits")]
-    Size,
-    #[error("a chunk's extensions hold a control character")]
-    Extension,
-    #[error("chunk extensions are too long")]
-    ExtensionsTooLong,
-    #[error("a line does not end with CR LF")]
-    LineEnd,
-    #[error("a chunk is longer than its size")]
-    TooLong,
-    #[error("a trailer field is malformed")]
-    Trailer,
-    #[error("the trailers are too large")]
-    TrailersTooLarge,
 }

@@ -6,16 +6,7 @@ use http::{
     header::{CONTENT_LENGTH, TRANSFER_ENCODING},
     uri::PathAndQuery,
 };
-
-/// How the end of a request's body is told.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Length {
-    /// There is no body, and none is spoken of unless the fields do.
-    None,
-    Exact(u64),
-    /// It is not known before: the body is chunked.
-    Chunked,
-}
+use http1::{Length, text};
 
 /// Appends the head. `Content-Length` and `Transfer-Encoding` among the fields are not taken at their word: `length`
 /// says what the body is. The types keep line ends and spaces out of everything that is written.
@@ -38,49 +29,19 @@ pub fn encode(
         if *name == CONTENT_LENGTH {
             says_empty = true;
         } else if *name != TRANSFER_ENCODING {
-            field(out, name.as_str().as_bytes(), value.as_bytes());
+            text::field(out, name.as_str().as_bytes(), value.as_bytes());
         }
     }
     match length {
         Length::None if says_empty => out.extend_from_slice(b"content-length: 0\r\n"),
         Length::None => {}
-        Length::Exact(bytes) => {
-            out.extend_from_slice(b"content-length: ");
-            decimal(out, bytes);
-            out.extend_from_slice(b"\r\n");
-        }
-        Length::Chunked => out.extend_from_slice(b"transfer-encoding: chunked\r\n"),
-    }
-    out.extend_from_slice(b"\r\n");
-}
-
-pub(crate) fn field(out: &mut BytesMut, name: &[u8], value: &[u8]) {
-    out.extend_from_slice(name);
-    out.extend_from_slice(b": ");
-    out.extend_from_slice(value);
-    out.extend_from_slice(b"\r\n");
-}
-
-fn decimal(out: &mut BytesMut, number: u64) {
-    digits(out, number, 10);
-}
-
-/// A chunk's size.
-pub(crate) fn hexadecimal(out: &mut BytesMut, number: u64) {
-    digits(out, number, 16);
-}
-
-fn digits(out: &mut BytesMut, mut number: u64, radix: u64) {
-    let mut text = [0; 20];
-    let mut at = text.len();
-    loop {
-        at -= 1;
-        text[at] = b"0123456789abcdef"[usize::try_from(number % radix).unwrap_or_default()];
-        number /= radix;
-        if number == 0 {
-            return out.extend_from_slice(&text[at..]);
+        Length::Exact(bytes) => text::content_length(out, bytes),
+        // A request's body cannot end with its connection: the answer comes on that.
+        Length::Chunked | Length::UntilClose => {
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n")
         }
     }
+    out.extend_from_slice(b"\r\n");
 }
 
 #[cfg(test)]
@@ -114,14 +75,5 @@ mod tests {
         assert_eq!(said(Length::Exact(u64::MAX)), "content-length: 18446744073709551615\r\n\r\n");
         assert_eq!(said(Length::Exact(0)), "content-length: 0\r\n\r\n");
         assert_eq!(said(Length::Chunked), "transfer-encoding: chunked\r\n\r\n");
-    }
-
-    #[test]
-    fn a_chunks_size_is_hexadecimal() {
-        for number in [0, 9, 10, 255, 4096, u64::MAX] {
-            let mut out = BytesMut::new();
-            hexadecimal(&mut out, number);
-            assert_eq!(String::from_utf8(out.to_vec()).unwrap(), format!("{number:x}"));
-        }
     }
 }

@@ -8,7 +8,7 @@ use control_plane::app::App;
 use control_plane::config::Signup;
 use control_plane::domain;
 use data_plane::access_log::{self, AccessLog};
-use data_plane::config::{LimiterMode, LimiterOutage, Start};
+use data_plane::config::{Http1Server, LimiterMode, LimiterOutage, Start};
 use data_plane::tls;
 use std::net::{SocketAddr, ToSocketAddrs};
 use std::path::PathBuf;
@@ -102,6 +102,10 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
         usize::try_from(settings.node_backend_in_flight_max.get()).unwrap_or(usize::MAX);
     config.limits.header_timeout = Duration::from_millis(settings.node_header_timeout_ms.into());
     config.limits.write_timeout = Duration::from_millis(settings.node_write_timeout_ms.into());
+    config.http1_server = match settings.node_http1_server.as_str() {
+        "hyper" => Http1Server::Hyper,
+        _ => Http1Server::Tollgate,
+    };
     config.redis_url = settings.redis_url()?;
     config.redis_authority = settings.redis_authority()?;
     config.limiter_mode = match settings.limiter_mode.as_str() {

@@ -309,6 +309,16 @@ pub(crate) struct DataPlane {
         value_parser = clap::value_parser!(u32).range(100..=600_000)
     )]
     pub(crate) node_write_timeout_ms: u32,
+    /// What reads callers' HTTP/1.1: Tollgate's own server, which refuses each ambiguous request by name, or hyper's, the
+    /// way back. HTTP/2 is always hyper's
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_HTTP1_SERVER",
+        value_name = "SERVER",
+        value_parser = ["tollgate", "hyper"],
+        default_value = "tollgate"
+    )]
+    pub(crate) node_http1_server: String,
     /// The Redis to count in: redis://, rediss:// or redis+unix://; a Redis Cluster is named by some of its nodes, as in
     /// redis-cluster://login:password@one:6379,two:6379 or rediss-cluster://
     #[arg(long, env = "REDIS_URL", value_name = "URL", hide_env_values = true)]

@@ -65,7 +65,7 @@ pub(crate) fn response_head(bytes: &[u8]) {
     let framings = [header::CONTENT_LENGTH, header::TRANSFER_ENCODING];
     let said = framings.map(|name| answer.headers.get_all(name).iter().count());
     assert!(said[0] + said[1] <= 1, "{answer:?}");
-    let framing = Framing::of(&answer, false);
+    let framing = answer.framing(false);
     assert!(said[1] == 0 || framing.is_ended() || matches!(framing, Framing::Chunked(_)));
     let mut text = format!("{:?} {}\r\n", answer.version, answer.status.as_str()).into_bytes();
     for (name, value) in &answer.headers {
@@ -75,7 +75,7 @@ pub(crate) fn response_head(bytes: &[u8]) {
     let (again, left) = head(&text, usize::MAX).unwrap().unwrap();
     assert_eq!((again.status, left), (answer.status, 0));
     assert_eq!(again.headers, answer.headers);
-    assert_eq!(format!("{:?}", Framing::of(&again, false)), format!("{framing:?}"));
+    assert_eq!(format!("{:?}", again.framing(false)), format!("{framing:?}"));
 }
 
 /// The body of these bytes as they come in such pieces, its trailers, and how much follows; `None`: it has not ended.

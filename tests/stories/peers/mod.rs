@@ -20,11 +20,6 @@ use calls::{ALL, Caller, Kind, told};
 /// How long a backend may say nothing, on the routes of those that do.
 const SILENCE_MS: u32 = 400;
 
-/// Calls that are awaited, and theirs alone, find a connection that waits where one thread has all.
-async fn world() -> World {
-    World::start_with(&[("TOLLGATE_NODE_THREADS", "1")]).await
-}
-
 /// One API before this backend: whatever is called goes there, by a way without patience for those that say nothing.
 async fn api<'w>(acme: &Tenant<'w>, backend: &Backend) -> Api<'w> {
     let mut api = acme.api("pets").await;
@@ -51,9 +46,11 @@ async fn line(world: &World, read: &mut usize, number: u64) -> Value {
     .await
 }
 
-#[tokio::test]
-async fn whatever_a_peer_does_its_call_is_told_as_it_was_and_the_next_one_is_served() {
-    let world = world().await;
+/// Each kind of a call, one after another, by this server of HTTP/1.1.
+async fn tell_each(server: &str) {
+    // The call after one finds the connection that it left behind: one thread has them all.
+    let settings = [("TOLLGATE_NODE_THREADS", "1"), ("TOLLGATE_NODE_HTTP1_SERVER", server)];
+    let world = World::start_with(&settings).await;
     let backend = Arc::new(Backend::start().await);
     let acme = world.tenant("acme").await;
     let api = api(&acme, &backend).await;
@@ -83,4 +80,14 @@ async fn whatever_a_peer_does_its_call_is_told_as_it_was_and_the_next_one_is_ser
         (world.metric("tollgate_requests_in_flight").await == 0).then_some(())
     })
     .await;
+}
+
+#[tokio::test]
+async fn whatever_a_peer_does_its_call_is_told_as_it_was_and_the_next_one_is_served() {
+    tell_each("tollgate").await;
+}
+
+#[tokio::test]
+async fn whatever_a_peer_does_is_told_the_same_behind_hypers_server() {
+    tell_each("hyper").await;
 }

@@ -13,8 +13,8 @@ use super::calls::Caller;
 use super::wire::Wire;
 
 const SLOW: usize = 1_000;
-const HEADER_TIMEOUT: Duration = Duration::from_secs(2);
-/// A byte each; whole heads would take a minute.
+const HEADER_TIMEOUT: Duration = Duration::from_secs(4);
+/// A byte each; whole heads would take minutes.
 const PACE: Duration = Duration::from_millis(200);
 
 /// One of them: until it is told to go, and how long that took from its first byte on.
@@ -69,7 +69,7 @@ async fn a_thousand_who_send_their_heads_byte_by_byte_are_sent_away_and_others_a
         seen.per_mille(990),
     );
     assert!(least >= HEADER_TIMEOUT, "{least:?}");
-    assert!(most <= 10 * HEADER_TIMEOUT, "{most:?}");
+    assert!(most <= 5 * HEADER_TIMEOUT, "{most:?}");
     assert!(seen.failed.is_empty(), "of {}: {:?}", seen.answered(), seen.failed);
 
     let mut late = 0;

@@ -13,7 +13,8 @@ const STATES: Record<State, { tone: Tone; label: string }> = {
 /** A count beside the ledger, and what the ledger has of it. */
 export type Reconciliation = {
   id: string;
-  tenantId: string;
+  tenantId?: string;
+  tenantName?: string;
   kind: "ACCESS_LOG" | "QUOTA";
   usagePlanId?: string | null;
   apiKeyId?: string | null;
@@ -28,14 +29,8 @@ export type Reconciliation = {
   comparedAt?: string | null;
 };
 
-/** Counts held against the ledger. `whose`: the first column, where they are of several tenants. */
-export function ReconciliationTable({
-  rows,
-  whose,
-}: {
-  rows: readonly Reconciliation[];
-  whose?: (row: Reconciliation) => string;
-}) {
+/** Counts held against the ledger. `whose`: they are of several tenants. */
+export function ReconciliationTable({ rows, whose }: { rows: readonly Reconciliation[]; whose?: boolean }) {
   return (
     <DataTable
       caption="Reconciliations"
@@ -46,9 +41,9 @@ export function ReconciliationTable({
           ? [
               {
                 header: "Organisation",
-                cell: (row: Reconciliation) => (
-                  <span className="block max-w-48 truncate" title={row.tenantId}>
-                    {whose(row)}
+                cell: ({ tenantId, tenantName }: Reconciliation) => (
+                  <span className="block max-w-48 truncate" title={tenantId}>
+                    {tenantName}
                   </span>
                 ),
               },

@@ -1,7 +1,8 @@
 import { Plus, Trash2 } from "lucide-react";
 import { useFieldArray } from "react-hook-form";
 import { Button, IconButton } from "../ui/button";
-import { SelectField, TextField } from "../ui/field";
+import { TextField } from "../ui/field";
+import { EnforcementField } from "./enforcement-field";
 import { concurrencyLimitTyped } from "./fields";
 import type { StageForm } from "./stage-update";
 
@@ -35,14 +36,11 @@ export function RouteConcurrencyLimits({ form }: { form: StageForm }) {
               error={wrong?.maxInFlight?.message}
               {...register(`routeConcurrencyLimits.${at}.maxInFlight`)}
             />
-            <SelectField
+            <EnforcementField
               label={`Beyond limit ${at + 1}`}
               error={wrong?.enforcement?.message}
               {...register(`routeConcurrencyLimits.${at}.enforcement`)}
-            >
-              <option value="HARD">Calls are refused</option>
-              <option value="SHADOW">Calls pass and are reported</option>
-            </SelectField>
+            />
             <IconButton label={`Remove limit ${at + 1}`} onClick={() => limits.remove(at)} className="mb-0.5">
               <Trash2 size={14} aria-hidden="true" />
             </IconButton>

@@ -7,6 +7,7 @@ import { refreshAll } from "../api/query";
 import { Button, IconButton } from "../ui/button";
 import { SelectField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
+import { EnforcementField } from "./enforcement-field";
 import { clientThrottle, clientThrottleTyped } from "./fields";
 import { Form, useSchemaForm } from "./form";
 import { ThrottleWays } from "./throttle-ways";
@@ -107,14 +108,11 @@ export function StageClientsForm({ stage }: { stage: Stage }) {
                 error={wrong?.burstLimit?.message}
                 {...form.register(`clientThrottles.${at}.burstLimit`)}
               />
-              <SelectField
+              <EnforcementField
                 label={`Beyond clients' throttle ${at + 1}`}
                 error={wrong?.enforcement?.message}
                 {...form.register(`clientThrottles.${at}.enforcement`)}
-              >
-                <option value="HARD">Calls are refused</option>
-                <option value="SHADOW">Calls pass and are reported</option>
-              </SelectField>
+              />
               <ThrottleWays
                 of={of}
                 mode={form.register(`clientThrottles.${at}.mode`)}

@@ -8,6 +8,7 @@ import { minute } from "../lib/format";
 import { Button, IconButton } from "../ui/button";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
+import { EnforcementField } from "./enforcement-field";
 import {
   type ConcurrencyLimit,
   concurrencyLimit,
@@ -114,15 +115,12 @@ export function StageUpdateForm({
           error={errors.throttle?.burstLimit?.message}
           {...form.register("throttle.burstLimit")}
         />
-        <SelectField
+        <EnforcementField
           label="Beyond the throttle"
           hint="Reported ones are marked among the API's requests; their callers notice nothing."
           error={errors.throttle?.enforcement?.message}
           {...form.register("throttle.enforcement")}
-        >
-          <option value="HARD">Calls are refused</option>
-          <option value="SHADOW">Calls pass and are reported</option>
-        </SelectField>
+        />
         <ThrottleWays
           mode={form.register("throttle.mode")}
           outage={form.register("throttle.outage")}
@@ -137,14 +135,11 @@ export function StageUpdateForm({
           error={errors.concurrencyLimit?.maxInFlight?.message}
           {...form.register("concurrencyLimit.maxInFlight")}
         />
-        <SelectField
+        <EnforcementField
           label="Beyond those in progress"
           error={errors.concurrencyLimit?.enforcement?.message}
           {...form.register("concurrencyLimit.enforcement")}
-        >
-          <option value="HARD">Calls are refused</option>
-          <option value="SHADOW">Calls pass and are reported</option>
-        </SelectField>
+        />
         <SelectField
           label="Deployment"
           hint="Choose an earlier one to roll back."
@@ -202,14 +197,11 @@ export function StageUpdateForm({
                 error={wrong?.burstLimit?.message}
                 {...form.register(`routeThrottles.${at}.burstLimit`)}
               />
-              <SelectField
+              <EnforcementField
                 label={`Beyond throttle ${at + 1}`}
                 error={wrong?.enforcement?.message}
                 {...form.register(`routeThrottles.${at}.enforcement`)}
-              >
-                <option value="HARD">Calls are refused</option>
-                <option value="SHADOW">Calls pass and are reported</option>
-              </SelectField>
+              />
               <ThrottleWays
                 of={of}
                 mode={form.register(`routeThrottles.${at}.mode`)}

@@ -5,6 +5,7 @@ import { graphql } from "../api/generated";
 import { query, refreshAll } from "../api/query";
 import { Loaded } from "../components/loaded";
 import { Choice, Choices, SelectField, TextArea, TextField } from "../ui/field";
+import { EnforcementField } from "./enforcement-field";
 import {
   type ConcurrencyLimit,
   concurrencyLimit,
@@ -119,15 +120,12 @@ export function UsagePlanForm({
           error={errors.throttle?.burstLimit?.message}
           {...form.register("throttle.burstLimit")}
         />
-        <SelectField
+        <EnforcementField
           label="Beyond the throttle"
           hint="Reported ones are marked among the API's requests; their callers notice nothing."
           error={errors.throttle?.enforcement?.message}
           {...form.register("throttle.enforcement")}
-        >
-          <option value="HARD">Calls are refused</option>
-          <option value="SHADOW">Calls pass and are reported</option>
-        </SelectField>
+        />
         <ThrottleWays
           mode={form.register("throttle.mode")}
           outage={form.register("throttle.outage")}
@@ -141,14 +139,11 @@ export function UsagePlanForm({
           error={errors.concurrencyLimit?.maxInFlight?.message}
           {...form.register("concurrencyLimit.maxInFlight")}
         />
-        <SelectField
+        <EnforcementField
           label="Beyond those in progress"
           error={errors.concurrencyLimit?.enforcement?.message}
           {...form.register("concurrencyLimit.enforcement")}
-        >
-          <option value="HARD">Calls are refused</option>
-          <option value="SHADOW">Calls pass and are reported</option>
-        </SelectField>
+        />
         <TextField
           label="Quota"
           optional

@@ -15,11 +15,10 @@ const TenantReconciliationsDocument = graphql(`
   query TenantReconciliations($tenantId: ID, $kind: ReconciliationKind, $drifting: Boolean!, $after: String) {
     tenantReconciliations(tenantId: $tenantId, kind: $kind, drifting: $drifting, first: 50, after: $after) {
       nodes {
-        id tenantId kind usagePlanId apiKeyId from until counted lost state ledgerLeast ledgerMost drift comparedAt
+        id tenantId tenantName kind usagePlanId apiKeyId from until counted lost state ledgerLeast ledgerMost drift comparedAt
       }
       pageInfo { hasNextPage hasPreviousPage endCursor }
     }
-    tenants(first: 100) { nodes { tenant { id name } } }
   }
 `);
 
@@ -60,9 +59,8 @@ export function TenantReconciliationsPage() {
       </Panel>
       <Panel flush>
         <Loaded query={found} lines={8}>
-          {({ tenantReconciliations: { nodes, pageInfo }, tenants }) => {
-            const names = new Map(tenants.nodes.map(({ tenant: { id, name } }) => [id, name]));
-            return nodes.length === 0 ? (
+          {({ tenantReconciliations: { nodes, pageInfo } }) =>
+            nodes.length === 0 ? (
               <Empty title={drifting ? "Nothing drifts" : "Nothing was compared yet"}>
                 {tenant || kind || drifting
                   ? "Choose another filter to see more."
@@ -70,7 +68,7 @@ export function TenantReconciliationsPage() {
               </Empty>
             ) : (
               <>
-                <ReconciliationTable rows={nodes} whose={({ tenantId }) => names.get(tenantId) ?? tenantId} />
+                <ReconciliationTable rows={nodes} whose />
                 <Pager
                   pageInfo={pageInfo}
                   after={after}
@@ -78,8 +76,8 @@ export function TenantReconciliationsPage() {
                   next={(after) => paths.tenantReconciliations({ ...filter, after })}
                 />
               </>
-            );
-          }}
+            )
+          }
         </Loaded>
       </Panel>
     </Page>

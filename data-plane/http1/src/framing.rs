@@ -1,13 +1,8 @@
-//! Where the body of an answer ends (RFC 9112 §6.3).
+//! Where the body of a message ends (RFC 9112 §6.3).
 
 use bytes::{Bytes, BytesMut};
-use http::StatusCode;
 
-use crate::{
-    answer::Answer,
-    chunked::{Chunked, Piece},
-    error::ChunkError,
-};
+use crate::chunked::{ChunkError, Chunked, Piece};
 
 /// How much of a body is still to come, and how that is known.
 #[derive(Debug)]
@@ -15,24 +10,11 @@ pub enum Framing {
     /// So many bytes; 0 when it ended.
     Length(u64),
     Chunked(Chunked),
-    /// All that comes until the connection ends.
+    /// All that comes until the connection ends: an answer's, never a request's.
     UntilClose,
 }
 
 impl Framing {
-    /// Of an answer to a `HEAD` request, or to another.
-    pub fn of(answer: &Answer, is_head: bool) -> Self {
-        let bodiless = is_head
-            || answer.status.is_informational()
-            || matches!(answer.status, StatusCode::NO_CONTENT | StatusCode::NOT_MODIFIED);
-        match (answer.chunked, answer.length) {
-            _ if bodiless => Self::Length(0),
-            (true, _) => Self::Chunked(Chunked::default()),
-            (false, Some(length)) => Self::Length(length),
-            (false, None) => Self::UntilClose,
-        }
-    }
-
     pub fn is_ended(&self) -> bool {
         match self {
             Self::Length(left) => *left == 0,
@@ -74,27 +56,6 @@ pub(crate) fn take_up_to(buffer: &mut BytesMut, left: &mut u64) -> Option<Bytes>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::answer::parse;
-
-    fn of(status: u16, fields: &str, is_head: bool) -> Framing {
-        let head = format!("HTTP/1.1 {status} X\r\n{fields}\r\n");
-        let answer = parse(&mut BytesMut::from(head.as_bytes()), &mut 0).unwrap().unwrap();
-        Framing::of(&answer, is_head)
-    }
-
-    #[test]
-    fn a_body_ends_where_the_standard_says() {
-        let length = "content-length: 5\r\n";
-        assert!(matches!(of(200, length, false), Framing::Length(5)));
-        assert!(matches!(of(200, length, true), Framing::Length(0)));
-        for status in [101, 204, 304] {
-            assert!(matches!(of(status, length, false), Framing::Length(0)), "{status}");
-        }
-        let chunked = "transfer-encoding: chunked\r\n";
-        assert!(matches!(of(200, chunked, false), Framing::Chunked(_)));
-        assert!(matches!(of(200, chunked, true), Framing::Length(0)));
-        assert!(matches!(of(200, "", false), Framing::UntilClose));
-    }
 
     #[test]
     fn no_more_is_taken_than_belongs_to_the_body() {

@@ -2,7 +2,7 @@
 
 /// Why lines are refused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum Refused {
+pub enum Refused {
     /// One ends with a line feed alone. A carriage return alone is for the parser of their content to find.
     LineEnd,
     TooLong,
@@ -10,7 +10,7 @@ pub(crate) enum Refused {
 
 /// The length of lines up to and with the first empty one, of at most `max` bytes; `None` while that has not come.
 /// `scanned` is how much of `bytes` was looked at before, so that what comes byte by byte is not read again for each.
-pub(crate) fn len(bytes: &[u8], scanned: &mut usize, max: usize) -> Result<Option<usize>, Refused> {
+pub fn len(bytes: &[u8], scanned: &mut usize, max: usize) -> Result<Option<usize>, Refused> {
     let within = &bytes[..bytes.len().min(max)];
     let from = *scanned;
     for at in memchr::memchr_iter(b'\n', &within[from..]).map(|at| from + at) {
@@ -23,6 +23,16 @@ pub(crate) fn len(bytes: &[u8], scanned: &mut usize, max: usize) -> Result<Optio
     }
     *scanned = within.len();
     if bytes.len() < max { Ok(None) } else { Err(Refused::TooLong) }
+}
+
+/// Where each line before the empty one starts, and where it ends without its line end, in what [`len`] measured.
+pub fn each(section: &[u8]) -> impl Iterator<Item = (usize, usize)> + '_ {
+    let mut start = 0;
+    memchr::memchr_iter(b'\n', section).map_while(move |at| {
+        let line = (start, at.saturating_sub(1));
+        start = at + 1;
+        (line.1 > line.0).then_some(line)
+    })
 }
 
 #[cfg(test)]
@@ -47,6 +57,14 @@ mod tests {
         assert_eq!(whole(b"\r\nbody", 100), Ok(Some(2)));
         assert_eq!(whole(b"a\r\n\r", 100), Ok(None));
         assert_eq!(whole(b"", 100), Ok(None));
+    }
+
+    #[test]
+    fn each_line_is_given_up_to_the_empty_one() {
+        let section = b"GET / HTTP/1.1\r\na: b\r\n\r\n";
+        let lines: Vec<&[u8]> = each(section).map(|(start, end)| &section[start..end]).collect();
+        assert_eq!(lines, [&b"GET / HTTP/1.1"[..], b"a: b"]);
+        assert_eq!(each(b"\r\n").count(), 0);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A request on its way out, head and body, in as few writes as its pieces allow.
+//! A message on its way out, head and body, in as few writes as its pieces allow.
 
 use std::{
     io::{self, IoSlice},
@@ -12,20 +12,28 @@ use http_body::{Body, Frame};
 use tokio::io::AsyncWrite;
 use tokio_util::io::poll_write_buf;
 
-use crate::{
-    BoxError,
-    chunked::may_trail,
-    request::{self, Length},
-};
+use crate::{BoxError, chunked::may_trail, text};
 
 /// Pieces up to this are copied together with what goes before them; longer ones leave from where they are.
 const COPIED_BYTES_MAX: usize = 8 * 1024;
 /// What is copied together for one write.
 const GATHERED_BYTES_MAX: usize = 16 * 1024;
-/// The trailers of a request; a caller's head has a bound of its own, this is for what comes after the body.
+/// The trailers: a head has bounds of its own, this is for what comes after the body.
 const TRAILER_BYTES_MAX: usize = 16 * 1024;
 
-/// A request: its head, encoded, and its body.
+/// How the end of a message's body is told (RFC 9112 §6).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Length {
+    /// There is no body, whatever the head says of one.
+    None,
+    Exact(u64),
+    /// It is not known before: the body is chunked.
+    Chunked,
+    /// It is not known before, and whoever gets it does not know chunks: an answer's body ends with its connection.
+    UntilClose,
+}
+
+/// A message: its head, encoded, and its body.
 pub struct Sending<B> {
     out: Out,
     /// Gone once it ended.
@@ -37,6 +45,8 @@ pub struct Sending<B> {
     begun: bool,
     /// Nothing of it was given up: it can be sent again from its start.
     whole: bool,
+    /// Whether whoever gets it wants trailers.
+    trailers: bool,
 }
 
 /// Bytes that wait for the connection, in this order.
@@ -50,7 +60,7 @@ struct Out {
     tail: &'static [u8],
 }
 
-/// Why a request could not be sent whole.
+/// Why a message could not be sent whole.
 #[derive(Debug)]
 pub enum SendError {
     /// The connection takes no more.
@@ -64,13 +74,19 @@ where
     B: Body<Data = Bytes> + Unpin,
     B::Error: Into<BoxError>,
 {
-    /// `head` is a request's as [`request::encode`] writes it, with this length. A body of length `None` is not asked
-    /// for anything.
+    /// `head` says this length. A body of length `None` is not asked for anything.
     pub fn new(head: BytesMut, body: B, length: Length) -> Self {
         let left = if let Length::Exact(bytes) = length { bytes } else { 0 };
         let body = (length != Length::None).then_some(body);
         let out = Out { gathered: head, written: 0, piece: Bytes::new(), tail: b"" };
-        Self { out, body, length, left, begun: false, whole: true }
+        Self { out, body, length, left, begun: false, whole: true, trailers: true }
+    }
+
+    /// Leaves trailers out, for whoever did not say that it takes them (RFC 9110 §6.5.1).
+    #[must_use]
+    pub fn without_trailers(mut self) -> Self {
+        self.trailers = false;
+        self
     }
 
     /// All of it was handed to the connection.
@@ -83,8 +99,8 @@ where
         !self.begun
     }
 
-    /// Puts it back to its start, for another connection; false where parts of it are gone. Whether the request may be
-    /// sent twice is the caller's to know.
+    /// Puts it back to its start, for another connection; false where parts of it are gone. Whether a request may be sent
+    /// twice is the caller's to know.
     pub fn rewind(&mut self) -> bool {
         if self.whole && (self.is_unsent() || self.length == Length::None) {
             self.out.written = 0;
@@ -168,13 +184,18 @@ where
 
     fn add_data(&mut self, data: Bytes) -> Result<(), SendError> {
         let mut tail: &'static [u8] = b"";
-        if self.length == Length::Chunked {
-            request::hexadecimal(&mut self.out.gathered, data.len() as u64);
-            self.out.gathered.extend_from_slice(b"\r\n");
-            tail = b"\r\n";
-        } else {
-            let left = self.left.checked_sub(data.len() as u64);
-            self.left = left.ok_or_else(|| SendError::Body("it is longer than it said".into()))?;
+        match self.length {
+            Length::Chunked => {
+                text::hexadecimal(&mut self.out.gathered, data.len() as u64);
+                self.out.gathered.extend_from_slice(b"\r\n");
+                tail = b"\r\n";
+            }
+            Length::UntilClose => {}
+            Length::None | Length::Exact(_) => {
+                let left = self.left.checked_sub(data.len() as u64);
+                let left = left.ok_or_else(|| SendError::Body("it is longer than it said".into()));
+                self.left = left?;
+            }
         }
         if data.len() <= COPIED_BYTES_MAX {
             self.out.gathered.extend_from_slice(&data);
@@ -196,8 +217,9 @@ where
         let out = &mut self.out.gathered;
         out.extend_from_slice(b"0\r\n");
         let before = out.len();
+        let trailers = trailers.filter(|_| self.trailers);
         for (name, value) in trailers.into_iter().flatten().filter(|(name, _)| may_trail(name)) {
-            request::field(out, name.as_str().as_bytes(), value.as_bytes());
+            text::field(out, name.as_str().as_bytes(), value.as_bytes());
             if out.len() - before > TRAILER_BYTES_MAX {
                 return Err(SendError::Body("its trailers are too large".into()));
             }

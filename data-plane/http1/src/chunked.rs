@@ -1,10 +1,10 @@
 //! The chunked coding (RFC 9112 §7.1), taken off as it comes.
 
 use bytes::{Buf, Bytes, BytesMut};
-use http::{HeaderMap, HeaderName, HeaderValue, header};
+use http::{HeaderMap, HeaderName, header};
 
 use crate::{
-    error::ChunkError,
+    fields,
     framing::take_up_to,
     lines::{self, Refused},
 };
@@ -23,6 +23,8 @@ const SIZE_DIGITS_MAX: usize = 16;
 pub struct Chunked {
     state: State,
     extension_bytes: usize,
+    /// Whether a size ends where its digits do.
+    is_strict: bool,
 }
 
 #[derive(Debug, Default, Clone, Copy, PartialEq, Eq)]
@@ -46,7 +48,32 @@ pub enum Piece {
     Trailers(HeaderMap),
 }
 
+/// What is wrong with a chunked body.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum ChunkError {
+    #[error("a chunk's size is no hexadecimal number of at most 16 digits")]
+    Size,
+    #[error("a chunk's extensions hold a control character")]
+    Extension,
+    #[error("chunk extensions are too long")]
+    ExtensionsTooLong,
+    #[error("a line does not end with CR LF")]
+    LineEnd,
+    #[error("a chunk is longer than its size")]
+    TooLong,
+    #[error("a trailer field is malformed")]
+    Trailer,
+    #[error("the trailers are too large")]
+    TrailersTooLarge,
+}
+
 impl Chunked {
+    /// One that takes no whitespace after a size, unless an extension follows it (RFC 9112 §7.1). Some servers fill their
+    /// sizes up with spaces; no caller has a reason to.
+    pub fn strict() -> Self {
+        Self { is_strict: true, ..Self::default() }
+    }
+
     pub fn is_ended(&self) -> bool {
         self.state == State::Ended
     }
@@ -56,7 +83,7 @@ impl Chunked {
         loop {
             match &mut self.state {
                 State::Size => {
-                    let Some((size, line)) = size(buffer)? else { return Ok(None) };
+                    let Some((size, line)) = size(buffer, self.is_strict)? else { return Ok(None) };
                     self.extension_bytes += line.extension;
                     if self.extension_bytes > EXTENSION_BYTES_MAX {
                         return Err(ChunkError::ExtensionsTooLong);
@@ -123,7 +150,7 @@ struct Line {
 }
 
 /// A chunk's size, and the length of the line that it stands in.
-fn size(buffer: &[u8]) -> Result<Option<(u64, Line)>, ChunkError> {
+fn size(buffer: &[u8], is_strict: bool) -> Result<Option<(u64, Line)>, ChunkError> {
     let mut size: u64 = 0;
     let digits = buffer.iter().take_while(|byte| byte.is_ascii_hexdigit()).count();
     if digits > SIZE_DIGITS_MAX {
@@ -150,6 +177,7 @@ fn size(buffer: &[u8]) -> Result<Option<(u64, Line)>, ChunkError> {
         match byte {
             b'\r' => {
                 return match rest.get(at + 1) {
+                    _ if is_strict && is_size && at > 0 => Err(ChunkError::Size),
                     None => Ok(None),
                     Some(b'\n') => {
                         Ok(Some((size, Line { length: digits + at + 2, extension: at })))
@@ -175,18 +203,13 @@ fn trailers(buffer: &mut BytesMut, scanned: &mut usize) -> Result<Option<HeaderM
             Refused::TooLong => ChunkError::TrailersTooLarge,
         })?;
     let Some(length) = length else { return Ok(None) };
-    let section = buffer.split_to(length);
-    let mut fields = [httparse::EMPTY_HEADER; TRAILERS_MAX];
-    let fields = match httparse::parse_headers(&section, &mut fields) {
-        Ok(httparse::Status::Complete((parsed, fields))) if parsed == length => fields,
-        Err(httparse::Error::TooManyHeaders) => return Err(ChunkError::TrailersTooLarge),
-        _ => return Err(ChunkError::Trailer),
-    };
-    let mut trailers = HeaderMap::with_capacity(fields.len());
-    for field in fields {
-        let name = HeaderName::from_bytes(field.name.as_bytes());
-        let value = HeaderValue::from_bytes(field.value);
-        let (Ok(name), Ok(value)) = (name, value) else { return Err(ChunkError::Trailer) };
+    let section = buffer.split_to(length).freeze();
+    let mut trailers = HeaderMap::new();
+    for (count, (start, end)) in lines::each(&section).enumerate() {
+        if count == TRAILERS_MAX {
+            return Err(ChunkError::TrailersTooLarge);
+        }
+        let (name, value) = fields::parse(&section, start, end).map_err(|_| ChunkError::Trailer)?;
         if may_trail(&name) {
             trailers.append(name, value);
         }
@@ -294,6 +317,16 @@ mod tests {
             assert_eq!(decoded(text), Err(*error), "{name:?}");
         }
         assert_eq!(decoded(b"ffffffffffffffff\r\nx"), Ok(None));
+    }
+
+    #[test]
+    fn only_a_servers_sizes_may_be_filled_up_with_spaces() {
+        let ended = |mut chunked: Chunked, text: &[u8]| chunked.take(&mut BytesMut::from(text));
+        for text in [&b"1 \r\nx\r\n0\r\n\r\n"[..], b"1\t\r\nx\r\n0\r\n\r\n"] {
+            assert!(ended(Chunked::default(), text).is_ok());
+            assert_eq!(ended(Chunked::strict(), text), Err(ChunkError::Size));
+        }
+        assert!(ended(Chunked::strict(), b"1 ;a\r\nx\r\n0\r\n\r\n").is_ok());
     }
 
     #[test]
