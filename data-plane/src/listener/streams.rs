@@ -88,6 +88,9 @@ impl Streams {
             if *in_head && matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
                 *in_head = false;
                 *opened += 1;
+                if let Some(it) = unfinished.last_mut().filter(|it| it.0 == stream) {
+                    it.1 = Instant::now(); // only now can an answer be due
+                }
             }
             let head_goes_on = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS == 0;
             *head_since = head_goes_on.then(|| head_since.unwrap_or_else(Instant::now));
@@ -157,7 +160,9 @@ impl Streams {
 
     /// How many have sent nothing for so long.
     pub(super) fn stuck(&self, timeout: Duration) -> usize {
-        self.unfinished.iter().filter(|it| it.1.elapsed() > timeout).count()
+        // A head that is on its way has a clock of its own.
+        let asked = |stream| !self.in_head || stream != self.newest;
+        self.unfinished.iter().filter(|it| asked(it.0) && it.1.elapsed() > timeout).count()
     }
 
     /// One reached the service.
@@ -282,6 +287,17 @@ mod tests {
         streams.came(&frame(RST_STREAM, 0, 5, 4));
         streams.went(&frame(HEADERS, END_HEADERS | END_STREAM, 7, 8));
         assert_eq!(stuck(&streams), 0);
+    }
+
+    #[test]
+    fn a_head_that_is_on_its_way_is_no_answer_that_is_stuck() {
+        let mut streams = Streams::new(0);
+        streams.came(&frame(HEADERS, END_STREAM, 1, 8));
+        assert_eq!(streams.stuck(Duration::ZERO), 0);
+        streams.came(&frame(CONTINUATION, END_HEADERS, 1, 8));
+        assert_eq!(streams.stuck(Duration::ZERO), 1);
+        streams.came(&frame(HEADERS, 0, 3, 8));
+        assert_eq!(streams.stuck(Duration::ZERO), 1);
     }
 
     #[test]

@@ -15,7 +15,7 @@ use super::wire::Wire;
 const SLOW: usize = 1_000;
 const HEADER_TIMEOUT: Duration = Duration::from_secs(4);
 /// A byte each; whole heads would take minutes.
-const PACE: Duration = Duration::from_millis(200);
+const PACE: Duration = Duration::from_millis(400);
 
 /// One of them: until it is told to go, and how long that took from its first byte on.
 async fn slow(mut wire: Wire, host: String) -> (Duration, String) {
@@ -43,7 +43,7 @@ async fn a_thousand_who_send_their_heads_byte_by_byte_are_sent_away_and_others_a
     let acme = world.tenant("acme").await;
     let api = api(&acme, &backend).await;
     let ask = Ask::get(&api.host(), &["/prod/good?1"]);
-    let load = KeptLoad::start(&ways(&world), &ask, Duration::from_millis(10));
+    let load = KeptLoad::start(&ways(&world), &ask, Duration::from_millis(50));
     eventually("calls", async || (load.answered() > 200).then_some(())).await;
     let node = world.running_node();
     let (before, mut read) = (node.descriptors(), 0);
