@@ -161,8 +161,13 @@ impl Answer {
     }
 
     /// Bytes of its head as HTTP/1.1 writes it, and of its body: as many as are counted.
+    ///
+    /// # Panics
+    /// Where its status has no name.
     pub fn counted_bytes(&self) -> usize {
-        let reason = StatusCode::from_u16(self.status).unwrap().canonical_reason().unwrap();
+        let reason =
+            StatusCode::from_u16(self.status).ok().and_then(|status| status.canonical_reason());
+        let reason = reason.expect("a status that has a name");
         let line =
             |(name, value): (&HeaderName, &HeaderValue)| name.as_str().len() + value.len() + 4;
         let own = [CONNECTION, TRANSFER_ENCODING];

@@ -21,6 +21,8 @@ use tokio::net::TcpStream;
 use tokio::task::JoinSet;
 use tokio_rustls::TlsConnector;
 
+use crate::World;
+
 const TIMEOUT: Duration = Duration::from_secs(30);
 
 /// Where and how a caller connects.
@@ -30,6 +32,15 @@ pub struct Way {
     pub addresses: Vec<SocketAddr>,
     pub http2: bool,
     pub tls: Option<Arc<ClientConfig>>,
+}
+
+/// Every way to the first node: HTTP/1.1 and HTTP/2, plain and over TLS.
+pub fn ways(world: &World) -> [Way; 4] {
+    [(false, false), (false, true), (true, false), (true, true)].map(|(tls, http2)| {
+        let address = if tls { world.tls_endpoint_address() } else { world.endpoint_address() };
+        let tls = tls.then(|| trusting(&world.node_directory(0), http2));
+        Way { addresses: vec![address], http2, tls }
+    })
 }
 
 /// What a caller asks for.

@@ -11,6 +11,7 @@ pub mod collector;
 mod copies;
 pub mod detour;
 pub mod disk;
+mod footprint;
 pub mod kept;
 pub mod load;
 pub mod lost_usage;

@@ -322,6 +322,14 @@ impl World {
         self.nodes[0].process.as_mut()
     }
 
+    /// The first node's process.
+    ///
+    /// # Panics
+    /// Where it does not run.
+    pub fn running_node(&self) -> &Process {
+        self.nodes[0].process.as_ref().expect("the node runs")
+    }
+
     /// The first replica's process.
     ///
     /// # Panics

@@ -25,6 +25,7 @@ mod lock_out;
 mod management_requests;
 mod metrics;
 mod migrations;
+mod peers;
 mod people;
 mod postgres;
 mod quarantine;

@@ -7,22 +7,11 @@ use std::os::unix::net::{UnixDatagram, UnixStream};
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use harness::kept::{Ask, KeptLoad, Way, trusting};
+use harness::kept::{Ask, KeptLoad, ways};
 use harness::{Load, World, at_length, eventually};
 
 /// How long a drain may take.
 const DRAIN_MAX: Duration = Duration::from_secs(30);
-
-/// Callers who keep their connections, by HTTP/1.1 and HTTP/2, plain and over TLS.
-fn ways(world: &World) -> Vec<Way> {
-    let every = [(false, false), (false, true), (true, false), (true, true)];
-    let way = |(http2, tls)| Way {
-        addresses: vec![if tls { world.tls_endpoint_address() } else { world.endpoint_address() }],
-        http2,
-        tls: tls.then(|| trusting(&world.node_directory(0), http2)),
-    };
-    every.map(way).into()
-}
 
 async fn billed(world: &World) -> usize {
     let sum = "select coalesce(sum(billed_requests), 0)::bigint from usage_minute";

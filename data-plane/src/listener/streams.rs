@@ -11,9 +11,9 @@ const CONTINUATION: u8 = 9;
 const END_STREAM: u8 = 1;
 const END_HEADERS: u8 = 4;
 const FRAME_HEAD_BYTES: usize = 9;
-/// Frames that bring nothing beyond those that what is exchanged may need: half of them are forgotten at each
-/// [`Streams::look`].
+/// Frames that bring nothing beyond those that what is exchanged may need; half of them are forgotten so often.
 const IDLE_FRAMES_MAX: u64 = 10_000;
+const IDLE_FRAMES_HALVED_EVERY: Duration = Duration::from_secs(15);
 /// For one frame of a request or an answer: window updates for the stream and the connection, with room.
 const IDLE_FRAMES_FOR_ONE: u64 = 4;
 
@@ -30,6 +30,7 @@ pub(crate) struct Streams {
     in_head: bool,
     /// Frames that brought nothing, less those that had a reason.
     idle_frames: u64,
+    halved: Instant,
     /// Since when no stream is open.
     idle_since: Instant,
     opened: u64,
@@ -60,6 +61,7 @@ impl Streams {
             head_since: Some(Instant::now()),
             in_head: false,
             idle_frames: 0,
+            halved: Instant::now(),
             idle_since: Instant::now(),
             opened: 0,
             accounted: 0,
@@ -86,6 +88,9 @@ impl Streams {
             if *in_head && matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS != 0 {
                 *in_head = false;
                 *opened += 1;
+                if let Some(it) = unfinished.last_mut().filter(|it| it.0 == stream) {
+                    it.1 = Instant::now(); // only now can an answer be due
+                }
             }
             let head_goes_on = matches!(kind, HEADERS | CONTINUATION) && flags & END_HEADERS == 0;
             *head_since = head_goes_on.then(|| head_since.unwrap_or_else(Instant::now));
@@ -142,13 +147,22 @@ impl Streams {
 
     /// How long no stream has been open. Half of a flood is forgotten, so that pings of a day are none.
     pub(super) fn look(&mut self) -> Duration {
-        self.idle_frames /= 2;
+        while self.halved.elapsed() >= IDLE_FRAMES_HALVED_EVERY {
+            self.halve();
+        }
         if self.unfinished.is_empty() { self.idle_since.elapsed() } else { Duration::ZERO }
+    }
+
+    fn halve(&mut self) {
+        self.idle_frames /= 2;
+        self.halved += IDLE_FRAMES_HALVED_EVERY;
     }
 
     /// How many have sent nothing for so long.
     pub(super) fn stuck(&self, timeout: Duration) -> usize {
-        self.unfinished.iter().filter(|it| it.1.elapsed() > timeout).count()
+        // A head that is on its way has a clock of its own.
+        let asked = |stream| !self.in_head || stream != self.newest;
+        self.unfinished.iter().filter(|it| asked(it.0) && it.1.elapsed() > timeout).count()
     }
 
     /// One reached the service.
@@ -276,6 +290,17 @@ mod tests {
     }
 
     #[test]
+    fn a_head_that_is_on_its_way_is_no_answer_that_is_stuck() {
+        let mut streams = Streams::new(0);
+        streams.came(&frame(HEADERS, END_STREAM, 1, 8));
+        assert_eq!(streams.stuck(Duration::ZERO), 0);
+        streams.came(&frame(CONTINUATION, END_HEADERS, 1, 8));
+        assert_eq!(streams.stuck(Duration::ZERO), 1);
+        streams.came(&frame(HEADERS, 0, 3, 8));
+        assert_eq!(streams.stuck(Duration::ZERO), 1);
+    }
+
+    #[test]
     fn frames_that_bring_nothing_are_a_flood_unless_something_is_exchanged() {
         let (ping, window_update) = (6, 8);
         let many = |kind, times: u64| frame(kind, 0, 0, 8).repeat(usize::try_from(times).unwrap());
@@ -285,6 +310,8 @@ mod tests {
         streams.came(&many(ping, 1));
         assert!(streams.is_flooded());
         streams.look();
+        assert!(streams.is_flooded(), "whoever looks often forgets nothing the sooner");
+        streams.halve();
         streams.came(&many(ping, IDLE_FRAMES_MAX / 2));
         assert!(!streams.is_flooded(), "half was forgotten");
 

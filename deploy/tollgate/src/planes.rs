@@ -100,6 +100,8 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
         usize::try_from(settings.node_tenant_in_flight_max.get()).unwrap_or(usize::MAX);
     config.limits.backend_in_flight_max =
         usize::try_from(settings.node_backend_in_flight_max.get()).unwrap_or(usize::MAX);
+    config.limits.header_timeout = Duration::from_millis(settings.node_header_timeout_ms.into());
+    config.limits.write_timeout = Duration::from_millis(settings.node_write_timeout_ms.into());
     config.http1_server = match settings.node_http1_server.as_str() {
         "hyper" => Http1Server::Hyper,
         _ => Http1Server::Tollgate,

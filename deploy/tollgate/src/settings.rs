@@ -290,6 +290,25 @@ pub(crate) struct DataPlane {
         default_value = "2500"
     )]
     pub(crate) node_backend_in_flight_max: NonZeroU32,
+    /// From a request's first byte to the end of its head, also of a TLS handshake and an HTTP/2 preface; whoever takes
+    /// longer is cut off, and told 408 where HTTP/1.1 can say it
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_HEADER_TIMEOUT_MS",
+        value_name = "MILLISECONDS",
+        default_value = "10000",
+        value_parser = clap::value_parser!(u32).range(100..=600_000)
+    )]
+    pub(crate) node_header_timeout_ms: u32,
+    /// How long a caller may take nothing of its answer before it is cut off
+    #[arg(
+        long,
+        env = "TOLLGATE_NODE_WRITE_TIMEOUT_MS",
+        value_name = "MILLISECONDS",
+        default_value = "60000",
+        value_parser = clap::value_parser!(u32).range(100..=600_000)
+    )]
+    pub(crate) node_write_timeout_ms: u32,
     /// What reads callers' HTTP/1.1: Tollgate's own server, which refuses each ambiguous request by name, or hyper's, the
     /// way back. HTTP/2 is always hyper's
     #[arg(

@@ -110,17 +110,17 @@ pub(super) async fn answer(stream: &mut (impl AsyncRead + Unpin), asked: &str) -
     Answer { asked: asked.len(), status, head, interim, content }
 }
 
-pub(super) fn status(head: &str) -> u16 {
+pub(crate) fn status(head: &str) -> u16 {
     head.split(' ').nth(1).unwrap().parse().unwrap()
 }
 
-pub(super) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
+pub(crate) fn field<'h>(head: &'h str, name: &str) -> Option<&'h str> {
     let fields = head.lines().filter_map(|line| line.split_once(": "));
     fields.filter(|(it, _)| it.eq_ignore_ascii_case(name)).map(|(_, value)| value).next()
 }
 
 /// Bytes of an answer's head that are counted: all but those of the fields that are about its connection.
-pub(super) fn counted(head: &str) -> usize {
+pub(crate) fn counted(head: &str) -> usize {
     let own = |line: &&str| {
         let line = line.to_ascii_lowercase();
         line.starts_with("connection: ") || line.starts_with("transfer-encoding: ")
@@ -138,7 +138,7 @@ pub(super) async fn head(stream: &mut (impl AsyncRead + Unpin)) -> String {
 }
 
 /// The data of a body in chunks, which must be whole.
-pub(super) fn unchunked(mut wire: &[u8]) -> Vec<u8> {
+pub(crate) fn unchunked(mut wire: &[u8]) -> Vec<u8> {
     let mut content = Vec::new();
     loop {
         let line = wire.windows(2).position(|it| it == b"\r\n").unwrap();

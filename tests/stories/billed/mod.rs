@@ -1,7 +1,7 @@
 //! What is billed: each line of the table in `deploy/runbooks/billing.md` is made to happen, and the ledger asked for it.
 
 mod backend;
-mod caller;
+pub(crate) mod caller;
 mod let_through;
 mod refused;
 mod table;
