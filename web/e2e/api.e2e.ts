@@ -143,6 +143,7 @@ test("a stage limits each of its clients", async ({ visit }) => {
   expect(await kept("Beyond clients' throttle 2")).toBe("SHADOW");
   await visit.click("Remove clients' throttle 1");
   await visit.click("Save clients' throttles");
+  await visit.sees("Clients' throttles saved");
   await visit.page.reload();
   await expect.poll(() => kept("Name of clients' throttle 1")).toBe("per-user");
 });
