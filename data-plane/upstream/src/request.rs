@@ -38,7 +38,7 @@ pub fn encode(
         Length::Exact(bytes) => text::content_length(out, bytes),
         // A request's body cannot end with its connection: the answer comes on that.
         Length::Chunked | Length::UntilClose => {
-            out.extend_from_slice(b"transfer-encoding: chunked\r\n")
+            out.extend_from_slice(b"transfer-encoding: chunked\r\n");
         }
     }
     out.extend_from_slice(b"\r\n");
