@@ -6,6 +6,7 @@ mod backends;
 mod clients;
 mod concurrency;
 mod differential;
+mod http1;
 mod https;
 mod idle;
 mod leases;
