@@ -35,6 +35,9 @@ pub(crate) async fn serve(
         tracing::error!(request.id = exchange.id, "a request ended in a panic");
         Err(Kind::Internal.because("Something went wrong on our side."))
     });
+    if matches!(exchange.body, Some(RequestBody::Http1(_))) {
+        exchange.body = None; // nobody took it: its connection says so with the answer, unless it is little
+    }
     if answer.is_err() && !exchange.admitted {
         exchange.refusals_turn().await;
     }

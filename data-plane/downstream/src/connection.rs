@@ -157,7 +157,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
     /// it is little. Whoever waits to be told to go on, and is not, may send its body or not.
     pub fn may_follow(&self) -> bool {
         let line = &mut *self.line.borrow_mut();
-        if !line.is_held {
+        if !line.is_held && !line.expects {
             line.discard_read();
         }
         let is_little = || line.framing.left().is_some_and(|left| left <= UNWANTED_BYTES_MAX);

@@ -7,6 +7,7 @@ mod clients;
 mod concurrency;
 mod differential;
 mod explain;
+mod http1;
 mod https;
 mod idle;
 mod leases;
