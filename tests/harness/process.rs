@@ -156,6 +156,23 @@ pub(crate) fn make_directory(path: &Path, owner: Option<&str>, mode: u32) {
     }
 }
 
+/// `TOLLGATE_BIN`, or the one that was built beside this test.
+pub(crate) fn binary() -> PathBuf {
+    if let Some(path) = std::env::var_os("TOLLGATE_BIN") {
+        return path.into();
+    }
+    let test = std::env::current_exe().expect("a program knows its file");
+    // A test lies in target/…/deps, the benchmark one above it.
+    let beside = test.ancestors().skip(1).take(2).map(|directory| directory.join("tollgate"));
+    let built = beside.into_iter().find(|path| path.is_file()).unwrap_or_default();
+    assert!(
+        built.is_file(),
+        "no tollgate beside {}; build it, or set TOLLGATE_BIN",
+        test.display()
+    );
+    built
+}
+
 /// Whether a file with this name is in one of the directories of PATH.
 pub(crate) fn in_path(program: &str) -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;

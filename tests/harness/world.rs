@@ -3,7 +3,7 @@
 //! Most stories want one replica and one node: the words without `_at` mean the first of each.
 
 use crate::ports::Port;
-use crate::process::{Process, command, make_directory};
+use crate::process::{Process, binary, command, make_directory};
 use crate::stores::{self, Database};
 use crate::{Client, Detour, Origin, PATIENCE, Tenant, within};
 use sqlx::{Connection, PgConnection, Row};
@@ -588,21 +588,4 @@ fn output(mut command: Command) -> String {
         (String::from_utf8_lossy(&output.stdout), String::from_utf8_lossy(&output.stderr));
     assert!(output.status.success(), "{command:?} failed: {failed}");
     said.trim().to_owned()
-}
-
-/// `TOLLGATE_BIN`, or the one that was built beside this test.
-fn binary() -> PathBuf {
-    if let Some(path) = std::env::var_os("TOLLGATE_BIN") {
-        return path.into();
-    }
-    let test = std::env::current_exe().expect("a program knows its file");
-    // A test lies in target/…/deps, the benchmark one above it.
-    let beside = test.ancestors().skip(1).take(2).map(|directory| directory.join("tollgate"));
-    let built = beside.into_iter().find(|path| path.is_file()).unwrap_or_default();
-    assert!(
-        built.is_file(),
-        "no tollgate beside {}; build it, or set TOLLGATE_BIN",
-        test.display()
-    );
-    built
 }
