@@ -88,6 +88,7 @@ mod tests {
         let segment = usage::segment(usage::place(counter), &calls);
         intake::take(app, node, &[segment]).await.unwrap();
         rollup::run(app).await.unwrap();
+        rollup::days(app).await.unwrap();
     }
 
     #[sqlx::test(migrations = "../migrations")]
