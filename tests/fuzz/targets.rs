@@ -4,6 +4,8 @@
 mod backend;
 #[path = "targets/caller.rs"]
 mod caller;
+#[path = "targets/node.rs"]
+mod node;
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -33,7 +35,6 @@ use control_plane::ids::{AccessKeyId, ApiId, ConsumerId, Rng, StageId};
 use control_plane::ledger::export::csv;
 use control_plane::ledger::row;
 use control_plane::ledger::statement::{Hex, Hour, Proof, Rows, Statement, start};
-use control_plane::ledger::{quota_use, reconciliation};
 use control_plane::rest::extract::Json;
 use control_plane::rest::{etag, idempotency};
 use control_plane::store::usage_hour::LedgerRow;
@@ -47,12 +48,12 @@ use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
 use plan::{OriginPattern, RouteKey, RoutePath, UriTemplate, path, path::Normalization};
 use prost::Message;
 use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
-use proto::reconciliation::v1::{CountReport, QuotasAsked};
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
 pub(crate) use backend::{chunked_body, response_cookies, response_head};
 pub(crate) use caller::{pipeline, request_head};
+pub(crate) use node::{count_report, quotas_asked};
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {
@@ -291,34 +292,6 @@ pub(crate) fn forwarded_for(bytes: &[u8]) {
     hostile::client(proxy, &headers, &proxies);
     headers.append("x-forwarded-for", HeaderValue::from_static("192.0.2.7"));
     assert_eq!(hostile::client(proxy, &headers, &proxies), stranger);
-}
-
-/// What is believed of a report is possible, and everything of it is either believed or refused.
-pub(crate) fn count_report(bytes: &[u8]) {
-    let Ok(report) = CountReport::decode(bytes) else { return };
-    let now = chrono::DateTime::from_timestamp(1_790_000_000, 0).expect("a time");
-    let tenants = report.log_counts.iter().filter_map(|count| count.tenant_id.parse().ok());
-    let tenants = tenants.collect();
-    let counts = report.log_counts.len() + report.quota_counts.len();
-    if let Ok(checked) = reconciliation::check(report, &tenants, now) {
-        let believed = checked.logs.len() + checked.quotas.len();
-        assert_eq!(believed + checked.refused.counts as usize, counts);
-        assert!(checked.run.started_at <= checked.run.until);
-        assert!(checked.logs.iter().all(|count| count.written >= 0 && count.lost >= 0));
-        assert!(checked.quotas.iter().all(|count| count.used >= 0 && count.from < count.until));
-    }
-}
-
-/// Every quota that a node asks for has one answer, and what is looked up is possible.
-pub(crate) fn quotas_asked(bytes: &[u8]) {
-    let Ok(asked) = QuotasAsked::decode(bytes) else { return };
-    let now = chrono::DateTime::from_timestamp(1_790_000_000, 0).expect("a time");
-    let count = asked.quotas.len();
-    if let Ok(quotas) = quota_use::check(asked, now) {
-        assert_eq!(quotas.len(), count);
-        let mut known = quotas.iter().flatten();
-        assert!(known.all(|it| it.from < it.until && it.until - it.from <= quota_use::PERIOD_MAX));
-    }
 }
 
 /// Whatever Redis says about limits can be told to a caller.

@@ -1,5 +1,7 @@
 //! Nodes as the server sees them: real sockets, real TLS, a real database.
 
+mod questions;
+
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::net::SocketAddr;
@@ -7,7 +9,6 @@ use std::time::Duration;
 
 use base64::Engine;
 use chrono::TimeDelta;
-use futures_util::StreamExt;
 use prost::Message;
 use proto::config::v1::config_stream_client::ConfigStreamClient;
 use proto::config::v1::{
@@ -15,10 +16,6 @@ use proto::config::v1::{
     RenewCertificateRequest, Resource, Signed, SnapshotRequest, StageName, Subscribe, Tenant,
     Update, node_message, resource::Kind, resource_name, update,
 };
-use proto::inquiry::v1 as inquiry;
-use proto::inquiry::v1::inquiry_client::InquiryClient;
-use proto::tail::v1 as tail;
-use proto::tail::v1::request_tail_client::RequestTailClient;
 use rcgen::{CertificateParams, KeyPair};
 use sqlx::PgPool;
 use tokio::io::AsyncReadExt;
@@ -33,7 +30,6 @@ use super::Grpc;
 use crate::access::authority::Authority;
 use crate::app::App;
 use crate::clock::Clock;
-use crate::domain::request_tail::Wanted;
 use crate::ids::NodeId;
 use crate::{domain, testing};
 
@@ -564,112 +560,4 @@ async fn usage_is_answered_in_order_after_it_was_applied(db: PgPool) {
 
     let mut nobody = UsageIntakeClient::new(connect(&replica, None).await.unwrap());
     assert_eq!(nobody.open_epoch(open).await.unwrap_err().code(), Code::Unauthenticated);
-}
-
-#[sqlx::test(migrations = "../migrations")]
-async fn a_node_is_told_what_is_watched_and_shows_those_requests(db: PgPool) {
-    let replica = replica(&db).await;
-    let alice = testing::owner(&replica.app).await;
-    let node = join(&replica).await;
-    let follow = async |node: Option<&Node>| {
-        let (out, batches) = mpsc::channel(4);
-        let mut client = RequestTailClient::new(connect(&replica, node).await.unwrap());
-        let watched = client.follow(ReceiverStream::new(batches)).await?;
-        Ok::<_, Status>((out, watched.into_inner()))
-    };
-    assert_eq!(follow(None).await.unwrap_err().code(), Code::Unauthenticated);
-
-    let (out, mut watched) = follow(Some(&node)).await.unwrap();
-    let wanted = Wanted { status_class: Some(5), ..Wanted::default() };
-    let mut watching = domain::request_tail::follow(&replica.app, &alice, wanted).await.unwrap();
-    let told = watched.message().await.unwrap().unwrap().tails;
-    assert_eq!((told.len(), told[0].status_class), (1, 5));
-    assert_eq!(told[0].tenant_id, alice.tenant.to_string());
-    let request = tail::Request { status: 502, ..tail::Request::default() };
-    for tail_id in [told[0].id + 1, told[0].id] {
-        let batch = tail::Batch { tail_id, requests: vec![request.clone()], dropped: 2 };
-        out.send(batch).await.unwrap();
-    }
-    let shown = watching.next().await.unwrap();
-    assert_eq!((shown.node, shown.dropped), (node.id(), 2));
-    assert_eq!(shown.requests, std::slice::from_ref(&request));
-
-    drop(watching);
-    assert!(watched.message().await.unwrap().unwrap().tails.is_empty());
-    let batch = tail::Batch { tail_id: 0, requests: vec![request; 101], dropped: 0 };
-    out.send(batch).await.unwrap();
-    assert_eq!(watched.message().await.unwrap_err().code(), Code::InvalidArgument);
-}
-
-#[sqlx::test(migrations = "../migrations")]
-async fn a_node_is_asked_for_a_request_and_its_tenant_is_told_what_it_knows(db: PgPool) {
-    let replica = replica(&db).await;
-    let (alice, mallory) = (testing::owner(&replica.app).await, testing::owner(&replica.app).await);
-    let node = join(&replica).await;
-    let attend = async |node: Option<&Node>| {
-        let (out, answers) = mpsc::channel(4);
-        let mut client = InquiryClient::new(connect(&replica, node).await.unwrap());
-        let questions = client.attend(ReceiverStream::new(answers)).await?;
-        Ok::<_, Status>((out, questions.into_inner()))
-    };
-    assert_eq!(attend(None).await.unwrap_err().code(), Code::Unauthenticated);
-    let id = uuid::Uuid::now_v7().to_string();
-    let get = |actor| domain::explanation::get(&replica.app, actor, &id);
-    let gone = get(&alice).await.unwrap_err();
-    assert!(gone.to_string().contains("none of 1 node answered"), "it has just joined: {gone}");
-
-    let (out, mut questions) = attend(Some(&node)).await.unwrap();
-    let decision = inquiry::Decision {
-        limit: Some(inquiry::Limit {
-            name: "key".to_owned(),
-            level: inquiry::Level::Key.into(),
-            figures: Some(inquiry::limit::Figures::Throttle(inquiry::Throttle {
-                rate_limit: 0.5,
-                burst_limit: 3,
-            })),
-        }),
-        how: inquiry::How::Remembered.into(),
-        remaining: 0,
-        retry_after_s: 2,
-    };
-    let known = inquiry::Explanation {
-        started_ms: 1,
-        status: 429,
-        decision: Some(decision),
-        ..inquiry::Explanation::default()
-    };
-    let since = inquiry::NotKept { refused_since_ms: 1, others_since_ms: 2 };
-    // It knows alice's, and answers what it was not asked, too.
-    let alices = alice.tenant.to_string();
-    let answering = async {
-        for _ in 0..2 {
-            let question = questions.message().await.unwrap().unwrap();
-            let asked = inquiry::RequestAsked { request_id: id.clone() };
-            assert_eq!(question.kind, Some(inquiry::question::Kind::Request(asked)));
-            let answer = if question.tenant_id == alices {
-                inquiry::answer::Kind::Explanation(known.clone())
-            } else {
-                inquiry::answer::Kind::NotKept(since)
-            };
-            for question_id in [question.id + 1, question.id] {
-                let answer = inquiry::Answer { question_id, kind: Some(answer.clone()) };
-                out.send(answer).await.unwrap();
-            }
-        }
-    };
-    let asking = async {
-        let found = get(&alice).await.unwrap();
-        assert_eq!((found.node_id, found.status), (node.id().to_string(), 429));
-        let decided = found.decision.unwrap();
-        assert_eq!((decided.name.as_str(), decided.retry_after_seconds), ("key", 2));
-        assert_eq!((decided.rate_limit, decided.burst_limit), (Some(0.5), Some(3)));
-        let gone = get(&mallory).await.unwrap_err();
-        assert_eq!(gone.code(), "not_found");
-        assert!(gone.to_string().contains("to the 1 node that answered"), "{gone}");
-    };
-    tokio::join!(answering, asking);
-    assert_eq!(
-        domain::explanation::get(&replica.app, &alice, "no-id").await.unwrap_err().code(),
-        "bad_request"
-    );
 }
