@@ -3,9 +3,10 @@
 
 use std::time::Duration;
 
+use chrono::Utc;
 use harness::clock::Clock;
 use harness::tenant::{PASSWORD, text};
-use harness::{Tenant, World, within};
+use harness::{Tenant, World, eventually, within};
 use serde_json::{Value, json};
 
 /// A node reports every ten seconds and the control plane compares every thirty.
@@ -38,7 +39,9 @@ async fn an_hour_of_calls_is_held_against_the_log_and_the_quota_and_what_is_miss
     let home = std::env::temp_dir().join(format!("tollgate-hours-{}", std::process::id()));
     std::fs::create_dir_all(&home).unwrap();
     let clock = Clock::new(&home, "all");
-    clock.jump("-2h");
+    // Five minutes into an hour, so that neither the calls nor what is compared later meets the end of one.
+    let into = Utc::now().timestamp() % 3600;
+    clock.jump(&format!("{}", 300 - into - 2 * 3600));
     let settings = clock.settings();
     let settings: Vec<_> = settings.iter().map(|(name, value)| (*name, value.as_str())).collect();
     let mut world = World::new(&settings).await;
@@ -61,7 +64,7 @@ async fn an_hour_of_calls_is_held_against_the_log_and_the_quota_and_what_is_miss
             api.get("/pets").await.expect(403);
         }
     }
-    clock.jump("+0");
+    clock.jump(&format!("{:+}", 300 - into));
 
     {
         let acme = logged_in(&world).await;
@@ -92,8 +95,11 @@ async fn an_hour_of_calls_is_held_against_the_log_and_the_quota_and_what_is_miss
         .await;
         let only = acme.rest("GET", "/v1/usage/reconciliations?drifting=true").await.expect(200);
         assert_eq!(only.json()["items"].as_array().unwrap().len(), 1, "{}", only.text());
-        let told = world.control_plane_admin().get("/metrics").await.expect(200).text();
-        assert!(told.contains("tollgate_usage_drift_requests{kind=\"access_log\"} 2"), "{told}");
+        eventually("the metric of two calls", async || {
+            let told = world.control_plane_admin().get("/metrics").await.expect(200).text();
+            told.contains("tollgate_usage_drift_requests{kind=\"access_log\"} 2").then_some(())
+        })
+        .await;
         let refused = acme.rest("GET", "/v1/usage/reconciliations?kind=MEMORY").await.expect(400);
         assert!(refused.text().contains("kind"), "{}", refused.text());
     }

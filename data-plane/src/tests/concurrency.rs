@@ -11,9 +11,7 @@ use std::{
 
 use futures_util::future::join_all;
 use http::Response;
-use proto::config::v1::{
-    ApiStage, ConcurrencyLimit, Dialect::Native, QuotaPeriod, Resource, Stage, Throttle, UsagePlan,
-};
+use proto::config::v1::{ConcurrencyLimit, QuotaPeriod, Resource, Stage, Throttle, UsagePlan};
 use tokio::{
     io::AsyncWriteExt,
     net::{TcpListener, TcpStream},
@@ -22,11 +20,9 @@ use tokio::{
 
 use super::{
     access::Memory,
-    limits::{KEY, calendar, gated_redis, no_redis, plan, use_redis},
-    world::{
-        API, Answer, TestNode, api_with, full, key, mock, origin, proxy, raw_origin, read_until,
-        until,
-    },
+    limited::Limited,
+    limits::{KEY, calendar, gated_redis, no_redis, use_redis},
+    world::{API, Answer, TestNode, full, mock, origin, proxy, raw_origin, read_until, until},
 };
 use crate::{
     Config,
@@ -81,41 +77,23 @@ impl Slow {
     }
 }
 
-/// A stage and a plan whose limits no other test has.
-struct Limited {
-    stage: String,
-    plan: String,
-}
-
 impl Limited {
-    fn new() -> Self {
-        let plan = plan(|_| {}).id;
-        Self { stage: format!("stage-{plan}"), plan }
-    }
-
     /// Routes to a backend, of which `/k` needs a key, and one that answers by itself.
-    fn resources(
+    fn before(
         &self,
         backend: SocketAddr,
         change: impl FnOnce(&mut Stage, &mut UsagePlan),
     ) -> Vec<Resource> {
-        let mut plan = UsagePlan { id: self.plan.clone(), ..UsagePlan::default() };
-        let on_it =
-            ApiStage { api_id: API.into(), stage: self.stage.clone(), ..ApiStage::default() };
-        plan.api_stages.push(on_it);
         let to = || proxy(format!("http://{backend}/"));
         let routes = vec![
             ("GET /k", to(), true),
             ("GET /b", to(), false),
             ("GET /mock", mock(200, "m"), false),
         ];
-        let mut resources = api_with(Native, routes, |(_, _, stage)| {
-            stage.name.clone_from(&self.stage);
+        self.with(routes, |stage, plan| {
             stage.rate_limit_headers = true;
-            change(stage, &mut plan);
-        });
-        resources.extend(key("tg_live_1", plan, |_| {}));
-        resources
+            change(stage, plan);
+        })
     }
 
     fn path(&self, path: &str) -> String {
@@ -165,8 +143,8 @@ async fn no_more_calls_than_the_limit_reach_the_backend_at_once_whatever_node_an
  {
     for limit in [1, 3, 20] {
         let (slow, limited) = (Slow::start().await, Limited::new());
-        let resources = limited
-            .resources(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(limit)));
+        let resources =
+            limited.before(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(limit)));
         let nodes = [(); 3].map(|()| TestNode::start_with(resources.clone(), in_redis(2)));
         let most = usize::try_from(limit).unwrap();
         for round in 1..4 {
@@ -218,7 +196,7 @@ async fn every_level_that_is_set_counts_and_is_told_of_without_a_window() {
     for narrowest in ["key", "route", "stage"] {
         let limited = Limited::new();
         let of = |level| at_most(if level == narrowest { 1 } else { 5 });
-        let resources = limited.resources(slow.address, |stage, plan| {
+        let resources = limited.before(slow.address, |stage, plan| {
             plan.concurrency_limit = Some(of("key"));
             stage.route_concurrency_limits = [("GET /k".to_owned(), of("route"))].into();
             stage.concurrency_limit = Some(of("stage"));
@@ -265,8 +243,7 @@ const BEGUN: &[u8] = b"HTTP/1.1 200 OK\r\ncontent-length: 6\r\n\r\nhal";
 async fn a_call_is_in_progress_until_its_last_byte_however_it_ends() {
     let limited = Limited::new();
     let (address, listener) = raw_origin().await;
-    let resources =
-        limited.resources(address, |stage, _| stage.concurrency_limit = Some(at_most(1)));
+    let resources = limited.before(address, |stage, _| stage.concurrency_limit = Some(at_most(1)));
     let node = TestNode::start_with(resources, in_redis(1));
     for end in ["whole", "backend gone", "caller gone", "caller gone before the answer"] {
         let mut caller = limited.open(&node, "/b").await;
@@ -293,8 +270,7 @@ async fn a_call_is_in_progress_until_its_last_byte_however_it_ends() {
 async fn a_panic_gives_its_permit_back() {
     let limited = Limited::new();
     let (address, _listener) = raw_origin().await;
-    let resources =
-        limited.resources(address, |stage, _| stage.concurrency_limit = Some(at_most(1)));
+    let resources = limited.before(address, |stage, _| stage.concurrency_limit = Some(at_most(1)));
     let node = TestNode::start_with(resources, in_redis(1));
     for _ in 0..3 {
         let answer = node.call(&limited.path("/mock"), &["x-test-panic: 1"]).await;
@@ -308,7 +284,7 @@ async fn a_call_that_another_limit_refuses_holds_no_permit() {
     for by in ["throttle", "quota"] {
         let limited = Limited::new();
         let (address, listener) = raw_origin().await;
-        let resources = limited.resources(address, |stage, plan| {
+        let resources = limited.before(address, |stage, plan| {
             stage.concurrency_limit = Some(at_most(1));
             match by {
                 "throttle" => {
@@ -345,7 +321,7 @@ async fn a_call_that_another_limit_refuses_holds_no_permit() {
 #[tokio::test]
 async fn a_limit_in_shadow_lets_all_calls_pass_and_names_those_beyond_it() {
     let (slow, limited, log) = (Slow::start().await, Limited::new(), Memory::default());
-    let resources = limited.resources(slow.address, |stage, plan| {
+    let resources = limited.before(slow.address, |stage, plan| {
         plan.concurrency_limit = Some(shadow(1));
         stage.concurrency_limit = Some(shadow(2));
         stage.route_concurrency_limits = [("GET /k".to_owned(), at_most(4))].into();
@@ -386,7 +362,7 @@ async fn a_limit_that_is_enforced_beside_restrictions_of_its_own_kind_is_served_
     for (restriction, status) in [("concurrencyLimit", 200), ("webAclArn", 500)] {
         let limited = Limited::new();
         let (address, listener) = raw_origin().await;
-        let resources = limited.resources(address, |stage, plan| {
+        let resources = limited.before(address, |stage, plan| {
             stage.restrictions = vec![restriction.to_owned()];
             stage.concurrency_limit = Some(at_most(1));
             stage.route_concurrency_limits = [("GET /k".to_owned(), at_most(1))].into();
@@ -411,7 +387,7 @@ async fn calls_in_progress_count_on_when_the_configuration_changes() {
     let limited = Limited::new();
     let (address, listener) = raw_origin().await;
     let resources =
-        |most| limited.resources(address, |stage, _| stage.concurrency_limit = Some(at_most(most)));
+        |most| limited.before(address, |stage, _| stage.concurrency_limit = Some(at_most(most)));
     let mut node = TestNode::start_with(resources(2), in_redis(1));
     let _callers = [limited.open(&node, "/b").await, limited.open(&node, "/b").await];
     let _backends = [accepted(&listener).await, accepted(&listener).await];
@@ -430,7 +406,7 @@ async fn without_redis_each_node_goes_on_as_it_is_told() {
     for (url, outage) in urls.iter().flat_map(|url| outages.map(|outage| (url.clone(), outage))) {
         let (slow, limited) = (Slow::start().await, Limited::new());
         let resources =
-            limited.resources(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(2)));
+            limited.before(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(2)));
         let node = TestNode::start_with(resources, |config| {
             config.redis_url = url;
             config.limits.redis_timeout = Duration::from_millis(50);
@@ -462,7 +438,7 @@ async fn what_a_node_let_in_without_redis_counts_when_redis_is_back() {
     let (gate, open) = gated_redis().await;
     let (slow, limited) = (Slow::start().await, Limited::new());
     let resources =
-        limited.resources(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(2)));
+        limited.before(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(2)));
     let away = TestNode::start_with(resources.clone(), |config| {
         config.redis_url = Some(format!("redis://{gate}/"));
         config.limits.redis_timeout = Duration::from_millis(200);
@@ -488,7 +464,7 @@ async fn what_a_node_let_in_without_redis_counts_when_redis_is_back() {
 async fn a_node_that_counts_by_itself_allows_its_share_and_asks_nobody() {
     let (slow, limited) = (Slow::start().await, Limited::new());
     let resources =
-        limited.resources(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(3)));
+        limited.before(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(3)));
     let node = TestNode::start_with(resources, |config| {
         config.redis_url = None;
         config.limiter_mode = LimiterMode::Local;
@@ -508,7 +484,7 @@ async fn a_node_that_counts_by_itself_allows_its_share_and_asks_nobody() {
 async fn a_node_that_ends_leaves_its_permits_to_others_at_once() {
     let (slow, limited) = (Slow::start().await, Limited::new());
     let resources =
-        limited.resources(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(1)));
+        limited.before(slow.address, |stage, _| stage.concurrency_limit = Some(at_most(1)));
     let mut ending = TestNode::start_with(resources.clone(), in_redis(2));
     let other = TestNode::start_with(resources, in_redis(1));
     let mut caller = limited.open(&ending, "/b").await;

@@ -2,8 +2,8 @@
 
 use proto::{
     config::v1::{
-        ApiStage, ClientKey, ClientThrottle, ConcurrencyLimit, Dialect::Native, QuotaPeriod,
-        Resource, Stage, Throttle, ThrottleMode, UsagePlan,
+        ClientKey, ClientThrottle, ConcurrencyLimit, QuotaPeriod, Stage, Throttle, ThrottleMode,
+        UsagePlan,
     },
     inquiry::v1::{
         self as message, Decision, Explanation, How, Level, NotKept, Question, RequestAsked,
@@ -13,10 +13,9 @@ use proto::{
 
 use super::{
     access::Memory,
-    limits::{KEY, calendar, plan, use_redis},
-    world::{
-        API, Answer, TENANT, TestNode, api_with, key, mock, proxy, raw_origin, read_until, until,
-    },
+    limited::Limited,
+    limits::{KEY, calendar, use_redis},
+    world::{API, Answer, TENANT, TestNode, mock, proxy, raw_origin, read_until, until},
 };
 use crate::{
     Config,
@@ -30,18 +29,7 @@ fn throttle(burst_limit: u32) -> Throttle {
     Throttle { rate_limit: RATE, burst_limit, ..Throttle::default() }
 }
 
-/// A stage and a plan whose limits no other test has.
-struct Limited {
-    stage: String,
-    plan: String,
-}
-
 impl Limited {
-    fn new() -> Self {
-        let plan = plan(|_| {}).id;
-        Self { stage: format!("stage-{plan}"), plan }
-    }
-
     /// A node with the routes `/k`, which needs a key, and `/b`.
     fn node(
         &self,
@@ -49,28 +37,11 @@ impl Limited {
         config: impl FnOnce(&mut Config),
     ) -> TestNode {
         let routes = vec![("GET /k", mock(200, "k"), true), ("GET /b", mock(200, "b"), false)];
-        let resources = self.resources(routes, change);
+        let resources = self.with(routes, change);
         TestNode::start_with(resources, |it| {
             use_redis(it);
             config(it);
         })
-    }
-
-    fn resources(
-        &self,
-        routes: Vec<(&str, proto::config::v1::integration::Kind, bool)>,
-        change: impl FnOnce(&mut Stage, &mut UsagePlan),
-    ) -> Vec<Resource> {
-        let mut plan = UsagePlan { id: self.plan.clone(), ..UsagePlan::default() };
-        let on_it =
-            ApiStage { api_id: API.into(), stage: self.stage.clone(), ..ApiStage::default() };
-        plan.api_stages.push(on_it);
-        let mut resources = api_with(Native, routes, |(_, _, stage)| {
-            stage.name.clone_from(&self.stage);
-            change(stage, &mut plan);
-        });
-        resources.extend(key("tg_live_1", plan, |_| {}));
-        resources
     }
 
     async fn get(&self, node: &TestNode, path: &str) -> Answer {
@@ -263,7 +234,7 @@ async fn limits_of_requests_in_progress_and_a_tenants_share_are_told() {
     let (backend, listener) = raw_origin().await;
     let limited = Limited::new();
     let routes = vec![("GET /b", proxy(format!("http://{backend}/")), false)];
-    let resources = limited.resources(routes.clone(), |stage, _| {
+    let resources = limited.with(routes.clone(), |stage, _| {
         stage.concurrency_limit = Some(ConcurrencyLimit { max_in_flight: 1, shadow: false });
     });
     let log = Memory::default();
@@ -288,7 +259,7 @@ async fn limits_of_requests_in_progress_and_a_tenants_share_are_told() {
     assert_eq!(log.count("throttled_by", None), 1, "the one that was let through");
 
     let crowded = Limited::new();
-    let node = TestNode::start_with(crowded.resources(routes, |_, _| {}), |config| {
+    let node = TestNode::start_with(crowded.with(routes, |_, _| {}), |config| {
         config.limits.tenant_in_flight_max = 1;
     });
     let held = async {
@@ -309,7 +280,7 @@ async fn a_configuration_that_comes_later_is_told_by_its_version() {
     let mut node = limited.node(|_, _| {}, |config| config.limiter_mode = LimiterMode::Local);
     let of = |throttle| {
         let routes = vec![("GET /b", mock(200, "b"), false)];
-        limited.resources(routes, |stage, _| stage.throttle = throttle)
+        limited.with(routes, |stage, _| stage.throttle = throttle)
     };
     node.publish(of(Some(throttle(1))));
     let refused = limited.last_of(&node, "/b", 2, 429).await;

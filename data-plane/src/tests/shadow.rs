@@ -2,14 +2,13 @@
 
 use std::time::Duration;
 
-use proto::config::v1::{
-    ApiStage, Dialect::Native, QuotaPeriod, Resource, Stage, Throttle, UsagePlan,
-};
+use proto::config::v1::{QuotaPeriod, Resource, Stage, Throttle, UsagePlan};
 
 use super::{
     access::Memory,
-    limits::{KEY, calendar, plan, use_redis},
-    world::{API, TestNode, api_with, key, mock, until},
+    limited::Limited,
+    limits::{KEY, calendar, use_redis},
+    world::{TestNode, mock, until},
 };
 use crate::{
     Config,
@@ -30,35 +29,24 @@ fn enforced(burst_limit: u32) -> Throttle {
     Throttle { rate_limit: RATE, burst_limit, ..Throttle::default() }
 }
 
-/// A stage and a plan whose buckets no other test has.
-struct Limited {
-    stage: String,
-    plan: String,
+/// What is limited, and what the log says of it.
+struct Logged {
+    limited: Limited,
     log: Memory,
 }
 
-impl Limited {
+impl Logged {
     fn new() -> Self {
-        let plan = plan(|_| {}).id;
-        Self { stage: format!("stage-{plan}"), plan, log: Memory::default() }
+        Self { limited: Limited::new(), log: Memory::default() }
     }
 
     /// Two routes, of which `/k` needs a key.
     fn resources(&self, change: impl FnOnce(&mut Stage, &mut UsagePlan)) -> Vec<Resource> {
-        let mut plan = UsagePlan { id: self.plan.clone(), ..UsagePlan::default() };
-        plan.api_stages.push(ApiStage {
-            api_id: API.into(),
-            stage: self.stage.clone(),
-            ..ApiStage::default()
-        });
         let routes = vec![("GET /k", mock(200, "k"), true), ("GET /b", mock(200, "b"), false)];
-        let mut resources = api_with(Native, routes, |(_, _, stage)| {
-            stage.name.clone_from(&self.stage);
+        self.limited.with(routes, |stage, plan| {
             stage.rate_limit_headers = true;
-            change(stage, &mut plan);
-        });
-        resources.extend(key("tg_live_1", plan, |_| {}));
-        resources
+            change(stage, plan);
+        })
     }
 
     fn node(&self, resources: Vec<Resource>, change: impl FnOnce(&mut Config)) -> TestNode {
@@ -72,7 +60,7 @@ impl Limited {
     /// Status, policies told to the caller, and what the log says of the throttles in shadow.
     async fn call(&self, node: &TestNode, path: &str) -> (u16, Option<String>, String) {
         let before = self.log.len();
-        let answer = node.call(&format!("GET /{}{path}", self.stage), &[KEY]).await;
+        let answer = node.call(&format!("GET /{}{path}", self.limited.stage), &[KEY]).await;
         until(|| self.log.len() > before).await;
         let policy = answer.field("ratelimit-policy").map(str::to_owned);
         assert_eq!(answer.status() == 429, answer.field("retry-after").is_some(), "{answer:?}");
@@ -99,7 +87,7 @@ fn told(status: u16, beyond: &str) -> (u16, String) {
 #[tokio::test]
 async fn a_throttle_in_shadow_lets_all_calls_pass_counts_those_beyond_it_and_tells_no_caller() {
     for mode in [Leased, Exact, Local] {
-        let limited = Limited::new();
+        let limited = Logged::new();
         let resources = limited.resources(|stage, _| stage.throttle = Some(shadow(2)));
         let node = limited.node(resources, |config| {
             config.limiter_mode = mode;
@@ -119,7 +107,7 @@ async fn a_throttle_in_shadow_lets_all_calls_pass_counts_those_beyond_it_and_tel
 
 #[tokio::test]
 async fn each_throttle_in_shadow_that_a_call_is_beyond_is_named() {
-    let limited = Limited::new();
+    let limited = Logged::new();
     let resources = limited.resources(|stage, plan| {
         plan.api_stages[0].route_throttles = [("/k/GET".to_owned(), shadow(1))].into();
         plan.throttle = Some(shadow(2));
@@ -135,7 +123,7 @@ async fn each_throttle_in_shadow_that_a_call_is_beyond_is_named() {
 #[tokio::test]
 async fn a_call_that_an_enforced_throttle_refuses_takes_nothing_from_one_in_shadow() {
     for mode in [Leased, Exact] {
-        let limited = Limited::new();
+        let limited = Logged::new();
         let resources = limited.resources(|stage, _| {
             stage.route_throttles = [("GET /k".to_owned(), enforced(1))].into();
             stage.throttle = Some(shadow(2));
@@ -154,7 +142,7 @@ async fn a_call_that_an_enforced_throttle_refuses_takes_nothing_from_one_in_shad
 #[tokio::test]
 async fn a_throttle_in_shadow_that_is_empty_takes_nothing_from_what_enforced_ones_allow() {
     for mode in [Leased, Exact] {
-        let limited = Limited::new();
+        let limited = Logged::new();
         let resources = limited.resources(|stage, plan| {
             plan.throttle = Some(shadow(1));
             stage.throttle = Some(enforced(4));
@@ -169,7 +157,7 @@ async fn a_throttle_in_shadow_that_is_empty_takes_nothing_from_what_enforced_one
 
 #[tokio::test]
 async fn a_call_that_the_quota_refuses_gives_back_what_it_took_from_a_throttle_in_shadow() {
-    let limited = Limited::new();
+    let limited = Logged::new();
     let resources = limited.resources(|_, plan| {
         plan.throttle = Some(shadow(2));
         plan.quota = Some(calendar(1, QuotaPeriod::Day));
@@ -182,7 +170,7 @@ async fn a_call_that_the_quota_refuses_gives_back_what_it_took_from_a_throttle_i
 
 #[tokio::test]
 async fn a_throttle_in_shadow_that_cannot_be_asked_refuses_nobody() {
-    let limited = Limited::new();
+    let limited = Logged::new();
     let resources = limited.resources(|stage, plan| {
         stage.throttle = Some(shadow(1));
         plan.throttle = Some(shadow(0));
@@ -199,7 +187,7 @@ async fn a_throttle_in_shadow_that_cannot_be_asked_refuses_nobody() {
 
 #[tokio::test]
 async fn a_throttle_that_leaves_shadow_goes_on_with_what_its_bucket_holds() {
-    let limited = Limited::new();
+    let limited = Logged::new();
     let of_stage = |throttle| limited.resources(|stage, _| stage.throttle = Some(throttle));
     let mut node = limited.node(of_stage(shadow(2)), |_| {});
     let seen = limited.calls(&node, "/b", 3).await;

@@ -1,8 +1,11 @@
 //! Calls that pass key, throttles and quota, however they end.
 
+use harness::Api;
 use serde_json::json;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::oneshot;
+use tokio::task::JoinHandle;
 
 use super::backend::{backend, gone, listen, nobody, says};
 use super::caller::{
@@ -362,19 +365,35 @@ async fn left_early(scene: &Scene<'_>) -> Seen {
     Seen::told(&api, Went::all(sent.len(), 0), Went::all(0, 0))
 }
 
+/// A call whose backend has a part of its body.
+struct Unfinished<'s> {
+    api: Api<'s>,
+    stream: TcpStream,
+    asked: String,
+    /// Ends when the backend's connection has.
+    left: JoinHandle<()>,
+}
+
+impl<'s> Unfinished<'s> {
+    async fn of(scene: &'s Scene<'s>) -> Self {
+        let (came, has_come) = oneshot::channel();
+        let (url, left) = backend(async move |mut stream| {
+            head(&mut stream).await;
+            came.send(stream.read_exact(&mut [0; PART]).await.unwrap()).unwrap();
+            gone(stream).await;
+        })
+        .await;
+        let api = scene.api(proxy(&url)).await;
+        let mut stream = connect(&api).await;
+        let asked = request(&api, "POST", "/line", &[&format!("content-length: {WHOLE}")]);
+        stream.write_all(&[asked.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
+        has_come.await.unwrap();
+        Self { api, stream, asked, left }
+    }
+}
+
 async fn body_breaks_off(scene: &Scene<'_>) -> Seen {
-    let (came, has_come) = oneshot::channel();
-    let (url, left) = backend(async move |mut stream| {
-        head(&mut stream).await;
-        came.send(stream.read_exact(&mut [0; PART]).await.unwrap()).unwrap();
-        gone(stream).await;
-    })
-    .await;
-    let api = scene.api(proxy(&url)).await;
-    let mut stream = connect(&api).await;
-    let asked = request(&api, "POST", "/line", &[&format!("content-length: {WHOLE}")]);
-    stream.write_all(&[asked.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
-    has_come.await.unwrap();
+    let Unfinished { api, mut stream, asked, left } = Unfinished::of(scene).await;
     stream.shutdown().await.unwrap();
     let answer = answer(&mut stream, &asked).await.expect(400);
     left.await.unwrap();
@@ -382,18 +401,7 @@ async fn body_breaks_off(scene: &Scene<'_>) -> Seen {
 }
 
 async fn reset_in_its_body(scene: &Scene<'_>) -> Seen {
-    let (came, has_come) = oneshot::channel();
-    let (url, left) = backend(async move |mut stream| {
-        head(&mut stream).await;
-        came.send(stream.read_exact(&mut [0; PART]).await.unwrap()).unwrap();
-        gone(stream).await;
-    })
-    .await;
-    let api = scene.api(proxy(&url)).await;
-    let mut stream = connect(&api).await;
-    let asked = request(&api, "POST", "/line", &[&format!("content-length: {WHOLE}")]);
-    stream.write_all(&[asked.as_bytes(), &[b'x'; PART]].concat()).await.unwrap();
-    has_come.await.unwrap();
+    let Unfinished { api, stream, asked, left } = Unfinished::of(scene).await;
     reset(stream);
     left.await.unwrap();
     Seen::told(&api, Went::of(asked.len(), PART, WHOLE), Went::all(0, 0))
