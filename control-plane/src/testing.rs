@@ -381,6 +381,7 @@ pub(crate) async fn count_quotas(app: &App, tenant: TenantId) {
         period_from_s: until.timestamp() - day * 86_400,
         period_until_s: until.timestamp() + 1,
         used: 7,
+        held: 0,
         read_ms: until.timestamp_millis().unsigned_abs(),
     };
     let report = CountReport {

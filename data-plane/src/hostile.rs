@@ -11,7 +11,8 @@ use proto::config::v1::{Delta, Signed, SnapshotChunk, Update, update::Kind};
 use redis::FromRedisValue;
 
 use crate::listener::{Peer, streams::Streams};
-use crate::policies::limiter::{Limit, QuotaAnswer, Spending, Taken};
+use crate::policies::limiter::{Limit, Taken};
+use crate::policies::spending::{QuotaAnswer, Spending};
 use crate::policies::throttle::Throttle;
 use crate::response::{cookies, rate_limit};
 use crate::router::{self, Addressing};

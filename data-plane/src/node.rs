@@ -192,6 +192,9 @@ impl Node {
     /// Each second.
     pub(crate) fn tick(&self) {
         self.counter.borrow_mut().tick(now_ms());
+        for (name, counted) in self.limiter.take_settled() {
+            self.counts.quota(name, counted);
+        }
         self.counts.tick(&self.shared.counts);
         self.pools.sweep();
         self.shares.sweep();

@@ -27,6 +27,8 @@ pub struct Reconciliation {
     pub counted: i64,
     /// Calls that are known to be in no log: it had no room for them.
     pub lost: i64,
+    /// Calls that nodes had taken from the quota ahead when it was read, beside these: made or not.
+    pub held: i64,
     pub counted_at: DateTime<Utc>,
     /// False where a node was killed, or told nothing: what the logs lack is then not known.
     pub complete: bool,

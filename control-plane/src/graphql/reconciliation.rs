@@ -33,13 +33,15 @@ pub struct Reconciliation {
     counted: Count,
     /// Calls that are known to be in no log: it had no room for them.
     lost: Count,
+    /// Calls that nodes had taken from the quota ahead when it was read, beside `counted`: some were made, others come back.
+    held: Count,
     counted_at: DateTime<Utc>,
     state: ReconciliationState,
     /// The ledger has as many of these calls at least; null before it was asked.
     ledger_least: Option<Count>,
     /// And at most. The two are one number for a log; what is on its way while a quota is read lies between them.
     ledger_most: Option<Count>,
-    /// How many calls `counted` and `lost` are above what the ledger can have; negative: below. Null before it was asked.
+    /// How many calls `counted` and `lost` are above what the ledger can have; negative: below, `held` among them. Null before it was asked.
     drift: Option<Count>,
     compared_at: Option<DateTime<Utc>>,
     /// Neither side changes any more.
@@ -83,6 +85,7 @@ impl From<domain::reconciliation::Reconciliation> for Reconciliation {
             until: it.until,
             counted: it.counted.into(),
             lost: it.lost.into(),
+            held: it.held.into(),
             counted_at: it.counted_at,
             ledger_least: it.compared.map(|compared| compared.ledger.0.into()),
             ledger_most: it.compared.map(|compared| compared.ledger.1.into()),

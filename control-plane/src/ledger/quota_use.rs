@@ -132,7 +132,8 @@ mod tests {
             api_key_id: "key4567890".to_owned(),
             period_from_s: midnight.timestamp(),
             period_until_s: midnight.timestamp() + 86_400,
-            used: 13,
+            used: 11,
+            held: 2,
             read_ms: noon.timestamp_millis().unsigned_abs(),
         };
         let report = wire::CountReport {

@@ -160,9 +160,9 @@ fn quota_count(
     let read_at = time(count.read_ms, now)
         .filter(|at| (from..until).contains(at) && *at >= now - LATE_MAX)
         .ok_or("a quota was read at an impossible time")?;
-    let used = sum(count.used)?;
+    let (used, held) = (sum(count.used)?, sum(count.held)?);
     let (usage_plan_id, api_key_id) = (count.usage_plan_id, count.api_key_id);
-    Ok(QuotaCount { tenant, usage_plan_id, api_key_id, from, until, used, read_at })
+    Ok(QuotaCount { tenant, usage_plan_id, api_key_id, from, until, used, held, read_at })
 }
 
 /// A node's clock may run ahead by a day, as for usage.
@@ -377,6 +377,7 @@ mod tests {
             period_from_s: midnight.timestamp(),
             period_until_s: midnight.timestamp() + 86_400,
             used,
+            held: 0,
             read_ms: ms(read_at),
         }
     }
@@ -388,8 +389,9 @@ mod tests {
         let node = called(&app, alice.tenant, 5).await;
         app.clock.advance(TimeDelta::minutes(5));
         call(&app, node, alice.tenant, 2, 2).await; // in the minute before 12:05
-        let ask = async |used, read_at| {
-            let counts = vec![quota(alice.tenant, used, read_at)];
+        let ask_held = async |used, held, read_at| {
+            let count = quota(alice.tenant, used, read_at);
+            let counts = vec![wire::QuotaCount { held, ..count }];
             let report = CountReport { quota_counts: counts, ..told(1, testing::noon()) };
             assert_eq!(take(&app, node, report).await.unwrap(), Refused::default());
             app.clock.advance(TimeDelta::minutes(10));
@@ -398,6 +400,7 @@ mod tests {
             assert_eq!(rows.len(), 1, "one period is one row");
             (rows[0].compared.unwrap().ledger, came_to(&rows)[0])
         };
+        let ask = async |used, read_at| ask_held(used, 0, read_at).await;
         let five_past = testing::noon() + TimeDelta::minutes(5);
 
         // Five are older than two minutes, two may have come after the look.
@@ -408,7 +411,11 @@ mod tests {
         let latest = later + TimeDelta::minutes(10);
         assert_eq!(ask(7, latest).await.1, (State::Agrees, 0), "it was only late");
         let latest = latest + TimeDelta::minutes(10);
-        assert_eq!(ask(9, latest).await.1, (State::Drifts, 2), "two are not in the ledger");
+        assert_eq!(ask_held(4, 2, latest).await.1, (State::Drifts, -1), "two of three are told of");
+        let latest = latest + TimeDelta::minutes(10);
+        assert_eq!(ask_held(4, 3, latest).await.1, (State::Agrees, 0), "all of them may be made");
+        let latest = latest + TimeDelta::minutes(10);
+        assert_eq!(ask_held(9, 1, latest).await.1, (State::Drifts, 2), "two are not in the ledger");
         let drift = store_drift(&app).await;
         assert_eq!(drift, [("QUOTA".to_owned(), 2, 7)]);
         // They come, seconds or hours late, and the count that lacked them is still the one that is compared.
@@ -503,6 +510,7 @@ mod tests {
             wire::QuotaCount { read_ms: ms(noon + TimeDelta::hours(12)), ..right.clone() },
             wire::QuotaCount { read_ms: 0, ..right.clone() },
             wire::QuotaCount { used: u64::MAX, ..right.clone() },
+            wire::QuotaCount { held: u64::MAX, ..right.clone() },
         ];
         let mut report = told(1, noon);
         report.log_counts.extend(wrong_logs.iter().cloned().chain([good.clone()]));

@@ -45,6 +45,8 @@ struct Reconciliation {
     counted: i64,
     /// Calls that are known to be in no log: it had no room for them.
     lost: i64,
+    /// Calls that nodes had taken from the quota ahead when it was read, beside `counted`: some were made, others come back.
+    held: i64,
     counted_at: DateTime<Utc>,
     /// `PENDING`: the ledger was not asked yet. `AGREES`, `DRIFTS`, or `INCOMPLETE`: the two do not disagree, but a part of
     /// the count is missing, for a node was killed, or writes no log.
@@ -53,7 +55,7 @@ struct Reconciliation {
     ledger_least: Option<i64>,
     /// And at most. The two are one number for a log; what is on its way while a quota is read lies between them.
     ledger_most: Option<i64>,
-    /// How many calls `counted` and `lost` are above what the ledger can have; negative: below. Null before it was asked.
+    /// How many calls `counted` and `lost` are above what the ledger can have; negative: below, `held` among them. Null before it was asked.
     drift: Option<i64>,
     compared_at: Option<DateTime<Utc>>,
     /// Neither side changes any more.
@@ -75,6 +77,7 @@ impl From<domain::reconciliation::Reconciliation> for Reconciliation {
             until: it.until,
             counted: it.counted,
             lost: it.lost,
+            held: it.held,
             counted_at: it.counted_at,
             ledger_least: it.compared.map(|compared| compared.ledger.0),
             ledger_most: it.compared.map(|compared| compared.ledger.1),

@@ -61,7 +61,7 @@ pub async fn sum(
          select greatest(
              coalesce((select sum(case when test then requests else billed_requests end)
                  from parts p where p.place = s.place and (not test or status_class = 2)), 0)::bigint,
-             (select counted from reconciliation r where r.kind = 'QUOTA' and r.tenant_id = s.tenant_id
+             (select counted + held from reconciliation r where r.kind = 'QUOTA' and r.tenant_id = s.tenant_id
                  and r.usage_plan_id = s.usage_plan_id and r.api_key_id = s.api_key_id
                  and r.from_at = s.from_at and r.until_at = s.until_at)
          ) as "used!"

@@ -38,6 +38,8 @@ pub struct QuotaCount {
     pub from: DateTime<Utc>,
     pub until: DateTime<Utc>,
     pub used: i64,
+    /// Taken ahead beside these, made or not.
+    pub held: i64,
     pub read_at: DateTime<Utc>,
 }
 
@@ -92,23 +94,25 @@ pub async fn put_quota_counts(
     now: DateTime<Utc>,
 ) -> Result<()> {
     sqlx::query!(
-        "insert into reconciliation (tenant_id, kind, usage_plan_id, api_key_id, from_at, until_at, counted, counted_at)
+        "insert into reconciliation (tenant_id, kind, usage_plan_id, api_key_id, from_at, until_at, counted, held, counted_at)
          select distinct on (tenant_id, from_at, until_at, usage_plan_id, api_key_id)
-             tenant_id, 'QUOTA', usage_plan_id, api_key_id, from_at, until_at, used, read_at
+             tenant_id, 'QUOTA', usage_plan_id, api_key_id, from_at, until_at, used, held, read_at
          from unnest($1::uuid[], $2::text[], $3::text[], $4::timestamptz[], $5::timestamptz[], $6::bigint[],
-             $7::timestamptz[]) as counts (tenant_id, usage_plan_id, api_key_id, from_at, until_at, used, read_at)
+             $7::bigint[], $8::timestamptz[])
+             as counts (tenant_id, usage_plan_id, api_key_id, from_at, until_at, used, held, read_at)
          order by tenant_id, from_at, until_at, usage_plan_id, api_key_id, read_at desc, used desc
          on conflict on constraint reconciliation_key do update set
-             counted = excluded.counted, counted_at = excluded.counted_at
+             counted = excluded.counted, held = excluded.held, counted_at = excluded.counted_at
          where reconciliation.counted_at <= excluded.counted_at
              and (coalesce(reconciliation.drift, 0) = 0
-                 or reconciliation.counted_at <= $8::timestamptz - interval '10 minutes')",
+                 or reconciliation.counted_at <= $9::timestamptz - interval '10 minutes')",
         &counts.iter().map(|count| count.tenant.0).collect::<Vec<_>>(),
         &counts.iter().map(|count| count.usage_plan_id.clone()).collect::<Vec<_>>(),
         &counts.iter().map(|count| count.api_key_id.clone()).collect::<Vec<_>>(),
         &counts.iter().map(|count| count.from).collect::<Vec<_>>(),
         &counts.iter().map(|count| count.until).collect::<Vec<_>>(),
         &counts.iter().map(|count| count.used).collect::<Vec<_>>(),
+        &counts.iter().map(|count| count.held).collect::<Vec<_>>(),
         &counts.iter().map(|count| count.read_at).collect::<Vec<_>>(),
         now,
     )
@@ -196,7 +200,8 @@ pub async fn compare_logs(
 /// agree, if they were not compared since `before`. Answers how many.
 ///
 /// What the ledger has is known to the minute, and a call is taken from a quota when it comes but is in the ledger when it
-/// has ended. So the ledger gives two bounds: calls that must be in the count, and calls that may be. A call that was let
+/// has ended. So the ledger gives two bounds: calls that must be in the count, and calls that may be. The count is uncertain
+/// itself, by the calls that nodes held when it was read. A call that was let
 /// through is billed; but not with a test key, and not where the gateway itself failed afterwards.
 pub async fn compare_quotas(
     tx: &mut Tx,
@@ -243,7 +248,8 @@ pub async fn compare_quotas(
              from spans left join parts using (id, test) group by id
          )
          update reconciliation r set ledger_least = least, ledger_most = most, compared_at = $3,
-             drift = case when counted > most then counted - most when counted < least then counted - least else 0 end,
+             drift = case when counted > most then counted - most
+                 when counted + held < least then counted + held - least else 0 end,
              final = r.until_at < $3::timestamptz - interval '6 hours'
          from sums where r.id = sums.id",
         most,
@@ -296,7 +302,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         "select r.id, tenant_id, tenant.name as tenant_name, kind, usage_plan_id, api_key_id, from_at, until_at, counted,
-             lost, counted_at, complete, ledger_least, ledger_most, drift, compared_at, final
+             lost, held, counted_at, complete, ledger_least, ledger_most, drift, compared_at, final
          from reconciliation r join tenant on tenant.id = tenant_id
          where ($1::uuid is null or tenant_id = $1)
            and ($2::text is null or kind = $2)
@@ -354,6 +360,7 @@ struct Row {
     until_at: DateTime<Utc>,
     counted: i64,
     lost: i64,
+    held: i64,
     counted_at: DateTime<Utc>,
     complete: bool,
     ledger_least: Option<i64>,
@@ -379,6 +386,7 @@ impl TryFrom<Row> for Reconciliation {
             until: row.until_at,
             counted: row.counted,
             lost: row.lost,
+            held: row.held,
             counted_at: row.counted_at,
             complete: row.complete,
             compared: compared.map(|((at, ledger), drift)| Compared {

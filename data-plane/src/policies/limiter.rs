@@ -17,20 +17,21 @@ use tokio::{
 };
 
 use super::{
+    ahead::Ahead,
     desk::{Desk, Held, Leases, now_us},
     gates::{Gates, NodeGates},
     leased::Undecided,
     limit_metrics::{By, LimitMetrics, Purpose, ThreadLimitMetrics},
     outage::Local,
-    quota::Claim,
-    recall::{Known, Line, Recall, Restored},
-    store::{Redis, Told},
+    recall::Recall,
+    spending::{Spent, tell_quotas},
+    store::Redis,
     throttle::{Label, Throttle},
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
     gateway_response::{GatewayResponse, Kind},
-    reconciliation::{Counted, QuotaUses},
+    reconciliation::{Counted, QuotaName, QuotaUses},
     snapshot::served::Bucket,
 };
 
@@ -52,6 +53,9 @@ pub(crate) struct Limiter {
     /// Leases that this thread looks after.
     pub(super) watched: Rc<RefCell<Watched>>,
     pub(super) gates: Rc<Gates>,
+    /// What this thread took from quotas ahead, and the counts that were told beside calls.
+    pub(super) ahead: Rc<Ahead>,
+    pub(super) settled: Rc<RefCell<Vec<(QuotaName, Counted)>>>,
     /// What this thread remembers of quotas.
     pub(super) recall: Rc<Recall>,
     /// What the ledger is asked about them.
@@ -100,31 +104,6 @@ pub(crate) enum Back {
     Lease(Undecided),
 }
 
-/// What a quota answered.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Spent {
-    pub(crate) allowed: bool,
-    /// The call is beyond the limit: refused, or let through all the same.
-    pub(crate) over: bool,
-    /// Of the calls that the key has in this period.
-    pub(crate) remaining: u64,
-    pub(crate) limit: u64,
-    pub(crate) resets_in_s: u64,
-    pub(crate) period_s: u64,
-    /// What Redis counts of the period; none where it was not asked.
-    pub(crate) counted: Option<Counted>,
-}
-
-/// [`Spent`], and the count that it was taken from.
-pub(crate) struct Spending(pub(crate) Spent, pub(crate) Line);
-
-/// What Redis says of a quota.
-pub(crate) enum QuotaAnswer {
-    Spent(Spending),
-    /// It is none of the periods that were named, but this Unix second.
-    Elsewhen(i64),
-}
-
 /// Redis is away or slow.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Unavailable;
@@ -165,6 +144,7 @@ impl Limiter {
         let counts = Rc::new(metrics.thread());
         let (desk, metrics) = (Rc::new(Desk::new(leases)), Rc::new(metrics));
         let (watched, gates, recall) = (Rc::default(), Rc::new(Gates::new(gates)), Rc::default());
+        let (ahead, settled) = (Rc::default(), Rc::default());
         Ok(Self {
             redis,
             budget,
@@ -174,6 +154,8 @@ impl Limiter {
             desk,
             watched,
             gates,
+            ahead,
+            settled,
             recall,
             uses,
             metrics,
@@ -329,57 +311,12 @@ impl Limiter {
         }
     }
 
-    /// Takes one call from a quota, if any is left, or though none is where the quota is soft.
-    pub(crate) async fn spend(&self, redis_key: &str, claim: &Claim) -> Result<Spent, Unavailable> {
-        let (key, late_key) = (redis_key.to_owned(), redis_key.to_owned());
-        let (limiter, asked) = (self.clone(), claim.clone());
-        self.metrics.asked(Purpose::Quota);
-        let answer = self.question(
-            redis_key,
-            async move |redis| limiter.spend_in_redis(redis, &key, &asked).await,
-            async move |redis, Spending(spent, line)| {
-                if spent.allowed {
-                    redis.unspend(&late_key, &line.known.period).await;
-                }
-            },
-        );
-        match (answer.await, self.outage) {
-            (Ok(Spending(_, line)), _) if line.shut => Err(Unavailable),
-            (Ok(Spending(spent, _)), _) => Ok(spent),
-            // What refuses nobody needs no answer.
-            (Err(_), _) if claim.quota.soft => Ok(self.local.spend(redis_key, claim)),
-            (Err(_), LimiterOutage::LocalFallback) => Ok(self.local.spend(redis_key, claim)),
-            (Err(_), LimiterOutage::FailOpen) => Ok(self.local.spend_unchecked(redis_key, claim)),
-            (Err(away), LimiterOutage::FailClosed) => Err(away),
-        }
-    }
-
-    async fn spend_in_redis(
-        &self,
-        redis: &Rc<Redis>,
-        key: &str,
-        claim: &Claim,
-    ) -> RedisResult<Spending> {
-        let shut_since = self.refuses_since_s(redis, key, claim).await;
-        let debt = self.local.debt(key, claim);
-        let made = debt.as_ref().map_or(0, |debt| debt.calls);
-        let told = Told { made, known: self.recall.known(key), ledger: None, shut_since };
-        let answer = redis.spend(key, claim, &told).await;
-        if let Some(debt) = debt {
-            // What failed may have been applied all the same: then it is taken twice, never not at all.
-            self.local.told(&debt, answer.is_ok());
-        }
-        if let Ok(Spending(_, line)) = &answer {
-            self.counted(key, claim, line);
-        }
-        answer
-    }
-
     /// Tells what was counted, and, while Redis is there, that this node is alive; learns how many are. Each second.
     pub(crate) fn tick(&self) {
         self.counts.flush();
         self.adopt_gates();
         self.look_around();
+        self.return_old();
         let Some(redis) = self.there(&redis_keys::nodes()) else { return };
         let limiter = self.clone();
         self.metrics.asked(Purpose::RollCall);
@@ -390,6 +327,11 @@ impl Limiter {
                 Err(_) => limiter.failed(&redis, &redis_keys::nodes()),
             }
         });
+    }
+
+    /// Counts of quotas that were told beside calls since this was last asked.
+    pub(crate) fn take_settled(&self) -> Vec<(QuotaName, Counted)> {
+        self.settled.take()
     }
 
     /// Tells of what was let through without Redis and is not told yet, as the node ends.
@@ -405,7 +347,7 @@ impl Limiter {
                 tell_quotas(redis, &self.local, |key| !redis.parts.is_away(key)).await;
             }
         };
-        tokio::join!(join_all(buckets), quotas);
+        tokio::join!(join_all(buckets), quotas, self.return_ahead());
     }
 
     /// Redis, where it can be asked about this key.
@@ -415,7 +357,7 @@ impl Limiter {
 
     /// The answer to a question about a key, where it comes within the budget. The question goes on without us; `late` undoes
     /// an answer that nobody waits for any more.
-    async fn question<T: 'static>(
+    pub(super) async fn question<T: 'static>(
         &self,
         key: &str,
         question: impl AsyncFnOnce(&Rc<Redis>) -> RedisResult<T> + 'static,
@@ -481,18 +423,6 @@ async fn is_back(redis: &Rc<Redis>, local: &Local, key: &str, budget: Duration) 
         && tell_quotas(redis, local, |it| redis.parts.of(it) == redis.parts.of(key)).await
 }
 
-/// Tells Redis what was let through of quotas without it. Gives whether it took all.
-async fn tell_quotas(redis: &Redis, local: &Local, which: impl Fn(&str) -> bool) -> bool {
-    let debts = local.debts(which);
-    let answers = debts.iter().map(async |debt| {
-        let told = Told { made: debt.calls, ..Told::default() };
-        let taken = redis.tell(&debt.key, &debt.claim, &told).await.is_ok();
-        local.told(debt, taken);
-        taken
-    });
-    join_all(answers).await.into_iter().all(|taken| taken)
-}
-
 /// The answer of [`TAKE`](lease::script::TAKE).
 impl FromRedisValue for Taken {
     fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
@@ -502,34 +432,6 @@ impl FromRedisValue for Taken {
         let allowed = taken == 1;
         let back = if allowed { Back::Redis } else { Back::Nothing };
         Ok(Self { allowed, remaining, next_ms, full_ms, back, how: How::Exact })
-    }
-}
-
-/// The answer of a quota's script.
-impl FromRedisValue for QuotaAnswer {
-    fn from_redis_value(answer: Value) -> Result<Self, ParsingError> {
-        let (taken, remaining, at_s, (from_s, until_s), period, over, limit, used, line) =
-            <(i64, u64, i64, (i64, i64), String, i64, u64, u64, _)>::from_redis_value(answer)?;
-        if taken == -1 {
-            return Ok(Self::Elsewhen(at_s));
-        }
-        let (born_us, taken_ever, base, whole, by_node, by_ledger): (u64, _, _, i64, _, _) = line;
-        let seconds =
-            |from: i64, until: i64| u64::try_from(until.saturating_sub(from)).unwrap_or(0);
-        let spent = Spent {
-            allowed: taken == 1,
-            over: over == 1,
-            remaining,
-            limit,
-            resets_in_s: seconds(at_s, until_s),
-            period_s: seconds(from_s, until_s),
-            counted: Some(Counted { used, from_s, until_s, at_s }),
-        };
-        let known = Known { period: period.into(), born_us, used, taken: taken_ever, base };
-        let restored = Restored { by_node, by_ledger };
-        let (whole, shut) = (whole == 1, taken == -2);
-        let line = Line { known, from_s, until_s, at_s, whole, shut, restored };
-        Ok(Self::Spent(Spending(spent, line)))
     }
 }
 

@@ -1,5 +1,6 @@
 //! What must hold before a call reaches its integration.
 
+mod ahead;
 mod api_key;
 mod client;
 mod clients;
@@ -16,6 +17,7 @@ pub(crate) mod quota;
 pub(crate) mod recall;
 mod restriction;
 mod seed;
+pub(crate) mod spending;
 pub(crate) mod store;
 pub(crate) mod throttle;
 

@@ -14,8 +14,9 @@ use proto::inquiry::v1::How;
 
 use super::{
     desk::{Held, now_us},
-    limiter::{Back, Spent, Taken},
+    limiter::{Back, Taken},
     quota::Claim,
+    spending::Spent,
 };
 use crate::snapshot::served::Bucket;
 
@@ -193,7 +194,17 @@ impl Local {
         let remaining = share.saturating_sub(debt.calls + debt.telling);
         let seconds = |from: i64| u64::try_from(period.until - from).unwrap_or(0);
         let (resets_in_s, period_s) = (seconds(second), seconds(period.from));
-        Spent { allowed, over, remaining, limit, resets_in_s, period_s, counted: None }
+        Spent {
+            allowed,
+            over,
+            remaining,
+            limit,
+            resets_in_s,
+            period_s,
+            held: 0,
+            how: How::Fallback,
+            counted: None,
+        }
     }
 
     /// What Redis is to be told of about these quotas. [`Local::told`] must follow for each.

@@ -72,16 +72,16 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
         joined_s: caller.key.joined_s(&caller.plan.id),
         granted: caller.key.granted(&caller.plan.id),
     };
-    let decided = |how, limit, period_s, resets_in_s| Decision {
+    let decided = |how, limit, (period_s, resets_in_s), retry_after_s| Decision {
         name: "quota".into(),
         level: Level::Key,
         figures: Figures::Quota(message::Quota { limit, period_s, resets_in_s }),
         how,
         remaining: 0,
-        retry_after_s: resets_in_s.max(1),
+        retry_after_s,
     };
     let Ok(spent) = node.limiter.spend(&redis_key, &claim).await else {
-        exchange.decision = Some(decided(How::Unavailable, claim.quota.limit, 0, 1));
+        exchange.decision = Some(decided(How::Unavailable, claim.quota.limit, (0, 1), 1));
         return Err(Unavailable::refusal());
     };
     exchange.limits.push(Limit::of_quota(&spent));
@@ -95,10 +95,12 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
     if spent.allowed {
         return Ok(());
     }
-    let how = if spent.counted.is_some() { How::Exact } else { How::Fallback };
-    let wait = spent.resets_in_s.max(1);
-    exchange.decision = Some(decided(how, spent.limit, spent.period_s, spent.resets_in_s));
-    Err(Kind::QuotaExceeded
-        .because("The quota of this key is used up until its period ends.")
-        .with(RETRY_AFTER, wait.to_string()))
+    // What others hold may come back, long before the period ends.
+    let (wait, because) = match spent.held {
+        0 => (spent.resets_in_s.max(1), "The quota of this key is used up until its period ends."),
+        _ => (1, "The rest of this key's quota is in use; some of it may be left in a second."),
+    };
+    let period = (spent.period_s, spent.resets_in_s);
+    exchange.decision = Some(decided(spent.how, spent.limit, period, wait));
+    Err(Kind::QuotaExceeded.because(because).with(RETRY_AFTER, wait.to_string()))
 }

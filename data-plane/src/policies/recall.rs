@@ -40,6 +40,7 @@ use std::{
 };
 
 use super::quota::Claim;
+use crate::reconciliation::Counted;
 
 /// What nobody called in this time, or twice it, is forgotten.
 const FORGET_AFTER_US: u64 = 600_000_000;
@@ -74,6 +75,9 @@ pub(crate) struct Line {
     pub(crate) shut: bool,
     /// Calls that this question restored, by what the node remembers and by the ledger.
     pub(crate) restored: Restored,
+    /// Calls that this question took beside its own, and those of `used` of which no node has said what became of them.
+    pub(crate) ahead: u64,
+    pub(crate) held: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -97,6 +101,15 @@ struct Entry {
     claim: Claim,
     known: Known,
     looked_at: Option<u64>,
+}
+
+impl Line {
+    /// As it is reported.
+    pub(crate) fn counted(&self) -> Counted {
+        let (from_s, until_s, at_s) = (self.from_s, self.until_s, self.at_s);
+        let held = self.held.min(self.known.used);
+        Counted { used: self.known.used - held, held, from_s, until_s, at_s }
+    }
 }
 
 impl Recall {
@@ -172,7 +185,17 @@ mod tests {
     fn line(period: &str, born_us: u64, used: u64, taken: u64) -> Line {
         let known = Known { period: period.into(), born_us, used, taken, base: 0 };
         let restored = Restored::default();
-        Line { known, from_s: 0, until_s: 86_400, at_s: 1, whole: false, shut: false, restored }
+        Line {
+            known,
+            from_s: 0,
+            until_s: 86_400,
+            at_s: 1,
+            whole: false,
+            shut: false,
+            restored,
+            ahead: 0,
+            held: 0,
+        }
     }
 
     #[test]

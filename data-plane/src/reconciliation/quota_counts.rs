@@ -21,11 +21,21 @@ pub(crate) struct Name {
 /// What Redis counts of a period; seconds of Unix time.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Counted {
+    /// Calls that were made.
     pub(crate) used: u64,
+    /// Taken by nodes ahead, made or not.
+    pub(crate) held: u64,
     pub(crate) from_s: i64,
     pub(crate) until_s: i64,
     /// By the clock of Redis.
     pub(crate) at_s: i64,
+}
+
+impl Counted {
+    /// Within a second the greater is the later: calls that were made are seldom put back.
+    pub(super) fn is_later_than(&self, other: &Self) -> bool {
+        (self.from_s, self.at_s, self.used) >= (other.from_s, other.at_s, other.used)
+    }
 }
 
 /// What is not reported yet.
@@ -42,8 +52,7 @@ impl QuotaCounts {
             let place = (name, counted.from_s);
             if waiting.len() < WAITING_MAX || waiting.contains_key(&place) {
                 let known = waiting.entry(place).or_insert(counted);
-                // Within a second the greater is the later: calls are seldom put back.
-                if (known.at_s, known.used) < (counted.at_s, counted.used) {
+                if counted.is_later_than(known) {
                     *known = counted;
                 }
             }
@@ -73,6 +82,7 @@ impl Name {
             period_from_s: counted.from_s,
             period_until_s: counted.until_s,
             used: counted.used,
+            held: counted.held,
             read_ms: u64::try_from(counted.at_s).unwrap_or(0) * 1000,
         }
     }
@@ -86,7 +96,8 @@ mod tests {
     fn the_latest_count_of_each_period_waits_and_is_taken_once() {
         let name =
             |key: &str| Name { tenant: "t".into(), usage_plan: "p".into(), api_key: key.into() };
-        let counted = |from_s, at_s, used| Counted { used, from_s, until_s: from_s + 100, at_s };
+        let counted =
+            |from_s, at_s, used| Counted { used, held: 0, from_s, until_s: from_s + 100, at_s };
         let counts = QuotaCounts::default();
         counts.add([
             (name("a"), counted(0, 10, 7)),

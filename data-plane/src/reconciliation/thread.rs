@@ -24,7 +24,11 @@ impl ThreadCounts {
 
     /// Redis said where a quota stands.
     pub(crate) fn quota(&self, name: Name, counted: Counted) {
-        self.quotas.borrow_mut().insert(name, counted);
+        let mut quotas = self.quotas.borrow_mut();
+        let known = quotas.entry(name).or_insert(counted);
+        if counted.is_later_than(known) {
+            *known = counted;
+        }
     }
 
     /// Hands over what was noted. Each second.

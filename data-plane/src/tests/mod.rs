@@ -17,6 +17,7 @@ mod metering;
 mod modes;
 mod protocol;
 mod proxy;
+mod quota_ahead;
 mod quota_losses;
 mod quotas;
 mod refusals;

@@ -18,9 +18,10 @@ use super::{
 use crate::{
     config::{LimiterMode, LimiterOutage},
     policies::{
-        limiter::{self, Limiter, Spending},
+        limiter::{self, Limiter},
         quota::Claim,
         recall::{Known, Line},
+        spending::{Asked, Spending},
         store::{Redis, Told},
     },
     reconciliation::QuotaUses,
@@ -255,6 +256,10 @@ async fn a_key_that_a_faithful_redis_does_not_know_was_not_used() {
 enum Op {
     /// A node calls; late: its call goes back.
     Call { node: usize, late: bool },
+    /// It takes so many more ahead.
+    Ahead { node: usize, calls: u64 },
+    /// Of all that it holds, it made all but so many at most.
+    Settle { node: usize, unmade: u64 },
     /// Redis forgets everything.
     Lose,
     /// The ledger is asked, which lacks the last calls.
@@ -270,6 +275,8 @@ const NODES: usize = 3;
 fn op() -> impl Strategy<Value = Op> {
     prop_oneof![
         12 => (0..NODES, prop::bool::weighted(0.1)).prop_map(|(node, late)| Op::Call { node, late }),
+        3 => (0..NODES, 1..9_u64).prop_map(|(node, calls)| Op::Ahead { node, calls }),
+        3 => (0..NODES, 0..9_u64).prop_map(|(node, unmade)| Op::Settle { node, unmade }),
         1 => Just(Op::Lose),
         1 => (0..NODES, 0..4_u64).prop_map(|(node, lacks)| Op::Ledger { node, lacks }),
         1 => Just(Op::Save),
@@ -284,8 +291,9 @@ struct Run {
     key: String,
     claim: Claim,
     known: [Option<Known>; NODES],
+    held: [u64; NODES],
     file: Option<Vec<u8>>,
-    /// Calls that were let through and did not go back, and those that did.
+    /// Calls that were taken and did not go back, and those that did.
     made: u64,
     back: u64,
     losses: u32,
@@ -310,7 +318,7 @@ impl Run {
         match op {
             Op::Call { node, late } => {
                 let told = self.told(node);
-                let spent = self.store.spend(&self.key, &self.claim, &told).await;
+                let spent = self.store.spend(&self.key, &self.claim, &told, 1).await;
                 let Spending(spent, line) = spent.expect("Redis");
                 prop_assert!(spent.allowed);
                 self.made += 1;
@@ -319,6 +327,25 @@ impl Run {
                     self.store.unspend(&self.key, &line.known.period).await;
                     (self.made, self.back) = (self.made - 1, self.back + 1);
                 }
+            }
+            Op::Ahead { node, calls } => {
+                let asked = Asked { ahead: calls, ..Asked::ONE };
+                let told = Told { asked, ..self.told(node) };
+                let spent = self.store.spend(&self.key, &self.claim, &told, 1).await;
+                let Spending(_, line) = spent.expect("Redis");
+                prop_assert_eq!(line.ahead, calls);
+                self.made += 1 + calls;
+                self.held[node] += calls;
+                self.hears(node, &line)?;
+            }
+            Op::Settle { node, unmade } => {
+                let settled = std::mem::take(&mut self.held[node]);
+                let back = unmade.min(settled);
+                let asked = Asked { settled, ..Asked::ONE };
+                let told = Told { asked, back, ..self.told(node) };
+                let line = self.store.tell(&self.key, &self.claim, &told).await;
+                (self.made, self.back) = (self.made - back, self.back + back);
+                self.hears(node, &line.expect("Redis"))?;
             }
             Op::Lose => {
                 let (): () = self.redis.del(&self.key).await.unwrap();
@@ -349,15 +376,15 @@ impl Run {
         for op in ops {
             self.apply(op).await?;
         }
-        let mut used = 0;
+        let (mut used, mut held) = (0, 0);
         for node in 0..NODES {
             let line = self.store.tell(&self.key, &self.claim, &self.told(node)).await;
             let line = line.expect("Redis");
             self.hears(node, &line)?;
-            used = line.known.used;
+            (used, held) = (line.known.used, line.held);
         }
         if self.losses + self.rewinds == 0 {
-            prop_assert_eq!(used, self.made);
+            prop_assert_eq!((used, held), (self.made, self.held.iter().sum()));
         } else if (self.losses, self.rewinds) == (1, 0) {
             prop_assert!(used >= self.made, "{} of {}", used, self.made);
         }
@@ -380,6 +407,7 @@ fn a_count_is_never_below_what_a_node_knows_and_never_above_what_was_called() {
                     key: new_key(),
                     claim: Claim::calendar(1_000_000, Unit::Day),
                     known: Default::default(),
+                    held: Default::default(),
                     file: None,
                     made: 0,
                     back: 0,

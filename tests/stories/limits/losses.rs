@@ -2,21 +2,10 @@
 
 use harness::{Call, Origin, World, eventually};
 
+use super::sum;
+
 const LIMIT: u32 = 40;
 const USED: u32 = 20;
-
-/// Sums of a family of metrics over so many nodes.
-async fn sum(world: &World, nodes: usize, family: &str) -> u32 {
-    let mut sum = 0;
-    for node in 0..nodes {
-        let text = world.node_admin_at(node).get("/metrics").await.text();
-        let samples = text.lines().filter(|line| line.starts_with(family));
-        sum += samples
-            .map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
-            .sum::<u32>();
-    }
-    sum
-}
 
 /// Everything that was used before is counted again, and nothing else.
 async fn restored(world: &World, nodes: usize) {

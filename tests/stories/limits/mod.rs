@@ -10,6 +10,7 @@ mod explanation;
 mod faults;
 mod flood;
 mod losses;
+mod quotas;
 mod shadow;
 mod ways;
 
@@ -18,6 +19,19 @@ use std::time::{Duration, Instant};
 use harness::{RedisOverTls, World, at_length};
 
 use flood::{BURST, Limited, RATE, admitted, excess, no_failure, shares};
+
+/// Sums of a family of metrics over so many nodes.
+async fn sum(world: &World, nodes: usize, family: &str) -> u32 {
+    let mut sum = 0;
+    for node in 0..nodes {
+        let text = world.node_admin_at(node).get("/metrics").await.text();
+        let samples = text.lines().filter(|line| line.starts_with(family));
+        sum += samples
+            .map(|line| line.rsplit(' ').next().unwrap().parse::<u32>().unwrap())
+            .sum::<u32>();
+    }
+    sum
+}
 
 async fn bound_holds(mode: &str) {
     let limited = Limited::start(&[("TOLLGATE_LIMITER_MODE", mode)]).await;

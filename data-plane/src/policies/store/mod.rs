@@ -26,9 +26,10 @@ use self::{
     scripts::{Lua, REMEMBER, ROLL_CALL, SHUT_MAX_S, SPEND, UNSPEND},
 };
 use super::{
-    limiter::{QuotaAnswer, Spending, Taken},
+    limiter::Taken,
     quota::Claim,
     recall::{Known, Line},
+    spending::{Asked, QuotaAnswer, Spending},
 };
 use crate::snapshot::served::Bucket;
 
@@ -36,6 +37,8 @@ const PATIENCE: Patience =
     Patience { connect: Duration::from_secs(2), answer: Duration::from_secs(5) };
 /// A node that did not say so for so long is not alive.
 const NODE_SILENT_MAX_S: u64 = 15;
+/// What is taken from a quota ahead is no more than such a part of what is left for each node.
+const PARTS: u64 = 32;
 /// What a probe leaves behind goes by itself.
 const PROBE_KEPT_MS: u64 = 1000;
 
@@ -65,6 +68,10 @@ pub(crate) struct Told {
     pub(crate) ledger: Option<u64>,
     /// Nothing is to be taken from a line that is not whole, where Redis remembers only since this second.
     pub(crate) shut_since: Option<i64>,
+    /// What is to be taken, and what became of what was taken ahead.
+    pub(crate) asked: Asked,
+    /// Of what is settled with it, so many calls were not made.
+    pub(crate) back: u64,
 }
 
 enum Way {
@@ -186,9 +193,10 @@ impl Redis {
         key: &str,
         claim: &Claim,
         told: &Told,
+        nodes: u32,
     ) -> RedisResult<Spending> {
         let how = if claim.quota.soft { "soft" } else { "hard" };
-        self.of_quota(key, claim, told, how, Timestamp::now().as_second()).await
+        self.of_quota(key, claim, told, (how, nodes), Timestamp::now().as_second()).await
     }
 
     /// The same by a node whose clock shows this second.
@@ -199,13 +207,13 @@ impl Redis {
         claim: &Claim,
         second: i64,
     ) -> RedisResult<Spending> {
-        self.of_quota(key, claim, &Told::default(), "hard", second).await
+        self.of_quota(key, claim, &Told::default(), ("hard", 1), second).await
     }
 
     /// Tells a quota of calls that were made already, or that it forgot.
     pub(crate) async fn tell(&self, key: &str, claim: &Claim, told: &Told) -> RedisResult<Line> {
         let second = Timestamp::now().as_second();
-        self.of_quota(key, claim, told, "none", second).await.map(|Spending(_, line)| line)
+        self.of_quota(key, claim, told, ("none", 1), second).await.map(|Spending(_, line)| line)
     }
 
     async fn of_quota(
@@ -213,7 +221,7 @@ impl Redis {
         key: &str,
         claim: &Claim,
         told: &Told,
-        how: &str,
+        (how, nodes): (&str, u32),
         mut second: i64,
     ) -> RedisResult<Spending> {
         // Again where it is a period or more later or earlier by Redis's clock than by this node's.
@@ -233,6 +241,9 @@ impl Redis {
                     None => call.arg(-1),
                 };
                 call.arg(told.shut_since.unwrap_or(-1)).arg(SHUT_MAX_S);
+                let Asked { waits, ahead, settled, .. } = told.asked;
+                call.arg(ahead).arg(u64::from(nodes) * PARTS).arg(u8::from(waits));
+                call.arg(settled).arg(told.back);
                 for period in &periods {
                     call.arg(period.from).arg(period.until);
                     call.arg(claim.limit_in(period)).arg(period.name());
