@@ -1,0 +1,169 @@
+use sqlx::PgPool;
+
+use super::*;
+use crate::domain::api::Dialect;
+use crate::domain::route;
+use crate::testing::{self, mock, new_api, new_route};
+
+/// Loopback is open; the management listener is ours.
+fn reach() -> Reach {
+    Reach {
+        policy: Policy::new(["127.0.0.0/8".parse().unwrap()]),
+        own: Own::new(["127.0.0.1:8080".parse().unwrap()]),
+    }
+}
+
+fn refused(settings: &Settings) -> String {
+    let error = settings.clone().checked(&reach()).expect_err(&format!("{settings:?}"));
+    assert_eq!(error.code(), "bad_request");
+    error.param().unwrap_or_default().to_owned()
+}
+
+#[test]
+fn a_backend_is_an_address_that_this_installation_reaches() {
+    for good in [
+        "http://example.com",
+        "https://example.com:8443/a/{id}?x={id}",
+        "http://127.0.0.1:7000/",
+        "http://localhost:7000/{proxy}",
+        "http://${stageVariables.host}/${stageVariables.path}",
+        "http://api-${stageVariables.name}.example.com:${stageVariables.port}/",
+    ] {
+        let checked = Settings::http_proxy(good).checked(&reach());
+        assert!(checked.is_ok(), "{good}: {checked:?}");
+    }
+    let long = format!("http://h/{}", "a".repeat(URI_BYTES_MAX));
+    for bad in [
+        "",
+        "example.com",
+        "ftp://example.com/",
+        "file:///etc/passwd",
+        "http://",
+        "http://user:password@example.com/",
+        "http://a b/",
+        "http://h/\0",
+        "http://{host}/",
+        "http://h/{id",
+        "http://h/${context.path}",
+        "http://10.0.0.1/",
+        "http://169.254.169.254/latest/meta-data",
+        "http://[::1]/",
+        "http://[::ffff:10.0.0.1]/",
+        "http://2130706433/",
+        "http://0x7f.1/",
+        "http://0.0.0.0:7000/",
+        "http://127.0.0.1:8080/",
+        "http://localhost:8080/",
+        "http://${stageVariables.user}@example.com/",
+        &long,
+    ] {
+        assert_eq!(refused(&Settings::http_proxy(bad)), "uri", "{bad}");
+    }
+}
+
+#[test]
+fn each_wrong_setting_is_named() {
+    let proxy = || Settings::http_proxy("http://example.com");
+    let answer = |status, headers: &[(&str, &str)], body: &str| {
+        let header = |(name, value): &(&str, &str)| Header {
+            name: (*name).to_owned(),
+            value: (*value).to_owned(),
+        };
+        let headers = headers.iter().map(header).collect();
+        let mock_response = Some(MockResponse { status, headers, body: body.to_owned() });
+        Settings { mock_response, ..mock("") }
+    };
+    let good = answer(503, &[("Retry-After", "5"), ("content-type", "text/plain")], "later");
+    assert!(good.checked(&reach()).is_ok());
+    let huge = "x".repeat(MOCK_BODY_BYTES_MAX + 1);
+    for (settings, param) in [
+        (Settings { method: "FETCH".into(), ..proxy() }, "method"),
+        (Settings { connect_timeout_ms: 49, ..proxy() }, "connectTimeoutMs"),
+        (Settings { first_byte_timeout_ms: 600_001, ..proxy() }, "firstByteTimeoutMs"),
+        (Settings { idle_timeout_ms: 1, ..proxy() }, "idleTimeoutMs"),
+        (Settings { timeout_ms: u32::MAX, ..proxy() }, "timeoutMs"),
+        (Settings { mock_response: mock("").mock_response, ..proxy() }, "mockResponse"),
+        (Settings { description: "x".repeat(1025), ..proxy() }, "description"),
+        (Settings { mock_response: None, ..mock("") }, "mockResponse"),
+        (Settings { uri: "http://example.com".into(), ..mock("") }, "uri"),
+        (Settings { timeout_ms: 100, ..mock("") }, "timeoutMs"),
+        (answer(199, &[], ""), "mockResponse.status"),
+        (answer(600, &[], ""), "mockResponse.status"),
+        (answer(204, &[], "x"), "mockResponse.body"),
+        (answer(200, &[], "\0"), "mockResponse.body"),
+        (answer(200, &[], &huge), "mockResponse.body"),
+        (answer(200, &[("a", "1"), ("a b", "2")], ""), "mockResponse.headers[1].name"),
+        (answer(200, &[("Transfer-Encoding", "x")], ""), "mockResponse.headers[0].name"),
+        (answer(200, &[("Content-Length", "5")], ""), "mockResponse.headers[0].name"),
+        (answer(200, &[("a", "1\r\nb: 2")], ""), "mockResponse.headers[0].value"),
+        (answer(200, &[("a", "1"); MOCK_HEADERS_MAX + 1], ""), "mockResponse.headers"),
+    ] {
+        assert_eq!(refused(&settings), param);
+    }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn an_integration_fits_every_route_that_leads_to_it(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let api = new_api(&app, &alice, Dialect::Native).await;
+    let to = |uri: &str| Settings::http_proxy(uri);
+    let route = new_route(&app, &alice, api, "GET /a/{id}", to("http://h.test/{id}")).await;
+    let id = route.integration.unwrap();
+
+    let error = update(&app, &alice, id, to("http://h.test/{other}")).await.unwrap_err();
+    assert_eq!((error.code(), error.param()), ("bad_request", Some("uri")));
+    assert_eq!(get(&app, &alice, id).await.unwrap().settings.uri, "http://h.test/{id}");
+    assert!(update(&app, &alice, id, mock("x")).await.is_ok());
+
+    let error = delete(&app, &alice, id).await.unwrap_err();
+    assert_eq!(error.code(), "conflict");
+    assert!(error.to_string().contains("GET /a/{id}"), "{error}");
+    route::delete(&app, &alice, route.id).await.unwrap();
+    delete(&app, &alice, id).await.unwrap();
+    assert!(matches!(get(&app, &alice, id).await, Err(Error::NotFound(_))));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn the_mock_answers_of_an_api_are_bounded_together(db: PgPool) {
+    let app = testing::app(db.clone()).await;
+    let alice = testing::owner(&app).await;
+    let (api, other) = (
+        new_api(&app, &alice, Dialect::Native).await,
+        new_api(&app, &alice, Dialect::Native).await,
+    );
+    let most = mock(&"x".repeat(MOCK_BODY_BYTES_MAX));
+    for _ in 1..MOCKS_BYTES_MAX / MOCK_BODY_BYTES_MAX {
+        create(&app, &alice, api, most.clone()).await.unwrap();
+    }
+    let empty = create(&app, &alice, api, mock("")).await.unwrap();
+
+    for refused in [
+        create(&app, &alice, api, most.clone()).await.unwrap_err(),
+        update(&app, &alice, empty.id, most.clone()).await.unwrap_err(),
+    ] {
+        let told = (refused.code(), refused.param());
+        assert_eq!(told, ("limit_exceeded", Some("mockResponse")));
+    }
+    assert!(create(&app, &alice, other, most).await.is_ok());
+    assert!(create(&app, &alice, api, Settings::http_proxy("http://h.test/")).await.is_ok());
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn another_tenants_integration_does_not_exist(db: PgPool) {
+    let app = testing::app(db).await;
+    let (alice, mallory) = (testing::owner(&app).await, testing::owner(&app).await);
+    let api = new_api(&app, &alice, Dialect::Native).await;
+    let made = create(&app, &alice, api, mock("hers")).await.unwrap();
+
+    for error in [
+        get(&app, &mallory, made.id).await.unwrap_err(),
+        list(&app, &mallory, api, &Page::default()).await.unwrap_err(),
+        create(&app, &mallory, api, mock("x")).await.unwrap_err(),
+        update(&app, &mallory, made.id, mock("x")).await.unwrap_err(),
+        delete(&app, &mallory, made.id).await.unwrap_err(),
+    ] {
+        assert!(matches!(error, Error::NotFound(_)), "{error:?}");
+    }
+    assert_eq!(get(&app, &alice, made.id).await.unwrap(), made);
+}
