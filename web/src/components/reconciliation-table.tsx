@@ -22,6 +22,7 @@ export type Reconciliation = {
   until: string;
   counted: number;
   lost: number;
+  held: number;
   state: State;
   ledgerLeast?: number | null;
   ledgerMost?: number | null;
@@ -69,7 +70,13 @@ export function ReconciliationTable({ rows, whose }: { rows: readonly Reconcilia
               </>
             ),
         },
-        { header: "Counted", numeric: true, cell: ({ counted }) => count(counted) },
+        {
+          header: "Counted",
+          numeric: true,
+          // Nodes held some of the quota: made or not, nobody had said yet.
+          cell: ({ counted, held }) =>
+            held === 0 ? count(counted) : `${count(counted)} to ${count(counted + held)}`,
+        },
         { header: "Lost", numeric: true, cell: ({ lost }) => count(lost) },
         {
           header: "Ledger",

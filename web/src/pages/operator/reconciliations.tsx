@@ -15,7 +15,7 @@ const TenantReconciliationsDocument = graphql(`
   query TenantReconciliations($tenantId: ID, $kind: ReconciliationKind, $drifting: Boolean!, $after: String) {
     tenantReconciliations(tenantId: $tenantId, kind: $kind, drifting: $drifting, first: 50, after: $after) {
       nodes {
-        id tenantId tenantName kind usagePlanId apiKeyId from until counted lost state ledgerLeast ledgerMost drift comparedAt
+        id tenantId tenantName kind usagePlanId apiKeyId from until counted lost held state ledgerLeast ledgerMost drift comparedAt
       }
       pageInfo { hasNextPage hasPreviousPage endCursor }
     }

@@ -14,7 +14,7 @@ const ReconciliationsDocument = graphql(`
   query Reconciliations($kind: ReconciliationKind, $drifting: Boolean!, $after: String) {
     reconciliations(kind: $kind, drifting: $drifting, first: 50, after: $after) {
       nodes {
-        id tenantId kind usagePlanId apiKeyId from until counted lost state ledgerLeast ledgerMost drift comparedAt
+        id tenantId kind usagePlanId apiKeyId from until counted lost held state ledgerLeast ledgerMost drift comparedAt
       }
       pageInfo { hasNextPage hasPreviousPage endCursor }
     }
