@@ -129,7 +129,8 @@ impl Ahead {
                 batch.left += ahead;
                 batch.unsettled = batch.unsettled.saturating_sub(asked.settled) + ahead;
                 batch.asking &= !asked.sizes;
-                if batch.asked_at <= asked_at {
+                // A refusal says nothing of those that are left.
+                if batch.asked_at <= asked_at && (spent.allowed || batch.left == 0) {
                     (batch.answer, batch.asked_at) = (*spent, asked_at);
                 }
             }
@@ -397,6 +398,20 @@ mod tests {
         ahead.answered("key", &claim, &Asked::ONE, &answer(false, 0, 60), REFUSED_US);
         claim.quota.limit += 1;
         assert!(matches!(ahead.take("key", &claim, REFUSED_US), Here::Ask(_)));
+    }
+
+    #[test]
+    fn what_is_left_is_used_though_there_is_no_more() {
+        let (ahead, claim) = (Ahead::default(), claim());
+        let asked = Asked { sizes: true, ahead: 2, ..Asked::ONE };
+        ahead.answered("key", &claim, &asked, &answer(true, 2, 60), 0);
+        let more = Asked { waits: false, ..asked };
+        ahead.answered("key", &claim, &more, &answer(false, 0, 60), 1);
+        for _ in 0..2 {
+            let Here::Spent(spent) = ahead.take("key", &claim, 2) else { panic!("asked") };
+            assert!(spent.allowed && !spent.over, "{spent:?}");
+        }
+        assert!(matches!(ahead.take("key", &claim, 2), Here::Ask(_)));
     }
 
     #[test]

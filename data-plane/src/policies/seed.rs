@@ -22,7 +22,7 @@ const ASKED_AFTER: [Duration; 3] =
 /// Who is asked for so long after a loss has all that was on its way, unless a node is still gone.
 const ON_ITS_WAY_S: i64 = 60;
 /// Quotas that Redis is told of at once.
-const TOLD_AT_ONCE: usize = 32;
+pub(super) const TOLD_AT_ONCE: usize = 32;
 
 impl Limiter {
     /// Redis answered about a quota, in time or late.

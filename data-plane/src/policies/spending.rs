@@ -16,6 +16,7 @@ use super::{
     outage::Local,
     quota::Claim,
     recall::{Known, Line, Restored},
+    seed::TOLD_AT_ONCE,
     store::{Redis, Told},
 };
 use crate::{
@@ -46,7 +47,7 @@ impl Spent {
     /// So many were taken ahead beside it, and are left too.
     pub(super) fn with(self, ahead: u64) -> Self {
         let ahead = if self.over { 0 } else { ahead };
-        Self { remaining: self.remaining + ahead, ..self }
+        Self { remaining: self.remaining.saturating_add(ahead), ..self }
     }
 }
 
@@ -209,7 +210,7 @@ impl Limiter {
     }
 
     async fn bring_back(&self, redis: &Redis, returns: Vec<Return>) {
-        let told = returns.iter().map(async |it| {
+        let told = async |it: &Return| {
             // What is remembered counts them; of another period it does not, and nobody counts them any more.
             let known = self.recall.known(&it.key).filter(|known| known.period == it.period);
             let Some(known) = known else { return };
@@ -221,8 +222,10 @@ impl Limiter {
                 self.counted(&it.key, &it.claim, &line);
                 self.settled.borrow_mut().push((it.claim.name.clone(), line.counted()));
             }
-        });
-        join_all(told).await;
+        };
+        for some in returns.chunks(TOLD_AT_ONCE) {
+            join_all(some.iter().map(&told)).await;
+        }
     }
 }
 
