@@ -503,16 +503,20 @@ async fn what_a_single_late_answer_let_through_of_a_quota_is_told_with_the_next_
             let spent = limiter.spend(&key, &claim).await.expect("a share");
             heard = spent.counted.is_some();
             calls += u64::from(spent.allowed);
+            tokio::task::yield_now().await;
         }
         let client = redis::Client::open(redis_url()).unwrap();
         let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut used = None;
         let told = async {
             // What came too late is undone by and by.
-            while redis.hget::<_, _, Option<u64>>(&key, "used").await.unwrap() != Some(calls) {
+            while used != Some(calls) {
+                used = redis.hget(&key, "used").await.unwrap();
                 tokio::task::yield_now().await;
             }
         };
-        tokio::time::timeout(PATIENCE, told).await.expect("Redis knows of each call");
+        let in_time = tokio::time::timeout(PATIENCE, told).await;
+        assert!(in_time.is_ok(), "Redis counts {used:?} of {calls} calls");
     })
     .await;
 }
