@@ -22,7 +22,9 @@ use crate::{
     inquiry::Inquiries,
     integration::pool::Pools,
     listener::{shares::Shares, turns::Turns},
-    policies::{desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local},
+    policies::{
+        desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local, spending::Settled,
+    },
     reconciliation::{Counts, ThreadCounts},
     snapshot::Snapshot,
     tail::Tails,
@@ -192,8 +194,8 @@ impl Node {
     /// Each second.
     pub(crate) fn tick(&self) {
         self.counter.borrow_mut().tick(now_ms());
-        for (name, counted) in self.limiter.take_settled() {
-            self.counts.quota(name, counted);
+        for Settled { name, counted, limit } in self.limiter.take_settled() {
+            self.counts.quota(name, counted, limit);
         }
         self.counts.tick(&self.shared.counts);
         self.pools.sweep();

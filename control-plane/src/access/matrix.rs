@@ -95,6 +95,8 @@ const TABLE: &[(Who, &[&str])] = &[
             "deploymentStatus",
             "explanation",
             "getExplanation",
+            "getLimitState",
+            "limitState",
             "requests",
             "accessKeys",
             "apiKeys",

@@ -283,6 +283,7 @@ async fn find(asking: &mut Asking) -> Result<(NodeId, message::Explanation), Hea
         match answer {
             answer::Kind::Explanation(told) => return Ok((node, told)),
             answer::Kind::NotKept(since) => heard.add(node, since),
+            answer::Kind::Limits(_) => {} // it was not asked for them
         }
     }
     Err(heard)

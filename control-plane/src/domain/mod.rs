@@ -26,6 +26,7 @@ pub mod join_token;
 pub mod key_quota;
 pub mod key_usage;
 pub mod limit;
+pub mod limit_state;
 pub mod login_failure;
 pub mod management_request;
 pub mod member;

@@ -37,6 +37,7 @@ pub mod invitation;
 pub mod join_token;
 pub mod key_quota;
 pub mod key_usage;
+pub mod limit_state;
 pub mod limits;
 pub mod loader;
 pub mod management_request;
@@ -100,6 +101,7 @@ pub struct LedgerQuery(
     usage_statement::UsageStatementQuery,
     reconciliation::ReconciliationQuery,
     explanation::ExplanationQuery,
+    limit_state::LimitStateQuery,
     quarantined_segment::QuarantinedSegmentQuery,
     bill::BillQuery,
     price::PriceQuery,

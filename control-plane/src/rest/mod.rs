@@ -28,6 +28,7 @@ pub mod invitation;
 pub mod join_token;
 pub mod key_quota;
 pub mod key_usage;
+pub mod limit_state;
 pub mod management_request;
 pub mod member;
 pub mod openapi;
@@ -84,6 +85,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(management_request::routes())
         .merge(usage_plan::routes())
         .merge(key_quota::routes())
+        .merge(limit_state::routes())
         .merge(api_key::routes())
         .merge(access_key::routes())
         .merge(consumer::routes())

@@ -257,9 +257,13 @@ impl Lease {
 
     /// What this node knows to be left: its own tokens, and what the bucket had when it last answered.
     pub fn remaining(&self, now: u64) -> u32 {
+        self.spendable(now).saturating_add(self.left.load(Relaxed))
+    }
+
+    /// Tokens that this node may spend without asking.
+    pub fn spendable(&self, now: u64) -> u32 {
         let spendable = now < self.deadline.load(Acquire);
-        let mine = if spendable { tokens(self.state.load(Acquire)) } else { 0 };
-        mine.saturating_add(self.left.load(Relaxed))
+        if spendable { tokens(self.state.load(Acquire)) } else { 0 }
     }
 
     /// There is nothing in it that could be spent or returned.

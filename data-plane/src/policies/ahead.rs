@@ -70,6 +70,7 @@ pub(super) struct Return {
     pub(super) key: Rc<str>,
     pub(super) claim: Claim,
     pub(super) period: Rc<str>,
+    pub(super) limit: u64,
     pub(super) back: u64,
     pub(super) settled: u64,
 }
@@ -145,8 +146,9 @@ impl Ahead {
                 batches.insert(key.into(), batch);
             }
             _ if ahead > 0 => {
-                let (claim, period) = (claim.clone(), period.clone());
-                self.bring(Return { key: key.into(), claim, period, back: ahead, settled: ahead });
+                let (key, claim, period) = (key.into(), claim.clone(), period.clone());
+                let limit = spent.limit;
+                self.bring(Return { key, claim, period, limit, back: ahead, settled: ahead });
             }
             _ => {}
         }
@@ -192,7 +194,8 @@ impl Ahead {
     fn give_up(&self, key: Rc<str>, batch: Batch) {
         let Batch { claim, period, left: back, unsettled: settled, .. } = batch;
         if settled > 0 {
-            self.bring(Return { key, claim, period, back, settled });
+            let limit = batch.answer.limit;
+            self.bring(Return { key, claim, period, limit, back, settled });
         }
     }
 

@@ -208,6 +208,12 @@ impl<T: Counted> Desk<T> {
         found
     }
 
+    /// What this thread's calls found in this turn or the one before, of anything but clients. Who only looks keeps nothing from
+    /// being forgotten.
+    pub(super) fn look(&self, name: &Name) -> Option<Rc<Found<T>>> {
+        self.found.borrow().look(self.hash(name), name)
+    }
+
     fn hash(&self, name: &Name) -> u64 {
         let mut hasher = self.hasher.build_hasher();
         name.kind.hash(&mut hasher);
@@ -261,6 +267,7 @@ mod tests {
         assert!(Arc::ptr_eq(&found.held, &other.find(&NAME).held));
         let stage = Name { kind: Kind::Stage, ..NAME };
         assert!(!Arc::ptr_eq(&found.held, &one.find(&stage).held));
+        assert!(Arc::ptr_eq(&found.held, &one.look(&NAME).unwrap().held));
         let weak = Arc::downgrade(&found.held);
         drop(found);
         let start = now_us();
@@ -270,6 +277,7 @@ mod tests {
         for turn in 2..4 {
             one.turn(start + turn * FORGET_AFTER_US);
             other.turn(start + turn * FORGET_AFTER_US);
+            assert_eq!(one.look(&NAME).is_some(), turn == 2, "a look keeps nothing");
         }
         assert!(weak.upgrade().is_none());
         for number in 0..100 {

@@ -114,6 +114,12 @@ impl<T> Generations<T> {
         Some(found)
     }
 
+    /// The same without a call: it stays in its turn.
+    pub(super) fn look(&self, hash: u64, name: &Name) -> Option<Rc<Found<T>>> {
+        let of = |turn: &HashTable<Rc<Found<T>>>| turn.find(hash, |found| found.is(name)).cloned();
+        of(&self.young).or_else(|| of(&self.old))
+    }
+
     pub(super) fn put(&mut self, found: Rc<Found<T>>) {
         self.young.insert_unique(found.hash, found, |found| found.hash);
     }

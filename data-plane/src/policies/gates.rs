@@ -49,7 +49,7 @@ pub(crate) struct NodeGates {
 
 /// One limit's permits on this node, and who waits for one.
 pub(crate) struct Gate {
-    redis_key: Arc<str>,
+    pub(super) redis_key: Arc<str>,
     pub(super) permits: Permits,
     /// Told after each answer, and after each that did not come.
     answered: Notify,

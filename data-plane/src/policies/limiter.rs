@@ -24,14 +24,14 @@ use super::{
     limit_metrics::{By, LimitMetrics, Purpose, ThreadLimitMetrics},
     outage::Local,
     recall::Recall,
-    spending::{Spent, tell_quotas},
+    spending::{Settled, Spent, tell_quotas},
     store::Redis,
     throttle::{Label, Throttle},
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
     gateway_response::{GatewayResponse, Kind},
-    reconciliation::{Counted, QuotaName, QuotaUses},
+    reconciliation::QuotaUses,
     snapshot::served::Bucket,
 };
 
@@ -55,7 +55,7 @@ pub(crate) struct Limiter {
     pub(super) gates: Rc<Gates>,
     /// What this thread took from quotas ahead, and the counts that were told beside calls.
     pub(super) ahead: Rc<Ahead>,
-    pub(super) settled: Rc<RefCell<Vec<(QuotaName, Counted)>>>,
+    pub(super) settled: Rc<RefCell<Vec<Settled>>>,
     /// What this thread remembers of quotas.
     pub(super) recall: Rc<Recall>,
     /// What the ledger is asked about them.
@@ -330,7 +330,7 @@ impl Limiter {
     }
 
     /// Counts of quotas that were told beside calls since this was last asked.
-    pub(crate) fn take_settled(&self) -> Vec<(QuotaName, Counted)> {
+    pub(crate) fn take_settled(&self) -> Vec<Settled> {
         self.settled.take()
     }
 

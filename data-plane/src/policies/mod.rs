@@ -11,6 +11,7 @@ mod found;
 pub(crate) mod gates;
 pub(crate) mod leased;
 pub(crate) mod limit_metrics;
+pub(crate) mod limit_state;
 pub(crate) mod limiter;
 pub(crate) mod outage;
 pub(crate) mod quota;

@@ -279,6 +279,17 @@ impl Held {
         }
     }
 
+    /// Whole tokens of this node's share, where it has one.
+    pub(super) fn left_of_share(&self) -> Option<u64> {
+        let mut share = self.share();
+        #[expect(
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a saturating cast is meant"
+        )]
+        share.as_mut().map(|share| share.bring_up(self.seen(), now_us()).tokens as u64)
+    }
+
     /// As it was divided when there was last a share of it.
     pub(super) fn divided(&self) -> Option<Bucket> {
         self.share().as_ref().map(|share| share.bucket)

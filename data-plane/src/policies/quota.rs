@@ -86,7 +86,7 @@ pub(super) async fn apply(node: &Node, exchange: &mut Exchange) -> Result<(), Ga
     };
     exchange.limits.push(Limit::of_quota(&spent));
     if let Some(counted) = spent.counted {
-        node.counts.quota(claim.name, counted);
+        node.counts.quota(claim.name, counted, spent.limit);
     }
     if spent.over {
         exchange.over_quota = true;

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
-    reconciliation::Counted,
+    reconciliation::{Counted, QuotaName},
 };
 
 /// What a quota answered.
@@ -86,6 +86,13 @@ impl Default for Asked {
     fn default() -> Self {
         Self::ONE
     }
+}
+
+/// Where a quota stood when it was told beside a call.
+pub(crate) struct Settled {
+    pub(crate) name: QuotaName,
+    pub(crate) counted: Counted,
+    pub(crate) limit: u64,
 }
 
 /// A question that may end without an answer.
@@ -220,7 +227,11 @@ impl Limiter {
             let told = Told { known: Some(known), back, asked, ..Told::default() };
             if let Ok(line) = redis.tell(&it.key, &it.claim, &told).await {
                 self.counted(&it.key, &it.claim, &line);
-                self.settled.borrow_mut().push((it.claim.name.clone(), line.counted()));
+                self.settled.borrow_mut().push(Settled {
+                    name: it.claim.name.clone(),
+                    counted: line.counted(),
+                    limit: it.limit,
+                });
             }
         };
         for some in returns.chunks(TOLD_AT_ONCE) {

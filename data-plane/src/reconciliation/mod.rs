@@ -8,6 +8,7 @@
 
 mod log_counts;
 mod quota_counts;
+mod quota_standings;
 mod quota_uses;
 mod report;
 mod thread;
@@ -17,9 +18,11 @@ use std::{sync::Arc, time::Duration};
 use tokio::sync::{Notify, watch};
 use tonic::transport::Channel;
 
+use self::quota_standings::QuotaStandings;
 pub(crate) use self::{
     log_counts::LogCounts,
     quota_counts::{Counted, Name as QuotaName, QuotaCounts},
+    quota_standings::Standing as QuotaStanding,
     quota_uses::QuotaUses,
     thread::ThreadCounts,
 };
@@ -38,6 +41,8 @@ pub(crate) struct Counts {
     /// None: no access log is written.
     log: Option<Arc<LogCounts>>,
     pub(crate) quotas: QuotaCounts,
+    /// How quotas stand, for whoever asks.
+    standings: QuotaStandings,
     /// What the ledger is asked about quotas.
     pub(crate) uses: Arc<QuotaUses>,
     /// Everything is counted: the next report is the last.
@@ -53,10 +58,16 @@ impl Counts {
             started_ms: now_ms(),
             log,
             quotas: QuotaCounts::default(),
+            standings: QuotaStandings::default(),
             uses: Arc::default(),
             ending: watch::Sender::new(false),
             ended: Notify::new(),
         }
+    }
+
+    /// How a quota stood when Redis was last asked, as far as threads have handed over.
+    pub(crate) fn standing(&self, name: &QuotaName) -> Option<QuotaStanding> {
+        self.standings.find(name)
     }
 
     /// Reports for the last time, if the control plane can be told within so long.

@@ -5,13 +5,15 @@ use std::{cell::RefCell, collections::HashMap, sync::Arc};
 use super::{
     Counts,
     quota_counts::{Counted, Name},
+    quota_standings::Standing,
 };
+use crate::node::now_ms;
 
 #[derive(Default)]
 pub(crate) struct ThreadCounts {
     /// Requests that the access log had no room for, by tenant and the second in which they ended.
     unlogged: RefCell<HashMap<(Arc<str>, u64), u64>>,
-    quotas: RefCell<HashMap<Name, Counted>>,
+    quotas: RefCell<HashMap<Name, Standing>>,
 }
 
 impl ThreadCounts {
@@ -22,13 +24,17 @@ impl ThreadCounts {
         *self.unlogged.borrow_mut().entry((tenant_id.clone(), second)).or_default() += 1;
     }
 
-    /// Redis said where a quota stands.
-    pub(crate) fn quota(&self, name: Name, counted: Counted) {
+    /// Redis said where a quota stands, of which the key has so many calls.
+    pub(crate) fn quota(&self, name: Name, counted: Counted, limit: u64) {
+        let told = Standing { counted, limit };
         let mut quotas = self.quotas.borrow_mut();
-        let known = quotas.entry(name).or_insert(counted);
-        if counted.is_later_than(known) {
-            *known = counted;
-        }
+        quotas.entry(name).and_modify(|known| *known = known.later(told)).or_insert(told);
+    }
+
+    /// How a quota stands, by what this thread noted, and what it and others have handed over.
+    pub(crate) fn standing(&self, counts: &Counts, name: &Name) -> Option<Standing> {
+        let noted = self.quotas.borrow().get(name).copied();
+        noted.into_iter().chain(counts.standing(name)).reduce(Standing::later)
     }
 
     /// Hands over what was noted. Each second.
@@ -41,7 +47,9 @@ impl ThreadCounts {
         }
         let quotas = self.quotas.take();
         if !quotas.is_empty() {
-            counts.quotas.add(quotas);
+            let counted = quotas.iter().map(|(name, standing)| (name.clone(), standing.counted));
+            counts.quotas.add(counted);
+            counts.standings.add(quotas, now_ms());
         }
     }
 }

@@ -25,13 +25,13 @@ use crate::{
 /// No token comes back within a test.
 const RATE: f64 = 0.001;
 
-fn throttle(burst_limit: u32) -> Throttle {
+pub(super) fn throttle(burst_limit: u32) -> Throttle {
     Throttle { rate_limit: RATE, burst_limit, ..Throttle::default() }
 }
 
 impl Limited {
     /// A node with the routes `/k`, which needs a key, and `/b`.
-    fn node(
+    pub(super) fn node(
         &self,
         change: impl FnOnce(&mut Stage, &mut UsagePlan),
         config: impl FnOnce(&mut Config),
@@ -44,7 +44,7 @@ impl Limited {
         })
     }
 
-    async fn get(&self, node: &TestNode, path: &str) -> Answer {
+    pub(super) async fn get(&self, node: &TestNode, path: &str) -> Answer {
         node.call(&format!("GET /{}{path}?secret=planted", self.stage), &[KEY]).await
     }
 
@@ -70,11 +70,12 @@ async fn explain(node: &TestNode, tenant: &str, id: &str) -> Result<Explanation,
     match answer.kind.unwrap() {
         answer::Kind::Explanation(found) => Ok(found),
         answer::Kind::NotKept(since) => Err(since),
+        answer::Kind::Limits(other) => panic!("{other:?}"),
     }
 }
 
 /// Nobody listens there.
-fn no_redis(config: &mut Config) {
+pub(super) fn no_redis(config: &mut Config) {
     config.redis_url = Some("redis://127.0.0.1:1/".to_owned());
     config.limits.redis_timeout = std::time::Duration::from_millis(50);
 }

@@ -11,6 +11,7 @@ mod http1;
 mod https;
 mod idle;
 mod leases;
+mod limit_states;
 mod limited;
 pub(crate) mod limits;
 mod metering;

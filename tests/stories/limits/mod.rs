@@ -9,6 +9,7 @@ mod concurrency;
 mod explanation;
 mod faults;
 mod flood;
+mod limit_state;
 mod losses;
 mod quotas;
 mod shadow;

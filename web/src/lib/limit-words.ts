@@ -1,4 +1,4 @@
-import type { LimitCheck, LimitLevel } from "../api/generated/graphql";
+import type { LimitCheck, LimitCounting, LimitLevel, NodeAnswer } from "../api/generated/graphql";
 import { count } from "./format";
 
 const LEVELS: Record<LimitLevel, string> = {
@@ -22,11 +22,37 @@ const CHECKS: Record<LimitCheck, string> = {
   SETTING: "Its burst is 0: it lets nothing through",
 };
 
+const COUNTINGS: Record<LimitCounting, string> = {
+  LEASED: "with Redis, in advance",
+  EXACT: "by Redis, call by call",
+  LOCAL: "by its own share",
+  FALLBACK: "by its own share, as Redis is away",
+  FAIL_OPEN: "not counted, as Redis is away: every call passes",
+  FAIL_CLOSED: "not counted, as Redis is away: no call passes",
+};
+
 /** What a limit counts together. */
 export const levelWords = (level: LimitLevel) => LEVELS[level];
 
 /** How a node knew that nothing was left. */
 export const checkWords = (check: LimitCheck) => CHECKS[check];
+
+/** How a node counts a limit at this moment. */
+export const countingWords = (counting: LimitCounting) => COUNTINGS[counting];
+
+const nodeCount = (nodes: number) => `${count(nodes)} ${nodes === 1 ? "node" : "nodes"}`;
+
+/** Of how many nodes what is shown is. */
+export function answersWords(answers: readonly NodeAnswer[]): string {
+  if (answers.length === 0) return "No node is there to be asked.";
+  const of = (answer: NodeAnswer) => answers.filter((it) => it === answer).length;
+  const [silent, unused] = [of("NO_ANSWER"), of("NOTHING_KNOWN")];
+  const parts = [`${count(answers.length - silent)} of ${nodeCount(answers.length)} answered`];
+  if (unused > 0) parts.push(`${count(unused)} of them had no call of this key in the last minutes`);
+  if (silent > 0)
+    parts.push("what the others let through is not shown: they are silent, or of an older release");
+  return `${parts.join("; ")}.`;
+}
 
 type Figures = {
   rateLimit?: number | null;

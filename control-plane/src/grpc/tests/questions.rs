@@ -1,4 +1,4 @@
-//! What nodes are asked of requests: those that come, and one that was.
+//! What nodes are asked: of requests that come, of one that was, and how a key's limits stand.
 
 use futures_util::StreamExt;
 use proto::inquiry::v1 as inquiry;
@@ -11,7 +11,10 @@ use tokio_stream::wrappers::ReceiverStream;
 use tonic::{Code, Status};
 
 use super::{Node, connect, join, replica};
+use crate::domain::api_key::NewApiKey;
+use crate::domain::limit_state::NodeAnswer;
 use crate::domain::request_tail::Wanted;
+use crate::domain::usage_plan::NewUsagePlan;
 use crate::{domain, testing};
 
 #[sqlx::test(migrations = "../migrations")]
@@ -120,4 +123,70 @@ async fn a_node_is_asked_for_a_request_and_its_tenant_is_told_what_it_knows(db: 
         domain::explanation::get(&replica.app, &alice, "no-id").await.unwrap_err().code(),
         "bad_request"
     );
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nodes_are_asked_how_a_keys_limits_stand_and_only_its_tenant_is_told(db: PgPool) {
+    let replica = replica(&db).await;
+    let app = &replica.app;
+    let (alice, mallory) = (testing::owner(app).await, testing::owner(app).await);
+    let (node, silent) = (join(&replica).await, join(&replica).await);
+    let new = |name: &str| NewUsagePlan { name: name.to_owned(), ..NewUsagePlan::default() };
+    let plan = domain::usage_plan::create(app, &alice, new("gold")).await.unwrap().id;
+    let other = domain::usage_plan::create(app, &alice, new("silver")).await.unwrap().id;
+    let (name, usage_plan_ids) = ("key".to_owned(), [plan].into());
+    let new = NewApiKey { name, usage_plan_ids, ..NewApiKey::default() };
+    let key = domain::api_key::create(app, &alice, new).await.unwrap().0.id;
+
+    for refused in [
+        domain::limit_state::get(app, &mallory, plan, key).await,
+        domain::limit_state::get(app, &alice, other, key).await,
+    ] {
+        assert_eq!(refused.unwrap_err().code(), "not_found");
+    }
+    let alone = domain::limit_state::get(app, &alice, plan, key).await.unwrap();
+    assert_eq!((alone.limits.len(), alone.nodes.len()), (0, 2));
+    assert!(alone.nodes.iter().all(|asked| asked.answer == NodeAnswer::NoAnswer));
+
+    let (out, answers) = mpsc::channel(4);
+    let mut client = InquiryClient::new(connect(&replica, Some(&node)).await.unwrap());
+    let attended = client.attend(ReceiverStream::new(answers)).await;
+    let mut questions = attended.unwrap().into_inner();
+    let figures = inquiry::limit::Figures::Quota(inquiry::Quota {
+        limit: 9,
+        period_s: 86_400,
+        resets_in_s: 60,
+    });
+    let used = inquiry::limit_state::Standing::Used(inquiry::Used { used: 2, at_s: 1 });
+    let quota = inquiry::LimitState {
+        limit: Some(inquiry::Limit {
+            name: "quota".to_owned(),
+            level: inquiry::Level::Key.into(),
+            figures: Some(figures),
+        }),
+        counting: inquiry::Counting::Exact.into(),
+        standing: Some(used),
+        ..inquiry::LimitState::default()
+    };
+    let answering = async {
+        let question = questions.message().await.unwrap().unwrap();
+        let asked =
+            inquiry::LimitsAsked { usage_plan_id: plan.to_string(), api_key_id: key.to_string() };
+        assert_eq!(question.tenant_id, alice.tenant.to_string());
+        assert_eq!(question.kind, Some(inquiry::question::Kind::Limits(asked)));
+        let known = inquiry::LimitsKnown { limits: vec![quota] };
+        let kind = Some(inquiry::answer::Kind::Limits(known));
+        out.send(inquiry::Answer { question_id: question.id, kind }).await.unwrap();
+    };
+    let (told, ()) = tokio::join!(domain::limit_state::get(app, &alice, plan, key), answering);
+
+    let told = told.unwrap();
+    let [quota] = &told.limits[..] else { panic!("{told:?}") };
+    assert_eq!((&*quota.name, quota.used, quota.remaining), ("quota", Some(2), Some(7)));
+    assert_eq!(quota.nodes[0].node_id, node.id().to_string());
+    let said = |node: &Node| {
+        told.nodes.iter().find(|asked| asked.node_id == node.id().to_string()).map(|it| it.answer)
+    };
+    assert_eq!(said(&node), Some(NodeAnswer::Known));
+    assert_eq!(said(&silent), Some(NodeAnswer::NoAnswer));
 }

@@ -8,6 +8,7 @@ import { query, refreshAll } from "../../api/query";
 import { ApiKeyRotation } from "../../components/api-key-rotation";
 import { DeleteDialog } from "../../components/delete-dialog";
 import { ApiKeySwitch } from "../../components/enabled-switch";
+import { LimitState } from "../../components/limit-state";
 import { Loaded } from "../../components/loaded";
 import { Page } from "../../components/page";
 import { useMay } from "../../components/viewer";
@@ -169,6 +170,7 @@ export function ApiKeyPage() {
                 <ApiKeyUpdateForm key={key.updatedAt} apiKey={key} />
               </Panel>
             </div>
+            <LimitsOn plans={key.usagePlans} apiKey={id} />
             {deleting && (
               <DeleteDialog
                 noun="API key"
@@ -187,4 +189,15 @@ export function ApiKeyPage() {
       }
     </Loaded>
   );
+}
+
+/** What the key's limits have left, where it is on a plan. */
+function LimitsOn({
+  plans: [first, ...others],
+  apiKey,
+}: {
+  plans: { id: string; name: string }[];
+  apiKey: string;
+}) {
+  return first && <LimitState key={apiKey} apiKey={apiKey} plans={[first, ...others]} />;
 }
