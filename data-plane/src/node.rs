@@ -23,7 +23,7 @@ use crate::{
     integration::pool::Pools,
     listener::{shares::Shares, turns::Turns},
     policies::{
-        desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local, spending::Settled,
+        desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local, spending::Standing,
     },
     reconciliation::{Counts, ThreadCounts},
     snapshot::Snapshot,
@@ -194,7 +194,7 @@ impl Node {
     /// Each second.
     pub(crate) fn tick(&self) {
         self.counter.borrow_mut().tick(now_ms());
-        for Settled { name, counted, limit } in self.limiter.take_settled() {
+        for Standing { name, counted, limit } in self.limiter.take_standings() {
             self.counts.quota(name, counted, limit);
         }
         self.counts.tick(&self.shared.counts);

@@ -24,7 +24,7 @@ use super::{
     limit_metrics::{By, LimitMetrics, Purpose, ThreadLimitMetrics},
     outage::Local,
     recall::Recall,
-    spending::{Settled, Spent, tell_quotas},
+    spending::{Spent, Standing, tell_quotas},
     store::Redis,
     throttle::{Label, Throttle},
 };
@@ -53,9 +53,9 @@ pub(crate) struct Limiter {
     /// Leases that this thread looks after.
     pub(super) watched: Rc<RefCell<Watched>>,
     pub(super) gates: Rc<Gates>,
-    /// What this thread took from quotas ahead, and the counts that were told beside calls.
+    /// What this thread took from quotas ahead, and how they stood when it asked beside calls.
     pub(super) ahead: Rc<Ahead>,
-    pub(super) settled: Rc<RefCell<Vec<Settled>>>,
+    pub(super) standings: Rc<RefCell<Vec<Standing>>>,
     /// What this thread remembers of quotas.
     pub(super) recall: Rc<Recall>,
     /// What the ledger is asked about them.
@@ -144,7 +144,7 @@ impl Limiter {
         let counts = Rc::new(metrics.thread());
         let (desk, metrics) = (Rc::new(Desk::new(leases)), Rc::new(metrics));
         let (watched, gates, recall) = (Rc::default(), Rc::new(Gates::new(gates)), Rc::default());
-        let (ahead, settled) = (Rc::default(), Rc::default());
+        let (ahead, standings) = (Rc::default(), Rc::default());
         Ok(Self {
             redis,
             budget,
@@ -155,7 +155,7 @@ impl Limiter {
             watched,
             gates,
             ahead,
-            settled,
+            standings,
             recall,
             uses,
             metrics,
@@ -329,9 +329,9 @@ impl Limiter {
         });
     }
 
-    /// Counts of quotas that were told beside calls since this was last asked.
-    pub(crate) fn take_settled(&self) -> Vec<Settled> {
-        self.settled.take()
+    /// How quotas stood when Redis was asked beside calls, since this was last taken.
+    pub(crate) fn take_standings(&self) -> Vec<Standing> {
+        self.standings.take()
     }
 
     /// Tells of what was let through without Redis and is not told yet, as the node ends.

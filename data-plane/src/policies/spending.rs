@@ -88,8 +88,8 @@ impl Default for Asked {
     }
 }
 
-/// Where a quota stood when it was told beside a call.
-pub(crate) struct Settled {
+/// Where a quota stood when Redis was asked beside a call.
+pub(crate) struct Standing {
     pub(crate) name: QuotaName,
     pub(crate) counted: Counted,
     pub(crate) limit: u64,
@@ -155,8 +155,9 @@ impl Limiter {
         let Some(redis) = self.there(key) else { return };
         let (limiter, claim) = (self.clone(), claim.clone());
         spawn_local(async move {
-            if let Err(error) = limiter.spend_in_redis(&redis, pending, &claim).await {
-                tracing::debug!(%error, "Redis did not answer about a quota");
+            match limiter.spend_in_redis(&redis, pending, &claim).await {
+                Ok(Spending(spent, line)) => limiter.stands(&claim, &line, spent.limit),
+                Err(error) => tracing::debug!(%error, "Redis did not answer about a quota"),
             }
         });
     }
@@ -195,6 +196,12 @@ impl Limiter {
         answer
     }
 
+    /// No call waited for this answer, and it is reported all the same.
+    fn stands(&self, claim: &Claim, line: &Line, limit: u64) {
+        let (name, counted) = (claim.name.clone(), line.counted());
+        self.standings.borrow_mut().push(Standing { name, counted, limit });
+    }
+
     /// Brings back what was taken ahead and not used. Each second.
     pub(super) fn return_old(&self) {
         let Some(redis) = &self.redis else { return };
@@ -227,11 +234,7 @@ impl Limiter {
             let told = Told { known: Some(known), back, asked, ..Told::default() };
             if let Ok(line) = redis.tell(&it.key, &it.claim, &told).await {
                 self.counted(&it.key, &it.claim, &line);
-                self.settled.borrow_mut().push(Settled {
-                    name: it.claim.name.clone(),
-                    counted: line.counted(),
-                    limit: it.limit,
-                });
+                self.stands(&it.claim, &line, it.limit);
             }
         };
         for some in returns.chunks(TOLD_AT_ONCE) {

@@ -70,9 +70,11 @@ async fn a_busy_keys_calls_ask_once_for_many_and_all_are_counted_when_the_node_e
         assert!(asked <= 200, "one in a hundred at most: {asked}");
         let (used, held) = quota.counted().await;
         assert!(used - held <= 20_000 && used >= 20_000, "{held} of {used}");
+        let told = thread.take_standings().into_iter().map(|it| it.counted.used).max();
+        assert!(told.is_some_and(|used| (5_000..=20_000).contains(&used)), "{told:?}");
         thread.return_all().await;
         assert_eq!(quota.counted().await, (20_000, 0));
-        let [told] = &thread.take_settled()[..] else { panic!("one is told") };
+        let [told] = &thread.take_standings()[..] else { panic!("one is told") };
         assert_eq!((told.counted.used, told.counted.held), (20_000, 0));
     })
     .await;
