@@ -152,7 +152,7 @@ fn a_connection_without_a_page_is_refused_by_its_path_and_place() {
             "mutation { deleteUsagePlan(input: {id: \"a\"}) { deletedId }\n createApiKey(input: {name: \"a\"}) {
              apiKey { usagePlans { apiKeys { nodes { id } } } } } }",
             "createApiKey.apiKey.usagePlans.apiKeys",
-            (3, 40),
+            (3, 36),
         ),
     ] {
         let error = measure(query).unwrap_err();
