@@ -108,9 +108,11 @@ async fn no_answer_says_whether_an_address_has_an_account() {
     };
     let asked: [Ask; 3] = [&log_in, &reset, &sign_up];
     for ask in asked {
-        // The quickest of many is what the work takes, whatever else the machine does; where the work is not the same,
-        // no number of them makes it so. Below a hundred log-ins of an address none has to wait.
-        let mut quickest = [Duration::MAX; 2];
+        // What the quicker quarter of many takes is the work, whatever else the machine does; the very quickest may be
+        // luck. Where the work is not the same, no number of them makes it so. Below a hundred log-ins of an address none
+        // has to wait.
+        let mut took = [const { Vec::new() }; 2];
+        let mut quick = [Duration::ZERO; 2];
         let mut alike = false;
         for n in 0..95 {
             let mut answers = [const { None }; 2];
@@ -118,17 +120,19 @@ async fn no_answer_says_whether_an_address_has_an_account() {
                 let (path, body) = ask(["ada@example.com", "eve@example.com"][i], n);
                 let begun = Instant::now();
                 let answer = from(&world, 0, &format!("10.1.{n}.{i}"), path, &body).await;
-                quickest[i] = quickest[i].min(begun.elapsed());
+                took[i].push(begun.elapsed());
+                took[i].sort_unstable();
+                quick[i] = took[i][n / 4];
                 answers[i] = Some(told(&answer));
             }
             assert_eq!(answers[0], answers[1], "{}", ask("", n).0);
-            let [known, unknown] = quickest;
+            let [known, unknown] = quick;
             alike = n >= 15 && known.abs_diff(unknown) <= known.max(unknown) / 10;
             if alike {
                 break;
             }
         }
-        assert!(alike, "{}: {quickest:?}", ask("", 0).0);
+        assert!(alike, "{}: {quick:?}", ask("", 0).0);
     }
 
     for (name, input, of) in [

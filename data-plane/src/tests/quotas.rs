@@ -8,8 +8,11 @@ use proto::config::v1::{
 use redis::AsyncCommands;
 
 use super::{
-    limits::{KEY, calendar, limiter, local, no_redis, plan, redis_url, resources, use_redis},
-    world::TestNode,
+    limits::{
+        KEY, Node, calendar, gated_redis, limiter, limiter_at, local, no_redis, plan, redis_url,
+        resources, use_redis,
+    },
+    world::{PATIENCE, TestNode},
 };
 use crate::{
     config::LimiterOutage,
@@ -331,4 +334,43 @@ fn a_quota_of_a_kind_that_this_node_does_not_know_is_refused_with_its_plan() {
         let plan = plan(|plan| plan.quota = Some(quota));
         assert!(messages::usage_plan(&plan).is_err());
     }
+}
+
+#[tokio::test]
+async fn what_a_single_late_answer_let_through_of_a_quota_is_told_with_the_next_question() {
+    local(async {
+        let (address, gate) = gated_redis().await;
+        let limiter = limiter_at(address, &Node::default());
+        let claim = Claim::calendar(1_000_000, Unit::Week);
+        let key = format!("test:{{{}}}", uuid::Uuid::now_v7());
+        let mut calls = 0;
+        for _ in 0..3 {
+            for open in [true, false, true] {
+                gate.send_replace(open);
+                assert!(limiter.spend(&key, &claim).await.expect("a share").allowed);
+                calls += 1;
+            }
+        }
+        // The next question, in time however busy the machine is.
+        let mut heard = false;
+        while !heard {
+            let spent = limiter.spend(&key, &claim).await.expect("a share");
+            heard = spent.counted.is_some();
+            calls += u64::from(spent.allowed);
+            tokio::task::yield_now().await;
+        }
+        let client = redis::Client::open(redis_url()).unwrap();
+        let mut redis = client.get_multiplexed_async_connection().await.unwrap();
+        let mut used = None;
+        let told = async {
+            // What came too late is undone by and by.
+            while used != Some(calls) {
+                used = redis.hget(&key, "used").await.unwrap();
+                tokio::task::yield_now().await;
+            }
+        };
+        let in_time = tokio::time::timeout(PATIENCE, told).await;
+        assert!(in_time.is_ok(), "Redis counts {used:?} of {calls} calls");
+    })
+    .await;
 }
