@@ -104,6 +104,10 @@ impl Origin {
         self.shared.most_in_progress.swap(self.in_progress(), Ordering::SeqCst)
     }
 
+    pub fn address(&self) -> SocketAddr {
+        self.address
+    }
+
     pub fn url(&self) -> String {
         format!("http://{}", self.address)
     }
