@@ -2,8 +2,8 @@
 //! while the loud one is refused a hundred times as often as it is let through.
 //!
 //! Rounds without and with the flood take turns, and the ratio is taken of each pair. The node has two data threads, on a
-//! core each; the calm tenant's callers have the third, the flood and the backend the fourth, where the backend goes first:
-//! what is measured is how long the node lets the calm one wait, and not how long the machine does.
+//! core each; the calm tenant's callers have the third for themselves, the flood and all else the fourth, where the backend
+//! goes first: what is measured is how long the node lets the calm one wait, and not how long the machine does.
 
 use std::process::Command;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -30,8 +30,9 @@ const RISE: Duration = Duration::from_millis(300);
 /// Calls a second of the calm tenant, over so many connections.
 const CALM_RATE: f64 = 2000.0;
 const CALM_CONNECTIONS: usize = 32;
-/// Calls a second that the loud tenant may make, and makes.
-const LIMIT: f64 = 500.0;
+/// Calls a second that the loud tenant may make, and makes: a limit whose hundredfold the node refuses with ease, and one
+/// whose hundredfold fills both its cores.
+const LIMITS: [f64; 2] = [100.0, 500.0];
 const TIMES: f64 = 100.0;
 const LOUD_CONNECTIONS: usize = 64;
 const UNKNOWN_KEYS: usize = 1000;
@@ -43,7 +44,7 @@ const P50_RATIO_MAX: f64 = 1.10;
 const P99_RATIO_MAX: f64 = 2.0;
 
 struct Flood {
-    name: &'static str,
+    name: String,
     /// Of its answers: 429 but for those that the limit lets through, or 403.
     refused_with: u16,
     /// Whether the goals are for it: those that go as fast as they can are shown beside.
@@ -70,8 +71,8 @@ struct Pair {
 }
 
 pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
-    // What is started from here on has these cores too, but for the node.
-    machine::pin(std::process::id(), "2-3")?;
+    // What is started from here on has this core too, but for the node and the calm tenant's callers.
+    machine::pin(std::process::id(), LOUD_CORES)?;
     machine::take_precedence()?;
     let backend = nginx::backend().context("nginx as the backend")?;
     for process in backend.processes()? {
@@ -88,7 +89,11 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let loud = loud.api("loud").await.route("GET", "/items/{id}", true, &uri).await;
     let loud = loud.deploy("prod").await;
     let good = calm.usage_plan("ample").throttle(1e6, 1_000_000).key().await.value;
-    let mean = loud.usage_plan("small").throttle(LIMIT, 500).key().await.value;
+    let mut mean = Vec::new();
+    for limit in LIMITS {
+        let plan = loud.usage_plan(&format!("small-{limit}")).throttle(limit, 500);
+        mean.push((limit, plan.key().await.value));
+    }
 
     let calm = Steady {
         address: world.endpoint_address(),
@@ -100,7 +105,7 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     let rounds = arguments.rounds(ROUNDS);
     println!(
         "{CALM_RATE} calls/s of one tenant, {rounds} rounds of {} s without and with another's calls at {TIMES} times its \
-         {LIMIT}/s\n",
+         limit\n",
         LENGTH.as_secs_f64()
     );
     println!(
@@ -109,10 +114,9 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     println!("|---|---|---|---|---|---|---|---|---|---|");
     let mut figures = Vec::new();
     for flood in floods(&world, &loud, &mean) {
-        let name = flood.name;
         let mut pairs = Vec::new();
         for round in 0..=rounds {
-            let pair = pair(&calm, &flood).with_context(|| name)?;
+            let pair = pair(&calm, &flood).with_context(|| flood.name.clone())?;
             // The first fills caches and pools.
             if round > 0 {
                 pairs.push(pair);
@@ -123,20 +127,34 @@ pub(crate) async fn run(arguments: &Arguments) -> Result<()> {
     arguments.keep(&json!({ "fairness": figures }))
 }
 
-fn floods(world: &World, loud: &Api<'_>, key: &str) -> Vec<Flood> {
+fn floods(world: &World, loud: &Api<'_>, keys: &[(f64, String)]) -> Vec<Flood> {
     let address = world.endpoint_address();
     let way = |requests, per_second, connections, depth| {
         Way::Http1(Steady { address, requests, per_second, connections, depth })
     };
+    let flood = |name: &str, refused_with, judged, way| Flood {
+        name: name.to_owned(),
+        refused_with,
+        judged,
+        way,
+    };
+    let mut floods = Vec::new();
+    for (limit, key) in keys {
+        let rate = limit * TIMES;
+        let mut judged = |name: &str, refused_with, requests, connections, depth| {
+            let name = format!("{name}, {rate}/s");
+            floods.push(flood(&name, refused_with, true, way(requests, rate, connections, depth)));
+        };
+        let over = || vec![request(loud, Some(key))];
+        let unknown = |number| request(loud, Some(&format!("unknown{number}")));
+        judged("a key over its throttle", 429, over(), LOUD_CONNECTIONS, 1);
+        judged("no key", 403, vec![request(loud, None)], LOUD_CONNECTIONS, 1);
+        judged("unknown keys", 403, (0..UNKNOWN_KEYS).map(unknown).collect(), LOUD_CONNECTIONS, 1);
+        judged("over its throttle, 16 in a pipeline", 429, over(), 16, 16);
+    }
+    let Some((_, key)) = keys.last() else { return floods };
     let over = || vec![request(loud, Some(key))];
-    let unknown = (0..UNKNOWN_KEYS).map(|number| request(loud, Some(&format!("unknown{number}"))));
-    let rate = LIMIT * TIMES;
-    let flood = |name, refused_with, judged, way| Flood { name, refused_with, judged, way };
-    vec![
-        flood("a key over its throttle", 429, true, way(over(), rate, LOUD_CONNECTIONS, 1)),
-        flood("no key", 403, true, way(vec![request(loud, None)], rate, LOUD_CONNECTIONS, 1)),
-        flood("unknown keys", 403, true, way(unknown.collect(), rate, LOUD_CONNECTIONS, 1)),
-        flood("over its throttle, 16 in a pipeline", 429, true, way(over(), rate, 16, 16)),
+    floods.extend([
         flood(
             "over its throttle, 8 × 100 streams of HTTP/2 (unbounded)",
             429,
@@ -160,7 +178,8 @@ fn floods(world: &World, loud: &Api<'_>, key: &str) -> Vec<Flood> {
             false,
             way(over(), UNBOUNDED, LOUD_CONNECTIONS, 16),
         ),
-    ]
+    ]);
+    floods
 }
 
 fn request(api: &Api<'_>, key: Option<&str>) -> Vec<u8> {

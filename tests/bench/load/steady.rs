@@ -66,6 +66,7 @@ impl Steady {
     /// Calls on these cores until it is over, or told to stop; then lets what is under way end.
     pub(crate) fn run(&self, cores: &str, length: Duration, stop: &AtomicBool) -> Result<Seen> {
         machine::pin_this_thread(cores)?;
+        let mut length = length;
         let mut connections = (0..self.connections)
             .map(|_| Connection::open(self.address))
             .collect::<Result<Vec<_>>>()?;
@@ -76,8 +77,10 @@ impl Steady {
         let mut buffer = vec![0; READ_BYTES];
         loop {
             let now = began.elapsed();
-            let over = now >= length || stop.load(Ordering::Relaxed);
-            let last = if over { now.min(length) } else { now };
+            if stop.load(Ordering::Relaxed) {
+                length = length.min(now);
+            }
+            let (over, last) = (now >= length, now.min(length));
             let mut busy = 0;
             while due < last && busy < connections.len() {
                 turn = (turn + 1) % connections.len();
