@@ -13,11 +13,13 @@ use std::path::{Path, PathBuf};
 use proptest::prelude::*;
 use proto::segment::{BLOCK_BYTES, State};
 
-use super::journal::tests::{Bench, Descriptors, Dir, counted, names, outcome};
+use super::Settings;
+use super::journal::tests::{
+    Bench, Descriptors, Dir, Requests, Step, counted, names, outcome, step,
+};
 use super::journal::{Shared, is_passing};
 use super::metrics::Metrics;
 use super::recovery::{header_of, recover_by};
-use super::{Settings, Slot};
 
 /// What a disk writes whole or not at all.
 const SECTOR_BYTES: usize = 512;
@@ -26,15 +28,8 @@ const SEGMENT_BYTES_MAX: u64 = 256 * 1024;
 
 #[derive(Debug, Clone)]
 enum Act {
-    Begin {
-        route: u8,
-    },
-    Update(prop::sample::Index),
-    Finish(prop::sample::Index),
-    Tick,
-    /// The journal's threads get a turn.
-    Settle,
-    /// They get one while the disk has no room.
+    Step(Step),
+    /// The journal's threads get a turn while the disk has no room.
     SettleWithoutRoom,
     /// Some sectors of the open files reach the disk: the bits say which, over and over.
     Flush(u64),
@@ -42,11 +37,7 @@ enum Act {
 
 fn act() -> impl Strategy<Value = Act> {
     prop_oneof![
-        6 => (0..12u8).prop_map(|route| Act::Begin { route }),
-        6 => any::<prop::sample::Index>().prop_map(Act::Update),
-        3 => any::<prop::sample::Index>().prop_map(Act::Finish),
-        3 => Just(Act::Tick),
-        1 => Just(Act::Settle),
+        19 => step(12).prop_map(Act::Step),
         1 => Just(Act::SettleWithoutRoom),
         4 => any::<u64>().prop_map(Act::Flush),
     ]
@@ -162,29 +153,10 @@ proptest! {
     ) {
         let (dir, left) = (Dir::new(), Dir::new());
         let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
-        let (mut open, mut told): (Vec<(u64, Slot)>, BTreeSet<u64>) = Default::default();
-        let mut disk = Files::new();
-        let mut request = 0;
+        let (mut requests, mut disk) = (Requests::default(), Files::new());
         for (now_ms, act) in (0u64..).zip(acts) {
             match act {
-                Act::Begin { route } => {
-                    request += 1;
-                    let route = format!("GET /{route}/{}", "x".repeat(usize::from(route) * 20));
-                    open.push((request, bench.counter.begin(&names(&route), now_ms).unwrap()));
-                }
-                Act::Update(index) if !open.is_empty() => {
-                    let (request, slot) = &open[index.index(open.len())];
-                    bench.counter.update(slot, &outcome(*request, now_ms));
-                    told.insert(*request);
-                }
-                Act::Finish(index) if !open.is_empty() => {
-                    let (request, slot) = open.swap_remove(index.index(open.len()));
-                    bench.counter.finish(slot, &outcome(request, now_ms));
-                    told.insert(request);
-                }
-                Act::Update(_) | Act::Finish(_) => {}
-                Act::Tick => bench.counter.tick(now_ms),
-                Act::Settle => bench.settle(),
+                Act::Step(step) => requests.take(&step, &mut bench, now_ms),
                 Act::SettleWithoutRoom => bench.settle_without_room(),
                 Act::Flush(bits) => flush(&mut disk, &dir.0, bits),
             }
@@ -198,7 +170,7 @@ proptest! {
 
         let recovered = counted(&left.0);
         for (request, records) in &recovered {
-            prop_assert!(told.contains(request), "{} was never told", request);
+            prop_assert!(requests.told.contains(request), "{} was never told", request);
             prop_assert_eq!(records.len(), 1, "{} is counted more than once", request);
         }
         for (request, records) in &synced {

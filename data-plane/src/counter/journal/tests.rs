@@ -1,4 +1,4 @@
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use proptest::prelude::*;
 use proto::segment::{self, BLOCK_BYTES, Record, State};
@@ -130,8 +130,9 @@ fn copy(from: &Path, to: &Path) {
     }
 }
 
+/// What requests do, and the journal beside them.
 #[derive(Debug, Clone)]
-enum Act {
+pub(in crate::counter) enum Step {
     Begin {
         route: u8,
     },
@@ -142,14 +143,51 @@ enum Act {
     Settle,
 }
 
-fn act() -> impl Strategy<Value = Act> {
+/// Requests go by so many routes.
+pub(in crate::counter) fn step(routes: u8) -> impl Strategy<Value = Step> {
     prop_oneof![
-        4 => (0..40u8).prop_map(|route| Act::Begin { route }),
-        2 => any::<prop::sample::Index>().prop_map(Act::Update),
-        3 => any::<prop::sample::Index>().prop_map(Act::Finish),
-        1 => Just(Act::Tick),
-        1 => Just(Act::Settle),
+        4 => (0..routes).prop_map(|route| Step::Begin { route }),
+        3 => any::<prop::sample::Index>().prop_map(Step::Update),
+        3 => any::<prop::sample::Index>().prop_map(Step::Finish),
+        2 => Just(Step::Tick),
+        1 => Just(Step::Settle),
     ]
+}
+
+/// The requests that there were, by their numbers.
+#[derive(Default)]
+pub(in crate::counter) struct Requests {
+    begun: u64,
+    pub(in crate::counter) open: Vec<(u64, Slot)>,
+    /// The journal was told what became of them, so far or in the end.
+    pub(in crate::counter) told: BTreeSet<u64>,
+    pub(in crate::counter) finished: Vec<u64>,
+}
+
+impl Requests {
+    pub(in crate::counter) fn take(&mut self, step: &Step, bench: &mut Bench, now_ms: u64) {
+        match step {
+            Step::Begin { route } => {
+                self.begun += 1;
+                let route = format!("GET /{route}/{}", "x".repeat(usize::from(*route) * 20));
+                self.open.push((self.begun, bench.counter.begin(&names(&route), now_ms).unwrap()));
+            }
+            Step::Update(index) if !self.open.is_empty() => {
+                let (request, slot) = &self.open[index.index(self.open.len())];
+                bench.counter.update(slot, &outcome(*request, now_ms));
+                self.told.insert(*request);
+            }
+            Step::Finish(index) if !self.open.is_empty() => {
+                let (request, slot) = self.open.swap_remove(index.index(self.open.len()));
+                bench.counter.finish(slot, &outcome(request, now_ms));
+                self.told.insert(request);
+                self.finished.push(request);
+            }
+            Step::Update(_) | Step::Finish(_) => {}
+            Step::Tick => bench.counter.tick(now_ms),
+            Step::Settle => bench.settle(),
+        }
+    }
 }
 
 proptest! {
@@ -158,33 +196,13 @@ proptest! {
     /// Mapped pages belong to the kernel: a copy of the files is what a killed process leaves.
     #[test]
     fn killed_at_any_moment_every_finished_request_is_counted_once(
-        acts in prop::collection::vec(act(), 1..120),
+        steps in prop::collection::vec(step(40), 1..120),
     ) {
         let (dir, left) = (Dir::new(), Dir::new());
         let mut bench = Bench::new(Settings::new(dir.0.clone(), 1));
-        let (mut open, mut told, mut finished): (Vec<(u64, Slot)>, Vec<u64>, Vec<u64>) = Default::default();
-        let mut request = 0;
-        for (now_ms, act) in (0u64..).zip(acts) {
-            match act {
-                Act::Begin { route } => {
-                    request += 1;
-                    let route = format!("GET /{route}/{}", "x".repeat(usize::from(route) * 20));
-                    open.push((request, bench.counter.begin(&names(&route), now_ms).unwrap()));
-                }
-                Act::Update(index) if !open.is_empty() => {
-                    let (request, slot) = &open[index.index(open.len())];
-                    bench.counter.update(slot, &outcome(*request, now_ms));
-                    told.push(*request);
-                }
-                Act::Finish(index) if !open.is_empty() => {
-                    let (request, slot) = open.swap_remove(index.index(open.len()));
-                    bench.counter.finish(slot, &outcome(request, now_ms));
-                    finished.push(request);
-                }
-                Act::Update(_) | Act::Finish(_) => {}
-                Act::Tick => bench.counter.tick(now_ms),
-                Act::Settle => bench.settle(),
-            }
+        let mut requests = Requests::default();
+        for (now_ms, step) in (0u64..).zip(steps) {
+            requests.take(&step, &mut bench, now_ms);
             bench.supply(); // what is only in memory may be lost
         }
 
@@ -193,16 +211,16 @@ proptest! {
 
         prop_assert_eq!(fs::read_dir(left.0.join("quarantine")).unwrap().count(), 0);
         let counted = counted(&left.0);
-        for request in &finished {
+        for request in &requests.finished {
             let records = counted.get(request);
             prop_assert_eq!(records.map(Vec::len), Some(1));
             prop_assert_eq!(records.unwrap()[0].state, State::Done);
         }
-        for (request, _) in &open {
+        for (request, _) in &requests.open {
             let records = counted.get(request).map_or(0, Vec::len);
-            prop_assert_eq!(records, usize::from(told.contains(request)));
+            prop_assert_eq!(records, usize::from(requests.told.contains(request)));
         }
-        prop_assert!(counted.len() <= finished.len() + open.len());
+        prop_assert!(counted.len() <= requests.finished.len() + requests.open.len());
     }
 
     /// Whatever a crash of the machine did to the files, opening the journal works and nothing is made up.
