@@ -119,6 +119,9 @@ pub struct Limits {
     pub backend_waiting_max: usize,
     /// Open client connections on one data thread; beyond it new ones wait in the kernel's queue.
     pub connections_max: usize,
+    /// Pipes of one data thread, by which large answers go from socket to socket; beyond it they are copied. Each is
+    /// two descriptors and, of what the kernel lets a user have (`pipe-user-pages-soft`, 16,384), 32 pages.
+    pub pipes_max: usize,
     /// Path and query; beyond it 414.
     pub uri_bytes_max: usize,
     /// Names and values of all request headers together; beyond it 431.
@@ -187,6 +190,7 @@ impl Default for Limits {
             backend_in_flight_max: 2500,
             backend_waiting_max: 1024,
             connections_max: 20_000,
+            pipes_max: 64,
             uri_bytes_max: 16 * 1024,
             header_bytes_max: 32 * 1024,
             body_bytes_max: 1024 * 1024 * 1024,

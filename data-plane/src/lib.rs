@@ -31,6 +31,7 @@ mod inquiry;
 mod integration;
 pub mod listener;
 pub mod node;
+mod pipe;
 mod policies;
 mod reconciliation;
 mod replicas;

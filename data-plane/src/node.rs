@@ -22,6 +22,7 @@ use crate::{
     inquiry::Inquiries,
     integration::pool::Pools,
     listener::{shares::Shares, turns::Turns},
+    pipe::Pipes,
     policies::{
         desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local, spending::Standing,
     },
@@ -63,6 +64,8 @@ pub(crate) struct Node {
     snapshot: RefCell<Current>,
     pub(crate) connector: Connector,
     pub(crate) pools: Pools,
+    /// For large answers in plain text.
+    pub(crate) pipes: Rc<Pipes>,
     pub(crate) limiter: Limiter,
     pub(crate) counter: RefCell<Counter>,
     pub(crate) counts: ThreadCounts,
@@ -168,6 +171,7 @@ impl Node {
             snapshot: RefCell::new(Current { source, mine }),
             connector,
             pools: Pools::default(),
+            pipes: Rc::new(Pipes::new(shared.config.limits.pipes_max)),
             limiter,
             counter: RefCell::new(counter),
             counts: ThreadCounts::default(),

@@ -26,6 +26,7 @@ pub struct Metrics {
     pub panics: IntCounter,
     pub(crate) limits: LimitMetrics,
     pub upstream_connects: IntCounter,
+    pub spliced_bytes: IntCounter,
     pub journal_full: IntCounter,
     pub config_loaded: IntGauge,
 }
@@ -150,6 +151,10 @@ impl Metrics {
             upstream_connects: counter(
                 "tollgate_upstream_connects_total",
                 "Connections opened to backends",
+            )?,
+            spliced_bytes: counter(
+                "tollgate_spliced_bytes_total",
+                "Bytes of answers that went from a backend's socket to a caller's without being copied",
             )?,
             journal_full: counter(
                 "tollgate_journal_full_total",

@@ -24,7 +24,8 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Writer<S> {
         Self { line }
     }
 
-    fn poll<T>(
+    /// Does with the connection itself what puts bytes on their way, for whoever has them elsewhere than in memory.
+    pub fn poll_with<T>(
         &self,
         cx: &mut Context<'_>,
         write: impl FnOnce(Pin<&mut S>, &mut Context<'_>) -> Poll<io::Result<T>>,
@@ -51,7 +52,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writer<S> {
         cx: &mut Context<'_>,
         bytes: &[u8],
     ) -> Poll<io::Result<usize>> {
-        self.poll(cx, |io, cx| io.poll_write(cx, bytes))
+        self.poll_with(cx, |io, cx| io.poll_write(cx, bytes))
     }
 
     fn poll_write_vectored(
@@ -59,7 +60,7 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writer<S> {
         cx: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
-        self.poll(cx, |io, cx| io.poll_write_vectored(cx, parts))
+        self.poll_with(cx, |io, cx| io.poll_write_vectored(cx, parts))
     }
 
     fn is_write_vectored(&self) -> bool {
@@ -67,10 +68,10 @@ impl<S: AsyncRead + AsyncWrite + Unpin> AsyncWrite for Writer<S> {
     }
 
     fn poll_flush(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(cx, AsyncWrite::poll_flush)
+        self.poll_with(cx, AsyncWrite::poll_flush)
     }
 
     fn poll_shutdown(self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        self.poll(cx, AsyncWrite::poll_shutdown)
+        self.poll_with(cx, AsyncWrite::poll_shutdown)
     }
 }

@@ -8,7 +8,9 @@ use std::{
 };
 
 use bytes::{Bytes, BytesMut};
-use downstream::{Asked, BodyError, Buffers, Call, Connection, Limits, Rest, Sending};
+use downstream::{
+    Asked, BodyError, Buffers, Call, Connection, Length, Limits, Rest, SendError, Sending,
+};
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderValue, StatusCode, Version};
 use http_body::{Body as _, Frame};
@@ -252,4 +254,67 @@ fn a_caller_who_takes_nothing_is_stuck_until_it_does() {
     let mut writer = connection.writer();
     assert!(poll_fn(|cx| sending.poll_send(cx, &mut writer)).now_or_never().is_none());
     assert!(connection.stuck_since().is_some());
+}
+
+/// A body of which nobody takes more than its first three bytes: the others go another way.
+struct Parted {
+    begun: bool,
+    left: u64,
+}
+
+impl http_body::Body for Parted {
+    type Data = Bytes;
+    type Error = std::convert::Infallible;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        _: &mut std::task::Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        assert!(!std::mem::replace(&mut self.begun, true), "it stops there");
+        self.left -= 3;
+        Poll::Ready(Some(Ok(Frame::data("hel".into()))))
+    }
+
+    fn is_end_stream(&self) -> bool {
+        self.left == 0
+    }
+}
+
+#[test]
+fn an_answer_whose_bytes_go_another_way_is_as_long_as_it_said_or_fails() {
+    for (moved, is_whole) in
+        [(vec![6], true), (vec![2, 4], true), (vec![7], false), (vec![5], false)]
+    {
+        let connection = connection(Script::saying(["GET / HTTP/1.1\r\nhost: a\r\n\r\n"]));
+        drop(call(&connection));
+        let mut writer = connection.writer();
+        let body = Parted { begun: false, left: 9 };
+        let mut sending = Sending::new(BytesMut::from("head "), body, Length::Exact(9));
+        let sent = || {
+            for bytes in moved {
+                run(poll_fn(|cx| sending.poll_send_until(cx, &mut writer, |body| body.begun)))?;
+                assert!(!sending.is_sent());
+                run(poll_fn(|cx| {
+                    writer.poll_with(cx, |mut script, _| {
+                        script.writes.push(vec![b'x'; bytes]);
+                        Poll::Ready(Ok(()))
+                    })
+                }))
+                .map_err(SendError::Connection)?;
+                sending.moved(bytes as u64)?;
+                let body = sending.body_mut().expect("it has not ended");
+                body.left = if bytes == 5 { 0 } else { body.left - bytes as u64 };
+            }
+            run(poll_fn(|cx| sending.poll_send_until(cx, &mut writer, |body| body.begun)))
+        };
+        let sent_whole = sent();
+        match sent_whole {
+            Ok(()) => assert!(is_whole && sending.is_sent()),
+            Err(error) => assert!(!is_whole && matches!(error, SendError::Body(_)), "{error:?}"),
+        }
+        drop(writer);
+        let written = self::sent(connection);
+        assert_eq!(written[0], "head hel", "what is in memory goes first");
+        assert!(!is_whole || written.concat() == "head helxxxxxx", "{written:?}");
+    }
 }

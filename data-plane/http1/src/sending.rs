@@ -110,6 +110,17 @@ where
         false
     }
 
+    /// The body, until it ended.
+    pub fn body_mut(&mut self) -> Option<&mut B> {
+        self.body.as_mut()
+    }
+
+    /// So many bytes of a body with a length went to the connection by another way, after all that was taken before.
+    pub fn moved(&mut self, bytes: u64) -> Result<(), SendError> {
+        (self.begun, self.whole) = (true, false);
+        self.count(bytes)
+    }
+
     /// The buffer that the head was in, for another.
     pub fn into_buffer(self) -> BytesMut {
         self.out.gathered
@@ -121,8 +132,19 @@ where
         cx: &mut Context<'_>,
         io: &mut S,
     ) -> Poll<Result<(), SendError>> {
+        self.poll_send_until(cx, io, |_| false)
+    }
+
+    /// The same, and ready too where `stops` says of a body with a length that nothing is to be taken of it now: all that
+    /// was taken before is with the connection then, and what comes next may go another way ([`moved`](Self::moved)).
+    pub fn poll_send_until<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut S,
+        stops: impl Fn(&B) -> bool,
+    ) -> Poll<Result<(), SendError>> {
         loop {
-            let gathered = self.poll_gather(cx)?;
+            let gathered = self.poll_gather(cx, &stops)?;
             if !self.out.has_remaining() {
                 ready!(gathered);
                 return Pin::new(io).poll_flush(cx).map_err(SendError::Connection);
@@ -149,7 +171,12 @@ where
 
     /// Takes pieces of the body while there is room for them. Ready where there is more to do at once: with all of the
     /// body taken, or with as much as goes out first.
-    fn poll_gather(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), SendError>> {
+    fn poll_gather(
+        &mut self,
+        cx: &mut Context<'_>,
+        stops: &impl Fn(&B) -> bool,
+    ) -> Poll<Result<(), SendError>> {
+        let has_length = matches!(self.length, Length::Exact(_));
         while let Some(body) = &mut self.body {
             if !self.out.piece.is_empty() || self.out.gathered.len() >= GATHERED_BYTES_MAX {
                 return Poll::Ready(Ok(()));
@@ -157,6 +184,9 @@ where
             if body.is_end_stream() {
                 self.end(None)?;
                 break;
+            }
+            if has_length && stops(body) {
+                return Poll::Ready(Ok(()));
             }
             match ready!(Pin::new(body).poll_frame(cx)) {
                 None => self.end(None)?,
@@ -191,11 +221,7 @@ where
                 tail = b"\r\n";
             }
             Length::UntilClose => {}
-            Length::None | Length::Exact(_) => {
-                let left = self.left.checked_sub(data.len() as u64);
-                let left = left.ok_or_else(|| SendError::Body("it is longer than it said".into()));
-                self.left = left?;
-            }
+            Length::None | Length::Exact(_) => self.count(data.len() as u64)?,
         }
         if data.len() <= COPIED_BYTES_MAX {
             self.out.gathered.extend_from_slice(&data);
@@ -203,6 +229,13 @@ where
         } else {
             (self.out.piece, self.out.tail) = (data, tail);
         }
+        Ok(())
+    }
+
+    /// Takes these off what is to come.
+    fn count(&mut self, bytes: u64) -> Result<(), SendError> {
+        let left = self.left.checked_sub(bytes);
+        self.left = left.ok_or_else(|| SendError::Body("it is longer than it said".into()))?;
         Ok(())
     }
 

@@ -1,6 +1,7 @@
 //! A backend's body on its way to a caller.
 
 use std::{
+    io::ErrorKind,
     pin::Pin,
     rc::Rc,
     task::{Context, Poll, ready},
@@ -8,10 +9,11 @@ use std::{
 };
 
 use bytes::Bytes;
+use egress::Stream;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{BoxError, early::Early, pool::Loan};
-use crate::{node::Node, snapshot::served::Timeouts, telemetry::Phase};
+use crate::{node::Node, pipe::Pipe, snapshot::served::Timeouts, telemetry::Phase};
 
 /// Read to its end, its connection waits for the next request;
 /// dropped before, the connection is closed and the backend learns of it.
@@ -46,6 +48,51 @@ impl Download {
         let mut download = Self { source, node, idle, deadline, began, moved_at: began };
         download.end_if_read();
         download
+    }
+
+    /// How much of it a pipe may be filled with next.
+    pub(super) fn unread(&self) -> u64 {
+        self.source.unread()
+    }
+
+    /// Fills an empty pipe with what comes next of it; gives how many bytes that are.
+    pub(super) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Option<Result<u64, BoxError>>> {
+        let polled = self.source.poll_fill(cx, pipe);
+        self.minded(cx, polled)
+    }
+
+    /// Minds what became of asking for more of it: a backend that is silent, one that breaks off, and its last byte.
+    fn minded<T>(
+        &mut self,
+        cx: &mut Context<'_>,
+        polled: Poll<Option<Result<T, BoxError>>>,
+    ) -> Poll<Option<Result<T, BoxError>>> {
+        let polled = match polled {
+            Poll::Ready(polled) => polled,
+            Poll::Pending => {
+                ready!(self.poll_late(cx));
+                Some(Err("the backend stopped sending".into()))
+            }
+        };
+        match polled {
+            Some(Err(error)) if !matches!(self.source, Source::Broken(_)) => {
+                tracing::debug!(%error, "a backend's answer broke off");
+                self.source = Source::Broken(Some(error));
+                // Next time, so that what came before leaves before: an error ends the caller's connection at once.
+                cx.waker().wake_by_ref();
+                return Poll::Pending;
+            }
+            Some(Ok(_)) => {
+                self.moved_at = Instant::now();
+                self.end_if_read();
+            }
+            _ => self.end_if_read(),
+        }
+        Poll::Ready(polled)
     }
 
     /// Ends it with its last byte, so that the connection can serve before the caller has taken that.
@@ -83,6 +130,29 @@ impl Source {
         }
     }
 
+    /// Only what comes in plain text, and with no request on its way out beside it, may go past this process's memory.
+    fn unread(&self) -> u64 {
+        match self {
+            Self::Whole(loan) if matches!(loan.line.connection.io(), Stream::Plain(_)) => {
+                loan.line.connection.unread()
+            }
+            _ => 0,
+        }
+    }
+
+    fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Option<Result<u64, BoxError>>> {
+        let Self::Whole(loan) = self else { return Poll::Ready(None) };
+        let taken = loan.line.connection.poll_take(cx, |stream, cx, left| match stream {
+            Stream::Plain(socket) => pipe.poll_fill(cx, socket, left),
+            Stream::Tls(_) => Poll::Ready(Err(ErrorKind::Unsupported.into())),
+        });
+        taken.map_err(Into::into)
+    }
+
     fn is_end_stream(&self) -> bool {
         match self {
             Self::Whole(loan) => loan.line.connection.is_end_stream(),
@@ -103,28 +173,8 @@ impl Body for Download {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let polled = match self.source.poll_frame(cx) {
-            Poll::Ready(polled) => polled,
-            Poll::Pending => {
-                ready!(self.poll_late(cx));
-                Some(Err("the backend stopped sending".into()))
-            }
-        };
-        match polled {
-            Some(Err(error)) if !matches!(self.source, Source::Broken(_)) => {
-                tracing::debug!(%error, "a backend's answer broke off");
-                self.source = Source::Broken(Some(error));
-                // Next time, so that what came before leaves before: an error ends the caller's connection at once.
-                cx.waker().wake_by_ref();
-                return Poll::Pending;
-            }
-            Some(Ok(_)) => {
-                self.moved_at = Instant::now();
-                self.end_if_read();
-            }
-            _ => self.end_if_read(),
-        }
-        Poll::Ready(polled)
+        let polled = self.source.poll_frame(cx);
+        self.minded(cx, polled)
     }
 
     fn is_end_stream(&self) -> bool {

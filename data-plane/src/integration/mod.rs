@@ -22,6 +22,7 @@ use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
+    pipe::Pipe,
     snapshot::{Snapshot, served::Integration},
 };
 
@@ -56,6 +57,26 @@ pub(crate) async fn call(
 impl AnswerBody {
     pub(crate) fn whole(bytes: Bytes) -> Self {
         Self::Whole((!bytes.is_empty()).then_some(bytes))
+    }
+
+    /// How much of it a pipe may be filled with next.
+    pub(crate) fn unread(&self) -> u64 {
+        match self {
+            Self::Whole(_) => 0,
+            Self::Download(download) => download.unread(),
+        }
+    }
+
+    /// Fills an empty pipe with what comes next of it; gives how many bytes that are.
+    pub(crate) fn poll_fill(
+        &mut self,
+        cx: &mut Context<'_>,
+        pipe: &mut Pipe,
+    ) -> Poll<Option<Result<u64, BoxError>>> {
+        match self {
+            Self::Whole(_) => Poll::Ready(None),
+            Self::Download(download) => download.poll_fill(cx, pipe),
+        }
     }
 }
 

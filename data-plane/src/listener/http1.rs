@@ -17,12 +17,14 @@ use downstream::{
 use http::{Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body;
 use tokio::io::AsyncWrite;
+use tokio_util::either::Either;
 
 use super::{
     body::RequestBody,
     client_io::{ClientStream, HeadClock, Serving},
     connection::Peer,
     pace::Watch,
+    splice::Splice,
     unserved::Unserved,
 };
 use crate::{config, node::Node, response::Followed, serve};
@@ -36,6 +38,8 @@ struct Caller {
     node: Rc<Node>,
     peer: Peer,
     connection: Connection<ClientStream>,
+    /// Its socket takes answers as they are: there is no TLS between.
+    is_plain: bool,
     clock: Rc<HeadClock>,
     pace: Watch,
     alarm: Alarm,
@@ -61,10 +65,12 @@ pub(super) async fn serve(
     drained: impl Future<Output = ()>,
 ) {
     let limits = bounds(&node.shared.config.limits);
+    let is_plain = matches!(stream, Either::Left(_));
     let connection = Connection::new(stream, read, limits, node.pools.buffers.clone());
     let clock = Rc::<HeadClock>::default();
     let pace = Watch::new(clock.clone());
-    let mut caller = Caller { node, peer, connection, clock, pace, alarm: Alarm::default() };
+    let alarm = Alarm::default();
+    let mut caller = Caller { node, peer, connection, is_plain, clock, pace, alarm };
     let mut drained = pin!(drained);
     let end = loop {
         match caller.next(drained.as_mut()).await {
@@ -171,8 +177,9 @@ impl Caller {
     async fn sent(&mut self, answer: &mut Sending<Followed>) -> bool {
         let write_timeout = self.node.shared.config.limits.write_timeout;
         let mut writer = self.connection.writer();
+        let mut splice = Splice::new(self.node.clone(), self.is_plain);
         poll_fn(|cx| {
-            if let Poll::Ready(sent) = answer.poll_send(cx, &mut writer) {
+            if let Poll::Ready(sent) = splice.poll_send(cx, answer, &mut writer) {
                 if let Err(SendError::Body(error)) = &sent {
                     tracing::debug!(%error, "an answer broke off");
                 }

@@ -10,6 +10,7 @@ mod pace;
 pub mod proxy_protocol;
 pub(crate) mod shares;
 pub(crate) mod sockets;
+mod splice;
 pub(crate) mod streams;
 pub(crate) mod turns;
 mod unserved;

@@ -13,6 +13,7 @@ use crate::{
     exchange::Exchange,
     head_bytes,
     integration::{AnswerBody, BoxError},
+    pipe::Pipe,
 };
 
 /// What HTTP/2 sends at once, unless a caller asks for more (RFC 9113 §6.5.2).
@@ -78,17 +79,29 @@ impl Followed {
         self.rest = data.split_off(data.len().min(PIECE_BYTES_MAX));
         Poll::Ready(Some(Ok(Frame::data(data))))
     }
-}
 
-impl Body for Followed {
-    type Data = Bytes;
-    type Error = BoxError;
+    /// How much of the body a pipe may be filled with next.
+    pub(crate) fn unread(&self) -> u64 {
+        if self.rest.is_empty() { self.body.unread() } else { 0 }
+    }
 
-    fn poll_frame(
-        mut self: Pin<&mut Self>,
+    /// Fills an empty pipe with what comes next of the body, in the place of a piece; gives how many bytes that are.
+    pub(crate) fn poll_fill(
+        &mut self,
         cx: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Poll::Ready(polled) = self.poll_piece(cx) else {
+        pipe: &mut Pipe,
+    ) -> Poll<Option<Result<u64, BoxError>>> {
+        let polled = self.body.poll_fill(cx, pipe);
+        self.counted(polled, |bytes| *bytes)
+    }
+
+    /// Counts a piece, of so many bytes, and sees whether it is the last.
+    fn counted<T>(
+        &mut self,
+        polled: Poll<Option<Result<T, BoxError>>>,
+        bytes: impl FnOnce(&T) -> u64,
+    ) -> Poll<Option<Result<T, BoxError>>> {
+        let Poll::Ready(polled) = polled else {
             if let Some(exchange) = &self.exchange {
                 exchange.serving.pace().taken();
             }
@@ -97,8 +110,8 @@ impl Body for Followed {
         let ended = self.is_end_stream();
         if let Some(exchange) = &mut self.exchange {
             match &polled {
-                Some(Ok(frame)) => {
-                    exchange.bytes_out += frame.data_ref().map_or(0, |data| data.len() as u64);
+                Some(Ok(piece)) => {
+                    exchange.bytes_out += bytes(piece);
                     if ended {
                         exchange.end(false);
                     } else {
@@ -112,6 +125,19 @@ impl Body for Followed {
             }
         }
         Poll::Ready(polled)
+    }
+}
+
+impl Body for Followed {
+    type Data = Bytes;
+    type Error = BoxError;
+
+    fn poll_frame(
+        mut self: Pin<&mut Self>,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let polled = self.poll_piece(cx);
+        self.counted(polled, |frame| frame.data_ref().map_or(0, |data| data.len() as u64))
     }
 
     fn is_end_stream(&self) -> bool {

@@ -24,5 +24,6 @@ mod quotas;
 mod refusals;
 mod shadow;
 mod slow;
+mod splice;
 mod tls;
 mod world;

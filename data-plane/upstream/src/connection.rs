@@ -48,6 +48,11 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
         }
     }
 
+    /// What it runs over.
+    pub fn io(&self) -> &S {
+        &self.io
+    }
+
     /// Takes it apart.
     pub fn into_io(self) -> S {
         self.io
@@ -171,6 +176,38 @@ impl<S: AsyncRead + AsyncWrite + Unpin> Connection<S> {
                 ended => return Poll::Ready(Some(Err(Error::CutOff(ended.err())))),
             }
         }
+    }
+
+    /// How much of the answer's body may be taken off the connection itself: what is left of one with a length, once
+    /// nothing that was read waits; else 0.
+    pub fn unread(&self) -> u64 {
+        match self.framing {
+            Some(Framing::Length(left)) if self.buffer.bytes.is_empty() => left,
+            _ => 0,
+        }
+    }
+
+    /// Has `take` take bytes of the answer's body off the connection itself, no more than it is told, for whoever moves
+    /// them without reading them. It says how many, 0 at the connection's end. `None`: there is nothing [unread].
+    ///
+    /// [unread]: Self::unread
+    pub fn poll_take(
+        &mut self,
+        cx: &mut Context<'_>,
+        take: impl FnOnce(&mut S, &mut Context<'_>, u64) -> Poll<io::Result<u64>>,
+    ) -> Poll<Option<Result<u64, Error>>> {
+        let left = self.unread();
+        if left == 0 {
+            return Poll::Ready(None);
+        }
+        Poll::Ready(Some(match ready!(take(&mut self.io, cx, left)) {
+            Ok(0) => Err(Error::CutOff(None)),
+            Ok(taken) => {
+                self.framing = Some(Framing::Length(left.saturating_sub(taken)));
+                Ok(taken)
+            }
+            Err(error) => Err(Error::CutOff(Some(error))),
+        }))
     }
 
     /// Whether all of the answer's body was taken.

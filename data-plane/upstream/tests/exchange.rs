@@ -330,3 +330,53 @@ proptest! {
         prop_assert_eq!(body, format!("{}0\r\n\r\n", chunks.concat()));
     }
 }
+
+/// An answer's head was read, with `hel` of its body.
+fn begun(head: &str) -> Connection<Script> {
+    let mut connection = Connection::new(Script::saying([format!("{head}\r\n\r\nhel")]));
+    connection.begin(BytesMut::new());
+    let mut request = empty();
+    let answer = poll_fn(|cx| connection.poll_answer(cx, &mut request, false)).now_or_never();
+    answer.expect("it came").expect("an answer");
+    connection
+}
+
+fn take(connection: &mut Connection<Script>, taken: Poll<io::Result<u64>>) -> Poll<Option<u64>> {
+    let mut taken = Some(taken);
+    let take = poll_fn(|cx| connection.poll_take(cx, |_, _, _| taken.take().expect("asked once")));
+    match take.now_or_never() {
+        None => Poll::Pending,
+        Some(taken) => Poll::Ready(taken.map(|taken| taken.expect("taken"))),
+    }
+}
+
+#[test]
+fn once_nothing_read_waits_a_body_with_a_length_may_be_taken_off_the_connection_itself() {
+    let mut connection = begun("HTTP/1.1 200 OK\r\ncontent-length: 9");
+    assert_eq!(connection.unread(), 0, "what was read goes first");
+    assert_eq!(take(&mut connection, Poll::Ready(Ok(9))), Poll::Ready(None));
+    let frame = poll_fn(|cx| connection.poll_frame(cx)).now_or_never().flatten();
+    assert_eq!(frame.unwrap().unwrap().into_data().unwrap(), "hel");
+    assert_eq!(connection.unread(), 6);
+    assert_eq!(take(&mut connection, Poll::Ready(Ok(4))), Poll::Ready(Some(4)));
+    assert_eq!(take(&mut connection, Poll::Pending), Poll::Pending);
+    assert_eq!((connection.unread(), connection.size_hint().exact()), (2, Some(2)));
+    assert!(!connection.is_end_stream() && !connection.is_reusable());
+    assert_eq!(take(&mut connection, Poll::Ready(Ok(2))), Poll::Ready(Some(2)));
+    assert_eq!(take(&mut connection, Poll::Ready(Ok(2))), Poll::Ready(None));
+    assert!(connection.is_end_stream() && connection.is_reusable());
+
+    for ended in [Ok(0), Err(io::ErrorKind::ConnectionReset.into())] {
+        let mut connection = begun("HTTP/1.1 200 OK\r\ncontent-length: 9");
+        drop(poll_fn(|cx| connection.poll_frame(cx)).now_or_never());
+        let mut ended = Some(ended);
+        let take = poll_fn(|cx| {
+            connection.poll_take(cx, |_, _, _| Poll::Ready(ended.take().expect("asked once")))
+        });
+        assert!(matches!(take.now_or_never(), Some(Some(Err(Error::CutOff(_))))));
+        assert!(!connection.is_reusable());
+    }
+    let mut connection = begun("HTTP/1.1 200 OK");
+    drop(poll_fn(|cx| connection.poll_frame(cx)).now_or_never());
+    assert_eq!(connection.unread(), 0, "nobody knows how much is to come");
+}
