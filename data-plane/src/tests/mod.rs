@@ -8,6 +8,7 @@ mod concurrency;
 mod differential;
 mod explain;
 mod http1;
+mod http2_backends;
 mod https;
 mod idle;
 mod leases;
