@@ -9,6 +9,7 @@ mod differential;
 mod explain;
 mod http1;
 mod http2_backends;
+mod http2_connections;
 mod https;
 mod idle;
 mod leases;
