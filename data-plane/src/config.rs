@@ -5,6 +5,7 @@ use std::{net::SocketAddr, path::PathBuf, time::Duration};
 use ipnet::IpNet;
 use opentelemetry_sdk::trace::SdkTracer;
 use prometheus::Registry;
+use rustls_pki_types::CertificateDer;
 
 use crate::{access_log::AccessLog, tls, trace::Propagator};
 
@@ -32,6 +33,8 @@ pub struct Config {
     pub path_addressing: bool,
     /// Ranges beside public addresses that every tenant may reach.
     pub egress_allow: Vec<IpNet>,
+    /// Who may prove who a backend over TLS is, beside the public authorities.
+    pub backend_roots: Vec<CertificateDer<'static>>,
     /// Tollgate's other listeners and its stores (control plane, PostgreSQL, Redis): never reached on a
     /// tenant's behalf. The node adds its own listeners, its control planes and its Redis by itself.
     pub own: Vec<SocketAddr>,
@@ -155,6 +158,7 @@ impl Config {
             zone: "execute-api.localhost".to_owned(),
             path_addressing: false,
             egress_allow: Vec::new(),
+            backend_roots: Vec::new(),
             own: Vec::new(),
             trusted_proxies: Vec::new(),
             proxy_protocol: false,

@@ -118,8 +118,9 @@ fn thread(
         .map_err(Error::Thread)?;
     let local = LocalSet::new();
     let serving = local.run_until(async move {
-        let connector = Connector::new(own, &[]).map_err(|error| Error::Egress(Box::new(error)))?;
         let config = &shared.config;
+        let connector = Connector::new(own, &config.backend_roots)
+            .map_err(|error| Error::Egress(Box::new(error)))?;
         let settings = limiter::Settings {
             url: config.redis_url.as_deref(),
             authority: config.redis_authority.as_deref(),

@@ -18,11 +18,13 @@ test("a route is added, edited and deleted, and the badge tells the draft from w
   await visit.page.getByRole("dialog").getByRole("button", { name: "Add route" }).click();
   await visit.sees(/starting with http/);
   await visit.fill("Backend URL", "https://backend.example.com/pets");
+  await visit.page.getByLabel("Protocol version").selectOption("HTTP2");
   await visit.page.getByRole("dialog").getByRole("button", { name: "Add route" }).click();
   await visit.page.getByRole("button", { name: "Edit POST /pets" }).waitFor();
   await visit.sees("Draft differs from live");
 
   await visit.click("Edit POST /pets");
+  expect(await visit.page.getByLabel("Protocol version").inputValue()).toBe("HTTP2");
   await visit.page.getByLabel("Answered by").selectOption("MOCK");
   await visit.page.getByLabel("Status", { exact: true }).fill("201");
   await visit.page.getByRole("switch", { name: "API key required" }).uncheck();

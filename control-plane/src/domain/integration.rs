@@ -72,6 +72,18 @@ pub enum IntegrationType {
     Mock,
 }
 
+/// What a backend is spoken to in.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ProtocolVersion {
+    /// HTTP/1.1.
+    #[default]
+    Http1,
+    /// HTTP/2, which gRPC needs: over https the backend must choose `h2` by ALPN, over http it must know that HTTP/2
+    /// comes (h2c with prior knowledge).
+    Http2,
+}
+
 /// An integration as people write it. [`Settings::checked`] says whether it can be one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields)]
@@ -89,6 +101,9 @@ pub struct Settings {
     /// `HTTP_PROXY`: the backend gets the caller's `Host`, not its own.
     #[serde(default)]
     pub preserve_host: bool,
+    /// `HTTP_PROXY`: what the backend is spoken to in.
+    #[serde(default)]
+    pub protocol_version: ProtocolVersion,
     /// 50 to 600000; 0: the default. So are the other timeouts.
     #[serde(default)]
     pub connect_timeout_ms: u32,
@@ -153,6 +168,17 @@ impl IntegrationType {
     }
 }
 
+impl ProtocolVersion {
+    pub const ALL: [Self; 2] = [Self::Http1, Self::Http2];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Http1 => "HTTP1",
+            Self::Http2 => "HTTP2",
+        }
+    }
+}
+
 /// Where a tenant's backends may lie: what is checked of a URI when it is written. What its name resolves to
 /// is checked at each connection.
 pub struct Reach {
@@ -203,6 +229,7 @@ impl Settings {
             uri: uri.to_owned(),
             method: String::new(),
             preserve_host: false,
+            protocol_version: ProtocolVersion::default(),
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
@@ -271,6 +298,7 @@ impl Settings {
             ("uri", !self.uri.is_empty()),
             ("method", !self.method.is_empty()),
             ("preserveHost", self.preserve_host),
+            ("protocolVersion", self.protocol_version != ProtocolVersion::default()),
             ("connectTimeoutMs", self.connect_timeout_ms != 0),
             ("firstByteTimeoutMs", self.first_byte_timeout_ms != 0),
             ("idleTimeoutMs", self.idle_timeout_ms != 0),

@@ -39,6 +39,19 @@ pub enum IntegrationType {
     Mock,
 }
 
+/// What a backend is spoken to in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::integration::ProtocolVersion")]
+pub enum ProtocolVersion {
+    /// HTTP/1.1.
+    #[graphql(name = "HTTP1")]
+    Http1,
+    /// HTTP/2, which gRPC needs: over https the backend must choose `h2` by ALPN, over http it must know that HTTP/2
+    /// comes (h2c with prior knowledge).
+    #[graphql(name = "HTTP2")]
+    Http2,
+}
+
 /// The fixed answer of a MOCK.
 #[derive(SimpleObject)]
 struct MockResponse {
@@ -79,6 +92,8 @@ pub struct IntegrationInput {
     method: Option<String>,
     /// `HTTP_PROXY`: the backend gets the caller's Host, not its own.
     preserve_host: Option<bool>,
+    /// `HTTP_PROXY`: what the backend is spoken to in; left out: HTTP1.
+    protocol_version: Option<ProtocolVersion>,
     connect_timeout_ms: Option<i32>,
     first_byte_timeout_ms: Option<i32>,
     idle_timeout_ms: Option<i32>,
@@ -116,6 +131,7 @@ impl TryFrom<IntegrationInput> for Settings {
             uri: input.uri.unwrap_or_default(),
             method: input.method.unwrap_or_default(),
             preserve_host: input.preserve_host.unwrap_or(false),
+            protocol_version: input.protocol_version.map(Into::into).unwrap_or_default(),
             connect_timeout_ms: ms("connectTimeoutMs", input.connect_timeout_ms)?,
             first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
             idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
@@ -247,6 +263,11 @@ impl Integration {
 
     async fn preserve_host(&self) -> bool {
         self.0.settings.preserve_host
+    }
+
+    /// `HTTP_PROXY`: what the backend is spoken to in.
+    async fn protocol_version(&self) -> ProtocolVersion {
+        self.0.settings.protocol_version.into()
     }
 
     /// 0: the default, as for the other timeouts.

@@ -4,7 +4,7 @@ use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
     Api, Deployment, Dialect, Header, HttpProxy, Integration, Mock, PathNormalization, Protocol,
-    Route, TrailingSlash, integration,
+    ProtocolVersion, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 
@@ -104,6 +104,14 @@ fn route(row: &RouteRow, locations: &[String]) -> Route {
     }
 }
 
+/// The default goes unsaid, as in documents that were frozen before there was a choice.
+fn protocol_version(name: &str) -> ProtocolVersion {
+    match name {
+        "HTTP2" => ProtocolVersion::Http2,
+        _ => ProtocolVersion::Unspecified,
+    }
+}
+
 fn integration(row: &IntegrationRow) -> Integration {
     let ms = |timeout: i32| u32::try_from(timeout).unwrap_or(0);
     let kind = match (row.kind.as_str(), &row.mock_response) {
@@ -115,6 +123,7 @@ fn integration(row: &IntegrationRow) -> Integration {
             idle_timeout_ms: ms(row.idle_timeout_ms),
             total_timeout_ms: ms(row.timeout_ms),
             preserve_host: row.preserve_host,
+            protocol_version: protocol_version(&row.protocol_version).into(),
         })),
         ("MOCK", Some(mock)) => Some(integration::Kind::Mock(Mock {
             status: mock.status.into(),

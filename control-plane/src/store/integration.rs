@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use crate::app::Tx;
-use crate::domain::integration::{Integration, IntegrationType, MockResponse, Settings};
+use crate::domain::integration::{
+    Integration, IntegrationType, MockResponse, ProtocolVersion, Settings,
+};
 use crate::domain::page::Page;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
@@ -19,11 +21,11 @@ pub async fn insert(
     sqlx::query_as!(
         Row,
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
-             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, mock_response,
-             description)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
-         returning id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
-             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             mock_response, description)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+         returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
+             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
@@ -32,6 +34,7 @@ pub async fn insert(
         settings.uri,
         settings.method,
         settings.preserve_host,
+        settings.protocol_version.as_str(),
         ms(settings.connect_timeout_ms),
         ms(settings.first_byte_timeout_ms),
         ms(settings.idle_timeout_ms),
@@ -79,8 +82,8 @@ pub async fn find(
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"select id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
-             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+        r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
+             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
@@ -99,8 +102,8 @@ pub async fn list(
 ) -> Result<Vec<Integration>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
-             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+        r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
+             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
@@ -132,11 +135,12 @@ pub async fn update(
     sqlx::query_as!(
         Row,
         r#"update integration set type = $3, uri = $4, http_method = $5, preserve_host = $6,
-             connect_timeout_ms = $7, first_byte_timeout_ms = $8, idle_timeout_ms = $9,
-             timeout_ms = $10, mock_response = $11, description = $12, updated_at = now()
+             protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
+             idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
+             updated_at = now()
          where tenant_id = $1 and id = $2
-         returning id, api_id, type as kind, uri, http_method, preserve_host, connect_timeout_ms,
-             first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+         returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
+             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
@@ -144,6 +148,7 @@ pub async fn update(
         settings.uri,
         settings.method,
         settings.preserve_host,
+        settings.protocol_version.as_str(),
         ms(settings.connect_timeout_ms),
         ms(settings.first_byte_timeout_ms),
         ms(settings.idle_timeout_ms),
@@ -174,6 +179,7 @@ struct Row {
     uri: String,
     http_method: String,
     preserve_host: bool,
+    protocol_version: String,
     connect_timeout_ms: i32,
     first_byte_timeout_ms: i32,
     idle_timeout_ms: i32,
@@ -193,6 +199,10 @@ impl TryFrom<Row> for Integration {
             .into_iter()
             .find(|kind| kind.as_str() == row.kind)
             .ok_or_else(|| Error::corrupt("integration type", row.kind))?;
+        let protocol_version = ProtocolVersion::ALL
+            .into_iter()
+            .find(|version| version.as_str() == row.protocol_version)
+            .ok_or_else(|| Error::corrupt("integration protocol version", row.protocol_version))?;
         let ms = |timeout: i32| {
             u32::try_from(timeout).map_err(|cause| Error::corrupt("integration timeout", cause))
         };
@@ -204,6 +214,7 @@ impl TryFrom<Row> for Integration {
                 uri: row.uri,
                 method: row.http_method,
                 preserve_host: row.preserve_host,
+                protocol_version,
                 connect_timeout_ms: ms(row.connect_timeout_ms)?,
                 first_byte_timeout_ms: ms(row.first_byte_timeout_ms)?,
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,

@@ -7,7 +7,7 @@ use hickory_resolver::{
     config::{LookupIpStrategy, ResolverConfig},
     net::{NetError, runtime::TokioRuntimeProvider},
 };
-use rustls::{ClientConfig, RootCertStore};
+use rustls::{AlertDescription, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{
     net::TcpStream,
@@ -17,12 +17,24 @@ use tokio_rustls::TlsConnector;
 
 use crate::{Host, Own, Policy, Range, Scheme, Stream, Target};
 
+const ALPN_HTTP2: &[u8] = b"h2";
+
 /// The guarded connector. Cheap to clone; make one for each runtime, since its resolver's tasks live there.
 #[derive(Clone)]
 pub struct Connector {
     resolver: TokioResolver,
     own: Own,
-    tls: Arc<ClientConfig>,
+    http1: Arc<ClientConfig>,
+    http2: Arc<ClientConfig>,
+}
+
+/// What is spoken on a connection: over TLS what is offered by ALPN (RFC 7301), else prior knowledge.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1, also with a host that chooses nothing.
+    Http1,
+    /// HTTP/2, which the host must choose.
+    Http2,
 }
 
 /// An address that a policy let through. Nothing else can be connected to.
@@ -44,6 +56,8 @@ pub enum ConnectError {
     Connect(#[source] io::Error),
     #[error("the TLS handshake failed")]
     Tls(#[source] io::Error),
+    #[error("the host does not choose HTTP/2 (h2 by ALPN)")]
+    NotHttp2,
 }
 
 /// Why a connector could not be made.
@@ -75,7 +89,9 @@ impl Connector {
             .with_root_certificates(roots)
             .with_no_client_auth();
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
-        Ok(Self { resolver: resolver()?, own, tls: Arc::new(tls) })
+        let mut http2 = tls.clone();
+        http2.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
+        Ok(Self { resolver: resolver()?, own, http1: Arc::new(tls), http2: Arc::new(http2) })
     }
 
     /// The addresses of a target that `policy` lets through, in the order to try them; never none.
@@ -111,6 +127,7 @@ impl Connector {
         &self,
         target: &Target,
         address: Checked,
+        protocol: Protocol,
         limit: Duration,
     ) -> Result<Stream, ConnectError> {
         let deadline = Instant::now() + limit;
@@ -127,14 +144,27 @@ impl Connector {
             Host::Name(name) => ServerName::try_from(name.to_string())
                 .map_err(|error| ConnectError::Tls(io::Error::other(error)))?,
         };
-        let tls = timeout_at(deadline, TlsConnector::from(self.tls.clone()).connect(name, tcp))
+        let config = match protocol {
+            Protocol::Http1 => &self.http1,
+            Protocol::Http2 => &self.http2,
+        };
+        let tls = timeout_at(deadline, TlsConnector::from(config.clone()).connect(name, tcp))
             .await
             .map_err(|_| ConnectError::Timeout)?
-            .map_err(ConnectError::Tls)?;
+            .map_err(|error| {
+                if has_no_choice(&error) {
+                    ConnectError::NotHttp2
+                } else {
+                    ConnectError::Tls(error)
+                }
+            })?;
+        if protocol == Protocol::Http2 && tls.get_ref().1.alpn_protocol() != Some(ALPN_HTTP2) {
+            return Err(ConnectError::NotHttp2);
+        }
         Ok(Stream::Tls(Box::new(tls)))
     }
 
-    /// Resolves and connects to the first address that answers; the time is shared between them.
+    /// Resolves and connects to the first address that answers, for HTTP/1.1; the time is shared between them.
     pub async fn dial(
         &self,
         target: &Target,
@@ -147,7 +177,7 @@ impl Connector {
         for (tried, address) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            match self.connect(target, *address, share).await {
+            match self.connect(target, *address, Protocol::Http1, share).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -169,4 +199,10 @@ fn resolver() -> Result<TokioResolver, NetError> {
     options.positive_max_ttl = Some(Duration::from_mins(5));
     options.negative_max_ttl = Some(Duration::from_secs(10));
     builder.build()
+}
+
+/// Whether the host knows nothing of what ALPN offered. HTTP/1.1 is offered to whoever knows no other.
+fn has_no_choice(error: &io::Error) -> bool {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    matches!(error, Some(rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)))
 }

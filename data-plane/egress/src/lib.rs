@@ -14,7 +14,7 @@ mod policy;
 mod stream;
 mod target;
 
-pub use connector::{BuildError, Checked, ConnectError, Connector};
+pub use connector::{BuildError, Checked, ConnectError, Connector, Protocol};
 pub use own::Own;
 pub use policy::{Policy, Range};
 pub use stream::Stream;

@@ -219,7 +219,7 @@ fn trailers(buffer: &mut BytesMut, scanned: &mut usize) -> Result<Option<HeaderM
 
 /// Whether a field means something after a body (RFC 9110 §6.5.1): framing, routing and what concerns one connection
 /// do not.
-pub(crate) fn may_trail(name: &HeaderName) -> bool {
+pub fn may_trail(name: &HeaderName) -> bool {
     const NEVER: [HeaderName; 11] = [
         header::CONNECTION,
         header::CONTENT_ENCODING,

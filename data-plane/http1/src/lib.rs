@@ -24,7 +24,7 @@ pub mod text;
 
 pub use alarm::Alarm;
 pub use buffers::Buffers;
-pub use chunked::{ChunkError, Chunked, Piece};
+pub use chunked::{ChunkError, Chunked, Piece, may_trail};
 pub use framing::Framing;
 pub use read_buffer::ReadBuffer;
 pub use sending::{Length, SendError, Sending};

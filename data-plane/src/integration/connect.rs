@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use egress::{Checked, ConnectError, Policy, Target};
+use egress::{Checked, ConnectError, Policy, Protocol, Stream, Target};
 
 use super::pool::{Line, Place};
 use crate::{node::Node, telemetry::Phase};
@@ -20,40 +20,71 @@ pub(super) async fn connect(
     fresh: bool,
 ) -> Result<Line, ConnectError> {
     let endpoint = &place.endpoint;
-    let left = || deadline.saturating_duration_since(Instant::now());
     if !fresh && let Some(line) = endpoint.take(policy) {
         return Ok(line);
     }
-    let addresses = if let Some(addresses) = endpoint.addresses(policy) {
-        addresses
-    } else {
-        let addresses = node.connector.resolve(target, policy, left()).await?;
-        endpoint.remember(policy, &addresses);
-        if !fresh && let Some(line) = endpoint.take(policy) {
-            return Ok(line);
-        }
-        addresses
-    };
+    let known = endpoint.addresses(policy).is_some();
+    let addresses = addresses(node, place, target, policy, deadline).await?;
+    if !fresh
+        && !known
+        && let Some(line) = endpoint.take(policy)
+    {
+        return Ok(line);
+    }
+    let (stream, address) = dial(node, target, &addresses, Protocol::Http1, deadline).await?;
+    Ok(Line::new(stream, address))
+}
+
+/// What the backend resolves to: what is known is used for a while.
+pub(super) async fn addresses(
+    node: &Node,
+    place: &Place,
+    target: &Target,
+    policy: &Arc<Policy>,
+    deadline: Instant,
+) -> Result<Vec<Checked>, ConnectError> {
+    let endpoint = &place.endpoint;
+    if let Some(addresses) = endpoint.addresses(policy) {
+        return Ok(addresses);
+    }
+    let addresses = node.connector.resolve(target, policy, left(deadline)).await?;
+    endpoint.remember(policy, &addresses);
+    Ok(addresses)
+}
+
+/// A new connection, to the first address that answers.
+pub(super) async fn dial(
+    node: &Node,
+    target: &Target,
+    addresses: &[Checked],
+    protocol: Protocol,
+    deadline: Instant,
+) -> Result<(Stream, Checked), ConnectError> {
     let mut last = ConnectError::Timeout;
     for (tried, address) in addresses.iter().enumerate() {
-        let share = left() / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match open(node, target, *address, share).await {
-            Ok(line) => return Ok(line),
+        let share = left(deadline) / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
+        match open(node, target, *address, protocol, share).await {
+            Ok(stream) => return Ok((stream, *address)),
             Err(error) => last = error,
         }
     }
     Err(last)
 }
 
+fn left(deadline: Instant) -> Duration {
+    deadline.saturating_duration_since(Instant::now())
+}
+
 async fn open(
     node: &Node,
     target: &Target,
     address: Checked,
+    protocol: Protocol,
     limit: Duration,
-) -> Result<Line, ConnectError> {
+) -> Result<Stream, ConnectError> {
     let began = Instant::now();
-    let stream = node.connector.connect(target, address, limit).await?;
+    let stream = node.connector.connect(target, address, protocol, limit).await?;
     node.metrics.phase(Phase::UpstreamConnect, began.elapsed());
     node.shared.metrics.upstream_connects.inc();
-    Ok(Line::new(stream, address))
+    Ok(stream)
 }

@@ -12,11 +12,11 @@ use bytes::Bytes;
 use egress::Stream;
 use http_body::{Body, Frame, SizeHint};
 
-use super::{BoxError, early::Early, pool::Loan};
+use super::{BoxError, early::Early, http2, pool::Loan};
 use crate::{node::Node, pipe::Pipe, snapshot::served::Timeouts, telemetry::Phase};
 
 /// Read to its end, its connection waits for the next request;
-/// dropped before, the connection is closed and the backend learns of it.
+/// dropped before, the connection is closed, or the stream reset, and the backend learns of it.
 pub(crate) struct Download {
     source: Source,
     node: Rc<Node>,
@@ -31,6 +31,8 @@ pub(super) enum Source {
     Whole(Loan),
     /// The request is still on its way.
     Early(Early),
+    /// HTTP/2's.
+    Stream(Box<http2::Answer>),
     Ended,
     /// It broke off, of which the caller is to learn yet.
     Broken(Option<BoxError>),
@@ -104,6 +106,7 @@ impl Download {
         match std::mem::replace(&mut self.source, Source::Ended) {
             Source::Whole(loan) => self.node.pools.give_back(loan),
             Source::Early(early) => early.answered(&self.node),
+            Source::Stream(answer) => answer.answered(),
             Source::Ended | Source::Broken(_) => {}
         }
     }
@@ -115,6 +118,7 @@ impl Download {
         match &mut self.source {
             Source::Whole(loan) => loan.line.alarm.poll_due(cx, due),
             Source::Early(early) => early.poll_due(cx, due),
+            Source::Stream(answer) => answer.poll_due(cx, due),
             Source::Ended | Source::Broken(_) => Poll::Ready(()),
         }
     }
@@ -125,6 +129,7 @@ impl Source {
         match self {
             Self::Whole(loan) => loan.line.connection.poll_frame(cx).map_err(Into::into),
             Self::Early(early) => early.poll_frame(cx),
+            Self::Stream(answer) => answer.poll_frame(cx),
             Self::Ended => Poll::Ready(None),
             Self::Broken(error) => Poll::Ready(error.take().map(Err)),
         }
@@ -159,6 +164,7 @@ impl Source {
             Self::Early(early) => {
                 early.with(|loan| loan.line.connection.is_end_stream()).unwrap_or_default()
             }
+            Self::Stream(answer) => answer.is_end_stream(),
             Self::Ended => true,
             Self::Broken(_) => false,
         }
@@ -187,6 +193,7 @@ impl Body for Download {
             Source::Early(early) => {
                 early.with(|loan| loan.line.connection.size_hint()).unwrap_or_default()
             }
+            Source::Stream(answer) => answer.size_hint(),
             Source::Ended => SizeHint::with_exact(0),
             Source::Broken(_) => SizeHint::default(),
         }

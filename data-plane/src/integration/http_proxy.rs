@@ -8,18 +8,19 @@ use std::{
     time::Instant,
 };
 
-use egress::ConnectError;
-use http::{Method, Response, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
+use egress::{ConnectError, Protocol};
+use http::{HeaderMap, Method, Response, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
 use http_body::Body;
 use proto::inquiry::v1::Level;
 use upstream::{Answer, Error, Full, Length, Sending, request};
 
 use super::{
-    AnswerBody,
+    AnswerBody, BoxError,
     connect::connect,
     download::{Download, Source},
     early::Early,
-    pool::{Line, Loan},
+    http2,
+    pool::{Line, Loan, Place},
     upload::{Progress, Upload, is_gone},
 };
 use crate::{
@@ -31,7 +32,7 @@ use crate::{
     response::headers,
     snapshot::{
         Snapshot,
-        served::{HttpProxy, Timeouts},
+        served::{HttpProxy, Tenant, Timeouts},
     },
     telemetry::{Bound, Phase},
 };
@@ -47,35 +48,48 @@ pub(super) async fn call(
     let answered = answered.ok_or_else(timed_out).flatten();
     if let Some(trace) = &mut exchange.trace {
         let answer = answered.as_ref();
-        trace.answered(answer.map(|it| it.0.status).map_err(|refused| refused.kind.code()));
+        trace.answered(answer.map(|it| it.status).map_err(|refused| refused.kind.code()));
     }
-    let (mut answer, source) = answered?;
-    if answer.status == StatusCode::SWITCHING_PROTOCOLS {
+    let Answered { status, mut headers, source } = answered?;
+    if status == StatusCode::SWITCHING_PROTOCOLS {
         return Err(
             Kind::IntegrationFailure.because("The backend switched protocols without being asked.")
         );
     }
-    headers::remove_hop_by_hop(&mut answer.headers);
+    headers::remove_hop_by_hop(&mut headers);
     if proxy.method == Some(Method::HEAD) && exchange.head.method != Method::HEAD {
-        answer.headers.remove(CONTENT_LENGTH); // of a body that this caller asked for, and does not get
+        headers.remove(CONTENT_LENGTH); // of a body that this caller asked for, and does not get
     }
     exchange.serving.pace().whole_by(deadline);
     let download = Download::new(source, exchange.node.clone(), proxy.timeouts, deadline);
     let mut response = Response::new(AnswerBody::Download(Box::new(download)));
-    *response.status_mut() = answer.status;
-    *response.headers_mut() = answer.headers;
+    *response.status_mut() = status;
+    *response.headers_mut() = headers;
     Ok(response)
 }
 
-/// Sends the request and waits for the head of the answer. A request that surely had no effect is sent once
-/// more, on a new connection: one that was not sent at all, or one that repeats safely and whose waiting
-/// connection turned out dead.
+/// The head of an answer, and where its body comes from.
+pub(super) struct Answered {
+    pub(super) status: StatusCode,
+    pub(super) headers: HeaderMap,
+    pub(super) source: Source,
+}
+
+/// What goes to the backend, but for its head.
+pub(super) struct Outgoing {
+    pub(super) method: Method,
+    pub(super) upload: Upload,
+    pub(super) progress: Rc<Progress>,
+    /// Whether it may be sent twice.
+    pub(super) repeats_safely: bool,
+}
+
 async fn exchange_with_backend(
     node: &Node,
     snapshot: &Snapshot,
     exchange: &mut Exchange,
-    proxy: &Arc<HttpProxy>,
-) -> Result<(Answer, Source), GatewayResponse> {
+    proxy: &HttpProxy,
+) -> Result<Answered, GatewayResponse> {
     let stage = exchange.stage.clone();
     let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
     let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
@@ -88,12 +102,27 @@ async fn exchange_with_backend(
     );
     let method = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
     let repeats_safely = is_idempotent(&method) && upload.is_end_stream();
+    let outgoing = Outgoing { method, upload, progress, repeats_safely };
+    match proxy.protocol {
+        Protocol::Http1 => over_http1(node, tenant, exchange, proxy, outgoing).await,
+        Protocol::Http2 => http2::exchange(node, tenant, exchange, proxy, outgoing).await,
+    }
+}
+
+/// Sends the request and waits for the head of the answer. A request that surely had no effect is sent once
+/// more, on a new connection: one that was not sent at all, or one that repeats safely and whose waiting
+/// connection turned out dead.
+async fn over_http1(
+    node: &Node,
+    tenant: &Tenant,
+    exchange: &mut Exchange,
+    proxy: &HttpProxy,
+    outgoing: Outgoing,
+) -> Result<Answered, GatewayResponse> {
+    let Outgoing { method, upload, progress, repeats_safely } = outgoing;
     let mut request = request(node, exchange, proxy, &method, upload)?;
     let mut connect_by = Instant::now() + proxy.timeouts.connect;
-    let limits = &node.shared.config.limits;
-    let entering = node.pools.enter(&tenant.id, &proxy.target, limits);
-    let place = within(Some(connect_by), entering).await.ok_or_else(timed_out)?;
-    let place = place.map_err(|Full| too_many(node, exchange))?;
+    let place = enter(node, tenant, exchange, proxy, connect_by).await?;
     let mut fresh = false;
     loop {
         let mut line = connect(node, &place, &proxy.target, &tenant.egress, connect_by, fresh)
@@ -105,16 +134,17 @@ async fn exchange_with_backend(
         let is_head = method == Method::HEAD;
         let answered = first_byte(&mut line, &mut request, is_head, &progress, proxy.timeouts);
         let error = match answered.await? {
-            Ok(answer) => {
+            Ok(Answer { status, headers, .. }) => {
                 node.metrics.phase(Phase::UpstreamFirstByte, began.elapsed());
                 let loan = Loan { line, place };
-                if request.is_sent() {
+                let source = if request.is_sent() {
                     node.pools.buffers.give_back(request.into_buffer());
-                    return Ok((answer, Source::Whole(loan)));
-                }
-                let idle = proxy.timeouts.idle;
-                let early = Early::start(&exchange.node, loan, request, progress, idle);
-                return Ok((answer, Source::Early(early)));
+                    Source::Whole(loan)
+                } else {
+                    let idle = proxy.timeouts.idle;
+                    Source::Early(Early::start(&exchange.node, loan, request, progress, idle))
+                };
+                return Ok(Answered { status, headers, source });
             }
             Err(error) => error,
         };
@@ -129,7 +159,20 @@ async fn exchange_with_backend(
     }
 }
 
-/// The request as the backend gets it.
+/// A place at the backend, by `deadline`.
+pub(super) async fn enter(
+    node: &Node,
+    tenant: &Tenant,
+    exchange: &mut Exchange,
+    proxy: &HttpProxy,
+    deadline: Instant,
+) -> Result<Place, GatewayResponse> {
+    let entering = node.pools.enter(&tenant.id, &proxy.target, &node.shared.config.limits);
+    let place = within(Some(deadline), entering).await.ok_or_else(timed_out)?;
+    place.map_err(|Full| too_many(node, exchange))
+}
+
+/// The request as an HTTP/1.1 backend gets it.
 fn request(
     node: &Node,
     exchange: &mut Exchange,
@@ -137,17 +180,8 @@ fn request(
     method: &Method,
     upload: Upload,
 ) -> Result<Sending<Upload>, GatewayResponse> {
-    let is_default =
-        matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
-    // A catch-all whose URI has no place for the path passes the whole of it on.
-    let whole_path = (is_default && !proxy.uri.has_parameters()).then_some(exchange.path.as_str());
-    let query = exchange.head.uri.query();
-    let uri = proxy.uri.render(|name| exchange.parameter(name), whole_path, query);
-    let target = PathAndQuery::try_from(uri).map_err(|_| {
-        Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
-    })?;
-    headers::prepare_request(exchange, proxy);
-    let fields = std::mem::take(&mut exchange.head.headers);
+    let target = target(exchange, proxy)?;
+    let fields = fields(exchange, proxy);
     let length = match upload.size_hint().exact() {
         _ if upload.is_end_stream() => Length::None,
         Some(bytes) => Length::Exact(bytes),
@@ -156,6 +190,28 @@ fn request(
     let mut head = node.pools.buffers.take();
     request::encode(&mut head, method, &target, &fields, length);
     Ok(Sending::new(head, upload, length))
+}
+
+/// The path and query that are asked for.
+pub(super) fn target(
+    exchange: &Exchange,
+    proxy: &HttpProxy,
+) -> Result<PathAndQuery, GatewayResponse> {
+    let is_default =
+        matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
+    // A catch-all whose URI has no place for the path passes the whole of it on.
+    let whole_path = (is_default && !proxy.uri.has_parameters()).then_some(exchange.path.as_str());
+    let query = exchange.head.uri.query();
+    let uri = proxy.uri.render(|name| exchange.parameter(name), whole_path, query);
+    PathAndQuery::try_from(uri).map_err(|_| {
+        Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
+    })
+}
+
+/// The fields that the backend gets. The caller's are gone then.
+pub(super) fn fields(exchange: &mut Exchange, proxy: &HttpProxy) -> HeaderMap {
+    headers::prepare_request(exchange, proxy);
+    std::mem::take(&mut exchange.head.headers)
 }
 
 /// Sends, and waits for an answer's head. The backend's time starts when it has the whole request; until then bytes
@@ -174,13 +230,9 @@ async fn first_byte(
         let limit = if progress.awaits_caller() { timeouts.idle } else { timeouts.first_byte };
         line.alarm.poll_due(cx, progress.moved_at() + limit).map(|()| None)
     });
-    answered.await.ok_or_else(|| {
-        if progress.awaits_caller() {
-            Kind::RequestTimeout.because("The request's body did not come in time.")
-        } else {
-            timed_out()
-        }
-    })
+    answered
+        .await
+        .ok_or_else(|| if progress.awaits_caller() { caller_timed_out() } else { timed_out() })
 }
 
 async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
@@ -197,7 +249,7 @@ fn is_idempotent(method: &Method) -> bool {
     )
 }
 
-fn not_connected(error: &ConnectError) -> GatewayResponse {
+pub(super) fn not_connected(error: &ConnectError) -> GatewayResponse {
     tracing::debug!(%error, "no connection to a backend");
     match error {
         ConnectError::Timeout => timed_out(),
@@ -220,14 +272,10 @@ fn too_many(node: &Node, exchange: &mut Exchange) -> GatewayResponse {
 fn not_answered(error: &Error, exchange: &mut Exchange, progress: &Progress) -> GatewayResponse {
     tracing::debug!(%error, "a backend did not answer");
     if progress.too_large.get() {
-        return Kind::RequestTooLarge.because("The request's body is larger than this API takes.");
+        return too_large();
     }
     match error {
-        Error::Upload(why) if is_gone(why, exchange.head.version) => {
-            exchange.end(true); // nobody gets this answer
-            Kind::BadRequestBody.because("The caller left.")
-        }
-        Error::Upload(_) => Kind::BadRequestBody.because("The request's body broke off."),
+        Error::Upload(why) => upload_failed(why, exchange),
         Error::Answer(why) => {
             Kind::IntegrationFailure.because(format!("The backend does not speak HTTP/1.1: {why}."))
         }
@@ -235,6 +283,22 @@ fn not_answered(error: &Error, exchange: &mut Exchange, progress: &Progress) -> 
     }
 }
 
-fn timed_out() -> GatewayResponse {
+pub(super) fn upload_failed(why: &BoxError, exchange: &mut Exchange) -> GatewayResponse {
+    if !is_gone(why, exchange.head.version) {
+        return Kind::BadRequestBody.because("The request's body broke off.");
+    }
+    exchange.end(true); // nobody gets this answer
+    Kind::BadRequestBody.because("The caller left.")
+}
+
+pub(super) fn too_large() -> GatewayResponse {
+    Kind::RequestTooLarge.because("The request's body is larger than this API takes.")
+}
+
+pub(super) fn caller_timed_out() -> GatewayResponse {
+    Kind::RequestTimeout.because("The request's body did not come in time.")
+}
+
+pub(super) fn timed_out() -> GatewayResponse {
     Kind::IntegrationTimeout.because("The backend did not answer in time.")
 }

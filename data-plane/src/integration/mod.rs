@@ -3,6 +3,7 @@
 mod connect;
 mod download;
 mod early;
+mod http2;
 mod http_proxy;
 mod mock;
 pub(crate) mod pool;

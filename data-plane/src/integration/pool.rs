@@ -1,4 +1,5 @@
-//! Connections to backends that wait for the next request: each data thread's own, the last used first.
+//! What each data thread has of backends: HTTP/1.1 connections that wait for the next request, the last used first, and
+//! HTTP/2 connections that calls share.
 
 use std::{
     cell::{Cell, RefCell},
@@ -13,6 +14,7 @@ use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 use upstream::{Alarm, Budget, Buffers, Connection, Full, Gate, Turn};
 
+use super::http2::Sessions;
 use crate::config::Limits;
 
 /// How long a connection may wait. Most backends close theirs after 60 s or more.
@@ -44,6 +46,8 @@ struct KeyRef<'a>(&'a Arc<str>, &'a Target);
 pub(super) struct Endpoint {
     known: RefCell<Option<Known>>,
     idle: RefCell<Vec<Idle>>,
+    /// The connections that calls share.
+    pub(super) sessions: Sessions,
     gate: Gate,
     pub(super) retries: Budget,
     used_at: Cell<Instant>,
@@ -107,6 +111,7 @@ impl Pools {
         let endpoint = Rc::new(Endpoint {
             known: RefCell::default(),
             idle: RefCell::default(),
+            sessions: Sessions::default(),
             gate: Gate::default(),
             retries: Budget::default(),
             used_at: Cell::new(Instant::now()),
@@ -131,6 +136,7 @@ impl Pools {
             endpoint.idle.borrow_mut().retain_mut(|idle| {
                 idle.since.elapsed() < IDLE_MAX && idle.line.connection.is_quiet()
             });
+            endpoint.sessions.sweep();
             endpoint.is_used() || endpoint.used_at.get().elapsed() < FORGET_AFTER
         });
     }
@@ -156,6 +162,7 @@ impl Endpoint {
     /// Remembers what it resolves to. Connections to addresses that it left are closed.
     pub(super) fn remember(&self, policy: &Arc<Policy>, addresses: &[Checked]) {
         self.idle.borrow_mut().retain(|idle| addresses.contains(&idle.line.address));
+        self.sessions.keep_to(addresses);
         *self.known.borrow_mut() = Some(Known {
             policy: policy.clone(),
             addresses: addresses.to_vec(),
@@ -175,7 +182,7 @@ impl Endpoint {
     }
 
     fn is_used(&self) -> bool {
-        !self.gate.is_idle() || !self.idle.borrow().is_empty()
+        !self.gate.is_idle() || !self.idle.borrow().is_empty() || !self.sessions.is_empty()
     }
 }
 

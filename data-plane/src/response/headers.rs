@@ -7,6 +7,8 @@ use http::{
     header::{self, CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
 };
 
+use egress::Protocol;
+
 use super::cookies;
 use crate::{exchange::Exchange, router::Addressing, snapshot::served::HttpProxy};
 
@@ -48,6 +50,16 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
     }
 }
 
+/// Leaves of trailers what means something after a body, and is not of the connection that they came on.
+pub(crate) fn keep_trailing(trailers: &mut HeaderMap) {
+    remove_hop_by_hop(trailers);
+    let out_of_place = |name: &&HeaderName| !upstream::may_trail(name);
+    let never: Vec<HeaderName> = trailers.keys().filter(out_of_place).cloned().collect();
+    for name in never {
+        trailers.remove(name);
+    }
+}
+
 /// Turns a caller's fields into those of the request to the backend. A field with an API key is passed on, as AWS does.
 pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     let authority = exchange.head.uri.authority().map(|authority| authority.as_str().to_owned());
@@ -59,7 +71,12 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     let is_http2 = exchange.head.version == Version::HTTP_2;
 
     let headers = &mut exchange.head.headers;
+    // gRPC's servers want to hear it. It is said for this node, which takes them from whoever speaks HTTP/2.
+    let takes_trailers = proxy.protocol == Protocol::Http2 && takes_trailers(headers);
     remove_hop_by_hop(headers);
+    if takes_trailers {
+        headers.insert(TE, HeaderValue::from_static("trailers"));
+    }
     if is_http2 {
         cookies::join(headers);
     }
@@ -88,6 +105,12 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     if by_path {
         cookies::drop_own(headers);
     }
+}
+
+fn takes_trailers(headers: &HeaderMap) -> bool {
+    let mut codings =
+        headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
+    codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
 /// The caller's address, after those that a trusted proxy vouches for.

@@ -3,7 +3,7 @@
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use egress::{Policy, Target};
+use egress::{Policy, Protocol, Target};
 use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
@@ -31,7 +31,7 @@ impl Template {
     pub(super) fn bind(&self, variable: impl Fn(&str) -> Option<String>) -> Compiled<Integration> {
         match self {
             Self::Mock(mock) => Ok(Integration::Mock(mock.clone())),
-            Self::HttpProxy { uri, method, timeouts, preserve_host } => {
+            Self::HttpProxy { uri, method, timeouts, preserve_host, protocol } => {
                 let uri =
                     uri.bind(variable).map_err(|error| format!("an integration's URI {error}"))?;
                 let target = Target::parse(&uri.origin)
@@ -45,6 +45,7 @@ impl Template {
                     method: method.clone(),
                     timeouts: *timeouts,
                     preserve_host: *preserve_host,
+                    protocol: *protocol,
                 })))
             }
         }
@@ -152,6 +153,7 @@ fn template(message: &message::Integration) -> Compiled<Template> {
             },
             timeouts: timeouts(proxy),
             preserve_host: proxy.preserve_host,
+            protocol: protocol(proxy).map_err(wrong)?,
         }),
         Some(integration::Kind::Mock(mock)) => {
             let status =
@@ -174,6 +176,15 @@ fn template(message: &message::Integration) -> Compiled<Template> {
             })))
         }
         None => Err(wrong("its kind is unknown to this node".to_owned())),
+    }
+}
+
+fn protocol(proxy: &message::HttpProxy) -> Compiled<Protocol> {
+    use message::ProtocolVersion::{Http1, Http2, Unspecified};
+    match message::ProtocolVersion::try_from(proxy.protocol_version) {
+        Ok(Unspecified | Http1) => Ok(Protocol::Http1),
+        Ok(Http2) => Ok(Protocol::Http2),
+        Err(_) => Err("its protocol version is unknown to this node".to_owned()),
     }
 }
 

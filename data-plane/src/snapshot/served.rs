@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use egress::{Policy, Target};
+use egress::{Policy, Protocol, Target};
 use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, Method, StatusCode};
 use ipnet::IpNet;
@@ -105,7 +105,13 @@ pub struct Route {
 
 /// An integration before a stage's variables are known.
 pub(super) enum Template {
-    HttpProxy { uri: UriTemplate, method: Option<Method>, timeouts: Timeouts, preserve_host: bool },
+    HttpProxy {
+        uri: UriTemplate,
+        method: Option<Method>,
+        timeouts: Timeouts,
+        preserve_host: bool,
+        protocol: Protocol,
+    },
     Mock(Arc<Mock>),
 }
 
@@ -123,6 +129,7 @@ pub struct HttpProxy {
     pub method: Option<Method>,
     pub timeouts: Timeouts,
     pub preserve_host: bool,
+    pub protocol: Protocol,
 }
 
 pub struct Mock {

@@ -8,6 +8,8 @@ mod concurrency;
 mod differential;
 mod explain;
 mod http1;
+mod http2_backends;
+mod http2_connections;
 mod https;
 mod idle;
 mod leases;

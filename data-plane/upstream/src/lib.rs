@@ -10,7 +10,8 @@
 //! - [`Gate`], [`Budget`]: what a pool of connections needs beside them, and, of `http1`, [`Buffers`] and [`Alarm`].
 //!
 //! How messages are framed stands in `http1`, which callers' connections (`downstream`) use too. Deliberately absent:
-//! connecting, TLS and addresses (`egress` has them), pipelining, HTTP/2, following redirects.
+//! connecting, TLS and addresses (`egress` has them), pipelining, HTTP/2 (the node's own
+//! `integration/http2` speaks that), following redirects.
 #![forbid(unsafe_code)]
 
 pub mod answer;
@@ -27,4 +28,5 @@ pub use error::{AnswerError, Error};
 pub use gate::{Full, Gate, Turn};
 pub use http1::{
     Alarm, BoxError, Buffers, ChunkError, Chunked, Framing, Length, Piece, SendError, Sending,
+    may_trail,
 };

@@ -30,6 +30,7 @@ const schema = z
     integration: z.object({
       type: z.enum(["HTTP_PROXY", "MOCK"]),
       uri: z.string().trim(),
+      protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       timeoutMs: z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 29000."),
       mockResponse: z.object({
         status: z.string().regex(/^[2-5]\d\d$/, "Enter a status from 200 to 599."),
@@ -78,6 +79,7 @@ export function RouteForm({
     integration: {
       type: integration?.type ?? "HTTP_PROXY",
       uri: integration?.uri ?? "",
+      protocolVersion: integration?.protocolVersion ?? "HTTP1",
       timeoutMs: integration ? String(integration.timeoutMs) : "",
       mockResponse: {
         status: String(mock?.status ?? 200),
@@ -142,6 +144,14 @@ export function RouteForm({
             error={errors.integration?.uri?.message}
             {...form.register("integration.uri")}
           />
+          <SelectField
+            label="Protocol version"
+            error={errors.integration?.protocolVersion?.message}
+            {...form.register("integration.protocolVersion")}
+          >
+            <option value="HTTP1">HTTP/1.1</option>
+            <option value="HTTP2">HTTP/2 (gRPC)</option>
+          </SelectField>
           <TextField
             label="Timeout in milliseconds"
             optional
@@ -186,13 +196,13 @@ export function RouteForm({
 }
 
 function integrationOf({ integration }: Values): IntegrationInput {
-  const { type, uri, timeoutMs, mockResponse } = integration;
+  const { type, uri, protocolVersion, timeoutMs, mockResponse } = integration;
   if (type === "MOCK") {
     const { status, contentType, body } = mockResponse;
     const headers = contentType ? [{ name: "content-type", value: contentType }] : [];
     return { type, mockResponse: { status: Number(status), headers, body } };
   }
-  return { type, uri, ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}) };
+  return { type, uri, protocolVersion, ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}) };
 }
 
 async function create(

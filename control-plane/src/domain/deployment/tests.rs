@@ -7,7 +7,7 @@ use super::*;
 use crate::access::role::Role;
 use crate::app::Job;
 use crate::domain::api::{self, Dialect};
-use crate::domain::integration::Settings;
+use crate::domain::integration::{ProtocolVersion, Settings};
 use crate::domain::patch::Patch;
 use crate::domain::route;
 use crate::domain::stage::UpdateStage;
@@ -428,4 +428,34 @@ async fn a_viewer_reads_and_changes_nothing(db: PgPool) {
         assert!(matches!(error, Error::Forbidden(_)), "{error:?}");
     }
     assert_eq!(rows(&db).await, before);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nodes_are_told_which_backends_speak_http2(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let api = new_api(&app, &alice, Dialect::Native).await;
+    let http1 = Settings::http_proxy("http://example.com/1");
+    let http2 = Settings {
+        protocol_version: ProtocolVersion::Http2,
+        ..Settings::http_proxy("http://example.com/2")
+    };
+    new_route(&app, &alice, api, "GET /1", http1).await;
+    new_route(&app, &alice, api, "GET /2", http2).await;
+    deploy(&app, &alice, api, "prod").await.unwrap();
+
+    let mut told = Vec::new();
+    for resource in held(&app).await {
+        let Some(v1::resource::Kind::Deployment(deployment)) = resource.kind else { continue };
+        for integration in deployment.integrations {
+            let Some(v1::integration::Kind::HttpProxy(proxy)) = integration.kind else { continue };
+            told.push((proxy.protocol_version(), proxy.uri));
+        }
+    }
+    told.sort_unstable_by(|one, other| one.1.cmp(&other.1));
+    let expected = [
+        (v1::ProtocolVersion::Unspecified, "http://example.com/1".to_owned()),
+        (v1::ProtocolVersion::Http2, "http://example.com/2".to_owned()),
+    ];
+    assert_eq!(told, expected, "the default goes unsaid");
 }

@@ -87,6 +87,7 @@ fn each_wrong_setting_is_named() {
         (Settings { mock_response: None, ..mock("") }, "mockResponse"),
         (Settings { uri: "http://example.com".into(), ..mock("") }, "uri"),
         (Settings { timeout_ms: 100, ..mock("") }, "timeoutMs"),
+        (Settings { protocol_version: ProtocolVersion::Http2, ..mock("") }, "protocolVersion"),
         (answer(199, &[], ""), "mockResponse.status"),
         (answer(600, &[], ""), "mockResponse.status"),
         (answer(204, &[], "x"), "mockResponse.body"),

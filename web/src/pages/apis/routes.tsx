@@ -27,7 +27,7 @@ export const RoutesDocument = graphql(`
           nodes {
             id routeKey method path apiKeyRequired operationName
             integration {
-              id type uri method timeoutMs
+              id type uri method protocolVersion timeoutMs
               mockResponse { status headers { name value } body }
             }
           }
