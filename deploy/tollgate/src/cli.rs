@@ -252,6 +252,7 @@ fn check_config(args: &UpArgs, given: &clap::ArgMatches) -> Result<ExitCode> {
     args.control_plane.database.url()?;
     args.data_plane.redis_url()?;
     args.data_plane.redis_authority()?;
+    args.data_plane.backend_authorities()?;
     args.data_plane.join_token()?;
     let secret = ["DATABASE_URL", "REDIS_URL", "TOLLGATE_JOIN_TOKEN"];
     for (name, value) in settings::environment::<UpArgs>(given) {

@@ -78,6 +78,7 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
     config.path_addressing = common.path_addressing.as_deref() == Some("on");
     config.egress_allow.clone_from(&common.egress_allow);
     config.own.clone_from(&common.egress_refuse);
+    config.backend_roots = settings.backend_authorities()?;
     config.trusted_proxies.clone_from(&common.trusted_proxies);
     config.proxy_protocol = settings.proxy_protocol == "on";
     let (chains, keys) = (&settings.node_tls_certificate_file, &settings.node_tls_key_file);

@@ -3,9 +3,11 @@
 //! A flag beats the environment, the environment beats the file, the file beats the default. A key or a
 //! `TOLLGATE_…` variable that nothing reads is an error: a misspelt setting must not pass as unset.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use clap::{Args, Command};
 use ipnet::IpNet;
+use rustls_pki_types::CertificateDer;
+use rustls_pki_types::pem::PemObject;
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::num::NonZeroU32;
@@ -357,6 +359,9 @@ pub(crate) struct DataPlane {
     /// The authority that Redis' certificate over TLS must be from, in PEM. Default: the public ones
     #[arg(long, env = "TOLLGATE_REDIS_CA_FILE", value_name = "FILE")]
     pub(crate) redis_ca_file: Option<PathBuf>,
+    /// Authorities in PEM that may have signed the certificate of a backend over https, beside the public ones
+    #[arg(long, env = "TOLLGATE_NODE_BACKEND_CA_FILE", value_name = "FILE")]
+    pub(crate) node_backend_ca_file: Option<PathBuf>,
 }
 
 /// An address to listen on, or the word `off`.
@@ -443,6 +448,22 @@ impl DataPlane {
 
     pub(crate) fn redis_authority(&self) -> Result<Option<Vec<u8>>> {
         read_bytes(self.redis_ca_file.as_deref())
+    }
+
+    pub(crate) fn backend_authorities(&self) -> Result<Vec<CertificateDer<'static>>> {
+        let Some(file) = &self.node_backend_ca_file else { return Ok(Vec::new()) };
+        let cannot = || {
+            let file = file.display();
+            format!("TOLLGATE_NODE_BACKEND_CA_FILE: cannot read certificates in PEM from {file}")
+        };
+        let authorities = CertificateDer::pem_file_iter(file).with_context(cannot)?;
+        let authorities = authorities.collect::<Result<Vec<_>, _>>().with_context(cannot)?;
+        ensure!(
+            !authorities.is_empty(),
+            "TOLLGATE_NODE_BACKEND_CA_FILE: {} holds no certificate in PEM",
+            file.display()
+        );
+        Ok(authorities)
     }
 
     pub(crate) fn join_token(&self) -> Result<Option<String>> {
