@@ -52,7 +52,7 @@ pub(crate) struct Told {
 pub(crate) struct Broken {
     pub(crate) call: u64,
     node: SocketAddr,
-    /// When its connection was.
+    /// When its connection was asked for.
     opened: Instant,
     ended: Instant,
     #[expect(dead_code, reason = "shown by Debug where a story fails")]
@@ -189,8 +189,9 @@ impl Caller {
         {
             return Some(kept);
         }
-        let stream = TcpStream::connect(self.shared.nodes[index]).await.ok()?;
+        // Before it: on a busy machine a node may have died by the time that its connection is told of.
         let opened = Instant::now();
+        let stream = TcpStream::connect(self.shared.nodes[index]).await.ok()?;
         stream.set_nodelay(true).ok()?;
         let (mut sender, connection) = http1::handshake(TokioIo::new(stream)).await.ok()?;
         tokio::spawn(connection);
