@@ -61,7 +61,7 @@ const BRACKETS: &[(&[u8], &[u8])] =
 /// Seconds, or minutes where `tests/run --long` set `TESTS_LONG`.
 fn length() -> Duration {
     let long = std::env::var_os("TESTS_LONG").is_some();
-    if long { Duration::from_mins(4) } else { Duration::from_secs(20) }
+    if long { Duration::from_mins(4) } else { Duration::from_secs(10) }
 }
 
 fn limit(length: Duration) {

@@ -116,10 +116,13 @@ impl Process {
             .unwrap_or_default()
     }
 
+    /// Its end, which a reader can take in: a line may hold a whole statement.
     fn log_tail(&self) -> String {
         const LINES: usize = 25;
+        const LINE_CHARS_MAX: usize = 300;
         let text = self.log();
-        let lines: Vec<_> = text.lines().collect();
+        let lines: Vec<String> =
+            text.lines().map(|line| line.chars().take(LINE_CHARS_MAX).collect()).collect();
         lines[lines.len().saturating_sub(LINES)..].join("\n")
     }
 
