@@ -121,14 +121,15 @@ impl Exchange {
         let client = peer.client(&head.headers, &config.trusted_proxies);
         let parent = trace::parent(&config.propagators, &mut head.headers);
         let client_id = client_id(&head.headers);
-        let uuid = Uuid::now_v7();
+        let started_ms = now_ms();
+        let uuid = request_id(started_ms);
         Self {
             node: node.clone(),
             id: uuid.to_string(),
             uuid,
             client_id,
             started,
-            started_ms: now_ms(),
+            started_ms,
             peer,
             client,
             serving,
@@ -418,6 +419,12 @@ impl Exchange {
 }
 
 /// A caller's own id, where it is one that may stand in a log: 1 to 128 letters, digits and `-._:=+/`.
+/// A UUIDv7 (RFC 9562 §5.7). Its random part is the thread's own generator's: what [`Uuid::now_v7`] takes is behind a lock
+/// that all threads share, and asks the kernel.
+fn request_id(now_ms: u64) -> Uuid {
+    uuid::Builder::from_unix_timestamp_millis(now_ms, &rand::random()).into_uuid()
+}
+
 fn client_id(headers: &HeaderMap) -> Option<Box<str>> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
     let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:=+/".contains(&byte);

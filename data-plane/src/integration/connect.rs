@@ -19,10 +19,22 @@ pub(super) async fn connect(
     deadline: Instant,
     fresh: bool,
 ) -> Result<Line, ConnectError> {
-    let endpoint = &place.endpoint;
-    if !fresh && let Some(line) = endpoint.take(policy) {
+    if !fresh && let Some(line) = place.endpoint.take(policy) {
         return Ok(line);
     }
+    // On the heap: most calls find one that waits, and carry no room for this.
+    Box::pin(anew(node, place, target, policy, deadline, fresh)).await
+}
+
+async fn anew(
+    node: &Node,
+    place: &Place,
+    target: &Target,
+    policy: &Arc<Policy>,
+    deadline: Instant,
+    fresh: bool,
+) -> Result<Line, ConnectError> {
+    let endpoint = &place.endpoint;
     let known = endpoint.addresses(policy).is_some();
     let addresses = addresses(node, place, target, policy, deadline).await?;
     if !fresh

@@ -9,9 +9,11 @@ use std::{
 };
 
 use egress::{ConnectError, Protocol};
+use futures_util::{FutureExt, future::Either};
 use http::{HeaderMap, Method, Response, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
 use http_body::Body;
 use proto::inquiry::v1::Level;
+use tokio::time::timeout_at;
 use upstream::{Answer, Error, Full, Length, Sending, request};
 
 use super::{
@@ -105,7 +107,10 @@ async fn exchange_with_backend(
     let outgoing = Outgoing { method, upload, progress, repeats_safely };
     match proxy.protocol {
         Protocol::Http1 => over_http1(node, tenant, exchange, proxy, outgoing).await,
-        Protocol::Http2 => http2::exchange(node, tenant, exchange, proxy, outgoing).await,
+        // On the heap: calls over HTTP/1.1 carry no room for it.
+        Protocol::Http2 => {
+            Box::pin(http2::exchange(node, tenant, exchange, proxy, outgoing)).await
+        }
     }
 }
 
@@ -235,10 +240,14 @@ async fn first_byte(
         .ok_or_else(|| if progress.awaits_caller() { caller_timed_out() } else { timed_out() })
 }
 
-async fn within<T>(deadline: Option<Instant>, work: impl Future<Output = T>) -> Option<T> {
+/// Not an `async fn`, which would be twice as large as its work.
+fn within<T>(
+    deadline: Option<Instant>,
+    work: impl Future<Output = T>,
+) -> impl Future<Output = Option<T>> {
     match deadline {
-        Some(deadline) => tokio::time::timeout_at(deadline.into(), work).await.ok(),
-        None => Some(work.await),
+        Some(deadline) => Either::Left(timeout_at(deadline.into(), work).map(Result::ok)),
+        None => Either::Right(work.map(Some)),
     }
 }
 

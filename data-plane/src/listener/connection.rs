@@ -370,7 +370,9 @@ async fn one(
 ) -> Result<Response<Followed>, std::convert::Infallible> {
     let is_http1 = request.version() < Version::HTTP_2;
     let request = request.map(RequestBody::Hyper);
-    let mut response = serve::serve(node.clone(), peer, Serving::begin(clock), request).await;
+    // On the heap: hyper moves what this gives into a task of its own, and moves it more than once.
+    let serving = serve::serve(node.clone(), peer, Serving::begin(clock), request);
+    let mut response = Box::pin(serving).await;
     if is_http1 && node.shared.is_draining() {
         response.headers_mut().insert(CONNECTION, HeaderValue::from_static("close"));
     }

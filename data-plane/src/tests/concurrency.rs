@@ -181,6 +181,7 @@ async fn no_more_calls_than_the_limit_reach_the_backend_at_once_whatever_node_an
                     if held.all(|held| held == "0") {
                         return;
                     }
+                    tokio::time::sleep(Duration::from_millis(1)).await;
                 }
             })
             .await
