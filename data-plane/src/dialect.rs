@@ -113,6 +113,7 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::IntegrationFailure => {
             (504, Message::Fixed("Network error communicating with endpoint"), internal)
         }
+        Kind::FunctionFailure => (502, Message::Fixed("Internal server error"), internal),
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
@@ -131,9 +132,10 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::Throttled => (429, "Too Many Requests"),
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
-        Kind::AuthorizerConfigurationError | Kind::ApiConfigurationError | Kind::Internal => {
-            (500, "Internal Server Error")
-        }
+        Kind::FunctionFailure
+        | Kind::AuthorizerConfigurationError
+        | Kind::ApiConfigurationError
+        | Kind::Internal => (500, "Internal Server Error"),
         other => (other.status(), other.reason()),
     };
     Refusal { status, message: Message::Fixed(message), error_type: None }
