@@ -18,6 +18,8 @@ pub(crate) struct Dialect {
     pub(crate) rate_limit_headers: bool,
     /// A smaller bound on request bodies than the node's.
     pub(crate) body_bytes_max: Option<u64>,
+    /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
+    pub(crate) rest_events: bool,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -45,6 +47,7 @@ pub(crate) static NATIVE: Dialect = Dialect {
     default_stage: true,
     rate_limit_headers: true,
     body_bytes_max: None,
+    rest_events: false,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -59,6 +62,7 @@ static AWS_REST: Dialect = Dialect {
     default_stage: false,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    rest_events: true,
     refusal: aws_rest,
 };
 
@@ -69,6 +73,7 @@ static AWS_HTTP: Dialect = Dialect {
     default_stage: true,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    rest_events: false,
     refusal: aws_http,
 };
 

@@ -62,7 +62,10 @@ async fn everything(api: &Api<'_>) {
     let turned = turned.body(bytes.clone()).await.expect(200);
     assert!(turned.bytes().iter().rev().eq(&bytes));
     let image = client.get("/image").await.expect(200);
-    assert_eq!((image.bytes(), image.header("content-type")), (&b"\x89PNG\r\n\x1a\n\0\xff"[..], Some("image/png")));
+    assert_eq!(
+        (image.bytes(), image.header("content-type")),
+        (&b"\x89PNG\r\n\x1a\n\0\xff"[..], Some("image/png"))
+    );
 
     let moved = client.get("/moved").await.expect(303);
     assert_eq!(moved.header("location"), Some("/pets/tom"));
@@ -93,11 +96,20 @@ async fn what_is_no_function_is_refused_by_its_field() {
     let arn = "arn:aws:lambda:us-east-1:123456789012:function:pets";
     for (param, integration) in [
         ("payloadFormatVersion", json!({ "type": "AWS_PROXY", "uri": to })),
-        ("payloadFormatVersion", json!({ "type": "AWS_PROXY", "uri": to, "payloadFormatVersion": "3.0" })),
-        ("payloadFormatVersion", json!({ "type": "HTTP_PROXY", "uri": to, "payloadFormatVersion": "1.0" })),
+        (
+            "payloadFormatVersion",
+            json!({ "type": "AWS_PROXY", "uri": to, "payloadFormatVersion": "3.0" }),
+        ),
+        (
+            "payloadFormatVersion",
+            json!({ "type": "HTTP_PROXY", "uri": to, "payloadFormatVersion": "1.0" }),
+        ),
         ("uri", json!({ "type": "AWS_PROXY", "payloadFormatVersion": "2.0" })),
         ("uri", json!({ "type": "AWS_PROXY", "uri": arn, "payloadFormatVersion": "2.0" })),
-        ("method", json!({ "type": "AWS_PROXY", "uri": to, "method": "GET", "payloadFormatVersion": "2.0" })),
+        (
+            "method",
+            json!({ "type": "AWS_PROXY", "uri": to, "method": "GET", "payloadFormatVersion": "2.0" }),
+        ),
     ] {
         let query = "mutation($input: CreateIntegrationInput!) { createIntegration(input: $input) \
                      { integration { id } userErrors { param message } } }";

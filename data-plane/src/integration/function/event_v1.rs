@@ -69,7 +69,7 @@ struct Identity<'a> {
 }
 
 pub(super) fn event<'a>(call: &'a Call<'_>) -> Event<'a> {
-    let is_rest = call.dialect.name == "aws-rest";
+    let is_rest = call.dialect.rest_events;
     let (body, is_base64_encoded) = call.body();
     let fields = call.fields().map(|(name, values)| (name.as_str().to_owned(), values));
     let (headers, multi_value_headers) = maps(fields);
