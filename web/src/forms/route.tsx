@@ -144,9 +144,7 @@ export function RouteForm({
             label={type === "AWS_PROXY" ? "Function URL" : "Backend URL"}
             type="url"
             placeholder={
-              type === "AWS_PROXY"
-                ? "https://functions.example.com/pets"
-                : "https://backend.example.com/pets"
+              type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
             }
             className="font-mono text-xs"
             error={errors.integration?.uri?.message}
