@@ -18,6 +18,8 @@ pub(crate) struct Dialect {
     pub(crate) rate_limit_headers: bool,
     /// A smaller bound on request bodies than the node's.
     pub(crate) body_bytes_max: Option<u64>,
+    /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
+    pub(crate) rest_events: bool,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -45,6 +47,7 @@ pub(crate) static NATIVE: Dialect = Dialect {
     default_stage: true,
     rate_limit_headers: true,
     body_bytes_max: None,
+    rest_events: false,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -59,6 +62,7 @@ static AWS_REST: Dialect = Dialect {
     default_stage: false,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    rest_events: true,
     refusal: aws_rest,
 };
 
@@ -69,6 +73,7 @@ static AWS_HTTP: Dialect = Dialect {
     default_stage: true,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    rest_events: false,
     refusal: aws_http,
 };
 
@@ -113,6 +118,7 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::IntegrationFailure => {
             (504, Message::Fixed("Network error communicating with endpoint"), internal)
         }
+        Kind::FunctionFailure => (502, Message::Fixed("Internal server error"), internal),
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
@@ -131,9 +137,10 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::Throttled => (429, "Too Many Requests"),
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
-        Kind::AuthorizerConfigurationError | Kind::ApiConfigurationError | Kind::Internal => {
-            (500, "Internal Server Error")
-        }
+        Kind::FunctionFailure
+        | Kind::AuthorizerConfigurationError
+        | Kind::ApiConfigurationError
+        | Kind::Internal => (500, "Internal Server Error"),
         other => (other.status(), other.reason()),
     };
     Refusal { status, message: Message::Fixed(message), error_type: None }

@@ -39,6 +39,8 @@ pub(crate) enum Kind {
     QuotaExceeded,
     IntegrationFailure,
     IntegrationTimeout,
+    /// A function failed, or answered what is no answer.
+    FunctionFailure,
     /// A limit could not be asked, so the call is not let through.
     LimitsUnavailable,
     /// This node has too much to do.
@@ -92,6 +94,7 @@ impl Kind {
             Self::QuotaExceeded => ("QUOTA_EXCEEDED", 429, "Too Many Requests"),
             Self::IntegrationFailure => ("INTEGRATION_FAILURE", 504, "Gateway Timeout"),
             Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", 504, "Gateway Timeout"),
+            Self::FunctionFailure => ("FUNCTION_FAILURE", 502, "Bad Gateway"),
             Self::LimitsUnavailable => ("LIMITS_UNAVAILABLE", 503, "Service Unavailable"),
             Self::Overloaded => ("OVERLOADED", 503, "Service Unavailable"),
             Self::TenantOverloaded => ("TENANT_OVERLOADED", 503, "Service Unavailable"),

@@ -4,12 +4,14 @@
 use std::{net::IpAddr, time::Instant};
 
 use aws_lc_rs::signature::{Ed25519KeyPair, KeyPair};
-use http::{HeaderMap, HeaderValue, Method, request::Parts};
+use bytes::Bytes;
+use http::{HeaderMap, HeaderValue, Method, Response, request::Parts};
 use ipnet::IpNet;
 use prost::Message;
 use proto::config::v1::{Delta, Signed, SnapshotChunk, Update, update::Kind};
 use redis::FromRedisValue;
 
+use crate::integration::function;
 use crate::listener::{Peer, streams::Streams};
 use crate::policies::limiter::{Limit, Taken};
 use crate::policies::spending::{QuotaAnswer, Spending};
@@ -18,7 +20,7 @@ use crate::response::{cookies, rate_limit};
 use crate::router::{self, Addressing};
 use crate::snapshot::last_good::LastGood;
 use crate::snapshot::resources::Resources;
-use crate::snapshot::served::Bucket;
+use crate::snapshot::served::{Bucket, PayloadFormatVersion};
 use crate::snapshot::signature::Verifier;
 use crate::trace::{self, Propagator, Trace};
 
@@ -60,6 +62,11 @@ pub fn response_cookies(mut headers: HeaderMap, path_of: Option<&str>) -> Header
         path_of.map_or(Addressing::Host, |api_id| Addressing::Path { api_id: api_id.to_owned() });
     cookies::confine_all(&mut headers, &addressing);
     headers
+}
+
+/// What a caller gets for this answer of a function.
+pub fn function_answer(format: PayloadFormatVersion, bytes: &[u8]) -> Option<Response<Bytes>> {
+    function::read(format, bytes).ok()
 }
 
 /// Who called, by the fields of whoever has this address.

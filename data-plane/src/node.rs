@@ -20,7 +20,7 @@ use crate::{
     counter::{Counter, Room, Want},
     explain::Kept,
     inquiry::Inquiries,
-    integration::pool::Pools,
+    integration::{function::memory::Memory, pool::Pools},
     listener::{shares::Shares, turns::Turns},
     pipe::Pipes,
     policies::{
@@ -64,6 +64,8 @@ pub(crate) struct Node {
     snapshot: RefCell<Current>,
     pub(crate) connector: Connector,
     pub(crate) pools: Pools,
+    /// What calls of functions hold.
+    pub(crate) functions: Memory,
     /// For large answers in plain text.
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) limiter: Limiter,
@@ -171,6 +173,7 @@ impl Node {
             snapshot: RefCell::new(Current { source, mine }),
             connector,
             pools: Pools::default(),
+            functions: Memory::default(),
             pipes: Rc::new(Pipes::new(shared.config.limits.pipes_max)),
             limiter,
             counter: RefCell::new(counter),
@@ -204,6 +207,7 @@ impl Node {
         self.counts.tick(&self.shared.counts);
         self.pools.sweep();
         self.shares.sweep();
+        self.functions.sweep();
         self.metrics.flush();
         self.limiter.tick();
         self.shared.metrics.config_loaded.set(self.shared.snapshot.load().loaded.into());

@@ -15,6 +15,7 @@ mod conventions;
 mod drain;
 mod fairness;
 mod full_disk;
+mod functions;
 mod grpc;
 mod http2;
 mod idempotency;

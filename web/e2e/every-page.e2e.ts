@@ -73,8 +73,9 @@ async function plantedTenant(member: Visit) {
   const apiId = api.id;
   await make("Resource", "resource { id }", { apiId, parentId: api.resources.nodes[0]?.id });
   for (const kind of [
-    { type: "HTTP_PROXY", mockResponse: null },
-    { type: "MOCK", mockResponse: { status: 200 }, uri: null, method: null },
+    { type: "HTTP_PROXY", mockResponse: null, payloadFormatVersion: null },
+    { type: "AWS_PROXY", mockResponse: null, payloadFormatVersion: "2.0", method: null },
+    { type: "MOCK", mockResponse: { status: 200 }, uri: null, method: null, payloadFormatVersion: null },
   ]) {
     const { integration } = await make<{ integration: Made }>("Integration", "integration { id }", {
       apiId,
@@ -86,7 +87,7 @@ async function plantedTenant(member: Visit) {
     });
     const { route } = await make<{ route: Made }>("Route", "route { id }", {
       apiId,
-      method: kind.type === "MOCK" ? "GET" : "POST",
+      method: { HTTP_PROXY: "POST", AWS_PROXY: "PUT", MOCK: "GET" }[kind.type],
       integration: kind,
     });
     await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });

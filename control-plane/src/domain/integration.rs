@@ -1,5 +1,7 @@
 //! An integration: what answers the calls of a route.
 
+use std::str::FromStr;
+
 use chrono::{DateTime, Utc};
 use egress::{Own, Policy};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -68,8 +70,19 @@ pub struct Integration {
 pub enum IntegrationType {
     /// A backend over HTTP: method, headers, query and body pass through.
     HttpProxy,
+    /// A function: calls become AWS's Lambda proxy events, which are POSTed to its URI, and its answers become theirs.
+    AwsProxy,
     /// The gateway itself, always the same.
     Mock,
+}
+
+/// AWS's formats of a function's event and answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+pub enum PayloadFormatVersion {
+    #[serde(rename = "1.0")]
+    V1,
+    #[serde(rename = "2.0")]
+    V2,
 }
 
 /// What a backend is spoken to in.
@@ -91,8 +104,8 @@ pub enum ProtocolVersion {
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. It may hold `{name}` for a path parameter of the route and
-    /// `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events are POSTed. It may hold `{name}` for a path parameter of
+    /// the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,
     /// `HTTP_PROXY`: the method to call with; empty or `ANY`: the caller's.
@@ -101,9 +114,12 @@ pub struct Settings {
     /// `HTTP_PROXY`: the backend gets the caller's `Host`, not its own.
     #[serde(default)]
     pub preserve_host: bool,
-    /// `HTTP_PROXY`: what the backend is spoken to in.
+    /// `HTTP_PROXY`, `AWS_PROXY`: what the backend is spoken to in.
     #[serde(default)]
     pub protocol_version: ProtocolVersion,
+    /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer.
+    #[serde(default)]
+    pub payload_format_version: Option<PayloadFormatVersion>,
     /// 50 to 600000; 0: the default. So are the other timeouts.
     #[serde(default)]
     pub connect_timeout_ms: u32,
@@ -160,11 +176,36 @@ impl Keyed for Integration {
 }
 
 impl IntegrationType {
+    pub const ALL: [Self; 3] = [Self::HttpProxy, Self::AwsProxy, Self::Mock];
+
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HttpProxy => "HTTP_PROXY",
+            Self::AwsProxy => "AWS_PROXY",
             Self::Mock => "MOCK",
         }
+    }
+}
+
+impl PayloadFormatVersion {
+    pub const ALL: [Self; 2] = [Self::V1, Self::V2];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::V1 => "1.0",
+            Self::V2 => "2.0",
+        }
+    }
+}
+
+impl FromStr for PayloadFormatVersion {
+    type Err = Error;
+
+    fn from_str(text: &str) -> Result<Self> {
+        Self::ALL
+            .into_iter()
+            .find(|version| version.as_str() == text)
+            .ok_or_else(|| Error::bad_request("payloadFormatVersion", "must be \"1.0\" or \"2.0\""))
     }
 }
 
@@ -230,6 +271,7 @@ impl Settings {
             method: String::new(),
             preserve_host: false,
             protocol_version: ProtocolVersion::default(),
+            payload_format_version: None,
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
@@ -239,22 +281,68 @@ impl Settings {
         }
     }
 
+    /// A function at this URI, with the plane's defaults.
+    pub fn aws_proxy(uri: &str, version: PayloadFormatVersion) -> Self {
+        Self {
+            kind: IntegrationType::AwsProxy,
+            payload_format_version: Some(version),
+            ..Self::http_proxy(uri)
+        }
+    }
+
     /// Checks every field; an error names the field.
     pub fn checked(mut self, reach: &Reach) -> Result<Self> {
         self.description = text::description("description", self.description)?;
         match self.kind {
             IntegrationType::HttpProxy => self.check_http_proxy(reach)?,
+            IntegrationType::AwsProxy => self.check_aws_proxy(reach)?,
             IntegrationType::Mock => self.check_mock()?,
         }
         Ok(self)
     }
 
     fn check_http_proxy(&self, reach: &Reach) -> Result<()> {
-        if self.mock_response.is_some() {
-            return Err(Error::bad_request("mockResponse", "belongs to type MOCK"));
+        if self.payload_format_version.is_some() {
+            return Err(Error::bad_request("payloadFormatVersion", "belongs to type AWS_PROXY"));
         }
         if self.uri.is_empty() {
             return Err(Error::bad_request("uri", "HTTP_PROXY needs a uri: where calls go"));
+        }
+        if !self.method.is_empty() {
+            MethodMatch::parse(&self.method)
+                .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
+        }
+        self.check_backend(reach)
+    }
+
+    fn check_aws_proxy(&self, reach: &Reach) -> Result<()> {
+        for (param, set) in
+            [("method", !self.method.is_empty()), ("preserveHost", self.preserve_host)]
+        {
+            if set {
+                let rule = "belongs to type HTTP_PROXY: a function is POSTed to, and its event says the rest";
+                return Err(Error::bad_request(param, rule));
+            }
+        }
+        if self.payload_format_version.is_none() {
+            let rule = "AWS_PROXY needs a payloadFormatVersion: \"1.0\" or \"2.0\"";
+            return Err(Error::bad_request("payloadFormatVersion", rule));
+        }
+        if self.uri.is_empty() {
+            let rule = "AWS_PROXY needs a uri: where the function takes its events";
+            return Err(Error::bad_request("uri", rule));
+        }
+        if self.uri.starts_with("arn:") {
+            let rule = "a function named by an ARN cannot be invoked yet; give the http:// or https:// URI that takes its events";
+            return Err(Error::bad_request("uri", rule));
+        }
+        self.check_backend(reach)
+    }
+
+    /// Where something is sent to, and how long that may take.
+    fn check_backend(&self, reach: &Reach) -> Result<()> {
+        if self.mock_response.is_some() {
+            return Err(Error::bad_request("mockResponse", "belongs to type MOCK"));
         }
         if self.uri.len() > URI_BYTES_MAX {
             let rule = format!("must have at most {URI_BYTES_MAX} bytes");
@@ -263,10 +351,6 @@ impl Settings {
         reach.check(&self.uri).map_err(|reason| Error::bad_request("uri", reason))?;
         UriTemplate::parse(&self.uri)
             .map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
-        if !self.method.is_empty() {
-            MethodMatch::parse(&self.method)
-                .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
-        }
         for (param, timeout) in [
             ("connectTimeoutMs", self.connect_timeout_ms),
             ("firstByteTimeoutMs", self.first_byte_timeout_ms),
@@ -307,6 +391,9 @@ impl Settings {
             if set {
                 return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));
             }
+        }
+        if self.payload_format_version.is_some() {
+            return Err(Error::bad_request("payloadFormatVersion", "belongs to type AWS_PROXY"));
         }
         let mock = self.mock_response.as_ref();
         let mock = mock.ok_or_else(|| {

@@ -35,6 +35,8 @@ impl From<domain::integration::Integration> for Integration {
 pub enum IntegrationType {
     /// A backend over HTTP: method, headers, query and body pass through.
     HttpProxy,
+    /// A function: calls become AWS's Lambda proxy events, which are POSTed to its URI, and its answers become theirs.
+    AwsProxy,
     /// The gateway itself, always the same.
     Mock,
 }
@@ -85,15 +87,17 @@ impl From<&domain::integration::MockResponse> for MockResponse {
 pub struct IntegrationInput {
     #[graphql(name = "type")]
     kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. It may hold `{name}` for a path parameter of the route and
-    /// `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events are POSTed. It may hold `{name}` for a path parameter of
+    /// the route and `${stageVariables.name}`.
     uri: Option<String>,
     /// `HTTP_PROXY`: the method to call with; left out: the caller's.
     method: Option<String>,
     /// `HTTP_PROXY`: the backend gets the caller's Host, not its own.
     preserve_host: Option<bool>,
-    /// `HTTP_PROXY`: what the backend is spoken to in; left out: HTTP1.
+    /// `HTTP_PROXY`, `AWS_PROXY`: what the backend is spoken to in; left out: HTTP1.
     protocol_version: Option<ProtocolVersion>,
+    /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer, `1.0` or `2.0`.
+    payload_format_version: Option<String>,
     connect_timeout_ms: Option<i32>,
     first_byte_timeout_ms: Option<i32>,
     idle_timeout_ms: Option<i32>,
@@ -132,6 +136,10 @@ impl TryFrom<IntegrationInput> for Settings {
             method: input.method.unwrap_or_default(),
             preserve_host: input.preserve_host.unwrap_or(false),
             protocol_version: input.protocol_version.map(Into::into).unwrap_or_default(),
+            payload_format_version: input
+                .payload_format_version
+                .map(|version| version.parse())
+                .transpose()?,
             connect_timeout_ms: ms("connectTimeoutMs", input.connect_timeout_ms)?,
             first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
             idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
@@ -251,7 +259,7 @@ impl Integration {
         self.0.settings.kind.into()
     }
 
-    /// `HTTP_PROXY`: where calls go. Empty for MOCK.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events are POSTed. Empty for MOCK.
     async fn uri(&self) -> &str {
         &self.0.settings.uri
     }
@@ -265,9 +273,14 @@ impl Integration {
         self.0.settings.preserve_host
     }
 
-    /// `HTTP_PROXY`: what the backend is spoken to in.
+    /// `HTTP_PROXY`, `AWS_PROXY`: what the backend is spoken to in.
     async fn protocol_version(&self) -> ProtocolVersion {
         self.0.settings.protocol_version.into()
+    }
+
+    /// `AWS_PROXY`: the format of the event and of the function's answer, `1.0` or `2.0`.
+    async fn payload_format_version(&self) -> Option<&str> {
+        self.0.settings.payload_format_version.map(|version| version.as_str())
     }
 
     /// 0: the default, as for the other timeouts.

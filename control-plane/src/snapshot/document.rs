@@ -3,8 +3,8 @@
 use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
-    Api, Deployment, Dialect, Header, HttpProxy, Integration, Mock, PathNormalization, Protocol,
-    ProtocolVersion, Route, TrailingSlash, integration,
+    Api, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock, PathNormalization,
+    PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 
@@ -112,18 +112,34 @@ fn protocol_version(name: &str) -> ProtocolVersion {
     }
 }
 
-fn integration(row: &IntegrationRow) -> Integration {
+fn payload_format_version(name: &str) -> PayloadFormatVersion {
+    match name {
+        "1.0" => PayloadFormatVersion::PayloadFormatVersion10,
+        "2.0" => PayloadFormatVersion::PayloadFormatVersion20,
+        _ => PayloadFormatVersion::Unspecified,
+    }
+}
+
+fn backend(row: &IntegrationRow) -> HttpProxy {
     let ms = |timeout: i32| u32::try_from(timeout).unwrap_or(0);
+    HttpProxy {
+        uri: row.uri.clone(),
+        method: row.http_method.clone(),
+        connect_timeout_ms: ms(row.connect_timeout_ms),
+        first_byte_timeout_ms: ms(row.first_byte_timeout_ms),
+        idle_timeout_ms: ms(row.idle_timeout_ms),
+        total_timeout_ms: ms(row.timeout_ms),
+        preserve_host: row.preserve_host,
+        protocol_version: protocol_version(&row.protocol_version).into(),
+    }
+}
+
+fn integration(row: &IntegrationRow) -> Integration {
     let kind = match (row.kind.as_str(), &row.mock_response) {
-        ("HTTP_PROXY", _) => Some(integration::Kind::HttpProxy(HttpProxy {
-            uri: row.uri.clone(),
-            method: row.http_method.clone(),
-            connect_timeout_ms: ms(row.connect_timeout_ms),
-            first_byte_timeout_ms: ms(row.first_byte_timeout_ms),
-            idle_timeout_ms: ms(row.idle_timeout_ms),
-            total_timeout_ms: ms(row.timeout_ms),
-            preserve_host: row.preserve_host,
-            protocol_version: protocol_version(&row.protocol_version).into(),
+        ("HTTP_PROXY", _) => Some(integration::Kind::HttpProxy(backend(row))),
+        ("AWS_PROXY", _) => Some(integration::Kind::Function(Function {
+            backend: Some(backend(row)),
+            payload_format_version: payload_format_version(&row.payload_format_version).into(),
         })),
         ("MOCK", Some(mock)) => Some(integration::Kind::Mock(Mock {
             status: mock.status.into(),

@@ -149,7 +149,7 @@ fn misfits(draft: &Draft) -> Vec<(String, String)> {
 fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static str, String)> {
     let mut wrong = Vec::new();
     match row.kind.as_str() {
-        "HTTP_PROXY" => {
+        "HTTP_PROXY" | "AWS_PROXY" => {
             let unreadable = UriTemplate::parse(&row.uri).err().map(|reason| reason.to_string());
             if let Some(reason) = unreadable.or_else(|| reach.check(&row.uri).err()) {
                 wrong.push(("uri", reason));
@@ -193,7 +193,12 @@ pub fn fits_stage(
 ) -> Result<()> {
     let mut problems = Vec::new();
     for row in &deployment.integrations {
-        let Some(integration::Kind::HttpProxy(proxy)) = &row.kind else { continue };
+        let backend = match &row.kind {
+            Some(integration::Kind::HttpProxy(proxy)) => Some(proxy),
+            Some(integration::Kind::Function(function)) => function.backend.as_ref(),
+            Some(integration::Kind::Mock(_)) | None => None,
+        };
+        let Some(proxy) = backend else { continue };
         let bound = UriTemplate::parse(&proxy.uri)
             .and_then(|template| template.bind(|name| variables.get(name).cloned()))
             .map_err(|reason| reason.to_string())

@@ -64,6 +64,7 @@ pub struct IntegrationRow {
     pub timeout_ms: i32,
     pub preserve_host: bool,
     pub protocol_version: String,
+    pub payload_format_version: String,
     pub content_handling: String,
     pub request_parameters: Value,
     pub request_templates: Value,
@@ -104,7 +105,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         IntegrationRow,
         r#"select id, api_id, type as kind, uri, http_method, connection_type, credentials,
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
-             protocol_version, content_handling, request_parameters, request_templates, response_parameters,
+             protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
              responses, tls_config, mock_response as "mock_response: Json<MockResponse>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id

@@ -5,7 +5,7 @@ use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::integration::{
-    Integration, IntegrationType, MockResponse, ProtocolVersion, Settings,
+    Integration, IntegrationType, MockResponse, PayloadFormatVersion, ProtocolVersion, Settings,
 };
 use crate::domain::page::Page;
 use crate::error::{Error, Result};
@@ -22,10 +22,10 @@ pub async fn insert(
         Row,
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response, description)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
+             mock_response, description, payload_format_version)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
-             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
@@ -41,6 +41,7 @@ pub async fn insert(
         ms(settings.timeout_ms),
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
+        payload_format(settings),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -83,7 +84,7 @@ pub async fn find(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
-             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
@@ -103,7 +104,7 @@ pub async fn list(
     let rows = sqlx::query_as!(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
-             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
@@ -137,10 +138,10 @@ pub async fn update(
         r#"update integration set type = $3, uri = $4, http_method = $5, preserve_host = $6,
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
-             updated_at = now()
+             payload_format_version = $14, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
-             connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
+             payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
@@ -155,6 +156,7 @@ pub async fn update(
         ms(settings.timeout_ms),
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
+        payload_format(settings),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -166,6 +168,11 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: IntegrationId) -> Result<
         .execute(&mut **tx)
         .await?;
     Ok(())
+}
+
+/// Of what is no function too, as in AWS.
+fn payload_format(settings: &Settings) -> &'static str {
+    settings.payload_format_version.unwrap_or(PayloadFormatVersion::V1).as_str()
 }
 
 fn ms(timeout: u32) -> i32 {
@@ -180,6 +187,7 @@ struct Row {
     http_method: String,
     preserve_host: bool,
     protocol_version: String,
+    payload_format_version: String,
     connect_timeout_ms: i32,
     first_byte_timeout_ms: i32,
     idle_timeout_ms: i32,
@@ -195,7 +203,7 @@ impl TryFrom<Row> for Integration {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
-        let kind = [IntegrationType::HttpProxy, IntegrationType::Mock]
+        let kind = IntegrationType::ALL
             .into_iter()
             .find(|kind| kind.as_str() == row.kind)
             .ok_or_else(|| Error::corrupt("integration type", row.kind))?;
@@ -203,6 +211,10 @@ impl TryFrom<Row> for Integration {
             .into_iter()
             .find(|version| version.as_str() == row.protocol_version)
             .ok_or_else(|| Error::corrupt("integration protocol version", row.protocol_version))?;
+        let payload_format_version = PayloadFormatVersion::ALL
+            .into_iter()
+            .find(|version| version.as_str() == row.payload_format_version)
+            .ok_or_else(|| Error::corrupt("payload format version", row.payload_format_version))?;
         let ms = |timeout: i32| {
             u32::try_from(timeout).map_err(|cause| Error::corrupt("integration timeout", cause))
         };
@@ -215,6 +227,8 @@ impl TryFrom<Row> for Integration {
                 method: row.http_method,
                 preserve_host: row.preserve_host,
                 protocol_version,
+                payload_format_version: (kind == IntegrationType::AwsProxy)
+                    .then_some(payload_format_version),
                 connect_timeout_ms: ms(row.connect_timeout_ms)?,
                 first_byte_timeout_ms: ms(row.first_byte_timeout_ms)?,
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,

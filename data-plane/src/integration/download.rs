@@ -26,6 +26,11 @@ pub(crate) struct Download {
     moved_at: Instant,
 }
 
+/// Nothing came for too long.
+#[derive(Debug, thiserror::Error)]
+#[error("the backend stopped sending")]
+pub(super) struct Stalled;
+
 /// Where the body comes from.
 pub(super) enum Source {
     Whole(Loan),
@@ -77,7 +82,7 @@ impl Download {
             Poll::Ready(polled) => polled,
             Poll::Pending => {
                 ready!(self.poll_late(cx));
-                Some(Err("the backend stopped sending".into()))
+                Some(Err(Stalled.into()))
             }
         };
         match polled {

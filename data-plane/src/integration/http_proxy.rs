@@ -77,9 +77,11 @@ pub(super) struct Answered {
     pub(super) source: Source,
 }
 
-/// What goes to the backend, but for its head.
+/// What goes to the backend.
 pub(super) struct Outgoing {
     pub(super) method: Method,
+    pub(super) target: PathAndQuery,
+    pub(super) fields: HeaderMap,
     pub(super) upload: Upload,
     pub(super) progress: Rc<Progress>,
     /// Whether it may be sent twice.
@@ -92,9 +94,6 @@ async fn exchange_with_backend(
     exchange: &mut Exchange,
     proxy: &HttpProxy,
 ) -> Result<Answered, GatewayResponse> {
-    let stage = exchange.stage.clone();
-    let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
-    let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
     let bytes_max = limits::body_bytes_max(exchange);
     let (upload, progress) = Upload::new(
         exchange.body.take(),
@@ -104,7 +103,23 @@ async fn exchange_with_backend(
     );
     let method = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
     let repeats_safely = is_idempotent(&method) && upload.is_end_stream();
-    let outgoing = Outgoing { method, upload, progress, repeats_safely };
+    let target = target(exchange, proxy)?;
+    let fields = fields(exchange, proxy);
+    let outgoing = Outgoing { method, target, fields, upload, progress, repeats_safely };
+    send(node, snapshot, exchange, proxy, outgoing).await
+}
+
+/// Sends what goes out to the backend in its protocol, and waits for the head of the answer.
+pub(super) async fn send(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+    proxy: &HttpProxy,
+    outgoing: Outgoing,
+) -> Result<Answered, GatewayResponse> {
+    let stage = exchange.stage.clone();
+    let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
+    let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
     match proxy.protocol {
         Protocol::Http1 => over_http1(node, tenant, exchange, proxy, outgoing).await,
         // On the heap: calls over HTTP/1.1 carry no room for it.
@@ -124,8 +139,8 @@ async fn over_http1(
     proxy: &HttpProxy,
     outgoing: Outgoing,
 ) -> Result<Answered, GatewayResponse> {
-    let Outgoing { method, upload, progress, repeats_safely } = outgoing;
-    let mut request = request(node, exchange, proxy, &method, upload)?;
+    let Outgoing { method, target, fields, upload, progress, repeats_safely } = outgoing;
+    let mut request = request(node, &method, &target, &fields, upload);
     let mut connect_by = Instant::now() + proxy.timeouts.connect;
     let place = enter(node, tenant, exchange, proxy, connect_by).await?;
     let mut fresh = false;
@@ -180,28 +195,23 @@ pub(super) async fn enter(
 /// The request as an HTTP/1.1 backend gets it.
 fn request(
     node: &Node,
-    exchange: &mut Exchange,
-    proxy: &HttpProxy,
     method: &Method,
+    target: &PathAndQuery,
+    fields: &HeaderMap,
     upload: Upload,
-) -> Result<Sending<Upload>, GatewayResponse> {
-    let target = target(exchange, proxy)?;
-    let fields = fields(exchange, proxy);
+) -> Sending<Upload> {
     let length = match upload.size_hint().exact() {
         _ if upload.is_end_stream() => Length::None,
         Some(bytes) => Length::Exact(bytes),
         None => Length::Chunked,
     };
     let mut head = node.pools.buffers.take();
-    request::encode(&mut head, method, &target, &fields, length);
-    Ok(Sending::new(head, upload, length))
+    request::encode(&mut head, method, target, fields, length);
+    Sending::new(head, upload, length)
 }
 
 /// The path and query that are asked for.
-pub(super) fn target(
-    exchange: &Exchange,
-    proxy: &HttpProxy,
-) -> Result<PathAndQuery, GatewayResponse> {
+fn target(exchange: &Exchange, proxy: &HttpProxy) -> Result<PathAndQuery, GatewayResponse> {
     let is_default =
         matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
     // A catch-all whose URI has no place for the path passes the whole of it on.
@@ -214,7 +224,7 @@ pub(super) fn target(
 }
 
 /// The fields that the backend gets. The caller's are gone then.
-pub(super) fn fields(exchange: &mut Exchange, proxy: &HttpProxy) -> HeaderMap {
+fn fields(exchange: &mut Exchange, proxy: &HttpProxy) -> HeaderMap {
     headers::prepare_request(exchange, proxy);
     std::mem::take(&mut exchange.head.headers)
 }
@@ -241,7 +251,7 @@ async fn first_byte(
 }
 
 /// Not an `async fn`, which would be twice as large as its work.
-fn within<T>(
+pub(super) fn within<T>(
     deadline: Option<Instant>,
     work: impl Future<Output = T>,
 ) -> impl Future<Output = Option<T>> {

@@ -3,6 +3,7 @@
 mod connect;
 mod download;
 mod early;
+pub(crate) mod function;
 mod http2;
 mod http_proxy;
 mod mock;
@@ -49,6 +50,10 @@ pub(crate) async fn call(
     match integration {
         Some(Integration::HttpProxy(proxy)) => {
             http_proxy::call(node, snapshot, exchange, proxy).await
+        }
+        // On the heap: other calls carry no room for it.
+        Some(Integration::Function(function)) => {
+            Box::pin(function::call(node, snapshot, exchange, function)).await
         }
         Some(Integration::Mock(mock)) => Ok(mock::call(mock)),
         None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),

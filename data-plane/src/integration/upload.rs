@@ -61,6 +61,12 @@ impl Upload {
         });
         (Self { body, _serving: serving, progress: progress.clone() }, progress)
     }
+
+    /// One that is at hand, and counted already.
+    pub(super) fn of(body: Bytes, serving: Rc<Serving>) -> (Self, Rc<Progress>) {
+        let bytes_max = body.len() as u64;
+        Self::new(Some(RequestBody::Whole(Some(body))), serving, Rc::default(), bytes_max)
+    }
 }
 
 impl Progress {

@@ -18,6 +18,8 @@ pub(crate) enum RequestBody {
     Http1(Http1<ClientStream>),
     /// HTTP/2's, and that of HTTP/1.1 where hyper serves it.
     Hyper(Incoming),
+    /// The node's own, until it was taken: what a function is told.
+    Whole(Option<Bytes>),
 }
 
 impl Body for RequestBody {
@@ -32,6 +34,7 @@ impl Body for RequestBody {
             Self::None => Poll::Ready(None),
             Self::Http1(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
             Self::Hyper(body) => Pin::new(body).poll_frame(cx).map_err(Into::into),
+            Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
         }
     }
 
@@ -40,6 +43,7 @@ impl Body for RequestBody {
             Self::None => true,
             Self::Http1(body) => body.is_end_stream(),
             Self::Hyper(body) => body.is_end_stream(),
+            Self::Whole(bytes) => bytes.is_none(),
         }
     }
 
@@ -48,6 +52,9 @@ impl Body for RequestBody {
             Self::None => SizeHint::with_exact(0),
             Self::Http1(body) => body.size_hint(),
             Self::Hyper(body) => body.size_hint(),
+            Self::Whole(bytes) => {
+                SizeHint::with_exact(bytes.as_ref().map_or(0, |bytes| bytes.len() as u64))
+            }
         }
     }
 }

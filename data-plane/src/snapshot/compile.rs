@@ -195,9 +195,8 @@ impl Snapshot {
             {
                 return Err(format!("deployment {} is another Api's", deployment.id));
             }
-            let variable = |name: &str| message.variables.get(name).cloned();
             for template in &deployment.templates {
-                integrations.push(template.bind(variable)?);
+                integrations.push(template.bind(&message.variables)?);
             }
         }
         let previous = self.api(&message.api_id).and_then(|api| api.stage(&message.name));

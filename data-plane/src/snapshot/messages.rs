@@ -15,9 +15,9 @@ use plan::{
 use proto::config::v1::{self as message, integration};
 
 use super::served::{
-    ApiKey, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Grant, HttpProxy,
-    Integration, KeyRestrictions, Mock, PlanStage, PreviousValue, Quota, QuotaExtension, Route,
-    Template, Tenant, Throttle, Timeouts, UsagePlan,
+    ApiKey, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Function, Grant,
+    HttpProxy, Integration, KeyRestrictions, Mock, PayloadFormatVersion, PlanStage, PreviousValue,
+    ProxyTemplate, Quota, QuotaExtension, Route, Template, Tenant, Throttle, Timeouts, UsagePlan,
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
@@ -28,27 +28,48 @@ pub(crate) type Compiled<T> = Result<T, String>;
 
 impl Template {
     /// Fills in a stage's variables.
-    pub(super) fn bind(&self, variable: impl Fn(&str) -> Option<String>) -> Compiled<Integration> {
+    pub(super) fn bind(&self, variables: &BTreeMap<String, String>) -> Compiled<Integration> {
         match self {
             Self::Mock(mock) => Ok(Integration::Mock(mock.clone())),
-            Self::HttpProxy { uri, method, timeouts, preserve_host, protocol } => {
-                let uri =
-                    uri.bind(variable).map_err(|error| format!("an integration's URI {error}"))?;
-                let target = Target::parse(&uri.origin)
-                    .map_err(|error| format!("an integration's URI {error}"))?;
-                let authority = HeaderValue::try_from(target.authority())
-                    .map_err(|_| "an integration's host is no field value".to_owned())?;
-                Ok(Integration::HttpProxy(Arc::new(HttpProxy {
-                    target,
-                    authority,
-                    uri,
-                    method: method.clone(),
-                    timeouts: *timeouts,
-                    preserve_host: *preserve_host,
-                    protocol: *protocol,
+            Self::HttpProxy(proxy) => Ok(Integration::HttpProxy(Arc::new(proxy.bind(variables)?))),
+            Self::Function(backend, format) => {
+                let told =
+                    variables.iter().map(|(name, value)| (name.clone(), value.clone().into()));
+                Ok(Integration::Function(Arc::new(Function {
+                    backend: backend.bind(variables)?,
+                    format: *format,
+                    stage_variables: told.collect(),
                 })))
             }
         }
+    }
+
+    /// Where a route's calls go, if that is a backend.
+    fn uri(&self) -> Option<&UriTemplate> {
+        match self {
+            Self::HttpProxy(proxy) | Self::Function(proxy, _) => Some(&proxy.uri),
+            Self::Mock(_) => None,
+        }
+    }
+}
+
+impl ProxyTemplate {
+    fn bind(&self, variables: &BTreeMap<String, String>) -> Compiled<HttpProxy> {
+        let uri = self.uri.bind(|name| variables.get(name).cloned());
+        let uri = uri.map_err(|error| format!("an integration's URI {error}"))?;
+        let target =
+            Target::parse(&uri.origin).map_err(|error| format!("an integration's URI {error}"))?;
+        let authority = HeaderValue::try_from(target.authority())
+            .map_err(|_| "an integration's host is no field value".to_owned())?;
+        Ok(HttpProxy {
+            target,
+            authority,
+            uri,
+            method: self.method.clone(),
+            timeouts: self.timeouts,
+            preserve_host: self.preserve_host,
+            protocol: self.protocol,
+        })
     }
 }
 
@@ -89,7 +110,7 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
             .ok_or_else(|| {
                 format!("route {key}: integration {} is not here", route.integration_id)
             })?;
-        if let Template::HttpProxy { uri, .. } = &templates[integration] {
+        if let Some(uri) = templates[integration].uri() {
             uri.check(&key).map_err(|error| format!("route {key}: {error}"))?;
         }
         routes.push(Route {
@@ -142,19 +163,17 @@ fn key_locations(given: &[String]) -> Compiled<Vec<KeyLocation>> {
 fn template(message: &message::Integration) -> Compiled<Template> {
     let wrong = |what: String| format!("integration {}: {what}", message.id);
     match &message.kind {
-        Some(integration::Kind::HttpProxy(proxy)) => Ok(Template::HttpProxy {
-            uri: UriTemplate::parse(&proxy.uri).map_err(|error| wrong(error.to_string()))?,
-            method: match proxy.method.as_str() {
-                "" | "ANY" => None,
-                method => Some(
-                    Method::from_bytes(method.as_bytes())
-                        .map_err(|_| wrong(format!("{method} is no method")))?,
-                ),
-            },
-            timeouts: timeouts(proxy),
-            preserve_host: proxy.preserve_host,
-            protocol: protocol(proxy).map_err(wrong)?,
-        }),
+        Some(integration::Kind::HttpProxy(proxy)) => {
+            Ok(Template::HttpProxy(backend(proxy).map_err(wrong)?))
+        }
+        Some(integration::Kind::Function(function)) => {
+            let of = function.backend.as_ref().ok_or_else(|| wrong("it has no backend".into()))?;
+            let backend = backend(of).map_err(wrong)?;
+            let backend =
+                ProxyTemplate { method: Some(Method::POST), preserve_host: true, ..backend };
+            let format = payload_format_version(function).map_err(wrong)?;
+            Ok(Template::Function(backend, format))
+        }
         Some(integration::Kind::Mock(mock)) => {
             let status =
                 u16::try_from(mock.status).ok().filter(|status| (200..=599).contains(status));
@@ -176,6 +195,31 @@ fn template(message: &message::Integration) -> Compiled<Template> {
             })))
         }
         None => Err(wrong("its kind is unknown to this node".to_owned())),
+    }
+}
+
+fn backend(proxy: &message::HttpProxy) -> Compiled<ProxyTemplate> {
+    Ok(ProxyTemplate {
+        uri: UriTemplate::parse(&proxy.uri).map_err(|error| error.to_string())?,
+        method: match proxy.method.as_str() {
+            "" | "ANY" => None,
+            method => Some(
+                Method::from_bytes(method.as_bytes())
+                    .map_err(|_| format!("{method} is no method"))?,
+            ),
+        },
+        timeouts: timeouts(proxy),
+        preserve_host: proxy.preserve_host,
+        protocol: protocol(proxy)?,
+    })
+}
+
+fn payload_format_version(function: &message::Function) -> Compiled<PayloadFormatVersion> {
+    use message::PayloadFormatVersion::{PayloadFormatVersion10, PayloadFormatVersion20};
+    match message::PayloadFormatVersion::try_from(function.payload_format_version) {
+        Ok(PayloadFormatVersion10) => Ok(PayloadFormatVersion::V1),
+        Ok(PayloadFormatVersion20) => Ok(PayloadFormatVersion::V2),
+        _ => Err("its payload format version is unknown to this node".to_owned()),
     }
 }
 

@@ -11,6 +11,7 @@ use plan::{
     BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
     path::Normalization,
 };
+use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
 use super::sharded::Sharded;
@@ -105,18 +106,22 @@ pub struct Route {
 
 /// An integration before a stage's variables are known.
 pub(super) enum Template {
-    HttpProxy {
-        uri: UriTemplate,
-        method: Option<Method>,
-        timeouts: Timeouts,
-        preserve_host: bool,
-        protocol: Protocol,
-    },
+    HttpProxy(ProxyTemplate),
+    Function(ProxyTemplate, PayloadFormatVersion),
     Mock(Arc<Mock>),
+}
+
+pub(super) struct ProxyTemplate {
+    pub(super) uri: UriTemplate,
+    pub(super) method: Option<Method>,
+    pub(super) timeouts: Timeouts,
+    pub(super) preserve_host: bool,
+    pub(super) protocol: Protocol,
 }
 
 pub enum Integration {
     HttpProxy(Arc<HttpProxy>),
+    Function(Arc<Function>),
     Mock(Arc<Mock>),
 }
 
@@ -130,6 +135,21 @@ pub struct HttpProxy {
     pub timeouts: Timeouts,
     pub preserve_host: bool,
     pub protocol: Protocol,
+}
+
+pub struct Function {
+    /// Where events are POSTed. They tell of the caller's host, so that is preserved.
+    pub backend: HttpProxy,
+    pub format: PayloadFormatVersion,
+    /// As events tell them.
+    pub stage_variables: Map<String, Value>,
+}
+
+/// AWS's, of the event and of the function's answer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum PayloadFormatVersion {
+    V1,
+    V2,
 }
 
 pub struct Mock {

@@ -7,6 +7,7 @@ mod clients;
 mod concurrency;
 mod differential;
 mod explain;
+mod functions;
 mod http1;
 mod http2_backends;
 mod http2_connections;

@@ -2,6 +2,7 @@
 
 use bytes::BytesMut;
 use data_plane::hostile;
+use data_plane::snapshot::served::PayloadFormatVersion;
 use http::{HeaderMap, header};
 use upstream::{Answer, AnswerError, ChunkError, Chunked, Framing, Piece, answer};
 
@@ -76,6 +77,23 @@ pub(crate) fn response_head(bytes: &[u8]) {
     assert_eq!((again.status, left), (answer.status, 0));
     assert_eq!(again.headers, answer.headers);
     assert_eq!(format!("{:?}", again.framing(false)), format!("{framing:?}"));
+}
+
+/// A function's answer has a final status, and fields that frame nothing and are of no connection, and no more bytes than
+/// it came in.
+pub(crate) fn function_answer(bytes: &[u8]) {
+    for format in [PayloadFormatVersion::V1, PayloadFormatVersion::V2] {
+        let Some(answer) = hostile::function_answer(format, bytes) else { continue };
+        assert!((200..=599).contains(&answer.status().as_u16()), "{answer:?}");
+        let fields = answer.headers();
+        for never in
+            [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION, header::UPGRADE]
+        {
+            assert!(!fields.contains_key(never), "{answer:?}");
+        }
+        assert!(fields.len() <= answer::FIELDS_MAX + 1 && answer.body().len() <= bytes.len());
+        assert!(answer.body().is_empty() || fields.contains_key(header::CONTENT_TYPE));
+    }
 }
 
 /// The body of these bytes as they come in such pieces, its trailers, and how much follows; `None`: it has not ended.

@@ -1,7 +1,7 @@
 //! Calls that pass key, throttles and quota, however they end.
 
 use harness::Api;
-use serde_json::json;
+use serde_json::{Value, json};
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use tokio::sync::oneshot;
@@ -46,6 +46,8 @@ pub(super) fn lines<'s>(scene: &'s Scene<'s>) -> Vec<(&'static str, Proof<'s>)> 
         ("over HTTP/2", Box::pin(over_http2(scene))),
         ("over HTTP/2 and TLS", Box::pin(over_http2_and_tls(scene))),
         ("a backend's own error", Box::pin(own_error(scene))),
+        ("a function", Box::pin(function_called(scene))),
+        ("a function that failed", Box::pin(function_failed(scene))),
         ("a backend out of reach", Box::pin(out_of_reach(scene))),
         ("a backend too slow", Box::pin(too_slow(scene))),
         ("a backend that breaks off", Box::pin(backend_breaks_off(scene))),
@@ -212,6 +214,25 @@ async fn own_error(scene: &Scene<'_>) -> Seen {
     let origin = scene.world.origin().await.replies(500, "broken");
     let api = scene.api(proxy(&origin.url())).await;
     Seen::answered(&api, 0, &call(&api, "GET", &[], b"").await.expect(500))
+}
+
+fn function(url: &str) -> Value {
+    json!({ "type": "AWS_PROXY", "uri": url, "payloadFormatVersion": "2.0" })
+}
+
+async fn function_called(scene: &Scene<'_>) -> Seen {
+    let answer = r#"{"statusCode":200,"body":"aGVsbG8=","isBase64Encoded":true}"#;
+    let origin = scene.world.origin().await.replies(200, answer);
+    let api = scene.api(function(&origin.url())).await;
+    let answer = call(&api, "POST", &["content-length: 10"], b"0123456789").await.expect(200);
+    assert_eq!(answer.content, b"hello");
+    Seen::answered(&api, 10, &answer)
+}
+
+async fn function_failed(scene: &Scene<'_>) -> Seen {
+    let origin = scene.world.origin().await.replies(200, "no answer");
+    let api = scene.api(function(&origin.url())).await;
+    Seen::answered(&api, 0, &call(&api, "GET", &[], b"").await.expect(502))
 }
 
 async fn out_of_reach(scene: &Scene<'_>) -> Seen {

@@ -28,9 +28,10 @@ const schema = z
     path: z.string().trim(),
     apiKeyRequired: z.boolean(),
     integration: z.object({
-      type: z.enum(["HTTP_PROXY", "MOCK"]),
+      type: z.enum(["HTTP_PROXY", "AWS_PROXY", "MOCK"]),
       uri: z.string().trim(),
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
+      payloadFormatVersion: z.enum(["1.0", "2.0"]),
       timeoutMs: z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 29000."),
       mockResponse: z.object({
         status: z.string().regex(/^[2-5]\d\d$/, "Enter a status from 200 to 599."),
@@ -47,8 +48,9 @@ const schema = z
         message: "A path starts with /, such as /pets/{id}.",
       });
     }
-    if (integration.type === "HTTP_PROXY" && !/^https?:\/\/./.test(integration.uri)) {
-      const message = "Enter the backend's URL, starting with http:// or https://.";
+    if (integration.type !== "MOCK" && !/^https?:\/\/./.test(integration.uri)) {
+      const whose = integration.type === "AWS_PROXY" ? "function" : "backend";
+      const message = `Enter the ${whose}'s URL, starting with http:// or https://.`;
       context.addIssue({ code: "custom", path: ["integration", "uri"], message });
     }
   });
@@ -80,6 +82,7 @@ export function RouteForm({
       type: integration?.type ?? "HTTP_PROXY",
       uri: integration?.uri ?? "",
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
+      payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       timeoutMs: integration ? String(integration.timeoutMs) : "",
       mockResponse: {
         status: String(mock?.status ?? 200),
@@ -132,18 +135,31 @@ export function RouteForm({
         {...form.register("integration.type")}
       >
         <option value="HTTP_PROXY">Your HTTP backend</option>
+        <option value="AWS_PROXY">Your function, by AWS Lambda's events</option>
         <option value="MOCK">A fixed answer (mock)</option>
       </SelectField>
-      {type === "HTTP_PROXY" ? (
+      {type !== "MOCK" ? (
         <>
           <TextField
-            label="Backend URL"
+            label={type === "AWS_PROXY" ? "Function URL" : "Backend URL"}
             type="url"
-            placeholder="https://backend.example.com/pets"
+            placeholder={
+              type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
+            }
             className="font-mono text-xs"
             error={errors.integration?.uri?.message}
             {...form.register("integration.uri")}
           />
+          {type === "AWS_PROXY" && (
+            <SelectField
+              label="Payload format version"
+              error={errors.integration?.payloadFormatVersion?.message}
+              {...form.register("integration.payloadFormatVersion")}
+            >
+              <option>2.0</option>
+              <option>1.0</option>
+            </SelectField>
+          )}
           <SelectField
             label="Protocol version"
             error={errors.integration?.protocolVersion?.message}
@@ -196,13 +212,19 @@ export function RouteForm({
 }
 
 function integrationOf({ integration }: Values): IntegrationInput {
-  const { type, uri, protocolVersion, timeoutMs, mockResponse } = integration;
+  const { type, uri, protocolVersion, payloadFormatVersion, timeoutMs, mockResponse } = integration;
   if (type === "MOCK") {
     const { status, contentType, body } = mockResponse;
     const headers = contentType ? [{ name: "content-type", value: contentType }] : [];
     return { type, mockResponse: { status: Number(status), headers, body } };
   }
-  return { type, uri, protocolVersion, ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}) };
+  return {
+    type,
+    uri,
+    protocolVersion,
+    ...(type === "AWS_PROXY" ? { payloadFormatVersion } : {}),
+    ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}),
+  };
 }
 
 async function create(

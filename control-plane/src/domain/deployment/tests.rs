@@ -7,7 +7,7 @@ use super::*;
 use crate::access::role::Role;
 use crate::app::Job;
 use crate::domain::api::{self, Dialect};
-use crate::domain::integration::{ProtocolVersion, Settings};
+use crate::domain::integration::{PayloadFormatVersion, ProtocolVersion, Settings};
 use crate::domain::patch::Patch;
 use crate::domain::route;
 use crate::domain::stage::UpdateStage;
@@ -458,4 +458,36 @@ async fn nodes_are_told_which_backends_speak_http2(db: PgPool) {
         (v1::ProtocolVersion::Http2, "http://example.com/2".to_owned()),
     ];
     assert_eq!(told, expected, "the default goes unsaid");
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nodes_are_told_which_format_a_function_takes(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let api = new_api(&app, &alice, Dialect::Native).await;
+    for (route, version) in
+        [("GET /1", PayloadFormatVersion::V1), ("GET /2", PayloadFormatVersion::V2)]
+    {
+        let uri = format!("http://example.com{}", &route[4..]);
+        new_route(&app, &alice, api, route, Settings::aws_proxy(&uri, version)).await;
+    }
+    deploy(&app, &alice, api, "prod").await.unwrap();
+
+    let mut told = Vec::new();
+    for resource in held(&app).await {
+        let Some(v1::resource::Kind::Deployment(deployment)) = resource.kind else { continue };
+        for integration in deployment.integrations {
+            let Some(v1::integration::Kind::Function(function)) = integration.kind else {
+                continue;
+            };
+            let version = function.payload_format_version();
+            told.push((function.backend.unwrap().uri, version));
+        }
+    }
+    told.sort_unstable();
+    let expected = [
+        ("http://example.com/1".to_owned(), v1::PayloadFormatVersion::PayloadFormatVersion10),
+        ("http://example.com/2".to_owned(), v1::PayloadFormatVersion::PayloadFormatVersion20),
+    ];
+    assert_eq!(told, expected);
 }

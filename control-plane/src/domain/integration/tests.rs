@@ -1,5 +1,6 @@
 use sqlx::PgPool;
 
+use super::PayloadFormatVersion::{V1, V2};
 use super::*;
 use crate::domain::api::Dialect;
 use crate::domain::route;
@@ -64,6 +65,7 @@ fn a_backend_is_an_address_that_this_installation_reaches() {
 #[test]
 fn each_wrong_setting_is_named() {
     let proxy = || Settings::http_proxy("http://example.com");
+    let function = || Settings::aws_proxy("http://example.com", V2);
     let answer = |status, headers: &[(&str, &str)], body: &str| {
         let header = |(name, value): &(&str, &str)| Header {
             name: (*name).to_owned(),
@@ -88,6 +90,13 @@ fn each_wrong_setting_is_named() {
         (Settings { uri: "http://example.com".into(), ..mock("") }, "uri"),
         (Settings { timeout_ms: 100, ..mock("") }, "timeoutMs"),
         (Settings { protocol_version: ProtocolVersion::Http2, ..mock("") }, "protocolVersion"),
+        (Settings { payload_format_version: Some(V1), ..mock("") }, "payloadFormatVersion"),
+        (Settings { payload_format_version: Some(V1), ..proxy() }, "payloadFormatVersion"),
+        (Settings { payload_format_version: None, ..function() }, "payloadFormatVersion"),
+        (Settings { method: "POST".into(), ..function() }, "method"),
+        (Settings { preserve_host: true, ..function() }, "preserveHost"),
+        (Settings { timeout_ms: 1, ..function() }, "timeoutMs"),
+        (Settings { mock_response: mock("").mock_response, ..function() }, "mockResponse"),
         (answer(199, &[], ""), "mockResponse.status"),
         (answer(600, &[], ""), "mockResponse.status"),
         (answer(204, &[], "x"), "mockResponse.body"),
@@ -101,6 +110,57 @@ fn each_wrong_setting_is_named() {
     ] {
         assert_eq!(refused(&settings), param);
     }
+}
+
+#[test]
+fn a_function_is_a_uri_that_this_installation_reaches() {
+    for good in [
+        "http://127.0.0.1:9000/2015-03-31/functions/function/invocations",
+        "https://${stageVariables.function}.example.com/{proxy}",
+    ] {
+        for version in PayloadFormatVersion::ALL {
+            let checked = Settings::aws_proxy(good, version).checked(&reach());
+            assert!(checked.is_ok(), "{good}: {checked:?}");
+        }
+    }
+    for bad in [
+        "",
+        "arn:aws:lambda:us-east-1:123456789012:function:pets",
+        "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/x/invocations",
+        "http://10.0.0.1/",
+        "http://127.0.0.1:8080/",
+        "ftp://example.com/",
+    ] {
+        assert_eq!(refused(&Settings::aws_proxy(bad, V2)), "uri", "{bad}");
+    }
+}
+
+#[test]
+fn a_payload_format_version_is_one_of_aws() {
+    for version in PayloadFormatVersion::ALL {
+        assert_eq!(version.as_str().parse::<PayloadFormatVersion>().unwrap(), version);
+        let json = serde_json::to_value(version).unwrap();
+        assert_eq!(json, version.as_str());
+    }
+    for bad in ["", "1", "3.0", "2.0 ", "V2"] {
+        let error = bad.parse::<PayloadFormatVersion>().unwrap_err();
+        assert_eq!(error.param(), Some("payloadFormatVersion"), "{bad}");
+    }
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_functions_settings_are_kept(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let api = new_api(&app, &alice, Dialect::Native).await;
+    let to = |version| Settings::aws_proxy("http://h.test/", version);
+    let made = create(&app, &alice, api, to(V1)).await.unwrap();
+    assert_eq!(get(&app, &alice, made.id).await.unwrap().settings, to(V1));
+    update(&app, &alice, made.id, to(V2)).await.unwrap();
+    assert_eq!(get(&app, &alice, made.id).await.unwrap().settings, to(V2));
+    let proxy = Settings::http_proxy("http://h.test/");
+    update(&app, &alice, made.id, proxy.clone()).await.unwrap();
+    assert_eq!(get(&app, &alice, made.id).await.unwrap().settings, proxy);
 }
 
 #[sqlx::test(migrations = "../migrations")]

@@ -13,9 +13,9 @@ use std::{future::Future, future::poll_fn, pin::Pin, rc::Rc, task::Poll, time::I
 
 use h2::{Reason, RecvStream, client::ResponseFuture};
 use http::{
-    Method, Request, Response, Uri,
+    HeaderMap, Method, Request, Response, Uri,
     header::{CONTENT_LENGTH, HOST},
-    uri::{Authority, Scheme},
+    uri::{Authority, PathAndQuery, Scheme},
 };
 use http_body::Body as _;
 use upstream::answer::FIELDS_MAX;
@@ -56,8 +56,8 @@ pub(super) async fn exchange(
     proxy: &HttpProxy,
     outgoing: Outgoing,
 ) -> Result<Answered, GatewayResponse> {
-    let Outgoing { method, upload, progress, repeats_safely } = outgoing;
-    let head = head(exchange, proxy, method, &upload)?;
+    let Outgoing { method, target, fields, upload, progress, repeats_safely } = outgoing;
+    let head = head(proxy, method, target, fields, &upload)?;
     let mut body = Body::new(upload);
     let mut connect_by = Instant::now() + proxy.timeouts.connect;
     let place = http_proxy::enter(node, tenant, exchange, proxy, connect_by).await?;
@@ -113,14 +113,13 @@ pub(super) async fn exchange(
 
 /// The request's head as the backend gets it.
 fn head(
-    exchange: &mut Exchange,
     proxy: &HttpProxy,
     method: Method,
+    target: PathAndQuery,
+    mut fields: HeaderMap,
     upload: &Upload,
 ) -> Result<Request<()>, GatewayResponse> {
     let unfit = |what| Kind::BadRequestParameters.because(what);
-    let target = http_proxy::target(exchange, proxy)?;
-    let mut fields = http_proxy::fields(exchange, proxy);
     let host = fields.remove(HOST).unwrap_or_else(|| proxy.authority.clone());
     let authority = Authority::try_from(host.as_bytes())
         .map_err(|_| unfit("The host does not fit into an HTTP/2 request."))?;
