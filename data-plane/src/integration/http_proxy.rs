@@ -123,9 +123,7 @@ pub(super) async fn send(
     match proxy.protocol {
         Protocol::Http1 => over_http1(node, tenant, exchange, proxy, outgoing).await,
         // On the heap: calls over HTTP/1.1 carry no room for it.
-        Protocol::Http2 => {
-            Box::pin(http2::exchange(node, tenant, exchange, proxy, outgoing)).await
-        }
+        Protocol::Http2 => Box::pin(http2::exchange(node, tenant, exchange, proxy, outgoing)).await,
     }
 }
 

@@ -138,7 +138,7 @@ pub struct HttpProxy {
 }
 
 pub struct Function {
-    /// Where events are POSTed. They tell of the caller's host, so that is preserved.
+    /// Where events go, by POST. They tell of the caller's host, so that is preserved.
     pub backend: HttpProxy,
     pub format: PayloadFormatVersion,
     /// As events tell them.

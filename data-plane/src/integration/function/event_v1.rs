@@ -137,7 +137,7 @@ fn maps<'a>(
 ) -> (Map<String, Value>, Map<String, Value>) {
     let (mut single, mut multi) = (Map::new(), Map::new());
     for (name, values) in named {
-        single.insert(name.clone(), values.last().map(|value| value.to_string()).into());
+        single.insert(name.clone(), values.last().map(ToString::to_string).into());
         multi.insert(name, values.into_iter().map(Cow::into_owned).collect::<Vec<_>>().into());
     }
     (single, multi)
