@@ -70,7 +70,7 @@ pub struct Integration {
 pub enum IntegrationType {
     /// A backend over HTTP: method, headers, query and body pass through.
     HttpProxy,
-    /// A function: calls become AWS's Lambda proxy events, which are POSTed to its URI, and its answers become theirs.
+    /// A function: calls become AWS's Lambda proxy events, which go to its URI by POST, and its answers become theirs.
     AwsProxy,
     /// The gateway itself, always the same.
     Mock,
@@ -104,7 +104,7 @@ pub enum ProtocolVersion {
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events are POSTed. It may hold `{name}` for a path parameter of
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. It may hold `{name}` for a path parameter of
     /// the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,

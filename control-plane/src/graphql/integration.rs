@@ -9,7 +9,7 @@ use chrono::{DateTime, Utc};
 
 use crate::access::precondition::Versioned;
 use crate::domain;
-use crate::domain::integration::Settings;
+use crate::domain::integration::{PayloadFormatVersion, Settings};
 use crate::error::Error;
 use crate::graphql::caller;
 use crate::graphql::delete::{DeleteInput, DeletePayload};
@@ -35,7 +35,7 @@ impl From<domain::integration::Integration> for Integration {
 pub enum IntegrationType {
     /// A backend over HTTP: method, headers, query and body pass through.
     HttpProxy,
-    /// A function: calls become AWS's Lambda proxy events, which are POSTed to its URI, and its answers become theirs.
+    /// A function: calls become AWS's Lambda proxy events, which go to its URI by POST, and its answers become theirs.
     AwsProxy,
     /// The gateway itself, always the same.
     Mock,
@@ -87,7 +87,7 @@ impl From<&domain::integration::MockResponse> for MockResponse {
 pub struct IntegrationInput {
     #[graphql(name = "type")]
     kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events are POSTed. It may hold `{name}` for a path parameter of
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. It may hold `{name}` for a path parameter of
     /// the route and `${stageVariables.name}`.
     uri: Option<String>,
     /// `HTTP_PROXY`: the method to call with; left out: the caller's.
@@ -259,7 +259,7 @@ impl Integration {
         self.0.settings.kind.into()
     }
 
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events are POSTed. Empty for MOCK.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. Empty for MOCK.
     async fn uri(&self) -> &str {
         &self.0.settings.uri
     }
@@ -280,7 +280,7 @@ impl Integration {
 
     /// `AWS_PROXY`: the format of the event and of the function's answer, `1.0` or `2.0`.
     async fn payload_format_version(&self) -> Option<&str> {
-        self.0.settings.payload_format_version.map(|version| version.as_str())
+        self.0.settings.payload_format_version.map(PayloadFormatVersion::as_str)
     }
 
     /// 0: the default, as for the other timeouts.
