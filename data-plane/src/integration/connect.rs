@@ -23,28 +23,20 @@ pub(super) async fn connect(
         return Ok(line);
     }
     // On the heap: most calls find one that waits, and carry no room for this.
-    Box::pin(anew(node, place, target, policy, deadline, fresh)).await
-}
-
-async fn anew(
-    node: &Node,
-    place: &Place,
-    target: &Target,
-    policy: &Arc<Policy>,
-    deadline: Instant,
-    fresh: bool,
-) -> Result<Line, ConnectError> {
-    let endpoint = &place.endpoint;
-    let known = endpoint.addresses(policy).is_some();
-    let addresses = addresses(node, place, target, policy, deadline).await?;
-    if !fresh
-        && !known
-        && let Some(line) = endpoint.take(policy)
-    {
-        return Ok(line);
-    }
-    let (stream, address) = dial(node, target, &addresses, Protocol::Http1, deadline).await?;
-    Ok(Line::new(stream, address))
+    let anew = Box::pin(async {
+        let endpoint = &place.endpoint;
+        let known = endpoint.addresses(policy).is_some();
+        let addresses = addresses(node, place, target, policy, deadline).await?;
+        if !fresh
+            && !known
+            && let Some(line) = endpoint.take(policy)
+        {
+            return Ok(line);
+        }
+        let (stream, address) = dial(node, target, &addresses, Protocol::Http1, deadline).await?;
+        Ok(Line::new(stream, address))
+    });
+    anew.await
 }
 
 /// What the backend resolves to: what is known is used for a while.

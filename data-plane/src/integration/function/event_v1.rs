@@ -50,7 +50,7 @@ struct RequestContext<'a> {
     stage: &'a str,
 }
 
-#[derive(Serialize)]
+#[derive(Default, Serialize)]
 #[serde(rename_all = "camelCase")]
 struct Identity<'a> {
     access_key: (),
@@ -101,19 +101,9 @@ pub(super) fn event<'a>(call: &'a Call<'_>) -> Event<'a> {
             extended_request_id: call.request_id,
             http_method: call.method,
             identity: Identity {
-                access_key: (),
-                account_id: (),
-                caller: (),
-                cognito_authentication_provider: (),
-                cognito_authentication_type: (),
-                cognito_identity_id: (),
-                cognito_identity_pool_id: (),
-                principal_org_id: (),
                 source_ip: call.source_ip.to_string(),
-                user: (),
                 user_agent: call.user_agent(),
-                user_arn: (),
-                client_cert: (),
+                ..Identity::default()
             },
             path: call.path_with_stage(),
             protocol: call.protocol(),
