@@ -2,7 +2,8 @@
 //!
 //! **Exactly the limit passes.** What is taken ahead is counted in Redis at once, so no two nodes can make the same call. A
 //! thread takes as many as its key made in the last [`HORIZON_US`], twice as many as the time before at most, and no more
-//! than a thirty-second of what is left for each live node: where little is left, each call asks by itself. What nobody
+//! than a thirty-second of what is left for each live node: where little is left, each call asks by itself. It asks again
+//! with a quarter of them left, so it never holds more than five quarters of what it was last given. What nobody
 //! used within [`KEPT_US`] goes back, and so does all of it when the node ends, the plan's quota changes or the key is granted
 //! more. A call that is refused while another node still holds some is told to come again in a second.
 //!
@@ -56,7 +57,7 @@ struct Batch {
     left: u64,
     /// Taken ahead, and Redis does not know yet what became of them; those that are left among them.
     unsettled: u64,
-    /// How many were last asked for, when, and the calls since.
+    /// How many were last asked for, or given where those were fewer, when, and the calls since.
     size: u64,
     sized_at: u64,
     made: u64,
@@ -129,7 +130,10 @@ impl Ahead {
             Some(batch) if batch.claim == *claim && batch.period == *period => {
                 batch.left += ahead;
                 batch.unsettled = batch.unsettled.saturating_sub(asked.settled) + ahead;
-                batch.asking &= !asked.sizes;
+                if asked.sizes {
+                    batch.asking = false;
+                    batch.size = batch.size.min(line.ahead + 1);
+                }
                 // A refusal says nothing of those that are left.
                 if batch.asked_at <= asked_at && (spent.allowed || batch.left == 0) {
                     (batch.answer, batch.asked_at) = (*spent, asked_at);
@@ -294,16 +298,18 @@ mod tests {
         Spending(spent, line)
     }
 
-    /// A thread whose Redis always has what is asked for.
+    /// A thread whose Redis has what is asked for, or as many at once as are given.
     struct Thread {
         ahead: Ahead,
         claim: Claim,
+        given_max: u64,
         asked: Vec<Asked>,
     }
 
     impl Thread {
         fn new() -> Self {
-            Self { ahead: Ahead::default(), claim: claim(), asked: Vec::new() }
+            let (ahead, claim) = (Ahead::default(), claim());
+            Self { ahead, claim, given_max: u64::MAX, asked: Vec::new() }
         }
 
         fn call(&mut self, now: u64) {
@@ -311,10 +317,15 @@ mod tests {
                 Here::Spent(spent) => assert!(spent.allowed),
                 Here::Refill(_, asked) | Here::Ask(asked) => {
                     self.asked.push(asked);
-                    let answer = answer(true, asked.ahead, 86_399);
+                    let given = asked.ahead.min(self.given_max);
+                    let answer = answer(true, given, 86_399);
                     self.ahead.answered("key", &self.claim, &asked, &answer, now);
                 }
             }
+        }
+
+        fn holds(&self) -> u64 {
+            self.ahead.batches.borrow().values().map(|batch| batch.left).sum()
         }
 
         fn returns(&self) -> Vec<(u64, u64)> {
@@ -339,6 +350,17 @@ mod tests {
         (0..10).for_each(|call| seldom.call(call * SECOND / 2));
         assert_eq!(seldom.asked.len(), 10);
         assert!(seldom.asked.iter().all(|asked| asked.ahead == 0 && asked.waits));
+    }
+
+    #[test]
+    fn a_thread_never_holds_more_than_five_quarters_of_what_it_is_given_at_once() {
+        let mut thread = Thread { given_max: 40, ..Thread::new() };
+        for call in 0..10_000 {
+            thread.call(call * 100); // whose demand is five thousand
+            assert!(thread.holds() <= 41 * 5 / 4, "{} after call {call}", thread.holds());
+        }
+        let asked = thread.asked.len();
+        assert!((10_000 / 41..10_000 / 30).contains(&asked), "asked {asked} times");
     }
 
     #[test]

@@ -9,7 +9,9 @@ use super::{
     concurrency_metrics::{ConcurrencyMetrics, ThreadConcurrencyMetrics},
     recall::Restored,
 };
-use prometheus::{Gauge, IntCounter, IntCounterVec, Opts, Registry, local::LocalIntCounter};
+use prometheus::{
+    Gauge, IntCounter, IntCounterVec, IntGauge, Opts, Registry, local::LocalIntCounter,
+};
 
 /// What all threads of a node add to.
 #[derive(Clone)]
@@ -23,6 +25,8 @@ pub(crate) struct LimitMetrics {
     over_quota: IntCounterVec,
     restored: IntCounterVec,
     pub(super) memory_losses: IntCounter,
+    /// This one among them.
+    pub(super) live_nodes: IntGauge,
     overshoot: Gauge,
     pub(super) concurrency: ConcurrencyMetrics,
     /// Calls let through by tokens that Redis did not count any more.
@@ -139,6 +143,10 @@ impl LimitMetrics {
                 "tollgate_redis_memory_losses_total",
                 "Times that this node was the first to find a Redis, or a part of a cluster, that is new or lost its memory",
             )?,
+            live_nodes: IntGauge::new(
+                "tollgate_ratelimit_live_nodes",
+                "Nodes that Redis knows to be alive, as this one was last told",
+            )?,
             overshoot: Gauge::new(
                 "tollgate_ratelimit_overshoot_ratio",
                 "Calls let through by tokens that Redis did not count any more, over all let through",
@@ -154,6 +162,7 @@ impl LimitMetrics {
         registry.register(Box::new(metrics.over_quota.clone()))?;
         registry.register(Box::new(metrics.restored.clone()))?;
         registry.register(Box::new(metrics.memory_losses.clone()))?;
+        registry.register(Box::new(metrics.live_nodes.clone()))?;
         registry.register(Box::new(metrics.overshoot.clone()))?;
         // From zero on, so that the first call beyond a quota is a rise.
         for enforcement in ["hard", "soft"] {

@@ -322,7 +322,10 @@ impl Limiter {
         self.metrics.asked(Purpose::RollCall);
         spawn_local(async move {
             match redis.roll_call().await {
-                Ok(nodes) => limiter.local.set_nodes(nodes),
+                Ok(nodes) => {
+                    limiter.local.set_nodes(nodes);
+                    limiter.metrics.live_nodes.set(limiter.local.nodes().into());
+                }
                 // No call waited for it, but where this is lost calls would.
                 Err(_) => limiter.failed(&redis, &redis_keys::nodes()),
             }
