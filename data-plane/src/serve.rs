@@ -63,6 +63,7 @@ async fn answer(
     #[cfg(test)]
     assert!(!exchange.head.headers.contains_key("x-test-panic"), "asked for by a test");
     exchange.admitted = true;
+    node.turns.serves(exchange.started);
     exchange.begin()?;
     integration::call(node, snapshot, exchange).await
 }

@@ -5,6 +5,11 @@
 //! comes right after another takes its turn: one at each round of the thread's event loop, in which all that arrived
 //! meanwhile is served first. Its connection is read no further until then, which slows the flood down to that pace. Where
 //! nobody else has anything to do a round is short, and nothing is lost.
+//!
+//! That alone lets a flood fill the thread's core, and then the kernel makes everybody wait: for the node's other threads, by
+//! milliseconds. So while calls are let through beside it, no more than one refusal goes for each [`STEP`], in bursts of at
+//! most [`BURST`]; what is left of the core stays free. A refusal waits a few milliseconds for that at most: where
+//! [`PACED_MAX`] wait already, they go as fast as they can.
 
 use std::{
     cell::Cell,
@@ -14,10 +19,19 @@ use std::{
 use tokio::{
     sync::{Notify, Semaphore},
     task::yield_now,
+    time::sleep,
 };
 
 /// Refusals that are further apart than this are no flood.
 const APART: Duration = Duration::from_micros(20);
+/// While others are served, a thread refuses one call in this time.
+const STEP: Duration = Duration::from_micros(100);
+/// The refusals of this time may go one right after another: a sleep is up to 2 ms long.
+const BURST: Duration = Duration::from_millis(2);
+/// Refusals that wait beyond these are not paced, so that none waits for longer than 256 times [`STEP`].
+const PACED_MAX: usize = 256;
+/// Others are served if a call was let through within this time.
+const SERVED: Duration = Duration::from_millis(100);
 
 /// One thread's; nothing here is seen by another.
 pub(crate) struct Turns {
@@ -25,6 +39,10 @@ pub(crate) struct Turns {
     waiting: Cell<usize>,
     /// When the last refusal went.
     last: Cell<Option<Instant>>,
+    /// When the pace allows the next.
+    due: Cell<Option<Instant>>,
+    /// When a call was last let through.
+    served: Cell<Option<Instant>>,
     called: Notify,
 }
 
@@ -37,6 +55,8 @@ impl Default for Turns {
             given: Semaphore::new(0),
             waiting: Cell::default(),
             last: Cell::default(),
+            due: Cell::default(),
+            served: Cell::default(),
             called: Notify::new(),
         }
     }
@@ -47,9 +67,11 @@ impl Turns {
     pub(crate) async fn next(&self, waiting_max: usize) {
         let now = Instant::now();
         let is_alone = self.waiting.get() == 0
-            && self.last.get().is_none_or(|last| now.duration_since(last) >= APART);
+            && self.last.get().is_none_or(|last| now.duration_since(last) >= APART)
+            && self.is_due(now);
         if is_alone || self.waiting.get() >= waiting_max {
             self.last.set(Some(now));
+            self.goes(now);
             return;
         }
         let waiting = Waiting::begin(&self.waiting);
@@ -67,13 +89,38 @@ impl Turns {
         loop {
             self.called.notified().await;
             while self.waiting.get() > 0 {
+                if !self.is_due(Instant::now()) {
+                    sleep(Duration::from_millis(1)).await;
+                    continue;
+                }
                 // Until the event loop has looked for what came, and run what was ready.
                 yield_now().await;
+                self.goes(Instant::now());
                 self.given.add_permits(1);
             }
             // Of those who left.
             self.given.forget_permits(self.given.available_permits());
         }
+    }
+
+    /// A call is let through, which began then.
+    pub(crate) fn serves(&self, began: Instant) {
+        self.served.set(Some(began));
+    }
+
+    /// Whether the pace allows a refusal now.
+    fn is_due(&self, now: Instant) -> bool {
+        let served = |at| now.saturating_duration_since(at) < SERVED;
+        !self.served.get().is_some_and(served)
+            || self.waiting.get() >= PACED_MAX
+            || self.due.get().is_none_or(|due| due <= now)
+    }
+
+    /// A refusal goes. What others did not use adds up to a burst, and nobody owes for more than one.
+    fn goes(&self, now: Instant) {
+        let earliest = now.checked_sub(BURST).unwrap_or(now);
+        let due = self.due.get().unwrap_or(earliest).clamp(earliest, now);
+        self.due.set(Some(due + STEP));
     }
 }
 
@@ -142,6 +189,49 @@ mod tests {
             let order = order.take();
             assert_eq!(order.iter().filter(|refused| **refused).count(), REFUSALS);
             assert!(!order.windows(2).any(|two| two == [true, true]), "{order:?}");
+        };
+        LocalSet::new().run_until(work).await;
+    }
+
+    /// Refusals that may go at this time, of so many.
+    fn due_of(turns: &Turns, count: usize, now: Instant) -> usize {
+        (0..count).take_while(|_| turns.is_due(now).then(|| turns.goes(now)).is_some()).count()
+    }
+
+    #[test]
+    fn while_others_are_served_refusals_keep_a_pace() {
+        let (turns, start) = (Turns::default(), Instant::now() + SERVED);
+        assert_eq!(due_of(&turns, 1000, start), 1000, "nobody else is there");
+        let later = start + BURST * 2;
+        turns.serves(later);
+        assert_eq!(due_of(&turns, 1000, later), 21, "a burst, and the one that is due");
+        assert_eq!(due_of(&turns, 1000, later + STEP / 2), 0);
+        assert_eq!(due_of(&turns, 1000, later + STEP * 3), 3);
+        turns.waiting.set(PACED_MAX);
+        assert_eq!(due_of(&turns, 1000, later + STEP * 3), 1000, "so many do not wait");
+        turns.waiting.set(0);
+        assert_eq!(due_of(&turns, 1000, later + STEP * 4), 1, "and leave no debt");
+        assert_eq!(due_of(&turns, 1000, later + SERVED), 1000, "nobody else is there any more");
+    }
+
+    #[tokio::test]
+    async fn a_flood_beside_others_goes_on() {
+        let work = async {
+            let (turns, order) = (given_out(), Rc::default());
+            let server = turns.clone();
+            let served = spawn_local(async move {
+                loop {
+                    server.serves(Instant::now());
+                    yield_now().await;
+                }
+            });
+            for refusal in
+                flood(&turns, usize::MAX, &order).into_iter().chain(flood(&turns, 3, &order))
+            {
+                refusal.await.unwrap();
+            }
+            served.abort();
+            assert_eq!((turns.waiting.get(), order.borrow().len()), (0, 2 * REFUSALS));
         };
         LocalSet::new().run_until(work).await;
     }
