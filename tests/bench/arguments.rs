@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use anyhow::{Context, Result, bail};
 
-pub(crate) const USAGE: &str = "usage: bench [fairness | convergence | intake | telemetry | usage] [--case NAME]... [--quick] \
+pub(crate) const USAGE: &str = "usage: bench [fairness | overload | convergence | intake | telemetry | usage] [--case NAME]... [--quick] \
                      [--json PATH]";
 
 #[derive(Default)]

@@ -14,7 +14,7 @@ use harness::{Api, World};
 use serde_json::{Value, json};
 
 use crate::arguments::Arguments;
-use crate::load::steady::{Seen, Steady};
+use crate::load::steady::{Seen, Steady, UNBOUNDED};
 use crate::table::median;
 use crate::{machine, nginx};
 
@@ -36,8 +36,6 @@ const LIMITS: [f64; 2] = [100.0, 500.0];
 const TIMES: f64 = 100.0;
 const LOUD_CONNECTIONS: usize = 64;
 const UNKNOWN_KEYS: usize = 1000;
-/// As many as the load generator can make.
-const UNBOUNDED: f64 = 1e9;
 
 /// The goals: ratios of the calm tenant's latencies with the flood to those without it.
 const P50_RATIO_MAX: f64 = 1.10;
@@ -274,5 +272,5 @@ fn print(flood: &Flood, pairs: &[Pair]) -> Result<Value> {
 
 /// In microseconds, of each round.
 fn latencies<'a>(rounds: impl Iterator<Item = &'a Seen>, share: usize) -> Result<Vec<f64>> {
-    rounds.map(|seen| Ok(seen.per_mille(share)?.as_secs_f64() * 1e6)).collect()
+    rounds.map(|seen| Ok(seen.per_mille(200, share)?.as_secs_f64() * 1e6)).collect()
 }

@@ -1,9 +1,9 @@
 //! Tollgate beside its peers, in one run. README.md says how it is asked for, what is measured and how to read it.
 //!
 //! One word asks for another measurement than the table: `fairness`, what one tenant's flood does to another's calls;
-//! `convergence`, how long a change takes to be live on every node; `telemetry`, what OpenTelemetry costs a node; `intake`,
-//! how fast one replica takes usage in, and what that costs PostgreSQL; `usage`, how fresh usage is, and how long questions
-//! about it take.
+//! `overload`, what a node does when far more callers come than fill it; `convergence`, how long a change takes to be live
+//! on every node; `telemetry`, what OpenTelemetry costs a node; `intake`, how fast one replica takes usage in, and what that
+//! costs PostgreSQL; `usage`, how fresh usage is, and how long questions about it take.
 
 mod arguments;
 mod cases;
@@ -16,6 +16,7 @@ mod intake;
 mod load;
 mod machine;
 mod nginx;
+mod overload;
 mod peer;
 mod table;
 mod telemetry;
@@ -38,6 +39,10 @@ async fn main() -> Result<()> {
         "fairness" => {
             machine::check()?;
             Box::pin(fairness::run(&arguments)).await
+        }
+        "overload" => {
+            machine::check()?;
+            Box::pin(overload::run(&arguments)).await
         }
         "telemetry" => {
             machine::check()?;

@@ -7,9 +7,9 @@
 //! nobody else has anything to do a round is short, and nothing is lost.
 //!
 //! That alone lets a flood fill the thread's core, and then the kernel makes everybody wait: for the node's other threads, by
-//! milliseconds. So while calls are let through beside it, no more than one refusal goes for each [`STEP`], in bursts of at
-//! most [`BURST`]; what is left of the core stays free. A refusal waits a few milliseconds for that at most: where
-//! [`PACED_MAX`] wait already, they go as fast as they can.
+//! milliseconds. And where the calls that are let through fill it, rounds are long, and one refusal at each is none too
+//! many. So while calls are let through beside them, refusals have a pace of their own: one in each [`STEP`], and at each
+//! round as many as its length makes.
 
 use std::{
     cell::Cell,
@@ -28,8 +28,6 @@ const APART: Duration = Duration::from_micros(20);
 const STEP: Duration = Duration::from_micros(100);
 /// The refusals of this time may go one right after another: a sleep is up to 2 ms long.
 const BURST: Duration = Duration::from_millis(2);
-/// Refusals that wait beyond these are not paced, so that none waits for longer than 256 times [`STEP`].
-const PACED_MAX: usize = 256;
 /// Others are served if a call was let through within this time.
 const SERVED: Duration = Duration::from_millis(100);
 
@@ -71,7 +69,7 @@ impl Turns {
             && self.is_due(now);
         if is_alone || self.waiting.get() >= waiting_max {
             self.last.set(Some(now));
-            self.goes(now);
+            self.goes(now, now);
             return;
         }
         let waiting = Waiting::begin(&self.waiting);
@@ -93,10 +91,10 @@ impl Turns {
                     sleep(Duration::from_millis(1)).await;
                     continue;
                 }
+                let began = Instant::now();
                 // Until the event loop has looked for what came, and run what was ready.
                 yield_now().await;
-                self.goes(Instant::now());
-                self.given.add_permits(1);
+                self.given.add_permits(self.take_due(began, Instant::now()));
             }
             // Of those who left.
             self.given.forget_permits(self.given.available_permits());
@@ -108,17 +106,30 @@ impl Turns {
         self.served.set(Some(began));
     }
 
-    /// Whether the pace allows a refusal now.
-    fn is_due(&self, now: Instant) -> bool {
-        let served = |at| now.saturating_duration_since(at) < SERVED;
-        !self.served.get().is_some_and(served)
-            || self.waiting.get() >= PACED_MAX
-            || self.due.get().is_none_or(|due| due <= now)
+    /// Whether others are served, beside whom refusals keep a pace.
+    fn is_paced(&self, now: Instant) -> bool {
+        self.served.get().is_some_and(|at| now.saturating_duration_since(at) < SERVED)
     }
 
-    /// A refusal goes. What others did not use adds up to a burst, and nobody owes for more than one.
-    fn goes(&self, now: Instant) {
-        let earliest = now.checked_sub(BURST).unwrap_or(now);
+    /// Whether a refusal may go now.
+    fn is_due(&self, now: Instant) -> bool {
+        !self.is_paced(now) || self.due.get().is_none_or(|due| due <= now)
+    }
+
+    /// How many of those that wait go after this round: one, and what the pace makes of a long round beside others.
+    fn take_due(&self, began: Instant, now: Instant) -> usize {
+        self.goes(began, now);
+        let mut count = 1;
+        while count < self.waiting.get() && self.is_paced(now) && self.is_due(now) {
+            self.goes(began, now);
+            count += 1;
+        }
+        count
+    }
+
+    /// A refusal goes. Of the time in which none went, a burst's or the round's adds up; and nobody owes for more than one.
+    fn goes(&self, round_began: Instant, now: Instant) {
+        let earliest = now.checked_sub(BURST).unwrap_or(now).min(round_began);
         let due = self.due.get().unwrap_or(earliest).clamp(earliest, now);
         self.due.set(Some(due + STEP));
     }
@@ -195,7 +206,7 @@ mod tests {
 
     /// Refusals that may go at this time, of so many.
     fn due_of(turns: &Turns, count: usize, now: Instant) -> usize {
-        (0..count).take_while(|_| turns.is_due(now).then(|| turns.goes(now)).is_some()).count()
+        (0..count).take_while(|_| turns.is_due(now).then(|| turns.goes(now, now)).is_some()).count()
     }
 
     #[test]
@@ -207,11 +218,24 @@ mod tests {
         assert_eq!(due_of(&turns, 1000, later), 21, "a burst, and the one that is due");
         assert_eq!(due_of(&turns, 1000, later + STEP / 2), 0);
         assert_eq!(due_of(&turns, 1000, later + STEP * 3), 3);
-        turns.waiting.set(PACED_MAX);
-        assert_eq!(due_of(&turns, 1000, later + STEP * 3), 1000, "so many do not wait");
-        turns.waiting.set(0);
-        assert_eq!(due_of(&turns, 1000, later + STEP * 4), 1, "and leave no debt");
         assert_eq!(due_of(&turns, 1000, later + SERVED), 1000, "nobody else is there any more");
+    }
+
+    #[test]
+    fn after_a_long_round_as_many_go_as_the_pace_makes_of_it() {
+        let (turns, start) = (Turns::default(), Instant::now() + BURST);
+        turns.waiting.set(1000);
+        turns.serves(start);
+        assert_eq!(turns.take_due(start, start), 21, "a burst, and the one that is due");
+        assert_eq!(turns.take_due(start, start + STEP * 5), 5);
+        let later = start + SERVED / 2;
+        assert_eq!(turns.take_due(later, later), 21, "of a pause no more than a burst");
+        assert_eq!(turns.take_due(later, later + STEP * 300), 300, "and all of a round");
+        turns.waiting.set(3);
+        let (began, later) = (later + STEP * 300, later + STEP * 600);
+        turns.serves(later);
+        assert_eq!(turns.take_due(began, later), 3, "no more than wait");
+        assert_eq!(turns.take_due(began, later + SERVED), 1, "one where nobody else is served");
     }
 
     #[tokio::test]

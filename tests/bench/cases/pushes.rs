@@ -77,8 +77,8 @@ async fn push(field: &Field, pushes: usize) -> Result<f64> {
 }
 
 fn row(seen: &Seen) -> Result<[f64; 5]> {
-    let micros = |share| Ok::<_, anyhow::Error>(seen.per_mille(share)?.as_secs_f64() * 1e6);
+    let micros = |share| Ok::<_, anyhow::Error>(seen.per_mille(200, share)?.as_secs_f64() * 1e6);
     #[expect(clippy::cast_precision_loss, reason = "calls of minutes")]
-    let (calls, failed) = (seen.latencies.len() as f64, seen.other_than(200) as f64);
+    let (calls, failed) = (seen.answered(200) as f64, seen.other_than(200) as f64);
     Ok([calls, failed, micros(500)?, micros(990)?, micros(999)?])
 }

@@ -4,7 +4,7 @@ mod h2load;
 pub(crate) mod handshakes;
 pub(crate) mod held;
 pub(crate) mod steady;
-mod wrk;
+pub(crate) mod wrk;
 
 use std::path::PathBuf;
 use std::sync::atomic::AtomicBool;
@@ -87,10 +87,11 @@ fn steady(
     let run = || steady.run(cores, length, &never);
     let seen = std::thread::scope(|scope| scope.spawn(run).join().expect("it does not panic"))?;
     let failed = seen.other_than(expected);
-    ensure!(failed == 0, "{failed} calls failed: {:?}", seen.statuses);
-    let micros = |share| Ok::<_, anyhow::Error>(seen.per_mille(share)?.as_secs_f64() * 1e6);
+    ensure!(failed == 0, "{failed} calls failed: {:?}", seen.statuses());
+    let micros =
+        |share| Ok::<_, anyhow::Error>(seen.per_mille(expected, share)?.as_secs_f64() * 1e6);
     #[expect(clippy::cast_precision_loss, reason = "calls of seconds")]
-    let requests = seen.latencies.len() as f64;
+    let requests = seen.answered(expected) as f64;
     Ok(Made {
         requests,
         seconds: seen.took.as_secs_f64(),

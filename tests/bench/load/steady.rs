@@ -15,6 +15,8 @@ use crate::machine;
 
 /// How long calls that were due may go on when no more are.
 const GRACE: Duration = Duration::from_secs(5);
+/// As many calls a second as are answered: a closed loop, in which none is due when it is over.
+pub(crate) const UNBOUNDED: f64 = 1e9;
 const READ_BYTES: usize = 64 * 1024;
 const HEAD_BYTES_MAX: usize = 16 * 1024;
 
@@ -31,9 +33,8 @@ pub(crate) struct Steady {
 /// What became of the calls.
 #[derive(Debug, Default)]
 pub(crate) struct Seen {
-    /// Of the answered, from when each was due, the shortest first.
-    pub(crate) latencies: Vec<Duration>,
-    pub(crate) statuses: BTreeMap<u16, u64>,
+    /// Of those answered with each status, from when they were due, the shortest first.
+    latencies: BTreeMap<u16, Vec<Duration>>,
     /// Not answered: their connection broke, or the grace was over.
     pub(crate) failed: u64,
     pub(crate) took: Duration,
@@ -41,18 +42,25 @@ pub(crate) struct Seen {
 
 impl Seen {
     pub(crate) fn answered(&self, status: u16) -> u64 {
-        self.statuses.get(&status).copied().unwrap_or(0)
+        self.latencies.get(&status).map_or(0, |all| all.len() as u64)
     }
 
     /// All that were not answered with this.
     pub(crate) fn other_than(&self, status: u16) -> u64 {
-        let answered: u64 = self.statuses.values().sum();
+        let answered: u64 = self.latencies.values().map(|all| all.len() as u64).sum();
         answered - self.answered(status) + self.failed
     }
 
-    pub(crate) fn per_mille(&self, share: usize) -> Result<Duration> {
-        let place = (self.latencies.len() * share).div_ceil(1000).saturating_sub(1);
-        self.latencies.get(place).copied().context("no call was answered")
+    /// How many were answered with what.
+    pub(crate) fn statuses(&self) -> BTreeMap<u16, usize> {
+        self.latencies.iter().map(|(status, all)| (*status, all.len())).collect()
+    }
+
+    /// Of those answered with this status.
+    pub(crate) fn per_mille(&self, status: u16, share: usize) -> Result<Duration> {
+        let all = self.latencies.get(&status).map_or(&[][..], Vec::as_slice);
+        let place = (all.len() * share).div_ceil(1000).saturating_sub(1);
+        all.get(place).copied().with_context(|| format!("no call was answered with {status}"))
     }
 
     pub(crate) fn per_second(&self, count: u64) -> f64 {
@@ -82,7 +90,8 @@ impl Steady {
             }
             let (over, last) = (now >= length, now.min(length));
             let mut busy = 0;
-            while due < last && busy < connections.len() {
+            let ended = over && self.per_second >= UNBOUNDED;
+            while due < last && busy < connections.len() && !ended {
                 turn = (turn + 1) % connections.len();
                 let connection = &mut connections[turn];
                 if connection.due.len() >= self.depth {
@@ -106,7 +115,9 @@ impl Steady {
         seen.failed +=
             connections.iter().map(|connection| connection.due.len() as u64).sum::<u64>();
         seen.took = began.elapsed();
-        seen.latencies.sort_unstable();
+        for latencies in seen.latencies.values_mut() {
+            latencies.sort_unstable();
+        }
         Ok(seen)
     }
 }
@@ -166,8 +177,7 @@ impl Connection {
         while let Some(answer) = Answer::parse(&self.unread)? {
             self.unread.drain(..answer.bytes);
             let due = self.due.pop_front().context("an answer to nothing")?;
-            seen.latencies.push(now - due);
-            *seen.statuses.entry(answer.status).or_default() += 1;
+            seen.latencies.entry(answer.status).or_default().push(now - due);
         }
         Ok(over)
     }
