@@ -27,6 +27,7 @@ mod lock_out;
 mod management_requests;
 mod metrics;
 mod migrations;
+mod paths;
 mod peers;
 mod people;
 mod postgres;

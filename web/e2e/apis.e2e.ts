@@ -22,6 +22,19 @@ test("an API is created, listed, renamed and deleted by its name", async ({ visi
   await visit.heading("Pet shop").waitFor();
   await visit.isAccessible();
 
+  await visit.page.reload(); // the word that the name was saved is gone
+  const slash = visit.page.getByLabel("A slash at a path's end");
+  const segments = visit.page.getByLabel("Dot segments and doubled slashes");
+  await slash.waitFor();
+  expect([await slash.inputValue(), await segments.inputValue()]).toEqual(["", ""]);
+  await slash.selectOption("Callers are sent to the path without it");
+  await segments.selectOption("They are taken out");
+  await visit.click("Save");
+  await visit.sees("API saved");
+  await visit.page.reload();
+  await slash.waitFor();
+  expect([await slash.inputValue(), await segments.inputValue()]).toEqual(["REDIRECT", "NORMALIZE"]);
+
   await visit.click("Delete API");
   const dialog = visit.page.getByRole("dialog");
   const confirm = dialog.getByRole("button", { name: "Delete API" });

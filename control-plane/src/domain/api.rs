@@ -13,6 +13,8 @@ use crate::access::role::Action;
 use crate::app::App;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::patch::Patch;
+use crate::domain::paths::{PathNormalization, TrailingSlash};
 use crate::domain::{audit, stage, text};
 use crate::error::{Error, Result};
 use crate::ids::ApiId;
@@ -36,6 +38,10 @@ pub struct Api {
     pub dialect: Dialect,
     /// Where callers put their API key, such as `$request.header.x-api-key`; the first that a call has decides.
     pub api_key_locations: Vec<String>,
+    /// None: as its dialect has it, which is `strict`, and `ignore` in `aws-rest`.
+    pub trailing_slash: Option<TrailingSlash>,
+    /// None: `reject`, in each dialect.
+    pub path_normalization: Option<PathNormalization>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -129,6 +135,8 @@ pub struct NewApi {
     pub protocol: Protocol,
     pub dialect: Dialect,
     pub api_key_locations: Vec<String>,
+    pub trailing_slash: Option<TrailingSlash>,
+    pub path_normalization: Option<PathNormalization>,
 }
 
 impl NewApi {
@@ -147,6 +155,8 @@ impl NewApi {
             protocol,
             dialect,
             api_key_locations: vec![KeyLocation::DEFAULT.to_owned()],
+            trailing_slash: None,
+            path_normalization: None,
         })
     }
 
@@ -165,6 +175,8 @@ pub struct UpdateApi {
     pub name: Option<String>,
     pub description: Option<String>,
     pub api_key_locations: Option<Vec<String>>,
+    pub trailing_slash: Patch<TrailingSlash>,
+    pub path_normalization: Patch<PathNormalization>,
 }
 
 /// Makes an Api, and the root of its resources with it.
@@ -214,6 +226,8 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         name: name.unwrap_or_else(|| before.name.clone()),
         description: description.unwrap_or_else(|| before.description.clone()),
         api_key_locations: locations.unwrap_or_else(|| before.api_key_locations.clone()),
+        trailing_slash: change.trailing_slash.apply(before.trailing_slash),
+        path_normalization: change.path_normalization.apply(before.path_normalization),
         ..before.clone()
     };
     let api = store::api::update(&mut tx, actor.tenant, &after).await?;
@@ -374,6 +388,79 @@ mod tests {
             let refused = locate(wrong).await.unwrap_err();
             assert_eq!((refused.code(), refused.param()), (code, Some("apiKeyLocations")));
         }
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn how_an_api_reads_paths_is_its_dialects_way_until_it_says_otherwise_and_goes_live_by_a_deployment(
+        db: PgPool,
+    ) {
+        use PathNormalization::{Normalize, Pass, Reject};
+        use TrailingSlash::{Ignore, Redirect, Strict};
+        use proto::config::v1::{
+            PathNormalization as Normalized, TrailingSlash as Slash, resource::Kind,
+        };
+
+        let app = testing::app(db.clone()).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::AwsRest).await;
+        testing::new_route(&app, &alice, api, "GET /open", testing::mock("")).await;
+        let deployed = async || {
+            let id = testing::deploy(&app, &alice, api, "prod").await.unwrap().id;
+            let mut tx = app.begin(&alice).await.unwrap();
+            match compile::deployment(&mut tx, alice.tenant, id).await.unwrap().kind {
+                Some(Kind::Deployment(deployment)) => {
+                    let api = deployment.api.unwrap();
+                    (api.trailing_slash(), api.path_normalization())
+                }
+                other => panic!("{other:?}"),
+            }
+        };
+        assert_eq!(deployed().await, (Slash::Unspecified, Normalized::Unspecified));
+
+        for (slash, normalization, expected) in [
+            (Patch::Set(Strict), Patch::Set(Reject), (Slash::Strict, Normalized::Reject)),
+            (Patch::Set(Ignore), Patch::Keep, (Slash::Ignore, Normalized::Reject)),
+            (Patch::Keep, Patch::Set(Normalize), (Slash::Ignore, Normalized::Normalize)),
+            (Patch::Set(Redirect), Patch::Set(Pass), (Slash::Redirect, Normalized::Pass)),
+            (Patch::Clear, Patch::Keep, (Slash::Unspecified, Normalized::Pass)),
+            (Patch::Keep, Patch::Clear, (Slash::Unspecified, Normalized::Unspecified)),
+        ] {
+            let before = get(&app, &alice, api).await.unwrap();
+            let change = UpdateApi {
+                trailing_slash: slash,
+                path_normalization: normalization,
+                ..UpdateApi::default()
+            };
+            let kept = update(&app, &alice, api, change).await.unwrap();
+            assert_eq!(kept.trailing_slash, slash.apply(before.trailing_slash));
+            assert_eq!(kept.path_normalization, normalization.apply(before.path_normalization));
+            assert_eq!(get(&app, &alice, api).await.unwrap(), kept);
+            assert!(pending_changes(&app, &alice, &[api]).await.unwrap()[&api], "{expected:?}");
+            assert_eq!(deployed().await, expected);
+            assert!(!pending_changes(&app, &alice, &[api]).await.unwrap()[&api], "{expected:?}");
+        }
+        let audited: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
+            "select after ->> 'trailingSlash', after ->> 'pathNormalization' from audit_entry
+             where action = 'api.update' order by id",
+        )
+        .fetch_all(&db)
+        .await
+        .unwrap();
+        let text = |text: &str| Some(text.to_owned());
+        assert_eq!(audited[0], (text("strict"), text("reject")));
+        assert_eq!(audited[3], (text("redirect"), text("pass")));
+        assert_eq!(audited[5], (None, None));
+
+        let form = NewApi {
+            trailing_slash: Some(Redirect),
+            path_normalization: Some(Normalize),
+            ..testing::new_api_form(Dialect::Native)
+        };
+        let made = create(&app, &alice, form).await.unwrap();
+        assert_eq!(
+            (made.trailing_slash, made.path_normalization),
+            (Some(Redirect), Some(Normalize))
+        );
     }
 
     #[sqlx::test(migrations = "../migrations")]

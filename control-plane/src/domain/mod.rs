@@ -36,6 +36,7 @@ pub mod outbox;
 pub mod page;
 pub mod password;
 pub mod patch;
+pub mod paths;
 pub mod price;
 pub mod quarantined_segment;
 pub mod quota;

@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use async_graphql::connection::Connection;
 use async_graphql::dataloader::Loader;
-use async_graphql::{Context, Enum, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, Enum, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
 use crate::access::precondition::Versioned;
@@ -58,6 +58,30 @@ pub enum Dialect {
     AwsHttp,
 }
 
+/// What a slash at the end of a call's path means, where a route has the path without it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::paths::TrailingSlash")]
+pub enum TrailingSlash {
+    /// Another path, of which nothing is known.
+    Strict,
+    /// Nothing: the route answers to both.
+    Ignore,
+    /// Another path: its callers are sent to the one without the slash, by `308 Permanent Redirect`.
+    Redirect,
+}
+
+/// What becomes of a path with a dot segment or a doubled slash, in any encoding, before a route is chosen for it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::paths::PathNormalization")]
+pub enum PathNormalization {
+    /// The call is refused with `400 BAD_REQUEST_PARAMETERS`.
+    Reject,
+    /// The call goes on with the path that RFC 3986 §5.2.4 makes of it, each doubled slash one.
+    Normalize,
+    /// The call goes on with the path as it came, and no check is made that its backend reads it as the node does.
+    Pass,
+}
+
 #[derive(InputObject)]
 struct CreateApiInput {
     /// At most 128 characters.
@@ -71,6 +95,10 @@ struct CreateApiInput {
     /// `$request.querystring.NAME`; the first that a call has decides. One to five; `$request.header.x-api-key` when left
     /// out.
     api_key_locations: Option<Vec<String>>,
+    /// Left out: as the dialect has it, which is `STRICT`, and `IGNORE` in `AWS_REST`.
+    trailing_slash: Option<TrailingSlash>,
+    /// Left out: `REJECT`.
+    path_normalization: Option<PathNormalization>,
 }
 
 #[derive(InputObject)]
@@ -82,6 +110,10 @@ struct UpdateApiInput {
     description: Option<String>,
     /// All places where callers put their API key: one to five.
     api_key_locations: Option<Vec<String>>,
+    /// Null: as the Api's dialect has it.
+    trailing_slash: MaybeUndefined<TrailingSlash>,
+    /// Null: `REJECT`.
+    path_normalization: MaybeUndefined<PathNormalization>,
 }
 
 #[derive(SimpleObject)]
@@ -129,7 +161,11 @@ impl ApiMutation {
                 input.protocol.unwrap_or(Protocol::Http).into(),
                 input.dialect.unwrap_or(Dialect::Native).into(),
             )?;
-            let new = new.located(input.api_key_locations)?;
+            let new = NewApi {
+                trailing_slash: input.trailing_slash.map(Into::into),
+                path_normalization: input.path_normalization.map(Into::into),
+                ..new.located(input.api_key_locations)?
+            };
             domain::api::create(app, actor, new).await
         };
         ApiPayload::of(create().await)
@@ -148,6 +184,8 @@ impl ApiMutation {
                 name: input.name,
                 description: input.description,
                 api_key_locations: input.api_key_locations,
+                trailing_slash: input.trailing_slash.map_value(Into::into).into(),
+                path_normalization: input.path_normalization.map_value(Into::into).into(),
             };
             domain::api::update(app, actor, id, change).await
         };
@@ -200,6 +238,16 @@ impl Api {
     /// parameter of the query is not passed on. Of the draft: stages have it from their deployment.
     async fn api_key_locations(&self) -> &[String] {
         &self.0.api_key_locations
+    }
+
+    /// Null: as the dialect has it, which is `STRICT`, and `IGNORE` in `AWS_REST`. Of the draft, as `apiKeyLocations`.
+    async fn trailing_slash(&self) -> Option<TrailingSlash> {
+        self.0.trailing_slash.map(Into::into)
+    }
+
+    /// Null: `REJECT`. Of the draft, as `apiKeyLocations`.
+    async fn path_normalization(&self) -> Option<PathNormalization> {
+        self.0.path_normalization.map(Into::into)
     }
 
     /// Whether the draft differs from what each stage serves.

@@ -13,6 +13,8 @@ use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::api::{Dialect, NewApi, Protocol, UpdateApi};
+use crate::domain::patch::Patch;
+use crate::domain::paths::{PathNormalization, TrailingSlash};
 use crate::error::Result;
 use crate::ids::ApiId;
 use crate::rest::etag::{Tag, tagged};
@@ -38,6 +40,10 @@ struct Api {
     /// parameter of the query is not passed on. Of the draft: stages have it from their deployment.
     #[serde(rename = "apiKeyLocations")]
     key_locations: Vec<String>,
+    /// Null: as the dialect has it, which is `strict`, and `ignore` in `aws-rest`. Of the draft, as `apiKeyLocations`.
+    trailing_slash: Option<TrailingSlash>,
+    /// Null: `reject`. Of the draft, as `apiKeyLocations`.
+    path_normalization: Option<PathNormalization>,
     /// Whether the draft differs from what each stage serves.
     pending_changes: bool,
     created_at: DateTime<Utc>,
@@ -58,6 +64,8 @@ impl Api {
             protocol: api.protocol,
             dialect: api.dialect,
             key_locations: api.api_key_locations,
+            trailing_slash: api.trailing_slash,
+            path_normalization: api.path_normalization,
             pending_changes,
             created_at: api.created_at,
             updated_at: api.updated_at,
@@ -87,6 +95,10 @@ struct CreateApi {
     /// `$request.querystring.NAME`. `$request.header.x-api-key` when left out.
     #[schema(min_items = 1, max_items = 5)]
     api_key_locations: Option<Vec<String>>,
+    /// When left out as the dialect has it, which is `strict`, and `ignore` in `aws-rest`.
+    trailing_slash: Option<TrailingSlash>,
+    /// `reject` when left out.
+    path_normalization: Option<PathNormalization>,
 }
 
 /// A field left out stays.
@@ -100,6 +112,14 @@ struct PatchApi {
     /// All places where callers put their API key.
     #[schema(min_items = 1, max_items = 5)]
     api_key_locations: Option<Vec<String>>,
+    /// Null: as the Api's dialect has it.
+    #[serde(default)]
+    #[schema(value_type = Option<TrailingSlash>)]
+    trailing_slash: Patch<TrailingSlash>,
+    /// Null: `reject`.
+    #[serde(default)]
+    #[schema(value_type = Option<PathNormalization>)]
+    path_normalization: Patch<PathNormalization>,
 }
 
 /// The tenant's Apis, oldest first.
@@ -140,6 +160,11 @@ async fn create(
         body.dialect.unwrap_or(Dialect::Native),
     )?
     .located(body.api_key_locations)?;
+    let new = NewApi {
+        trailing_slash: body.trailing_slash,
+        path_normalization: body.path_normalization,
+        ..new
+    };
     let api = domain::api::create(&app, &actor, new).await?;
     Ok((StatusCode::CREATED, Tag(Api::of(api, false))))
 }
@@ -155,7 +180,7 @@ async fn get(State(app): State<App>, actor: Actor, Path(id): Path<ApiId>) -> Res
     Ok(Tag(Api::load(&app, &actor, api).await?))
 }
 
-/// Changes an Api's name, description, or where its callers put their key.
+/// Changes an Api's name, description, where its callers put their key, or how it reads their paths.
 #[utoipa::path(patch, path = "/apis/{apiId}", tag = "apis", operation_id = "updateApi",
     params(("apiId" = String, Path)), request_body = PatchApi, responses(
         (status = 200, body = Api),
@@ -171,6 +196,8 @@ async fn update(
         name: body.name,
         description: body.description,
         api_key_locations: body.api_key_locations,
+        trailing_slash: body.trailing_slash,
+        path_normalization: body.path_normalization,
     };
     let api = domain::api::update(&app, &actor, id, change).await?;
     Ok(Tag(Api::load(&app, &actor, api).await?))

@@ -5,16 +5,18 @@ use chrono::{DateTime, Utc};
 use crate::app::Tx;
 use crate::domain::api::{Api, NewApi};
 use crate::domain::page::Page;
+use crate::domain::paths::{PathNormalization, TrailingSlash};
 use crate::error::{Error, OnConstraint, Result};
 use crate::ids::{ApiId, TenantId};
 
 pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         returning id, name, description, protocol, dialect, api_key_locations, created_at,
-             updated_at, revision",
+        "insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
+             trailing_slash, path_normalization)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+         returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, created_at, updated_at, revision",
         tenant.0,
         id.as_str(),
         new.name,
@@ -22,6 +24,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         new.protocol.as_str(),
         new.dialect.as_str(),
         &new.api_key_locations,
+        or_dialects(new.trailing_slash.map(TrailingSlash::as_str)),
+        or_dialects(new.path_normalization.map(PathNormalization::as_str)),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -43,8 +47,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, api_key_locations, created_at, updated_at,
-             revision
+        "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -58,8 +62,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
 pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, api_key_locations, created_at, updated_at,
-             revision
+        "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update",
         tenant.0,
         id.as_str(),
@@ -82,8 +86,8 @@ pub async fn must_exist(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> 
 pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, api_key_locations, created_at, updated_at,
-             revision
+        "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -108,15 +112,18 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
 pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "update api set name = $3, description = $4, api_key_locations = $5, updated_at = now()
+        "update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
+             path_normalization = $7, updated_at = now()
          where tenant_id = $1 and id = $2
-         returning id, name, description, protocol, dialect, api_key_locations, created_at,
-             updated_at, revision",
+         returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, created_at, updated_at, revision",
         tenant.0,
         api.id.as_str(),
         api.name,
         api.description,
         &api.api_key_locations,
+        or_dialects(api.trailing_slash.map(TrailingSlash::as_str)),
+        or_dialects(api.path_normalization.map(PathNormalization::as_str)),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -133,6 +140,16 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> {
     Ok(())
 }
 
+/// A setting that an Api leaves to its dialect is empty text.
+fn or_dialects(setting: Option<&'static str>) -> &'static str {
+    setting.unwrap_or_default()
+}
+
+/// The same the other way.
+fn own<'a, T: TryFrom<&'a str>>(setting: &'a str) -> Result<Option<T>, T::Error> {
+    (!setting.is_empty()).then(|| setting.try_into()).transpose()
+}
+
 struct Row {
     id: String,
     name: String,
@@ -140,6 +157,8 @@ struct Row {
     protocol: String,
     dialect: String,
     api_key_locations: Vec<String>,
+    trailing_slash: String,
+    path_normalization: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -156,6 +175,8 @@ impl TryFrom<Row> for Api {
             protocol: row.protocol.as_str().try_into()?,
             dialect: row.dialect.as_str().try_into()?,
             api_key_locations: row.api_key_locations,
+            trailing_slash: own(&row.trailing_slash)?,
+            path_normalization: own(&row.path_normalization)?,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

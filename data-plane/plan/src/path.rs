@@ -32,11 +32,7 @@ pub fn normalize(raw: &str, policy: Normalization) -> Result<Cow<'_, str>, PathE
     if policy == Normalization::Pass {
         return Ok(Cow::Borrowed(raw));
     }
-    if raw.bytes().any(|b| b == b'\\' || b.is_ascii_control()) {
-        return Err(PathError::Character);
-    }
-    check_encoding(raw)?;
-    if !is_ambiguous(raw) {
+    if !is_ambiguous(raw)? {
         return Ok(Cow::Borrowed(raw));
     }
     if policy == Normalization::Reject {
@@ -44,7 +40,7 @@ pub fn normalize(raw: &str, policy: Normalization) -> Result<Cow<'_, str>, PathE
     }
     let plain = remove_dot_segments(raw)?;
     // What is left hides behind an encoded slash; taking that apart would change what the path says.
-    if is_ambiguous(&plain) { Err(PathError::Ambiguous) } else { Ok(Cow::Owned(plain)) }
+    if is_ambiguous(&plain)? { Err(PathError::Ambiguous) } else { Ok(Cow::Owned(plain)) }
 }
 
 /// Percent-decodes; bytes that are not UTF-8 become replacement characters.
@@ -78,30 +74,32 @@ fn escape(bytes: &[u8], index: usize) -> Option<u8> {
     u8::try_from(digit(high)? * 16 + digit(low)?).ok()
 }
 
-fn check_encoding(raw: &str) -> Result<(), PathError> {
+/// Whether some server on the way could read the path as another one: it is judged with encoded slashes, backslashes and
+/// dots read as what they encode. One look from its first slash to its end, for every call: it makes no copy.
+fn is_ambiguous(raw: &str) -> Result<bool, PathError> {
     let bytes = raw.as_bytes();
-    let bad = |(index, _)| matches!(escape(bytes, index), None | Some(0));
-    let mut percents = raw.match_indices('%');
-    if percents.any(bad) { Err(PathError::Encoding) } else { Ok(()) }
-}
-
-/// Whether some server on the way could read the path as another one: it is judged with encoded slashes,
-/// backslashes and dots read as what they encode.
-fn is_ambiguous(raw: &str) -> bool {
-    let suspicious = raw.contains("//") || raw.contains("/.") || raw.contains('%');
-    if !suspicious {
-        return false; // the common case decodes nothing
-    }
-    let decoded = decode_bytes(raw);
-    let mut segments = decoded.split(|b| matches!(b, b'/' | b'\\')).skip(1).peekable();
-    while let Some(segment) = segments.next() {
-        let last = segments.peek().is_none();
-        if matches!(segment, b"." | b"..") || (segment.is_empty() && !last) {
-            return true;
+    let mut ambiguous = false;
+    // Of the segment that the look is in: how long it is, whether of dots alone, and whether an escape began it.
+    let (mut len, mut dots, mut disguised) = (0_usize, true, false);
+    let mut index = 1;
+    while let Some(&byte) = bytes.get(index) {
+        let (byte, width) = match byte {
+            b'%' => (escape(bytes, index).filter(|b| *b != 0).ok_or(PathError::Encoding)?, 3),
+            b'\\' => return Err(PathError::Character),
+            byte if byte.is_ascii_control() => return Err(PathError::Character),
+            byte => (byte, 1),
+        };
+        index += width;
+        if matches!(byte, b'/' | b'\\') {
+            ambiguous |= dots && len <= 2; // an empty one too: a doubled slash
+            (len, dots, disguised) = (0, true, width == 3);
+        } else {
+            len += 1;
+            dots &= byte == b'.';
         }
     }
     // The empty segment of `/` or `/a/` is the end; that of `/a%2F` is a slash in disguise.
-    decoded.last() != raw.as_bytes().last() && matches!(decoded.last(), Some(b'/' | b'\\'))
+    Ok(ambiguous || if len == 0 { disguised } else { dots && len <= 2 })
 }
 
 /// The path as a server reads it that takes an encoded slash or backslash for a slash. `None` where it has none.
@@ -203,6 +201,30 @@ mod tests {
             let got = normalize(path, Normalization::Normalize);
             assert_eq!(got.as_deref().map_err(|error| *error), normalized, "{path}");
         }
+    }
+
+    /// As a server reads a path that decodes it first and takes it apart then.
+    fn ambiguous_once_decoded(raw: &str) -> bool {
+        let decoded = decode_bytes(raw);
+        let segments: Vec<_> = decoded.split(|b| matches!(b, b'/' | b'\\')).skip(1).collect();
+        let (last, others) = segments.split_last().unwrap();
+        let dots = |segment: &&[u8]| matches!(*segment, b"." | b"..");
+        let disguised = last.is_empty() && !raw.ends_with('/');
+        segments.iter().any(dots) || others.iter().any(|it| it.is_empty()) || disguised
+    }
+
+    #[test]
+    fn every_short_path_is_judged_as_if_it_were_decoded_first() {
+        let pieces = ["/", ".", "a", "%2F", "%2e", "%5c", "%61"];
+        let mut paths = vec!["/".to_owned()];
+        for _ in 0..5 {
+            let longer = paths.iter().flat_map(|it| pieces.map(|piece| format!("{it}{piece}")));
+            paths = longer.collect();
+            for path in &paths {
+                assert_eq!(is_ambiguous(path), Ok(ambiguous_once_decoded(path)), "{path}");
+            }
+        }
+        assert_eq!(paths.len(), 16_807);
     }
 
     #[test]

@@ -38,9 +38,7 @@ pub(crate) fn route(
     })?;
     let (stage, below) = select_stage(api, address.path)
         .ok_or_else(|| Kind::ResourceNotFound.because("The path names no stage of this API."))?;
-    let addressing = address.addressing();
-    let below = below.to_owned();
-    exchange.addressing = addressing;
+    exchange.addressing = address.addressing();
     exchange.stage = Some(stage.clone());
     exchange.config_version = snapshot.version(&stage.cell);
 
@@ -49,7 +47,7 @@ pub(crate) fn route(
     if deployment.disable_execute_api_endpoint {
         return Err(unknown());
     }
-    exchange.path = path::normalize(&below, deployment.normalization)
+    exchange.path = path::normalize(below, deployment.normalization)
         .map_err(|error| Kind::BadRequestParameters.because(error.to_string()))?
         .into_owned();
     match deployment.router.find(&exchange.head.method, &exchange.path) {
@@ -66,7 +64,7 @@ pub(crate) fn route(
         }
         Found::Redirect => Err(Kind::Moved
             .because("The path has a slash too many at its end.")
-            .with(LOCATION, without_last_slash(exchange))),
+            .with(LOCATION, without_last_slash(exchange, below))),
         Found::MethodNotAllowed(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
             Err(Kind::MethodNotAllowed
@@ -102,11 +100,14 @@ fn select_stage<'a>(api: &'a Api, full: &'a str) -> Option<(&'a Arc<Stage>, &'a 
     named.map(|stage| (stage, below)).or_else(|| default().map(|stage| (stage, full)))
 }
 
-/// Where a caller with one slash too many should go. Never another host: it starts with one slash.
-fn without_last_slash(exchange: &Exchange) -> String {
+/// Where a caller with one slash too many should go: to the path as the Api reads it, or a dot segment could lead back
+/// here for ever. `below` is that path as it came. Never another host: it starts with one slash.
+fn without_last_slash(exchange: &Exchange, below: &str) -> String {
     let uri = &exchange.head.uri;
+    let stage = uri.path().strip_suffix(below).unwrap_or_default();
+    let path = format!("{stage}{}", exchange.path);
     // Browsers read a backslash as a slash.
-    let path = uri.path().trim_start_matches(['/', '\\']).trim_end_matches('/');
+    let path = path.trim_start_matches(['/', '\\']).trim_end_matches('/');
     let query = uri.query().map(|query| format!("?{query}")).unwrap_or_default();
     format!("/{path}{query}")
 }

@@ -3,7 +3,7 @@
 use proto::config::v1::{
     ApiKey,
     Dialect::{self, AwsHttp, AwsRest, Native},
-    KeyRestrictions, PreviousValue, Resource, TrailingSlash, UsagePlan,
+    KeyRestrictions, PathNormalization, PreviousValue, Resource, TrailingSlash, UsagePlan,
     resource::Kind,
 };
 
@@ -81,14 +81,51 @@ async fn a_path_with_two_readings_is_refused_before_any_route_is_chosen() {
     assert_eq!(node.get("/prod/a%2Fb").await.status(), 200);
 }
 
+/// An Api that sends callers away from the slash at a path's end, at a stage's address and at `$default`'s.
+fn redirecting(normalization: PathNormalization) -> Vec<Resource> {
+    let routes = vec![("GET /a", mock(200, ""), false), ("GET /b/{x}", mock(200, ""), false)];
+    let mut resources = api_with(Native, routes, |(_, deployment, _)| {
+        let api = deployment.api.as_mut().unwrap();
+        api.trailing_slash = TrailingSlash::Redirect.into();
+        api.path_normalization = normalization.into();
+    });
+    let Some(Kind::Stage(prod)) = resources[2].kind.clone() else { panic!("no stage") };
+    let default = proto::config::v1::Stage { name: "$default".into(), ..prod };
+    resources.push(Kind::Stage(default).into());
+    resources
+}
+
 #[tokio::test]
 async fn a_redirecting_api_sends_callers_to_the_path_without_the_slash_on_this_host() {
-    let routes = vec![("GET /a", mock(200, ""), false)];
-    let node = TestNode::start(api_with(Native, routes, |(_, deployment, _)| {
-        deployment.api.as_mut().unwrap().trailing_slash = TrailingSlash::Redirect.into();
-    }));
-    let answer = node.get("/prod/a/?q=1").await;
-    assert_eq!((answer.status(), answer.field("location")), (308, Some("/prod/a?q=1")));
+    use PathNormalization::{Normalize, Pass, Reject};
+    let by_path = format!("/_api/{API}");
+    let elsewhere = "host: 127.0.0.1";
+    for (normalization, path, location) in [
+        (Reject, "/prod/a/?q=1", "/prod/a?q=1"),
+        (Reject, "/a/", "/a"),
+        (Reject, "/prod/b/c%2Fd/", "/prod/b/c%2Fd"),
+        // Each of these reads as `/a/`, though not all of them end in a slash.
+        (Normalize, "/prod/a/.?q=1", "/prod/a?q=1"),
+        (Normalize, "/prod/a/%2e", "/prod/a"),
+        (Normalize, "/prod/a/b/..", "/prod/a"),
+        (Normalize, "/prod//a//", "/prod/a"),
+        (Normalize, "/%70rod/./b/c/.", "/%70rod/b/c"),
+        (Normalize, "/./a/.", "/a"),
+        (Normalize, "//a/", "/a"),
+        (Pass, "/prod/a/", "/prod/a"),
+        (Pass, "/prod/b/../", "/prod/b/.."),
+    ] {
+        let node = TestNode::start(redirecting(normalization));
+        let answer = node.get(path).await;
+        assert_eq!((answer.status(), answer.field("location")), (308, Some(location)), "{path}");
+        assert_eq!(node.get(location).await.status(), 200, "who follows {path} arrives");
+
+        let path =
+            format!("GET {by_path}{path} HTTP/1.1\r\n{elsewhere}\r\nconnection: close\r\n\r\n");
+        let answer = node.raw(path.as_bytes()).await;
+        let location = format!("{by_path}{location}");
+        assert_eq!((answer.status(), answer.field("location")), (308, Some(&*location)), "{path}");
+    }
 }
 
 fn gold() -> UsagePlan {

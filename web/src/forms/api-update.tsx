@@ -2,7 +2,7 @@ import { z } from "zod";
 import { request } from "../api/client";
 import { graphql } from "../api/generated";
 import { refreshAll } from "../api/query";
-import { TextArea, TextField } from "../ui/field";
+import { SelectField, TextArea, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
 import { lines, linesTyped, requiredText } from "./fields";
 import { Form, useSchemaForm } from "./form";
@@ -17,15 +17,27 @@ const schema = z.object({
   name: requiredText("Name the API."),
   description: z.string().trim(),
   apiKeyLocations: lines,
+  trailingSlash: z.enum(["", "STRICT", "IGNORE", "REDIRECT"]).transform((slash) => slash || null),
+  pathNormalization: z.enum(["", "REJECT", "NORMALIZE", "PASS"]).transform((paths) => paths || null),
 });
 
-type Api = { id: string; name: string; description: string; apiKeyLocations: readonly string[] };
+type Api = {
+  id: string;
+  name: string;
+  description: string;
+  dialect: "NATIVE" | "AWS_REST" | "AWS_HTTP";
+  apiKeyLocations: readonly string[];
+  trailingSlash?: "STRICT" | "IGNORE" | "REDIRECT" | null;
+  pathNormalization?: "REJECT" | "NORMALIZE" | "PASS" | null;
+};
 
 export function ApiUpdateForm({ api }: { api: Api }) {
   const form = useSchemaForm(schema, {
     name: api.name,
     description: api.description,
     apiKeyLocations: linesTyped(api.apiKeyLocations),
+    trailingSlash: api.trailingSlash ?? "",
+    pathNormalization: api.pathNormalization ?? "",
   });
   const { errors } = form.formState;
   return (
@@ -64,6 +76,36 @@ export function ApiUpdateForm({ api }: { api: Api }) {
         error={errors.apiKeyLocations?.message}
         {...form.register("apiKeyLocations")}
       />
+      <SelectField
+        label="A slash at a path's end"
+        hint="What /pets/ means where /pets is a route. Live with the next deployment."
+        error={errors.trailingSlash?.message}
+        {...form.register("trailingSlash")}
+      >
+        <option value="">
+          As the dialect has it: {api.dialect === "AWS_REST" ? "the same path" : "another path"}
+        </option>
+        <option value="STRICT">Another path</option>
+        <option value="IGNORE">The same path</option>
+        <option value="REDIRECT">Callers are sent to the path without it</option>
+      </SelectField>
+      <SelectField
+        label="Dot segments and doubled slashes"
+        hint={
+          <>
+            What becomes of <code>/a/../b</code> and <code>{"/a//b"}</code>, in any encoding, before a route
+            is chosen. A path that passes as it came may be another to its backend than to the routes and
+            limits here. Live with the next deployment.
+          </>
+        }
+        error={errors.pathNormalization?.message}
+        {...form.register("pathNormalization")}
+      >
+        <option value="">As the dialect has it: calls are refused</option>
+        <option value="REJECT">Calls are refused</option>
+        <option value="NORMALIZE">They are taken out</option>
+        <option value="PASS">The path passes as it came</option>
+      </SelectField>
     </Form>
   );
 }

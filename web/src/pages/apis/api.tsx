@@ -20,7 +20,8 @@ export const ApiDocument = graphql(`
     node(id: $id) {
       __typename
       ... on Api {
-        id apiId name description apiKeyLocations pendingChanges createdAt updatedAt
+        id apiId name description dialect pendingChanges createdAt updatedAt
+        apiKeyLocations trailingSlash pathNormalization
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }
     }

@@ -1,0 +1,74 @@
+//! The shape of a behaviour table.
+
+use serde::Deserialize;
+use serde_json::{Map, Value};
+use std::collections::BTreeMap;
+
+/// A definition, and what calls of it get: once in each of `dialects`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Table {
+    /// The row of the feature list, such as `B4`.
+    pub(crate) row: String,
+    /// The row in one sentence, or the part of it that this table is about.
+    pub(crate) rule: String,
+    pub(crate) dialects: Vec<String>,
+    /// What `updateApi` is told beside the Api's id.
+    #[serde(default)]
+    pub(crate) api: Map<String, Value>,
+    #[serde(default)]
+    pub(crate) routes: Vec<String>,
+    #[serde(default = "prod")]
+    pub(crate) stages: Vec<String>,
+    #[serde(default)]
+    pub(crate) cases: Vec<Case>,
+    #[serde(default)]
+    pub(crate) refusals: Vec<Refusal>,
+}
+
+fn prod() -> Vec<String> {
+    vec!["prod".to_owned()]
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Case {
+    /// Method and target, byte for byte.
+    pub(crate) request: String,
+    gets: Expected,
+    /// Where a dialect's answer is another one.
+    #[serde(default, rename = "in")]
+    others: BTreeMap<String, Expected>,
+}
+
+impl Case {
+    pub(crate) fn expected(&self, dialect: &str) -> &Expected {
+        self.others.get(dialect).unwrap_or(&self.gets)
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Expected {
+    #[serde(default = "ok")]
+    pub(crate) status: u16,
+    /// The key of the route that answers; none where the node does.
+    pub(crate) route: Option<String>,
+    #[serde(default)]
+    pub(crate) headers: BTreeMap<String, String>,
+    /// Fields of the answer's JSON; others may be beside them.
+    #[serde(default)]
+    pub(crate) body: Map<String, Value>,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+/// A route that the definition does not take, and the field that is named for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct Refusal {
+    pub(crate) route: String,
+    pub(crate) param: String,
+}
