@@ -17,16 +17,21 @@ PNG = b"\x89PNG\r\n\x1a\n\x00\xff"
 
 
 async def pet(request: Request) -> Response:
+    event = request.scope["aws.event"]
     told = {
         "name": request.path_params["name"],
         "q": request.query_params.getlist("q"),
         "cookies": request.cookies,
-        "many": request.headers.get("x-many"),
+        "many": request.headers["x-many"].replace(" ", "").split(","),
         "client": request.client.host,
-        "url": str(request.url),
-        "stage": request.scope["aws.event"]["requestContext"]["stage"],
+        "origin": f"{request.url.scheme}://{request.url.netloc}",
+        "stage": event["requestContext"]["stage"],
+        "proxy": event["pathParameters"]["proxy"],
     }
-    return JSONResponse(told)
+    answer = JSONResponse(told)
+    answer.headers.append("x-seen", "one")
+    answer.headers.append("x-seen", "two")
+    return answer
 
 
 async def create(request: Request) -> Response:

@@ -1,0 +1,104 @@
+//! A function behind a node: real apps behind the adapters that people deploy them with, by AWS's events of every shape.
+
+mod calls;
+mod hosts;
+mod runtime_api;
+
+use harness::World;
+use harness::tenant::{Api, Tenant};
+use serde_json::json;
+
+use self::hosts::Host;
+
+/// What events and answers look like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Shape {
+    V1,
+    V2,
+    /// In AWS's REST APIs: 1.0 without its `version`.
+    Rest,
+}
+
+impl Shape {
+    /// REST APIs have no `$default`.
+    fn stage(self) -> &'static str {
+        if self == Self::Rest { "prod" } else { "$default" }
+    }
+
+    /// What callers' paths begin with.
+    fn base_path(self) -> &'static str {
+        if self == Self::Rest { "/prod" } else { "" }
+    }
+}
+
+async fn api<'w>(acme: &Tenant<'w>, shape: Shape, host: &Host) -> Api<'w> {
+    let (dialect, version) = match shape {
+        Shape::V1 => ("NATIVE", "1.0"),
+        Shape::V2 => ("NATIVE", "2.0"),
+        Shape::Rest => ("AWS_REST", "1.0"),
+    };
+    let api = acme.api_in(dialect, &format!("pets by {shape:?}")).await;
+    let integration =
+        json!({ "type": "AWS_PROXY", "uri": host.uri, "payloadFormatVersion": version });
+    let route = json!({ "method": "ANY", "path": "/{proxy+}", "integration": integration });
+    api.route_of(route).await.deploy(shape.stage()).await
+}
+
+async fn is_served(host: Host) {
+    let world = World::start().await;
+    let acme = world.tenant("acme").await;
+    for shape in [Shape::V1, Shape::V2, Shape::Rest] {
+        calls::everything(&api(&acme, shape, &host).await, shape, &host).await;
+    }
+}
+
+#[tokio::test]
+async fn an_app_behind_mangum_is_served_by_events_of_every_shape() {
+    is_served(hosts::mangum().await).await;
+}
+
+#[tokio::test]
+async fn an_app_behind_serverless_http_is_served_by_events_of_every_shape() {
+    is_served(hosts::serverless_http().await).await;
+}
+
+#[tokio::test]
+async fn an_app_behind_lambda_http_is_served_by_events_of_every_shape() {
+    is_served(hosts::lambda_http().await).await;
+}
+
+#[tokio::test]
+async fn what_is_no_function_is_refused_by_its_field() {
+    let world = World::start_alone().await;
+    let acme = world.tenant("acme").await;
+    let api = acme.api("pets").await;
+    let to = "http://127.0.0.1:7000/";
+    let arn = "arn:aws:lambda:us-east-1:123456789012:function:pets";
+    for (param, integration) in [
+        ("payloadFormatVersion", json!({ "type": "AWS_PROXY", "uri": to })),
+        (
+            "payloadFormatVersion",
+            json!({ "type": "AWS_PROXY", "uri": to, "payloadFormatVersion": "3.0" }),
+        ),
+        (
+            "payloadFormatVersion",
+            json!({ "type": "HTTP_PROXY", "uri": to, "payloadFormatVersion": "1.0" }),
+        ),
+        ("uri", json!({ "type": "AWS_PROXY", "payloadFormatVersion": "2.0" })),
+        ("uri", json!({ "type": "AWS_PROXY", "uri": arn, "payloadFormatVersion": "2.0" })),
+        (
+            "method",
+            json!({ "type": "AWS_PROXY", "uri": to, "method": "GET", "payloadFormatVersion": "2.0" }),
+        ),
+    ] {
+        let query = "mutation($input: CreateIntegrationInput!) { createIntegration(input: $input) \
+                     { integration { id } userErrors { param message } } }";
+        let input = json!({ "apiId": api.id, "integration": integration });
+        let data = acme.graphql(query, json!({ "input": input })).await;
+        let error = &data["createIntegration"]["userErrors"][0];
+        assert_eq!(error["param"], format!("integration.{param}"), "{integration}: {error}");
+
+        let made = acme.rest("POST", &format!("/v1/apis/{}/integrations", api.api_id));
+        made.json(&integration).await.expect(400);
+    }
+}
