@@ -242,10 +242,10 @@ mod tests {
     async fn a_flood_beside_others_goes_on() {
         let work = async {
             let (turns, order) = (given_out(), Rc::default());
-            let server = turns.clone();
+            let theirs = turns.clone();
             let served = spawn_local(async move {
                 loop {
-                    server.serves(Instant::now());
+                    theirs.serves(Instant::now());
                     yield_now().await;
                 }
             });
