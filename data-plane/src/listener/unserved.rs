@@ -125,6 +125,7 @@ impl Unserved {
             method: None,
             stage: None,
             route: None,
+            operation: None,
             caller: None,
             outline: Outline {
                 status,

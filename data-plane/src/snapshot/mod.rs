@@ -5,11 +5,13 @@
 
 mod apply;
 mod assembly;
+mod backends;
 mod channel;
 pub mod compile;
 pub mod join;
 pub(crate) mod last_good;
 pub(crate) mod messages;
+mod mocks;
 pub mod resources;
 pub mod served;
 mod sharded;
