@@ -13,6 +13,7 @@ pub(crate) mod last_good;
 pub(crate) mod messages;
 mod mocks;
 pub mod resources;
+mod retired;
 pub mod served;
 mod sharded;
 pub(crate) mod signature;
