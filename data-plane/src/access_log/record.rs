@@ -1,13 +1,11 @@
 //! What is written down of one request. Names, counts and times only: never a key, a field's value or a path's text.
 
 use std::{
-    io::Write,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use http::{Method, Version};
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
@@ -60,8 +58,8 @@ pub(crate) struct Outline {
 pub enum Value<'a> {
     Text(&'a str),
     Count(u64),
-    /// Such as milliseconds.
-    Measure(f64),
+    /// In milliseconds.
+    Millis(Duration),
     Flag(bool),
 }
 
@@ -120,7 +118,7 @@ impl Record {
         field("status", Value::Count(ended.status.into()));
         field("bytes_in", Value::Count(ended.bytes_in));
         field("bytes_out", Value::Count(ended.bytes_out));
-        field("duration_ms", Value::Measure(ended.duration.as_secs_f64() * 1000.0));
+        field("duration_ms", Value::Millis(ended.duration));
         field("aborted", Value::Flag(ended.aborted));
         field("billed", Value::Flag(ended.billed));
         if ended.over_quota {
@@ -129,30 +127,6 @@ impl Record {
         if !self.shadow_throttled_by.is_empty() {
             field("shadow_throttled_by", Value::Text(&self.shadow_throttled_by));
         }
-    }
-
-    /// One JSON object and a line's end. The fields that every log line has come first.
-    pub fn line(&self, out: &mut Vec<u8>) {
-        let at = DateTime::<Utc>::from(self.at).to_rfc3339_opts(SecondsFormat::Micros, true);
-        // Writing to memory cannot fail.
-        let _ = write!(
-            out,
-            r#"{{"timestamp":"{at}","level":"INFO","message":"request","client.address":"{}""#,
-            self.client
-        );
-        if let Some((trace, span, _)) = self.trace {
-            let _ = write!(out, r#","trace.id":"{trace}","span.id":"{span}""#);
-        }
-        self.fields(|name, value| {
-            let _ = write!(out, r#","{name}":"#);
-            let _ = match value {
-                Value::Text(text) => serde_json::to_writer(&mut *out, text).map_err(Into::into),
-                Value::Count(count) => write!(out, "{count}"),
-                Value::Measure(measure) => write!(out, "{measure:.3}"),
-                Value::Flag(flag) => write!(out, "{flag}"),
-            };
-        });
-        out.extend_from_slice(b",\"target\":\"access\"}\n");
     }
 
     #[cfg(test)]
@@ -172,29 +146,5 @@ impl Record {
             throttled_by: None,
             shadow_throttled_by: String::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_one_line_of_json_whatever_a_caller_put_into_it() {
-        let mut record = Record::test();
-        record.method = Some(Method::from_bytes(b"GET'`|").unwrap());
-        record.route = Some("GET /\"quoted\"\n{id}".into());
-        record.trace = Some((TraceId::from(10), SpanId::from(11), TraceFlags::SAMPLED));
-        let mut text = Vec::new();
-        record.line(&mut text);
-        let text = String::from_utf8(text).unwrap();
-        assert_eq!(text.find('\n'), Some(text.len() - 1), "one line");
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(line["timestamp"], "1970-01-01T00:00:00.000000Z");
-        assert_eq!(line["route"], "GET /\"quoted\"\n{id}");
-        assert_eq!(line["trace.id"], "0000000000000000000000000000000a");
-        assert_eq!((&line["status"], &line["billed"]), (&400.into(), &false.into()));
-        assert_eq!(line["target"], "access");
-        assert!(line.get("tenant.id").is_none(), "what is not known is left out");
     }
 }

@@ -29,6 +29,12 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// Removes what concerns one connection only: the fixed list, and whatever `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have one of them or none, and a look at each name costs less than a search for each of the list.
+    let found = headers.keys().filter_map(|name| HOP_BY_HOP.iter().position(|it| it == name));
+    let found = found.fold(0_u8, |found, index| found | 1 << index);
+    if found == 0 {
+        return;
+    }
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH); // it is not the body's (RFC 9112 §6.3)
     }
@@ -45,8 +51,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    for (index, name) in HOP_BY_HOP.iter().enumerate() {
+        if found & 1 << index != 0 {
+            headers.remove(name);
+        }
     }
 }
 
@@ -123,9 +131,23 @@ fn forward_for(headers: &mut HeaderMap, peer: IpAddr, trusted: bool) {
             value.push_str(", ");
         }
     }
-    value.push_str(&peer.to_canonical().to_string());
+    push_address(&mut value, peer.to_canonical());
     if let Ok(value) = HeaderValue::try_from(value) {
         headers.insert(FORWARDED_FOR, value);
+    }
+}
+
+/// Each call to a backend has one, and formatting would take longer than all the rest of it.
+fn push_address(text: &mut String, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        text.push_str(&address.to_string());
+        return;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
     }
 }
 
@@ -176,6 +198,11 @@ mod tests {
             forward_for(&mut headers, "::ffff:192.0.2.1".parse().unwrap(), trusted);
             let values: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
             assert_eq!(values, [expected]);
+        }
+        for address in ["0.0.0.0", "255.10.9.100", "2001:db8::1"] {
+            let mut headers = HeaderMap::new();
+            forward_for(&mut headers, address.parse().unwrap(), false);
+            assert_eq!(headers[FORWARDED_FOR], address);
         }
     }
 }

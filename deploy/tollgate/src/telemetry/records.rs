@@ -90,7 +90,7 @@ impl Records {
             Value::Count(count) => {
                 log.add_attribute(name, i64::try_from(count).unwrap_or(i64::MAX));
             }
-            Value::Measure(measure) => log.add_attribute(name, measure),
+            Value::Millis(time) => log.add_attribute(name, time.as_secs_f64() * 1000.0),
             Value::Flag(flag) => log.add_attribute(name, flag),
         });
         self.logger.emit(log);
