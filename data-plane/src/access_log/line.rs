@@ -6,6 +6,7 @@ use std::{
 };
 
 use chrono::{DateTime, Utc};
+use uuid::Uuid;
 
 use super::{Record, Value};
 
@@ -52,6 +53,9 @@ impl Lines {
             name(text, field);
             match value {
                 Value::Text(value) => string(text, value),
+                Value::Id(id) => {
+                    string(text, id.as_hyphenated().encode_lower(&mut Uuid::encode_buffer()));
+                }
                 Value::Count(value) => count(text, value),
                 Value::Millis(value) => millis(text, value),
                 Value::Flag(value) => {
@@ -150,6 +154,7 @@ mod tests {
         let (_, line) = line(&record);
         assert_eq!(line["timestamp"], "1970-01-01T00:00:00.000000Z");
         assert_eq!(line["client.address"], "192.0.2.7");
+        assert_eq!(line["request.id"], "018f0000-0000-7000-8000-00000000000a");
         assert_eq!(line["route"], "GET /\"quoted\"\n{id}\\\u{7f}\u{2028}ä");
         assert_eq!(line["trace.id"], "0000000000000000000000000000000a");
         assert_eq!(line["span.id"], "00000000000000ab");

@@ -8,6 +8,7 @@ use std::{
 
 use http::{Method, Version};
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
+use uuid::Uuid;
 
 use crate::{
     policies::throttle::Label,
@@ -18,7 +19,7 @@ use crate::{
 pub struct Record {
     pub(crate) at: SystemTime,
     /// `x-request-id`: a UUIDv7.
-    pub(crate) request_id: String,
+    pub(crate) request_id: Uuid,
     /// The `x-request-id` that the caller sent, if it is fit to be written down.
     pub(crate) client_request_id: Option<Box<str>>,
     pub(crate) trace: Option<(TraceId, SpanId, TraceFlags)>,
@@ -57,6 +58,7 @@ pub(crate) struct Outline {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     Text(&'a str),
+    Id(Uuid),
     Count(u64),
     /// In milliseconds.
     Millis(Duration),
@@ -90,8 +92,8 @@ impl Record {
         let key = self.caller.as_ref().map(|(key, _)| key);
         let plan = self.caller.as_ref().map(|(_, plan)| plan);
         let deployment = stage.and_then(|stage| stage.deployment.as_deref());
+        field("request.id", Value::Id(self.request_id));
         let texts = [
-            ("request.id", Some(&*self.request_id)),
             ("client_request.id", self.client_request_id.as_deref()),
             ("tenant.id", stage.map(|stage| &*stage.tenant_id)),
             ("api.id", stage.map(|stage| &*stage.api_id)),
@@ -133,7 +135,7 @@ impl Record {
     pub(crate) fn test() -> Self {
         Self {
             at: SystemTime::UNIX_EPOCH,
-            request_id: "018f0000-0000-7000-8000-00000000000a".to_owned(),
+            request_id: Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_000a),
             client_request_id: None,
             trace: None,
             client: IpAddr::from([192, 0, 2, 7]),

@@ -87,6 +87,7 @@ impl Records {
         log.add_attribute("client.address", record.client().to_string());
         record.fields(|name, value| match value {
             Value::Text(text) => log.add_attribute(name, text.to_owned()),
+            Value::Id(id) => log.add_attribute(name, id.to_string()),
             Value::Count(count) => {
                 log.add_attribute(name, i64::try_from(count).unwrap_or(i64::MAX));
             }
