@@ -390,7 +390,7 @@ impl Exchange {
         }
         let had_room = access_log.write(Record {
             at,
-            request_id: self.id.clone(),
+            request_id: self.uuid,
             client_request_id: self.client_id.clone(),
             trace: self.trace.as_ref().map(|trace| (trace.id, trace.span, trace.flags)),
             client: self.client,
@@ -419,13 +419,13 @@ impl Exchange {
     }
 }
 
-/// A caller's own id, where it is one that may stand in a log: 1 to 128 letters, digits and `-._:=+/`.
 /// A UUIDv7 (RFC 9562 §5.7). Its random part is the thread's own generator's: what [`Uuid::now_v7`] takes is behind a lock
 /// that all threads share, and asks the kernel.
 fn request_id(now_ms: u64) -> Uuid {
     uuid::Builder::from_unix_timestamp_millis(now_ms, &rand::random()).into_uuid()
 }
 
+/// A caller's own id, where it is one that may stand in a log: 1 to 128 letters, digits and `-._:=+/`.
 fn client_id(headers: &HeaderMap) -> Option<Box<str>> {
     let text = headers.get(REQUEST_ID)?.to_str().ok()?;
     let usable = |byte: u8| byte.is_ascii_alphanumeric() || b"-._:=+/".contains(&byte);

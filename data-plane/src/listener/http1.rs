@@ -18,6 +18,7 @@ use http::{Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 use tokio_util::either::Either;
+use uuid::Uuid;
 
 use super::{
     body::RequestBody,
@@ -224,8 +225,8 @@ impl Caller {
 
     /// Says why there is no request, as far as the caller takes that.
     async fn refuse(&mut self, unserved: Unserved) -> End {
-        let id = uuid::Uuid::now_v7().to_string();
-        let answer = unserved.answer(&id);
+        let id = Uuid::now_v7();
+        let answer = unserved.answer(id);
         unserved.record_as(id, &self.node, self.peer, Version::HTTP_11);
         if answer.is_empty() {
             return End::Broken;

@@ -51,7 +51,9 @@ pub(super) fn forward(
             let list = if append {
                 earlier.addresses_and(origin.peer.address)
             } else {
-                origin.client.to_canonical().to_string()
+                let mut client = String::new();
+                push_address(&mut client, origin.client.to_canonical());
+                client
             };
             insert(headers, FORWARDED_FOR, list);
             if earlier.proto.is_none() {
@@ -65,7 +67,8 @@ pub(super) fn forward(
             match earlier.forwarded.filter(|_| append) {
                 // One that a trusted proxy began goes on, or it would end with somebody else.
                 Some(begun) => insert(headers, FORWARDED, begun + ", " + &element(origin, None)),
-                None => drop(headers.remove(FORWARDED)),
+                None if told => drop(headers.remove(FORWARDED)),
+                None => {}
             }
         }
         (policy, Form::Forwarded) => {
@@ -115,7 +118,7 @@ impl Earlier {
             value.push_str(earlier);
             value.push_str(", ");
         }
-        value.push_str(&peer.to_canonical().to_string());
+        push_address(&mut value, peer.to_canonical());
         value
     }
 
@@ -148,7 +151,11 @@ impl Earlier {
 /// Of the peer; or of the client, with the host and the scheme that a trusted proxy names.
 fn element(origin: &Origin<'_>, of_client: Option<&Earlier>) -> String {
     let address = if of_client.is_some() { origin.client } else { origin.peer.address };
-    let mut element = format!("for={}", node(&address.to_canonical().to_string()));
+    let mut element = String::from("for=");
+    match address.to_canonical() {
+        address @ IpAddr::V4(_) => push_address(&mut element, address),
+        address @ IpAddr::V6(_) => element.push_str(&node(&address.to_string())),
+    }
     let host = of_client.and_then(|earlier| earlier.host.as_deref());
     let host = host.or_else(|| origin.host.and_then(|host| host.to_str().ok()));
     let proto = of_client.and_then(|earlier| earlier.proto.as_deref());
@@ -157,6 +164,20 @@ fn element(origin: &Origin<'_>, of_client: Option<&Earlier>) -> String {
     }
     let _ = write!(element, ";proto={}", quoted(proto.unwrap_or(origin.peer.scheme())));
     element
+}
+
+/// Each call to a backend has one, and formatting would take longer than all the rest of it.
+fn push_address(text: &mut String, address: IpAddr) {
+    let IpAddr::V4(address) = address else {
+        text.push_str(&address.to_string());
+        return;
+    };
+    for (index, octet) in address.octets().into_iter().enumerate() {
+        if index > 0 {
+            text.push('.');
+        }
+        text.push_str(itoa::Buffer::new().format(octet));
+    }
 }
 
 /// RFC 7239 §6: an IPv6 address stands in brackets.
@@ -213,6 +234,15 @@ mod tests {
             .collect();
         lines.sort();
         lines
+    }
+
+    #[test]
+    fn an_address_is_written_as_it_is_formatted() {
+        for address in ["0.0.0.0", "255.10.9.100", "2001:db8::1"] {
+            let mut text = String::new();
+            push_address(&mut text, address.parse().unwrap());
+            assert_eq!(text, address);
+        }
     }
 
     const CAME: &Fields = &[

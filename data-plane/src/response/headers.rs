@@ -30,6 +30,12 @@ pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id"
 
 /// Removes what concerns one connection only: the fixed list, and whatever `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have one of them or none, and a look at each name costs less than a search for each of the list.
+    let found = headers.keys().filter_map(|name| HOP_BY_HOP.iter().position(|it| it == name));
+    let found = found.fold(0_u8, |found, index| found | 1 << index);
+    if found == 0 {
+        return;
+    }
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH); // it is not the body's (RFC 9112 §6.3)
     }
@@ -46,8 +52,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    for (index, name) in HOP_BY_HOP.iter().enumerate() {
+        if found & 1 << index != 0 {
+            headers.remove(name);
+        }
     }
 }
 
