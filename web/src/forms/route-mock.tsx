@@ -23,17 +23,17 @@ type Text = "examples" | "openapiOperation" | "requestTemplates" | "integrationR
 type Header = { name: string; value: string };
 type Template = { mediaType: string; template: string };
 
-type Stored = {
+export type StoredMock = {
   mockResponse?: { status: number; headers: readonly Header[]; body: string } | null;
-  examples: readonly {
+  examples?: readonly {
     name: string;
     status: number;
     headers: readonly Header[];
     mediaType: string;
     body: string;
   }[];
-  requestTemplates: readonly Template[];
-  integrationResponses: readonly {
+  requestTemplates?: readonly Template[];
+  integrationResponses?: readonly {
     statusCode: number;
     selectionPattern: string;
     headers: readonly Header[];
@@ -58,12 +58,12 @@ const RESPONSES = [
   },
 ];
 
-export function mockTyped(stored: Stored | null | undefined): Mock {
-  const fixed = stored?.mockResponse;
+export function mockTyped(stored: StoredMock): Mock {
+  const fixed = stored.mockResponse;
   return {
-    mockWay: stored?.examples.length
+    mockWay: stored.examples?.length
       ? "EXAMPLES"
-      : stored?.integrationResponses.length
+      : stored.integrationResponses?.length
         ? "RESPONSES"
         : "FIXED",
     mockResponse: {
@@ -71,10 +71,10 @@ export function mockTyped(stored: Stored | null | undefined): Mock {
       contentType: fixed?.headers.find(isContentType)?.value ?? "application/json",
       body: fixed?.body ?? '{"message":"Hello"}',
     },
-    examples: asText(stored?.examples, EXAMPLES),
+    examples: asText(stored.examples, EXAMPLES),
     openapiOperation: "",
-    requestTemplates: asText(stored?.requestTemplates, TEMPLATES),
-    integrationResponses: asText(stored?.integrationResponses, RESPONSES),
+    requestTemplates: asText(stored.requestTemplates, TEMPLATES),
+    integrationResponses: asText(stored.integrationResponses, RESPONSES),
   };
 }
 
@@ -98,7 +98,10 @@ export function unreadable(mock: Mock): Text[] {
 }
 
 /** `stored` has the headers that this form does not show. */
-export function mockOf(mock: Mock, stored: Stored | null | undefined): Partial<IntegrationInput> {
+export function mockOf(
+  mock: Mock,
+  stored: Pick<StoredMock, "mockResponse"> | null | undefined,
+): Partial<IntegrationInput> {
   switch (mock.mockWay) {
     case "EXAMPLES":
       return { examples: JSON.parse(mock.examples) };

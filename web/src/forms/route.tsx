@@ -1,13 +1,15 @@
+import { useQuery } from "@tanstack/react-query";
 import { request } from "../api/client";
 import type { UserError } from "../api/errors";
 import { graphql } from "../api/generated";
 import type { IntegrationInput } from "../api/generated/graphql";
-import { refreshAll } from "../api/query";
+import { query, refreshAll } from "../api/query";
+import { Loaded } from "../components/loaded";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { Form, useSchemaForm } from "./form";
 import { BackendFields, backendOf, backendTyped } from "./route-backend";
-import { MockFields, mockOf, mockTyped } from "./route-mock";
+import { MockFields, mockOf, mockTyped, type StoredMock } from "./route-mock";
 import { schema, type Typed, type Values } from "./route-schema";
 
 const CreateRouteDocument = graphql(`
@@ -24,21 +26,50 @@ const UpdateRouteDocument = graphql(`
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
 
-/** Adds a route, or changes one. Its method and path are what it is, so they stay. */
-export function RouteForm({
-  api,
-  route,
-  at,
-  onDone,
-  onCancel,
-}: {
+/** What of a mock a list of routes does not ask for. */
+const RouteMockDocument = graphql(`
+  query RouteMock($id: ID!) {
+    node(id: $id) {
+      __typename
+      ... on Integration {
+        requestTemplates { mediaType template }
+        integrationResponses {
+          statusCode selectionPattern headers { name value } responseTemplates { mediaType template }
+        }
+        examples { name status headers { name value } mediaType body }
+      }
+    }
+  }
+`);
+
+type MockLists = Omit<StoredMock, "mockResponse">;
+
+type Props = {
   api: string;
   route: Route | undefined;
   /** The place in the tree that a new route is made at; else its path is typed. */
   at?: { path: string; resource: string | undefined };
   onDone: () => void;
   onCancel: () => void;
-}) {
+};
+
+/** Adds a route, or changes one. Its method and path are what it is, so they stay. */
+export function RouteForm(props: Props) {
+  const integration = props.route?.integration;
+  if (integration?.type === "MOCK") return <MockRouteForm {...props} integration={integration.id} />;
+  return <RouteFields {...props} lists={undefined} />;
+}
+
+function MockRouteForm({ integration, ...props }: Props & { integration: string }) {
+  const answer = useQuery(query(RouteMockDocument, { id: integration }));
+  return (
+    <Loaded query={answer}>
+      {({ node }) => <RouteFields {...props} lists={node?.__typename === "Integration" ? node : undefined} />}
+    </Loaded>
+  );
+}
+
+function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { lists: MockLists | undefined }) {
   const integration = route?.integration;
   const form = useSchemaForm<Typed, Values>(schema, {
     method: route?.method || "GET",
@@ -51,7 +82,7 @@ export function RouteForm({
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       ...backendTyped(integration),
-      ...mockTyped(integration),
+      ...mockTyped({ mockResponse: integration?.mockResponse, ...lists }),
     },
   });
   const { errors } = form.formState;

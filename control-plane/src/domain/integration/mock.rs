@@ -124,6 +124,10 @@ impl Settings {
             self.examples = openapi::examples(&operation)
                 .map_err(|why| Error::bad_request("openapiOperation", why))?;
         }
+        if !self.request_templates.is_empty() && self.integration_responses.is_empty() {
+            let rule = "chooses among integrationResponses, of which there are none";
+            return Err(Error::bad_request("requestTemplates", rule));
+        }
         let mut ways = self.ways().into_iter().filter(|(_, set)| *set);
         match (ways.next(), ways.next()) {
             (None, _) => {
@@ -145,10 +149,6 @@ impl Settings {
     }
 
     fn check_responses(&self) -> Result<()> {
-        if !self.request_templates.is_empty() && self.integration_responses.is_empty() {
-            let rule = "chooses among integrationResponses, of which there are none";
-            return Err(Error::bad_request("requestTemplates", rule));
-        }
         at_most(TEMPLATES_MAX, "requestTemplates", self.request_templates.len())?;
         for (media_type, template) in &self.request_templates {
             check_media_type("requestTemplates", media_type)?;

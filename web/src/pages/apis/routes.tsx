@@ -30,11 +30,6 @@ export const RoutesDocument = graphql(`
               id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               mockResponse { status headers { name value } body }
-              requestTemplates { mediaType template }
-              integrationResponses {
-                statusCode selectionPattern headers { name value } responseTemplates { mediaType template }
-              }
-              examples { name status headers { name value } mediaType body }
             }
           }
           pageInfo { hasNextPage endCursor }
