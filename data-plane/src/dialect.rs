@@ -13,6 +13,7 @@ use crate::gateway_response::Kind;
 
 /// The choices of one dialect.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 pub(crate) struct Dialect {
     pub(crate) name: &'static str,
     pub(crate) precedence: Precedence,

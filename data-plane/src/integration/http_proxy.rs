@@ -63,13 +63,12 @@ pub(super) async fn call(
         headers.remove(CONTENT_LENGTH); // of a body that this caller asked for, and does not get
     }
     let download = Download::new(source, exchange.node.clone(), proxy.timeouts, deadline);
-    let body = match exchange.stage.as_ref().filter(|_| proxy.buffered) {
+    let body = if let Some(stage) = exchange.stage.as_ref().filter(|_| proxy.buffered) {
         // On the heap: calls whose answers stream carry no room for it.
-        Some(stage) => Box::pin(buffered::read(node, &stage.tenant_id, download)).await?,
-        None => {
-            exchange.serving.pace().whole_by(deadline);
-            AnswerBody::Download(Box::new(download))
-        }
+        Box::pin(buffered::read(node, &stage.tenant_id, download)).await?
+    } else {
+        exchange.serving.pace().whole_by(deadline);
+        AnswerBody::Download(Box::new(download))
     };
     let mut response = Response::new(body);
     *response.status_mut() = status;

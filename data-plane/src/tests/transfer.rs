@@ -82,10 +82,8 @@ async fn a_buffered_answer_comes_whole_and_a_streamed_one_as_it_comes() {
 async fn an_answer_that_breaks_off_stalls_or_is_too_large_is_refused_where_it_is_buffered() {
     use ResponseTransferMode::Buffered;
     let declared = "HTTP/1.1 200 OK\r\ncontent-length: 10485761\r\n\r\nx";
-    let mut long = CHUNKED.to_owned();
-    for _ in 0..11 {
-        long.push_str(&format!("100000\r\n{}\r\n", "a".repeat(0x10_0000)));
-    }
+    let chunk = format!("100000\r\n{}\r\n", "a".repeat(0x10_0000));
+    let long = CHUNKED.to_owned() + &chunk.repeat(11);
     let half = format!("{CHUNKED}5\r\nhello\r\n");
     for (what, text, statuses, code) in [
         ("declared", declared.to_owned(), [502, 500, 500], "RESPONSE_TOO_LARGE"),
