@@ -163,8 +163,12 @@ impl Caller {
     /// `None`: the caller left meanwhile.
     async fn served(&mut self, request: Request<RequestBody>) -> Option<Response<Followed>> {
         let serving = Serving::begin(self.clock.clone());
-        // Not a part of the connection, which would be as large while it waits.
-        let mut serving = Box::pin(serve::serve(self.node.clone(), self.peer, serving, request));
+        // Not a part of the connection, which would be as large while it waits. Made where it stays, not copied there.
+        let place = Box::new_uninit();
+        let mut serving = Box::into_pin(Box::write(
+            place,
+            serve::serve(self.node.clone(), self.peer, serving, request),
+        ));
         poll_fn(|cx| {
             if let Poll::Ready(response) = serving.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));
