@@ -42,6 +42,7 @@ pub mod limits;
 pub mod loader;
 pub mod management_request;
 pub mod member;
+pub mod mock;
 pub mod nesting;
 pub mod node;
 pub mod persisted;

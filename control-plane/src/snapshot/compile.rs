@@ -99,6 +99,7 @@ fn tenant_message(master: &WrappingKey, row: rows::TenantRow) -> Result<Resource
             burst_limit,
             ..Throttle::default()
         }),
+        integration_timeout_s: limit::integration_timeout(&row.limits).unwrap_or_default(),
     })
     .into())
 }

@@ -3,12 +3,13 @@
 use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
-    Api, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock, PathNormalization,
-    PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash, integration,
+    Api, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration, PathNormalization,
+    PayloadFormatVersion, Protocol, ProtocolVersion, ResponseTransferMode, Route, TrailingSlash,
+    integration,
 };
 use sha2::{Digest, Sha256};
 
-use crate::snapshot::validate;
+use crate::snapshot::{mocks, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// The encoded message, without the deployment's id: the same draft gives the same bytes.
@@ -82,6 +83,7 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
         }
         .into(),
         api_key_locations: locations.to_vec(),
+        method_override: row.method_override,
     }
 }
 
@@ -131,25 +133,31 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         total_timeout_ms: ms(row.timeout_ms),
         preserve_host: row.preserve_host,
         protocol_version: protocol_version(&row.protocol_version).into(),
+        // Empty text goes unsaid, and is the dialect's.
+        forwarded: match row.forwarded.as_str() {
+            "APPEND" => ForwardedPolicy::Append,
+            "REPLACE" => ForwardedPolicy::Replace,
+            "REMOVE" => ForwardedPolicy::Remove,
+            _ => ForwardedPolicy::Unspecified,
+        }
+        .into(),
+        response_transfer_mode: match row.transfer_mode.as_str() {
+            "BUFFERED" => ResponseTransferMode::Buffered,
+            "STREAM" => ResponseTransferMode::Stream,
+            _ => ResponseTransferMode::Unspecified,
+        }
+        .into(),
     }
 }
 
 fn integration(row: &IntegrationRow) -> Integration {
-    let kind = match (row.kind.as_str(), &row.mock_response) {
-        ("HTTP_PROXY", _) => Some(integration::Kind::HttpProxy(backend(row))),
-        ("AWS_PROXY", _) => Some(integration::Kind::Function(Function {
+    let kind = match row.kind.as_str() {
+        "HTTP_PROXY" => Some(integration::Kind::HttpProxy(backend(row))),
+        "AWS_PROXY" => Some(integration::Kind::Function(Function {
             backend: Some(backend(row)),
             payload_format_version: payload_format_version(&row.payload_format_version).into(),
         })),
-        ("MOCK", Some(mock)) => Some(integration::Kind::Mock(Mock {
-            status: mock.status.into(),
-            headers: mock
-                .headers
-                .iter()
-                .map(|header| Header { name: header.name.clone(), value: header.value.clone() })
-                .collect(),
-            body: mock.body.clone().into_bytes(),
-        })),
+        "MOCK" => mocks::mock(row).map(integration::Kind::Mock),
         _ => None,
     };
     Integration { id: row.id.clone(), kind }

@@ -10,6 +10,7 @@ use serde_json::Value;
 use crate::domain::integration::Reach;
 use crate::domain::route::route_key;
 use crate::error::{Error, Result};
+use crate::snapshot::mocks;
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// A field to mend, as a path, and what is wrong with it.
@@ -155,21 +156,23 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
                 wrong.push(("uri", reason));
             }
         }
-        "MOCK" if row.mock_response.is_none() => {
-            wrong.push(("mockResponse", "MOCK needs a fixed answer".to_owned()));
+        "MOCK" if mocks::mock(row).is_none() => {
+            wrong.push(("mockResponse", "MOCK needs something to answer".to_owned()));
         }
         "MOCK" => {}
         other => wrong.push(("type", format!("{other} is not served yet"))),
     }
+    // A mock's are constants, which are served.
+    let templated = row.kind != "MOCK";
     let unserved = set([
         ("connectionType", row.connection_type != "INTERNET"),
         ("credentials", !row.credentials.is_empty()),
         ("tlsConfig", filled(Some(&row.tls_config))),
         ("contentHandling", !row.content_handling.is_empty()),
         ("requestParameters", filled(Some(&row.request_parameters))),
-        ("requestTemplates", filled(Some(&row.request_templates))),
+        ("requestTemplates", templated && filled(Some(&row.request_templates))),
         ("responseParameters", filled(Some(&row.response_parameters))),
-        ("responses", filled(Some(&row.responses))),
+        ("responses", templated && filled(Some(&row.responses))),
     ]);
     wrong.extend(unserved.map(|field| (field, "is not served yet; take it away".to_owned())));
     wrong

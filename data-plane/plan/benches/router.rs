@@ -1,6 +1,10 @@
 //! What a call's route costs among 100 and among 100,000: the table built, a path normalized, and its route found, or none.
 
-use std::{cell::Cell, hint::black_box, time::Duration};
+use std::{
+    cell::Cell,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
@@ -21,6 +25,23 @@ fn route(number: usize) -> RouteKey {
 fn path(number: usize) -> String {
     let (service, resource) = (number / SERVICE_ROUTES, number % SERVICE_ROUTES);
     format!("/services/s{service}/r{resource}/{number}")
+}
+
+/// What single matches cost: each path once, in an order that memory's caches do not know. The clock's own time is in it.
+fn tell_percentiles(what: &str, router: &Router, paths: &[String]) {
+    let mut took: Vec<_> = (0..paths.len())
+        .map(|number| {
+            let path = &paths[number * 7_919 % paths.len()];
+            let began = Instant::now();
+            let found = black_box(router.find(black_box(&Method::GET), path));
+            let took = began.elapsed();
+            assert!(matches!(found, Found::Route { .. }));
+            took
+        })
+        .collect();
+    took.sort_unstable();
+    let at = |share: usize| took[(took.len() - 1) * share / 1000];
+    println!("{what}: p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999));
 }
 
 fn routes(c: &mut Criterion) {
@@ -49,6 +70,7 @@ fn routes(c: &mut Criterion) {
                     assert!(matches!(found, Found::Route { index, .. } if index == expected));
                 });
             });
+            tell_percentiles(&format!("{name}, a route among {count}"), &router, &paths);
             let others: Vec<_> = paths.iter().map(|path| format!("{path}/none")).collect();
             group.bench_function(format!("{name}, none among {count}"), |bencher| {
                 bencher.iter(|| {

@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+mod buffered;
 mod connect;
 mod download;
 mod early;
@@ -55,7 +56,7 @@ pub(crate) async fn call(
         Some(Integration::Function(function)) => {
             Box::pin(function::call(node, snapshot, exchange, function)).await
         }
-        Some(Integration::Mock(mock)) => Ok(mock::call(mock)),
+        Some(Integration::Mock(mock)) => mock::call(exchange, mock),
         None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),
     }
 }

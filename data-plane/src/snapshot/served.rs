@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use egress::{Policy, Protocol, Target};
 use hashbrown::HashMap;
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
     BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
@@ -17,7 +17,7 @@ use subtle::ConstantTimeEq;
 use super::sharded::Sharded;
 use crate::{
     config::{LimiterMode, LimiterOutage},
-    dialect::Dialect,
+    dialect::{Dialect, headers::Form},
     trace::sampling::Sampling,
 };
 
@@ -47,6 +47,8 @@ pub struct Tenant {
     pub egress: Arc<Policy>,
     /// Over all its stages.
     pub throttle: Option<Throttle>,
+    /// No exchange with a backend takes longer; `None`: as long as its integration says.
+    pub integration_timeout: Option<Duration>,
 }
 
 /// The stages of an Api that are live.
@@ -85,6 +87,8 @@ pub struct Deployment {
     pub(crate) dialect: &'static Dialect,
     pub disable_execute_api_endpoint: bool,
     pub normalization: Normalization,
+    /// Callers may name another method by `X-HTTP-Method-Override`.
+    pub method_override: bool,
     /// Where callers put their API key; the first that a call has decides.
     pub key_locations: Vec<KeyLocation>,
     pub router: Router,
@@ -97,6 +101,8 @@ pub struct Route {
     /// `GET /pets/{id}`: the name in logs and on the bill.
     pub name: Arc<str>,
     pub key: RouteKey,
+    /// `operationName`: what its tenant calls it.
+    pub operation: Option<Arc<str>>,
     /// Position in the deployment's integrations.
     pub integration: usize,
     pub api_key_required: bool,
@@ -117,6 +123,8 @@ pub(super) struct ProxyTemplate {
     pub(super) timeouts: Timeouts,
     pub(super) preserve_host: bool,
     pub(super) protocol: Protocol,
+    pub(super) forwarding: Forwarding,
+    pub(super) buffered: bool,
 }
 
 pub enum Integration {
@@ -128,13 +136,33 @@ pub enum Integration {
 pub struct HttpProxy {
     pub target: Target,
     /// `Host` of the request to the backend, unless the caller's is preserved.
-    pub authority: http::HeaderValue,
+    pub authority: HeaderValue,
     pub uri: BoundUri,
     /// `None`: the caller's.
     pub method: Option<Method>,
     pub timeouts: Timeouts,
     pub preserve_host: bool,
     pub protocol: Protocol,
+    pub(crate) forwarding: Forwarding,
+    /// Its answers reach their callers whole, and not as they come.
+    pub(crate) buffered: bool,
+}
+
+/// How a backend is told where a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forwarding {
+    pub(crate) policy: ForwardingPolicy,
+    pub(crate) form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForwardingPolicy {
+    /// What trusted proxies say goes on, with the caller's address behind it.
+    Append,
+    /// The client's address alone.
+    Replace,
+    /// Nothing is told.
+    Remove,
 }
 
 pub struct Function {
@@ -152,10 +180,34 @@ pub enum PayloadFormatVersion {
     V2,
 }
 
-pub struct Mock {
+/// What answers by itself.
+pub enum Mock {
+    Fixed(MockAnswer),
+    /// By the status that the template for a request's body gives.
+    Responses {
+        choice: plan::mock::Choice,
+        responses: Box<[MockResponse]>,
+    },
+    /// By what the caller prefers.
+    Examples(Box<[MockExample]>),
+}
+
+pub struct MockAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+}
+
+pub struct MockResponse {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// By media type.
+    pub bodies: Box<[(HeaderValue, Bytes)]>,
+}
+
+pub struct MockExample {
+    pub name: Box<str>,
+    pub answer: MockAnswer,
 }
 
 #[derive(Clone, Copy, Debug)]

@@ -9,13 +9,7 @@ mod event_v1;
 mod event_v2;
 pub(crate) mod memory;
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -62,14 +56,16 @@ pub(super) async fn call(
     exchange: &mut Exchange,
     function: &Arc<Function>,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
-    let deadline = function.backend.timeouts.total.map(|total| Instant::now() + total);
+    let deadline = http_proxy::deadline(snapshot, exchange, function.backend.timeouts);
     let invoking = invoke(node, snapshot, exchange, function);
     let answered = within(deadline, invoking).await.ok_or_else(http_proxy::timed_out).flatten();
     if let Some(trace) = &mut exchange.trace {
         let status = answered.as_ref().map(Response::status);
         trace.answered(status.map_err(|refused| refused.kind.code()));
     }
-    answered.map(|response| response.map(AnswerBody::whole))
+    let mut response = answered?;
+    headers::remap(response.headers_mut(), exchange.dialect().headers);
+    Ok(response.map(AnswerBody::whole))
 }
 
 async fn invoke(

@@ -27,7 +27,8 @@ export const RoutesDocument = graphql(`
           nodes {
             id routeKey method path apiKeyRequired operationName
             integration {
-              id type uri method protocolVersion payloadFormatVersion timeoutMs
+              id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
+              responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               mockResponse { status headers { name value } body }
             }
           }
