@@ -106,7 +106,7 @@ pub struct IntegrationInput {
     first_byte_timeout_ms: Option<i32>,
     /// Between two reads of the answer. The default is 300000.
     idle_timeout_ms: Option<i32>,
-    /// The whole exchange with the backend. The default is as long as it takes. In AWS_REST it is at most 29000, in AWS_HTTP
+    /// The whole exchange with the backend. The default is as long as it takes. In `AWS_REST` it is at most 29000, in `AWS_HTTP`
     /// 30000, which is the default there; with STREAM it is at most 900000, which is the default then.
     timeout_ms: Option<i32>,
     /// MOCK: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.

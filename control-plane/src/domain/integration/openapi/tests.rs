@@ -2,7 +2,7 @@ use serde_json::json;
 
 use super::*;
 
-fn made(schema: Value) -> Value {
+fn made(schema: &Value) -> Value {
     let operation = json!({ "responses": { "200": { "content": { "application/json": { "schema": schema } } } } });
     let examples = examples(&operation).unwrap();
     assert_eq!(examples.len(), 1);
@@ -85,7 +85,7 @@ fn a_value_is_made_of_a_schema() {
         },
     });
     assert_eq!(
-        made(pet),
+        made(&pet),
         json!({
             "id": "018f0000-0000-7000-8000-000000000001",
             "name": "stringxx",
