@@ -1,6 +1,7 @@
 //! What an Api's dialect chooses: defaults, and AWS's observable bytes. One table; no `if` about dialects
 //! stands anywhere else.
 
+use http::StatusCode;
 use plan::{Precedence, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
@@ -20,6 +21,8 @@ pub(crate) struct Dialect {
     pub(crate) body_bytes_max: Option<u64>,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// What is answered where nobody waits for a function.
+    pub(crate) event_accepted: StatusCode,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -48,6 +51,7 @@ pub(crate) static NATIVE: Dialect = Dialect {
     rate_limit_headers: true,
     body_bytes_max: None,
     rest_events: false,
+    event_accepted: StatusCode::ACCEPTED,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -63,6 +67,7 @@ static AWS_REST: Dialect = Dialect {
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
     rest_events: true,
+    event_accepted: StatusCode::OK,
     refusal: aws_rest,
 };
 
@@ -74,6 +79,7 @@ static AWS_HTTP: Dialect = Dialect {
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
     rest_events: false,
+    event_accepted: StatusCode::OK,
     refusal: aws_http,
 };
 

@@ -18,13 +18,19 @@ const NOT_KEPT = [
   "createApi.apiKeyLocations",
   "createApiKey.clientNetworks",
   "createApiKey.origins",
+  "createIntegration.integration.aws.endpointUrl",
   "createIntegration.integration.method",
   "createIntegration.integration.payloadFormatVersion",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
+  "createRoute.integration.aws.endpointUrl",
   "createRoute.integration.method",
   "createRoute.integration.payloadFormatVersion",
   "createRoute.method",
+  "createSecret.awsCredentials.accessKeyId",
+  "createSecret.awsCredentials.secretAccessKey",
+  "createSecret.awsCredentials.sessionToken",
+  "createSecret.text",
   "createStage.clientThrottles.name",
   "createUsageDownload.month",
   "createUsageExport.filter.route",
@@ -49,10 +55,16 @@ const NOT_KEPT = [
   "updateApi.apiKeyLocations",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
+  "updateIntegration.integration.aws.endpointUrl",
   "updateIntegration.integration.method",
   "updateIntegration.integration.payloadFormatVersion",
+  "updateRoute.integration.aws.endpointUrl",
   "updateRoute.integration.method",
   "updateRoute.integration.payloadFormatVersion",
+  "updateSecret.awsCredentials.accessKeyId",
+  "updateSecret.awsCredentials.secretAccessKey",
+  "updateSecret.awsCredentials.sessionToken",
+  "updateSecret.text",
   "updateStage.clientThrottles.name",
   "updateUsagePlan.quota.timeZone",
   "verifyEmail.token",
@@ -77,9 +89,16 @@ async function plantedTenant(member: Visit) {
   const apiId = api.id;
   await make("Resource", "resource { id }", { apiId, parentId: api.resources.nodes[0]?.id });
   for (const kind of [
-    { type: "HTTP_PROXY", mockResponse: null, payloadFormatVersion: null },
-    { type: "AWS_PROXY", mockResponse: null, payloadFormatVersion: "2.0", method: null },
-    { type: "MOCK", mockResponse: { status: 200 }, uri: null, method: null, payloadFormatVersion: null },
+    { type: "HTTP_PROXY", mockResponse: null, payloadFormatVersion: null, aws: null },
+    { type: "AWS_PROXY", mockResponse: null, payloadFormatVersion: "2.0", method: null, aws: null },
+    {
+      type: "MOCK",
+      mockResponse: { status: 200 },
+      uri: null,
+      method: null,
+      payloadFormatVersion: null,
+      aws: null,
+    },
   ]) {
     const { integration } = await make<{ integration: Made }>("Integration", "integration { id }", {
       apiId,
@@ -121,6 +140,9 @@ async function plantedTenant(member: Visit) {
     usagePlanIds: [usagePlan.id],
     consumerId: consumer.id,
   });
+  const value = { text: "not planted", awsCredentials: null };
+  const { secret } = await make<{ secret: Made }>("Secret", "secret { id }", value);
+  await planter.mutate("updateSecret", "secret { id }", { id: secret.id, ...value });
   const { accessKey } = await make<{ accessKey: Made }>("AccessKey", "accessKey { id }", {});
   for (const [noun, { id }] of Object.entries({ api, usagePlan, apiKey, accessKey })) {
     const name = noun.charAt(0).toUpperCase() + noun.slice(1);

@@ -1,5 +1,7 @@
 //! An integration: what answers the calls of a route.
 
+mod aws;
+
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
@@ -19,6 +21,8 @@ use crate::domain::{audit, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
 use crate::store;
+
+pub use aws::{AwsSettings, InvocationType};
 
 /// The longest URI of a backend, in bytes.
 pub const URI_BYTES_MAX: usize = 2048;
@@ -104,8 +108,8 @@ pub enum ProtocolVersion {
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. It may hold `{name}` for a path parameter of
-    /// the route and `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. It may hold
+    /// `{name}` for a path parameter of the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,
     /// `HTTP_PROXY`: the method to call with; empty or `ANY`: the caller's.
@@ -120,6 +124,9 @@ pub struct Settings {
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer.
     #[serde(default)]
     pub payload_format_version: Option<PayloadFormatVersion>,
+    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    #[serde(default)]
+    pub aws: Option<AwsSettings>,
     /// 50 to 600000; 0: the default. So are the other timeouts.
     #[serde(default)]
     pub connect_timeout_ms: u32,
@@ -272,6 +279,7 @@ impl Settings {
             preserve_host: false,
             protocol_version: ProtocolVersion::default(),
             payload_format_version: None,
+            aws: None,
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
@@ -312,6 +320,9 @@ impl Settings {
             MethodMatch::parse(&self.method)
                 .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
         }
+        if self.aws.is_some() {
+            return Err(Error::bad_request("aws", "belongs to type AWS_PROXY"));
+        }
         self.check_backend(reach)
     }
 
@@ -332,10 +343,7 @@ impl Settings {
             let rule = "AWS_PROXY needs a uri: where the function takes its events";
             return Err(Error::bad_request("uri", rule));
         }
-        if self.uri.starts_with("arn:") {
-            let rule = "a function named by an ARN cannot be invoked yet; give the http:// or https:// URI that takes its events";
-            return Err(Error::bad_request("uri", rule));
-        }
+        self.check_aws(reach)?;
         self.check_backend(reach)
     }
 
@@ -348,9 +356,9 @@ impl Settings {
             let rule = format!("must have at most {URI_BYTES_MAX} bytes");
             return Err(Error::bad_request("uri", rule));
         }
-        reach.check(&self.uri).map_err(|reason| Error::bad_request("uri", reason))?;
-        UriTemplate::parse(&self.uri)
-            .map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
+        let uri = self.backend_uri();
+        reach.check(&uri).map_err(|reason| Error::bad_request("uri", reason))?;
+        UriTemplate::parse(&uri).map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
         for (param, timeout) in [
             ("connectTimeoutMs", self.connect_timeout_ms),
             ("firstByteTimeoutMs", self.first_byte_timeout_ms),
@@ -372,7 +380,7 @@ impl Settings {
         if self.kind == IntegrationType::Mock {
             return Ok(());
         }
-        UriTemplate::parse(&self.uri)
+        UriTemplate::parse(&self.backend_uri())
             .and_then(|template| template.check(route))
             .map_err(|reason| Error::bad_request("uri", reason.to_string()))
     }
@@ -392,8 +400,13 @@ impl Settings {
                 return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));
             }
         }
-        if self.payload_format_version.is_some() {
-            return Err(Error::bad_request("payloadFormatVersion", "belongs to type AWS_PROXY"));
+        for (param, set) in [
+            ("payloadFormatVersion", self.payload_format_version.is_some()),
+            ("aws", self.aws.is_some()),
+        ] {
+            if set {
+                return Err(Error::bad_request(param, "belongs to type AWS_PROXY"));
+            }
         }
         let mock = self.mock_response.as_ref();
         let mock = mock.ok_or_else(|| {
@@ -472,6 +485,7 @@ pub(crate) async fn insert(
         return Err(LimitName::IntegrationsPerApi.exceeded(limit));
     }
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
+    aws::check_secret(tx, actor, &settings).await?;
     let integration =
         store::integration::insert(tx, actor.tenant, api, app.rng.id(), &settings).await?;
     check_mocks(tx, actor, &integration).await?;
@@ -537,6 +551,7 @@ pub(crate) async fn replace(
 ) -> Result<Integration> {
     let before = lock(tx, actor, id).await?;
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
+    aws::check_secret(tx, actor, &settings).await?;
     for route in store::route::of_integration(tx, actor.tenant, before.api, id).await? {
         settings.check_fit(&route.parsed()?)?;
     }

@@ -44,6 +44,7 @@ pub enum TenantLimitName {
     RequestsPerSecond,
     ResourcesPerApi,
     RoutesPerApi,
+    Secrets,
     StagesPerApi,
     UsagePlans,
 }

@@ -3,4 +3,5 @@
 pub mod changes;
 pub mod compile;
 pub mod document;
+mod signing;
 pub mod validate;

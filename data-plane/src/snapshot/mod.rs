@@ -11,6 +11,7 @@ pub mod join;
 pub(crate) mod last_good;
 pub(crate) mod messages;
 pub mod resources;
+pub(crate) mod secret;
 pub mod served;
 mod sharded;
 pub(crate) mod signature;

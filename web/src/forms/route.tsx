@@ -7,6 +7,7 @@ import { refreshAll } from "../api/query";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextArea, TextField } from "../ui/field";
 import { Form, useSchemaForm } from "./form";
+import { aws, awsSettings, awsTyped, isArn, RouteAwsFields } from "./route-aws";
 
 const CreateRouteDocument = graphql(`
   mutation CreateRoute($input: CreateRouteInput!) {
@@ -32,6 +33,7 @@ const schema = z
       uri: z.string().trim(),
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
+      aws,
       timeoutMs: z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 29000."),
       mockResponse: z.object({
         status: z.string().regex(/^[2-5]\d\d$/, "Enter a status from 200 to 599."),
@@ -48,7 +50,8 @@ const schema = z
         message: "A path starts with /, such as /pets/{id}.",
       });
     }
-    if (integration.type !== "MOCK" && !/^https?:\/\/./.test(integration.uri)) {
+    const isFunction = integration.type === "AWS_PROXY" && isArn(integration.uri);
+    if (integration.type !== "MOCK" && !isFunction && !/^https?:\/\/./.test(integration.uri)) {
       const whose = integration.type === "AWS_PROXY" ? "function" : "backend";
       const message = `Enter the ${whose}'s URL, starting with http:// or https://.`;
       context.addIssue({ code: "custom", path: ["integration", "uri"], message });
@@ -83,6 +86,7 @@ export function RouteForm({
       uri: integration?.uri ?? "",
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
+      aws: awsTyped(integration?.aws),
       timeoutMs: integration ? String(integration.timeoutMs) : "",
       mockResponse: {
         status: String(mock?.status ?? 200),
@@ -141,8 +145,8 @@ export function RouteForm({
       {type !== "MOCK" ? (
         <>
           <TextField
-            label={type === "AWS_PROXY" ? "Function URL" : "Backend URL"}
-            type="url"
+            label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
+            type={type === "AWS_PROXY" ? "text" : "url"}
             placeholder={
               type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
             }
@@ -159,6 +163,12 @@ export function RouteForm({
               <option>2.0</option>
               <option>1.0</option>
             </SelectField>
+          )}
+          {type === "AWS_PROXY" && isArn(form.watch("integration.uri")) && (
+            <RouteAwsFields
+              register={(field) => form.register(`integration.aws.${field}`)}
+              error={(field) => errors.integration?.aws?.[field]?.message}
+            />
           )}
           <SelectField
             label="Protocol version"
@@ -212,7 +222,7 @@ export function RouteForm({
 }
 
 function integrationOf({ integration }: Values): IntegrationInput {
-  const { type, uri, protocolVersion, payloadFormatVersion, timeoutMs, mockResponse } = integration;
+  const { type, uri, protocolVersion, payloadFormatVersion, aws, timeoutMs, mockResponse } = integration;
   if (type === "MOCK") {
     const { status, contentType, body } = mockResponse;
     const headers = contentType ? [{ name: "content-type", value: contentType }] : [];
@@ -222,7 +232,7 @@ function integrationOf({ integration }: Values): IntegrationInput {
     type,
     uri,
     protocolVersion,
-    ...(type === "AWS_PROXY" ? { payloadFormatVersion } : {}),
+    ...(type === "AWS_PROXY" ? { payloadFormatVersion, ...awsSettings(uri, aws) } : {}),
     ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}),
   };
 }

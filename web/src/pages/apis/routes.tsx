@@ -28,6 +28,7 @@ export const RoutesDocument = graphql(`
             id routeKey method path apiKeyRequired operationName
             integration {
               id type uri method protocolVersion payloadFormatVersion timeoutMs
+              aws { secretId endpointUrl invocationType }
               mockResponse { status headers { name value } body }
             }
           }
