@@ -5,6 +5,7 @@ pub(crate) mod headers;
 
 use std::time::Duration;
 
+use http::StatusCode;
 use plan::{Precedence, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
@@ -36,6 +37,8 @@ pub(crate) struct Dialect {
     pub(crate) rest_events: bool,
     /// Which fields of proxied calls pass, and as what.
     pub(crate) headers: &'static Headers,
+    /// What is answered where nobody waits for a function.
+    pub(crate) event_accepted: StatusCode,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -69,6 +72,7 @@ pub(crate) static NATIVE: Dialect = Dialect {
     buffers_answers: false,
     rest_events: false,
     headers: &headers::NATIVE,
+    event_accepted: StatusCode::ACCEPTED,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -89,6 +93,7 @@ static AWS_REST: Dialect = Dialect {
     buffers_answers: true,
     rest_events: true,
     headers: &headers::AWS_REST,
+    event_accepted: StatusCode::OK,
     refusal: aws_rest,
 };
 
@@ -105,6 +110,7 @@ static AWS_HTTP: Dialect = Dialect {
     buffers_answers: true,
     rest_events: false,
     headers: &headers::AWS_HTTP,
+    event_accepted: StatusCode::OK,
     refusal: aws_http,
 };
 

@@ -18,6 +18,7 @@ const NOT_KEPT = [
   "createApi.apiKeyLocations",
   "createApiKey.clientNetworks",
   "createApiKey.origins",
+  "createIntegration.integration.aws.endpointUrl",
   "createIntegration.integration.examples.mediaType",
   "createIntegration.integration.integrationResponses.responseTemplates.mediaType",
   "createIntegration.integration.integrationResponses.selectionPattern",
@@ -28,6 +29,7 @@ const NOT_KEPT = [
   "createIntegration.integration.requestTemplates.template",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
+  "createRoute.integration.aws.endpointUrl",
   "createRoute.integration.examples.mediaType",
   "createRoute.integration.integrationResponses.responseTemplates.mediaType",
   "createRoute.integration.integrationResponses.selectionPattern",
@@ -37,6 +39,10 @@ const NOT_KEPT = [
   "createRoute.integration.requestTemplates.mediaType",
   "createRoute.integration.requestTemplates.template",
   "createRoute.method",
+  "createSecret.awsCredentials.accessKeyId",
+  "createSecret.awsCredentials.secretAccessKey",
+  "createSecret.awsCredentials.sessionToken",
+  "createSecret.text",
   "createStage.clientThrottles.name",
   "createUsageDownload.month",
   "createUsageExport.filter.route",
@@ -61,6 +67,7 @@ const NOT_KEPT = [
   "updateApi.apiKeyLocations",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
+  "updateIntegration.integration.aws.endpointUrl",
   "updateIntegration.integration.examples.mediaType",
   "updateIntegration.integration.integrationResponses.responseTemplates.mediaType",
   "updateIntegration.integration.integrationResponses.selectionPattern",
@@ -69,6 +76,7 @@ const NOT_KEPT = [
   "updateIntegration.integration.payloadFormatVersion",
   "updateIntegration.integration.requestTemplates.mediaType",
   "updateIntegration.integration.requestTemplates.template",
+  "updateRoute.integration.aws.endpointUrl",
   "updateRoute.integration.examples.mediaType",
   "updateRoute.integration.integrationResponses.responseTemplates.mediaType",
   "updateRoute.integration.integrationResponses.selectionPattern",
@@ -77,6 +85,10 @@ const NOT_KEPT = [
   "updateRoute.integration.payloadFormatVersion",
   "updateRoute.integration.requestTemplates.mediaType",
   "updateRoute.integration.requestTemplates.template",
+  "updateSecret.awsCredentials.accessKeyId",
+  "updateSecret.awsCredentials.secretAccessKey",
+  "updateSecret.awsCredentials.sessionToken",
+  "updateSecret.text",
   "updateStage.clientThrottles.name",
   "updateUsagePlan.quota.timeZone",
   "verifyEmail.token",
@@ -101,6 +113,7 @@ async function plantedTenant(member: Visit) {
   const apiId = api.id;
   await make("Resource", "resource { id }", { apiId, parentId: api.resources.nodes[0]?.id });
   const silent = {
+    aws: null,
     mockResponse: null,
     requestTemplates: null,
     integrationResponses: null,
@@ -164,6 +177,9 @@ async function plantedTenant(member: Visit) {
     usagePlanIds: [usagePlan.id],
     consumerId: consumer.id,
   });
+  const value = { text: "not planted", awsCredentials: null };
+  const { secret } = await make<{ secret: Made }>("Secret", "secret { id }", value);
+  await planter.mutate("updateSecret", "secret { id }", { id: secret.id, ...value });
   const { accessKey } = await make<{ accessKey: Made }>("AccessKey", "accessKey { id }", {});
   for (const [noun, { id }] of Object.entries({ api, usagePlan, apiKey, accessKey })) {
     const name = noun.charAt(0).toUpperCase() + noun.slice(1);

@@ -1,5 +1,6 @@
 //! An integration: what answers the calls of a route.
 
+mod aws;
 pub mod backend;
 pub mod mock;
 pub mod openapi;
@@ -25,6 +26,7 @@ use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
 use crate::store;
 
+pub use self::aws::{AwsSettings, InvocationType};
 pub use self::backend::{Bounds, ForwardedPolicy, ResponseTransferMode};
 pub use self::mock::{
     Header, IntegrationResponse, MOCK_BODY_BYTES_MAX, MOCK_HEADERS_MAX, MOCKS_BYTES_MAX,
@@ -91,8 +93,8 @@ pub enum ProtocolVersion {
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. It may hold `{name}` for a path parameter of
-    /// the route and `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. It may hold
+    /// `{name}` for a path parameter of the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,
     /// `HTTP_PROXY`: the method to call with; empty or `ANY`: the caller's.
@@ -107,6 +109,9 @@ pub struct Settings {
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer.
     #[serde(default)]
     pub payload_format_version: Option<PayloadFormatVersion>,
+    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    #[serde(default)]
+    pub aws: Option<AwsSettings>,
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; absent: `APPEND`.
     #[serde(default)]
     pub forwarded: Option<ForwardedPolicy>,
@@ -266,6 +271,7 @@ impl Settings {
             payload_format_version: None,
             forwarded: None,
             response_transfer_mode: None,
+            aws: None,
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
@@ -310,6 +316,9 @@ impl Settings {
             MethodMatch::parse(&self.method)
                 .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
         }
+        if self.aws.is_some() {
+            return Err(Error::bad_request("aws", "belongs to type AWS_PROXY"));
+        }
         self.check_backend(reach)
     }
 
@@ -333,10 +342,7 @@ impl Settings {
             let rule = "AWS_PROXY needs a uri: where the function takes its events";
             return Err(Error::bad_request("uri", rule));
         }
-        if self.uri.starts_with("arn:") {
-            let rule = "a function named by an ARN cannot be invoked yet; give the http:// or https:// URI that takes its events";
-            return Err(Error::bad_request("uri", rule));
-        }
+        self.check_aws(reach)?;
         self.check_backend(reach)
     }
 
@@ -347,9 +353,9 @@ impl Settings {
             let rule = format!("must have at most {URI_BYTES_MAX} bytes");
             return Err(Error::bad_request("uri", rule));
         }
-        reach.check(&self.uri).map_err(|reason| Error::bad_request("uri", reason))?;
-        UriTemplate::parse(&self.uri)
-            .map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
+        let uri = self.backend_uri();
+        reach.check(&uri).map_err(|reason| Error::bad_request("uri", reason))?;
+        UriTemplate::parse(&uri).map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
         self.check_timeouts()
     }
 
@@ -358,7 +364,7 @@ impl Settings {
         if self.kind == IntegrationType::Mock {
             return Ok(());
         }
-        UriTemplate::parse(&self.uri)
+        UriTemplate::parse(&self.backend_uri())
             .and_then(|template| template.check(route))
             .map_err(|reason| Error::bad_request("uri", reason.to_string()))
     }
@@ -380,8 +386,13 @@ impl Settings {
                 return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));
             }
         }
-        if self.payload_format_version.is_some() {
-            return Err(Error::bad_request("payloadFormatVersion", "belongs to type AWS_PROXY"));
+        for (param, set) in [
+            ("payloadFormatVersion", self.payload_format_version.is_some()),
+            ("aws", self.aws.is_some()),
+        ] {
+            if set {
+                return Err(Error::bad_request(param, "belongs to type AWS_PROXY"));
+            }
         }
         self.check_answers()
     }
@@ -416,6 +427,7 @@ pub(crate) async fn insert(
     }
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     Bounds::of(tx, actor.tenant, api).await?.check(&settings)?;
+    aws::check_secret(tx, actor, &settings).await?;
     let integration =
         store::integration::insert(tx, actor.tenant, api, app.rng.id(), &settings).await?;
     check_mocks(tx, actor, &integration).await?;
@@ -482,6 +494,7 @@ pub(crate) async fn replace(
     let before = lock(tx, actor, id).await?;
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     Bounds::of(tx, actor.tenant, before.api).await?.check(&settings)?;
+    aws::check_secret(tx, actor, &settings).await?;
     for route in store::route::of_integration(tx, actor.tenant, before.api, id).await? {
         settings.check_fit(&route.parsed()?)?;
     }

@@ -8,7 +8,7 @@ use crate::access::actor::{Caller, Operator};
 use crate::app::{App, Job, Tx};
 use crate::domain::{
     access_key, api, api_key, audit, consumer, deployment, invitation, member, resource, route,
-    stage, usage_plan,
+    secret, stage, usage_plan,
 };
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
@@ -41,12 +41,13 @@ pub enum LimitName {
     RequestsPerSecond,
     ResourcesPerApi,
     RoutesPerApi,
+    Secrets,
     StagesPerApi,
     UsagePlans,
 }
 
 impl LimitName {
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::AccessKeys,
         Self::ApiKeys,
         Self::Apis,
@@ -60,6 +61,7 @@ impl LimitName {
         Self::RequestsPerSecond,
         Self::ResourcesPerApi,
         Self::RoutesPerApi,
+        Self::Secrets,
         Self::StagesPerApi,
         Self::UsagePlans,
     ];
@@ -79,6 +81,7 @@ impl LimitName {
             Self::RequestsPerSecond => "requestsPerSecond",
             Self::ResourcesPerApi => "resourcesPerApi",
             Self::RoutesPerApi => "routesPerApi",
+            Self::Secrets => "secrets",
             Self::StagesPerApi => "stagesPerApi",
             Self::UsagePlans => "usagePlans",
         }
@@ -104,6 +107,7 @@ impl LimitName {
             Self::RequestsPerSecond => ("this tenant", "requests a second"),
             Self::ResourcesPerApi => ("an API of this tenant", "resources"),
             Self::RoutesPerApi => ("an API of this tenant", "routes"),
+            Self::Secrets => ("this tenant", "secrets"),
             Self::StagesPerApi => ("an API of this tenant", "stages"),
             Self::UsagePlans => ("this tenant", "usage plans"),
         }
@@ -136,6 +140,7 @@ impl LimitName {
                 LIMIT_MAX
             }
             Self::ResourcesPerApi => resource::RESOURCES_MAX,
+            Self::Secrets => secret::SECRETS_MAX,
             Self::StagesPerApi => stage::STAGES_MAX,
             Self::UsagePlans => usage_plan::PLANS_MAX,
         }

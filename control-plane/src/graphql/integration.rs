@@ -9,11 +9,12 @@ use chrono::{DateTime, Utc};
 
 use crate::access::precondition::Versioned;
 use crate::domain;
-use crate::domain::integration::{PayloadFormatVersion, Settings};
+use crate::domain::integration::{AwsSettings as Aws, PayloadFormatVersion, Settings};
 use crate::error::Error;
 use crate::graphql::caller;
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::integration_aws::{AwsSettings, AwsSettingsInput};
 use crate::graphql::loader::Batches;
 use crate::graphql::mock::{
     self, BodyTemplate, BodyTemplateInput, IntegrationResponse, IntegrationResponseInput,
@@ -85,8 +86,8 @@ pub enum ResponseTransferMode {
 pub struct IntegrationInput {
     #[graphql(name = "type")]
     kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. It may hold `{name}` for a path parameter of
-    /// the route and `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda
+    /// function. It may hold `{name}` for a path parameter of the route and `${stageVariables.name}`.
     uri: Option<String>,
     /// `HTTP_PROXY`: the method to call with; left out: the caller's.
     method: Option<String>,
@@ -96,6 +97,8 @@ pub struct IntegrationInput {
     protocol_version: Option<ProtocolVersion>,
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer, `1.0` or `2.0`.
     payload_format_version: Option<String>,
+    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    aws: Option<AwsSettingsInput>,
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; left out: APPEND.
     forwarded: Option<ForwardedPolicy>,
     /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects.
@@ -145,6 +148,7 @@ impl TryFrom<IntegrationInput> for Settings {
                 .transpose()?,
             forwarded: input.forwarded.map(Into::into),
             response_transfer_mode: input.response_transfer_mode.map(Into::into),
+            aws: input.aws.map(Aws::try_from).transpose()?,
             connect_timeout_ms: ms("connectTimeoutMs", input.connect_timeout_ms)?,
             first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
             idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
@@ -258,7 +262,8 @@ impl Integration {
         self.0.settings.kind.into()
     }
 
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. Empty for MOCK.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. Empty
+    /// for MOCK.
     async fn uri(&self) -> &str {
         &self.0.settings.uri
     }
@@ -290,6 +295,11 @@ impl Integration {
     /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects.
     async fn response_transfer_mode(&self) -> Option<ResponseTransferMode> {
         self.0.settings.response_transfer_mode.map(Into::into)
+    }
+
+    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    async fn aws(&self) -> Option<AwsSettings> {
+        self.0.settings.aws.as_ref().map(Into::into)
     }
 
     /// 0: the default, as for the other timeouts.

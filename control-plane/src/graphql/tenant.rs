@@ -47,6 +47,7 @@ pub enum TenantLimitName {
     RequestsPerSecond,
     ResourcesPerApi,
     RoutesPerApi,
+    Secrets,
     StagesPerApi,
     UsagePlans,
 }

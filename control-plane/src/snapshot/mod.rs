@@ -4,4 +4,5 @@ pub mod changes;
 pub mod compile;
 pub mod document;
 mod mocks;
+mod signing;
 pub mod validate;

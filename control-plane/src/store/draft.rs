@@ -5,7 +5,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
-use crate::domain::integration::{MockExample, MockResponse};
+use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
 
@@ -76,6 +76,7 @@ pub struct IntegrationRow {
     pub mock_examples: Json<Vec<MockExample>>,
     pub forwarded: String,
     pub transfer_mode: String,
+    pub aws: Option<Json<AwsSettings>>,
 }
 
 /// The drafts of those of `ids` that are the tenant's. Routes stand in the order of path and method, so that
@@ -111,7 +112,8 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
              responses, tls_config, mock_response as "mock_response: Json<MockResponse>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode,
+             aws as "aws: Json<AwsSettings>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id
                  and r.api_id = i.api_id and r.integration_id = i.id)

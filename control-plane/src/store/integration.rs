@@ -7,8 +7,8 @@ use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::integration::{
-    ForwardedPolicy, Integration, IntegrationResponse, IntegrationType, MockExample, MockResponse,
-    PayloadFormatVersion, ProtocolVersion, ResponseTransferMode, Settings,
+    AwsSettings, ForwardedPolicy, Integration, IntegrationResponse, IntegrationType, MockExample,
+    MockResponse, PayloadFormatVersion, ProtocolVersion, ResponseTransferMode, Settings,
 };
 use crate::domain::page::Page;
 use crate::error::{Error, Result};
@@ -26,14 +26,14 @@ pub async fn insert(
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response, description, payload_format_version, forwarded, transfer_mode,
-             request_templates, responses, mock_examples)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20)
+             request_templates, responses, mock_examples, aws)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", description, created_at, updated_at, revision"#,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -54,6 +54,7 @@ pub async fn insert(
         Json(&settings.request_templates) as _,
         Json(&settings.integration_responses) as _,
         Json(&settings.examples) as _,
+        settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -102,7 +103,7 @@ pub async fn find(
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", description, created_at, updated_at, revision
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -125,7 +126,7 @@ pub async fn list(
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", description, created_at, updated_at, revision
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -159,14 +160,14 @@ pub async fn update(
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
              payload_format_version = $14, forwarded = $15, transfer_mode = $16, request_templates = $17,
-             responses = $18, mock_examples = $19, updated_at = now()
+             responses = $18, mock_examples = $19, aws = $20, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", description, created_at, updated_at, revision"#,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -186,6 +187,7 @@ pub async fn update(
         Json(&settings.request_templates) as _,
         Json(&settings.integration_responses) as _,
         Json(&settings.examples) as _,
+        settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -235,6 +237,7 @@ struct Row {
     request_templates: Json<BTreeMap<String, String>>,
     responses: Json<Vec<IntegrationResponse>>,
     mock_examples: Json<Vec<MockExample>>,
+    aws: Option<Json<AwsSettings>>,
     description: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -286,6 +289,7 @@ impl TryFrom<Row> for Integration {
                 first_byte_timeout_ms: ms(row.first_byte_timeout_ms)?,
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,
                 timeout_ms: ms(row.timeout_ms)?,
+                aws: row.aws.map(|aws| aws.0),
                 mock_response: row.mock_response.map(|mock| mock.0),
                 request_templates: row.request_templates.0,
                 integration_responses: row.responses.0,

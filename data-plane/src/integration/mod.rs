@@ -9,6 +9,7 @@ mod http2;
 mod http_proxy;
 mod mock;
 pub(crate) mod pool;
+mod sigv4;
 mod upload;
 
 use std::{

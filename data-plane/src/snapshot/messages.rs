@@ -15,9 +15,10 @@ use proto::config::v1::{self as message, integration};
 
 use super::backends::backend;
 use super::served::{
-    ApiKey, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Forwarding, Function,
-    Grant, HttpProxy, Integration, KeyRestrictions, PayloadFormatVersion, PlanStage, PreviousValue,
-    ProxyTemplate, Quota, QuotaExtension, Route, Template, Tenant, Throttle, UsagePlan,
+    ApiKey, AwsSigning, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment,
+    Forwarding, Function, Grant, HttpProxy, Integration, Invocation, KeyRestrictions, Lambda,
+    PayloadFormatVersion, PlanStage, PreviousValue, ProxyTemplate, Quota, QuotaExtension, Route,
+    Template, Tenant, Throttle, UsagePlan,
 };
 use crate::{
     config::{LimiterMode, LimiterOutage},
@@ -32,12 +33,13 @@ impl Template {
         match self {
             Self::Mock(mock) => Ok(Integration::Mock(mock.clone())),
             Self::HttpProxy(proxy) => Ok(Integration::HttpProxy(Arc::new(proxy.bind(variables)?))),
-            Self::Function(backend, format) => {
+            Self::Function(backend, format, lambda) => {
                 let told =
                     variables.iter().map(|(name, value)| (name.clone(), value.clone().into()));
                 Ok(Integration::Function(Arc::new(Function {
                     backend: backend.bind(variables)?,
                     format: *format,
+                    lambda: lambda.clone(),
                     stage_variables: told.collect(),
                 })))
             }
@@ -47,7 +49,7 @@ impl Template {
     /// Where a route's calls go, if that is a backend.
     fn uri(&self) -> Option<&UriTemplate> {
         match self {
-            Self::HttpProxy(proxy) | Self::Function(proxy, _) => Some(&proxy.uri),
+            Self::HttpProxy(proxy) | Self::Function(proxy, ..) => Some(&proxy.uri),
             Self::Mock(_) => None,
         }
     }
@@ -175,22 +177,63 @@ fn template(message: &message::Integration, dialect: &Dialect) -> Compiled<Templ
             Ok(Template::HttpProxy(backend(proxy, dialect).map_err(wrong)?))
         }
         Some(integration::Kind::Function(function)) => {
-            let of = function.backend.as_ref().ok_or_else(|| wrong("it has no backend".into()))?;
-            let backend = backend(of, dialect).map_err(wrong)?;
-            let backend = ProxyTemplate {
-                method: Some(Method::POST),
-                preserve_host: true,
-                // Events tell of callers by these fields in each dialect.
-                forwarding: Forwarding { form: Form::XForwarded, ..backend.forwarding },
-                ..backend
-            };
-            let format = payload_format_version(function).map_err(wrong)?;
-            Ok(Template::Function(backend, format))
+            let (backend, format) = called(function, dialect).map_err(wrong)?;
+            Ok(Template::Function(backend, format, None))
+        }
+        Some(integration::Kind::Lambda(message)) => {
+            let (of, invoked) = lambda(message).map_err(wrong)?;
+            let (backend, format) = called(of, dialect).map_err(wrong)?;
+            Ok(Template::Function(backend, format, Some(Arc::new(invoked))))
+        }
+        // A later release's: its kind is named, so that what does not know it refuses it.
+        Some(integration::Kind::AwsService(_)) => {
+            Err(wrong("services of AWS are unknown to this node".to_owned()))
         }
         Some(integration::Kind::Mock(mock)) => {
             Ok(Template::Mock(Arc::new(super::mocks::mock(mock).map_err(wrong)?)))
         }
         None => Err(wrong("its kind is unknown to this node".to_owned())),
+    }
+}
+
+/// Where a function's events go, and how they look.
+fn called(
+    function: &message::Function,
+    dialect: &Dialect,
+) -> Compiled<(ProxyTemplate, PayloadFormatVersion)> {
+    let of = function.backend.as_ref().ok_or("it has no backend")?;
+    let backend = backend(of, dialect)?;
+    let backend = ProxyTemplate {
+        method: Some(Method::POST),
+        preserve_host: true,
+        // Events tell of callers by these fields in each dialect.
+        forwarding: Forwarding { form: Form::XForwarded, ..backend.forwarding },
+        ..backend
+    };
+    Ok((backend, payload_format_version(function)?))
+}
+
+fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
+    let function = message.function.as_ref().ok_or("it has no function")?;
+    if message.stream {
+        return Err("this node does not stream the answers of functions".to_owned());
+    }
+    let invocation = match message::InvocationType::try_from(message.invocation_type) {
+        Ok(message::InvocationType::Unspecified | message::InvocationType::RequestResponse) => {
+            Invocation::RequestResponse
+        }
+        Ok(message::InvocationType::Event) => Invocation::Event,
+        Err(_) => return Err("its invocation type is unknown to this node".to_owned()),
+    };
+    let signing = message.signing.as_ref().ok_or("nothing signs for it")?;
+    Ok((function, Lambda { signing: aws_signing(signing), invocation }))
+}
+
+fn aws_signing(message: &message::AwsSigning) -> AwsSigning {
+    AwsSigning {
+        secret_id: message.secret_id.as_str().into(),
+        region: message.region.as_str().into(),
+        service: message.service.as_str().into(),
     }
 }
 

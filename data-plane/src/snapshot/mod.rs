@@ -14,6 +14,7 @@ pub(crate) mod messages;
 mod mocks;
 pub mod resources;
 mod retired;
+pub(crate) mod secret;
 pub mod served;
 mod sharded;
 pub(crate) mod signature;

@@ -14,6 +14,7 @@ use plan::{
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
+pub use super::secret::Secret;
 use super::sharded::Sharded;
 use crate::{
     config::{LimiterMode, LimiterOutage},
@@ -37,6 +38,7 @@ pub struct Snapshot {
     /// By tenant and digest; a key that was rotated stands here by its previous digest too.
     pub(super) api_keys: Sharded<(Arc<str>, [u8; 32]), Arc<ApiKey>>,
     pub(super) api_keys_by_id: Sharded<Arc<str>, Arc<ApiKey>>,
+    pub(super) secrets: Sharded<Arc<str>, Arc<Secret>>,
 }
 
 pub struct Tenant {
@@ -113,7 +115,7 @@ pub struct Route {
 /// An integration before a stage's variables are known.
 pub(super) enum Template {
     HttpProxy(ProxyTemplate),
-    Function(ProxyTemplate, PayloadFormatVersion),
+    Function(ProxyTemplate, PayloadFormatVersion, Option<Arc<Lambda>>),
     Mock(Arc<Mock>),
 }
 
@@ -169,8 +171,30 @@ pub struct Function {
     /// Where events go, by POST. They tell of the caller's host, so that is preserved.
     pub backend: HttpProxy,
     pub format: PayloadFormatVersion,
+    /// By Lambda's Invoke API; `None`: the event is POSTed as it is.
+    pub lambda: Option<Arc<Lambda>>,
     /// As events tell them.
     pub stage_variables: Map<String, Value>,
+}
+
+/// How a function is invoked by Lambda's API.
+pub struct Lambda {
+    pub signing: AwsSigning,
+    pub invocation: Invocation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    RequestResponse,
+    /// Nobody waits for the function.
+    Event,
+}
+
+/// By which secret requests are signed, and for what of AWS.
+pub struct AwsSigning {
+    pub secret_id: Box<str>,
+    pub region: Box<str>,
+    pub service: Box<str>,
 }
 
 /// AWS's, of the event and of the function's answer.
@@ -360,6 +384,11 @@ impl Snapshot {
 
     pub fn usage_plan(&self, id: &str) -> Option<&Arc<UsagePlan>> {
         self.usage_plans.get(id)
+    }
+
+    /// A tenant's secret.
+    pub fn secret(&self, tenant_id: &str, id: &str) -> Option<&Arc<Secret>> {
+        self.secrets.get(id).filter(|secret| *secret.tenant_id == *tenant_id)
     }
 
     /// The key of a tenant that has this digest, or had it before its last rotation.

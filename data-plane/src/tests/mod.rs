@@ -15,6 +15,7 @@ mod http2_backends;
 mod http2_connections;
 mod https;
 mod idle;
+mod lambda;
 mod leases;
 mod limit_states;
 mod limited;

@@ -1,5 +1,6 @@
 import type { UseFormReturn } from "react-hook-form";
 import { z } from "zod";
+import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
 import { mockFields, unreadable } from "./route-mock";
 
@@ -15,6 +16,7 @@ export const schema = z
       uri: z.string().trim(),
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
+      aws,
       ...backendFields,
       ...mockFields,
     }),
@@ -27,7 +29,8 @@ export const schema = z
         message: "A path starts with /, such as /pets/{id}.",
       });
     }
-    if (integration.type !== "MOCK" && !/^https?:\/\/./.test(integration.uri)) {
+    const isFunction = integration.type === "AWS_PROXY" && isArn(integration.uri);
+    if (integration.type !== "MOCK" && !isFunction && !/^https?:\/\/./.test(integration.uri)) {
       const whose = integration.type === "AWS_PROXY" ? "function" : "backend";
       const message = `Enter the ${whose}'s URL, starting with http:// or https://.`;
       context.addIssue({ code: "custom", path: ["integration", "uri"], message });

@@ -8,6 +8,7 @@ import { Loaded } from "../components/loaded";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { Form, useSchemaForm } from "./form";
+import { awsSettings, awsTyped, isArn, RouteAwsFields } from "./route-aws";
 import { BackendFields, backendOf, backendTyped } from "./route-backend";
 import { MockFields, mockOf, mockTyped, type StoredMock } from "./route-mock";
 import { schema, type Typed, type Values } from "./route-schema";
@@ -81,6 +82,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       uri: integration?.uri ?? "",
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
+      aws: awsTyped(integration?.aws),
       ...backendTyped(integration),
       ...mockTyped({ mockResponse: integration?.mockResponse, ...lists }),
     },
@@ -133,8 +135,8 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       {type !== "MOCK" ? (
         <>
           <TextField
-            label={type === "AWS_PROXY" ? "Function URL" : "Backend URL"}
-            type="url"
+            label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
+            type={type === "AWS_PROXY" ? "text" : "url"}
             placeholder={
               type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
             }
@@ -151,6 +153,12 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
               <option>2.0</option>
               <option>1.0</option>
             </SelectField>
+          )}
+          {type === "AWS_PROXY" && isArn(form.watch("integration.uri")) && (
+            <RouteAwsFields
+              register={(field) => form.register(`integration.aws.${field}`)}
+              error={(field) => errors.integration?.aws?.[field]?.message}
+            />
           )}
           <SelectField
             label="Protocol version"
@@ -183,13 +191,15 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
 }
 
 function integrationOf({ integration }: Values, stored: Route["integration"] | undefined): IntegrationInput {
-  const { type, uri, protocolVersion, payloadFormatVersion } = integration;
+  const { type, uri, protocolVersion, payloadFormatVersion, aws } = integration;
   if (type === "MOCK") return { type, ...mockOf(integration, stored) };
   return {
     type,
     uri,
     protocolVersion,
-    ...(type === "AWS_PROXY" ? { payloadFormatVersion } : { method: stored?.method || undefined }),
+    ...(type === "AWS_PROXY"
+      ? { payloadFormatVersion, ...awsSettings(uri, aws) }
+      : { method: stored?.method || undefined }),
     ...backendOf(integration, type),
   };
 }

@@ -11,6 +11,7 @@ export const LIMITS: Record<TenantLimitName, string> = {
   USAGE_PLANS: "Usage plans",
   API_KEYS: "API keys",
   CONSUMERS: "Consumers",
+  SECRETS: "Secrets",
   ACCESS_KEYS: "Access keys",
   MEMBERS: "Members, invited ones too",
   INVITATIONS: "Open invitations",

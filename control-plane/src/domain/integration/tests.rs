@@ -170,7 +170,6 @@ fn a_function_is_a_uri_that_this_installation_reaches() {
     }
     for bad in [
         "",
-        "arn:aws:lambda:us-east-1:123456789012:function:pets",
         "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/x/invocations",
         "http://10.0.0.1/",
         "http://127.0.0.1:8080/",
@@ -178,6 +177,8 @@ fn a_function_is_a_uri_that_this_installation_reaches() {
     ] {
         assert_eq!(refused(&Settings::aws_proxy(bad, V2)), "uri", "{bad}");
     }
+    let arn = "arn:aws:lambda:us-east-1:123456789012:function:pets";
+    assert_eq!(refused(&Settings::aws_proxy(arn, V2)), "aws", "who calls it must be said");
 }
 
 #[test]

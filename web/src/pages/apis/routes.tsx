@@ -29,6 +29,7 @@ export const RoutesDocument = graphql(`
             integration {
               id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
+              aws { secretId endpointUrl invocationType }
               mockResponse { status headers { name value } body }
             }
           }
