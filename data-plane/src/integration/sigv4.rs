@@ -193,15 +193,12 @@ fn decoded(text: &str, plus_is_space: bool) -> Vec<u8> {
             .and_then(|digits| std::str::from_utf8(digits).ok())
             .filter(|digits| digits.bytes().all(|digit| digit.is_ascii_hexdigit()))
             .and_then(|digits| u8::from_str_radix(digits, 16).ok());
-        match value {
-            Some(value) => {
-                out.push(value);
-                at += 3;
-            }
-            None => {
-                out.push(if *byte == b'+' && plus_is_space { b' ' } else { *byte });
-                at += 1;
-            }
+        if let Some(value) = value {
+            out.push(value);
+            at += 3;
+        } else {
+            out.push(if *byte == b'+' && plus_is_space { b' ' } else { *byte });
+            at += 1;
         }
     }
     out

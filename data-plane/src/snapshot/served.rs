@@ -171,7 +171,7 @@ pub struct Function {
     /// Where events go, by POST. They tell of the caller's host, so that is preserved.
     pub backend: HttpProxy,
     pub format: PayloadFormatVersion,
-    /// By Lambda's Invoke API; `None`: the event is POSTed as it is.
+    /// By Lambda's Invoke API; `None`: the event goes by POST as it is.
     pub lambda: Option<Arc<Lambda>>,
     /// As events tell them.
     pub stage_variables: Map<String, Value>,

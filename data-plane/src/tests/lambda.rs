@@ -19,7 +19,7 @@ use sha2::{Digest, Sha256};
 use super::world::{API, Answer, TENANT, TestNode, api, full, origin};
 
 const SECRET: &str = "018f0000-0000-7000-8000-0000000000aa";
-const DAY: Duration = Duration::from_secs(24 * 60 * 60);
+const DAY: Duration = Duration::from_hours(24);
 const KEY: &str = "the secret access key";
 const MIB: usize = 1 << 20;
 

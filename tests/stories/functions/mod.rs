@@ -75,7 +75,7 @@ async fn a_function_is_invoked_by_lambdas_api_as_botocore_would_sign() {
     let acme = world.tenant("acme").await;
     let credentials =
         |secret: &str| json!({ "accessKeyId": ACCESS_KEY_ID, "secretAccessKey": secret });
-    let new = json!({ "name": "aws", "awsCredentials": credentials("not yet the right one") });
+    let new = json!({ "name": "aws", "awsCredentials": credentials("not-yet-the-right-one") });
     let secret = acme.mutate("createSecret", "CreateSecretInput!", new, "secret { id }").await;
     let secret = secret["secret"]["id"].clone();
     let invoked = |kind: &str| {

@@ -102,7 +102,7 @@ fn each_wrong_setting_is_named() {
             ..mock("")
         }
     };
-    for (settings, param) in [
+    for (settings, param) in vec![
         (Settings { method: "FETCH".into(), ..proxy() }, "method"),
         (Settings { connect_timeout_ms: 49, ..proxy() }, "connectTimeoutMs"),
         (Settings { connect_timeout_ms: 600_001, ..proxy() }, "connectTimeoutMs"),

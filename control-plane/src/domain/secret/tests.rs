@@ -39,11 +39,11 @@ fn by(secret: SecretId) -> Settings {
 /// What nodes were told last of a secret.
 async fn told(app: &App) -> Option<message::Value> {
     let upserts = published(app).await.into_iter().flat_map(|delta| delta.upserts);
-    let secrets = upserts.filter_map(|resource| match resource.kind {
+    let mut secrets = upserts.filter_map(|resource| match resource.kind {
         Some(resource::Kind::Secret(secret)) => secret.value,
         _ => None,
     });
-    secrets.last()
+    secrets.next_back()
 }
 
 async fn signer(app: &App) -> AwsSigner {
