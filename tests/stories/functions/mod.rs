@@ -107,7 +107,7 @@ async fn a_function_is_invoked_by_lambdas_api_as_botocore_would_sign() {
     let query =
         "mutation($input: DeleteInput!) { deleteSecret(input: $input) { userErrors { code } } }";
     let refused = acme.graphql(query, json!({ "input": input })).await;
-    assert_eq!(refused["deleteSecret"]["userErrors"][0]["code"], "conflict");
+    assert_eq!(refused["deleteSecret"]["userErrors"][0]["code"], "CONFLICT");
 }
 
 #[tokio::test]
