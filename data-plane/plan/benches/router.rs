@@ -53,7 +53,7 @@ fn routes(c: &mut Criterion) {
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
     // Where this is only tried, and not measured, few are enough.
-    let most = if std::env::args().any(|argument| argument == "--bench") { 100_000 } else { 1_000 };
+    let most = if is_measured { 100_000 } else { 1_000 };
     for (precedence, name) in [(Precedence::Http, "HTTP"), (Precedence::Rest, "REST")] {
         for count in [100, most] {
             let keys: Vec<_> = (0..count).map(route).collect();

@@ -96,6 +96,7 @@ impl<'a> Maker<'a> {
             // OpenAPI 2.0 has them here.
             let by_type = response.get("examples").and_then(Value::as_object).filter(|_| !has_none);
             for (media_type, value) in by_type.into_iter().flatten() {
+                check_media_type(media_type)?;
                 found.push(example("default", media_type, text(media_type, value)));
             }
             if by_type.is_none_or(Map::is_empty) {
@@ -114,6 +115,7 @@ impl<'a> Maker<'a> {
             return Ok(());
         };
         for (media_type, described) in content {
+            check_media_type(media_type)?;
             let named = described.get("examples").and_then(Value::as_object);
             if let Some(named) = named.filter(|named| !named.is_empty()) {
                 for (name, value) in named {
@@ -240,6 +242,14 @@ impl<'a> Maker<'a> {
         }
         Ok(Value::Array(items))
     }
+}
+
+/// That there is one; whoever takes the examples judges it.
+fn check_media_type(media_type: &str) -> Made<()> {
+    if media_type.is_empty() {
+        return Err("has content without a media type".to_owned());
+    }
+    Ok(())
 }
 
 /// The type that a schema says, or that its other words say.

@@ -132,6 +132,8 @@ fn what_is_no_operation_is_refused() {
         (json!({ "responses": {} }), "no response"),
         (json!({ "responses": { "100": {} } }), "no response"),
         (json!({ "responses": { "teapot": {} } }), "no status"),
+        (json!({ "responses": { "200": { "content": { "": { "example": 1 } } } } }), "media type"),
+        (json!({ "responses": { "200": { "examples": { "": 1 } } } }), "media type"),
         (json!({ "responses": { "200": { "$ref": "other.yaml#/x" } } }), "another document"),
         (json!({ "responses": { "200": { "$ref": "#/components/x" } } }), "not there"),
     ] {
