@@ -159,6 +159,7 @@ const TABLE: &[(Who, &[&str])] = &[
             "deleteStage",
             "deleteUsagePlan",
             "endApiKeyOverlap",
+            "promoteCanary",
             "putIntegration",
             "rotateApiKey",
             "updateAccessKey",

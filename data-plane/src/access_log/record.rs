@@ -126,6 +126,9 @@ impl Record {
         field("duration_ms", Value::Millis(ended.duration));
         field("aborted", Value::Flag(ended.aborted));
         field("billed", Value::Flag(ended.billed));
+        if stage.is_some_and(|stage| stage.is_canary) {
+            field("is_canary_request", Value::Flag(true));
+        }
         if ended.over_quota {
             field("over_quota", Value::Flag(true));
         }

@@ -3,6 +3,7 @@
 
 mod access;
 mod backends;
+mod canary;
 mod clients;
 mod concurrency;
 mod differential;

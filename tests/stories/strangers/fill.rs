@@ -14,10 +14,10 @@ const FILLED: [&str; 4] = ["method", "path", "text", "uri"];
 /// Fields that stand in the place of another.
 const INSTEAD: [(&str, &str); 1] = [("resourceId", "path")];
 /// What operations begin with.
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 24] = [
     "create", "get", "list", "update", "put", "set", "delete", "revoke", "add", "remove", "accept",
     "resend", "suspend", "resume", "close", "export", "verify", "change", "rotate", "request",
-    "end", "reopen", "settle",
+    "end", "reopen", "settle", "promote",
 ];
 /// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: a secret's own tests, and
 /// those of integrations, name ids of strangers there.

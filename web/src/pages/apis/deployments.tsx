@@ -15,7 +15,9 @@ const DeploymentsDocument = graphql(`
     node(id: $id) {
       __typename
       ... on Api {
-        stages(first: 50) { nodes { id name deployment { id } } }
+        stages(first: 50) {
+          nodes { id name deployment { id } canarySettings { percentTraffic deployment { id } } }
+        }
         deployments(first: 50) {
           nodes {
             id deploymentId description digest createdAt
@@ -88,6 +90,13 @@ export function DeploymentsPage() {
                         .map((stage) => (
                           <Badge key={stage.id} tone="accent">
                             {stage.name}
+                          </Badge>
+                        ))}
+                      {stages
+                        .filter((stage) => stage.canarySettings?.deployment?.id === deployment.id)
+                        .map((stage) => (
+                          <Badge key={`canary ${stage.id}`} tone="warn">
+                            {`${stage.name}: canary, ${stage.canarySettings?.percentTraffic} %`}
                           </Badge>
                         ))}
                     </span>
