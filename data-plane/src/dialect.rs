@@ -20,6 +20,10 @@ pub(crate) struct Dialect {
     pub(crate) body_bytes_max: Option<u64>,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
+    pub(crate) preflight_status: u16,
+    /// Whether a preflight is told the method that it asks for where a route takes it and the Api names none.
+    pub(crate) preflight_tells_methods: bool,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -48,6 +52,8 @@ pub(crate) static NATIVE: Dialect = Dialect {
     rate_limit_headers: true,
     body_bytes_max: None,
     rest_events: false,
+    preflight_status: 204,
+    preflight_tells_methods: true,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -63,6 +69,8 @@ static AWS_REST: Dialect = Dialect {
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
     rest_events: true,
+    preflight_status: 200,
+    preflight_tells_methods: false,
     refusal: aws_rest,
 };
 
@@ -74,6 +82,8 @@ static AWS_HTTP: Dialect = Dialect {
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
     rest_events: false,
+    preflight_status: 204,
+    preflight_tells_methods: false,
     refusal: aws_http,
 };
 

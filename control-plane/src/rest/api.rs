@@ -13,6 +13,7 @@ use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::api::{Dialect, NewApi, Protocol, UpdateApi};
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::patch::Patch;
 use crate::domain::paths::{PathNormalization, TrailingSlash};
 use crate::error::Result;
@@ -44,6 +45,9 @@ struct Api {
     trailing_slash: Option<TrailingSlash>,
     /// Null: `reject`. Of the draft, as `apiKeyLocations`.
     path_normalization: Option<PathNormalization>,
+    /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
+    /// draft, as `apiKeyLocations`.
+    cors_configuration: Option<CorsConfiguration>,
     /// Whether the draft differs from what each stage serves.
     pending_changes: bool,
     created_at: DateTime<Utc>,
@@ -66,6 +70,7 @@ impl Api {
             key_locations: api.api_key_locations,
             trailing_slash: api.trailing_slash,
             path_normalization: api.path_normalization,
+            cors_configuration: api.cors_configuration,
             pending_changes,
             created_at: api.created_at,
             updated_at: api.updated_at,
@@ -99,6 +104,7 @@ struct CreateApi {
     trailing_slash: Option<TrailingSlash>,
     /// `reject` when left out.
     path_normalization: Option<PathNormalization>,
+    cors_configuration: Option<CorsConfiguration>,
 }
 
 /// A field left out stays.
@@ -120,6 +126,10 @@ struct PatchApi {
     #[serde(default)]
     #[schema(value_type = Option<PathNormalization>)]
     path_normalization: Patch<PathNormalization>,
+    /// All of it; null: off.
+    #[serde(default)]
+    #[schema(value_type = Option<CorsConfiguration>)]
+    cors_configuration: Patch<CorsConfiguration>,
 }
 
 /// The tenant's Apis, oldest first.
@@ -163,6 +173,7 @@ async fn create(
     let new = NewApi {
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        cors_configuration: body.cors_configuration,
         ..new
     };
     let api = domain::api::create(&app, &actor, new).await?;
@@ -198,6 +209,7 @@ async fn update(
         api_key_locations: body.api_key_locations,
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        cors_configuration: body.cors_configuration,
     };
     let api = domain::api::update(&app, &actor, id, change).await?;
     Ok(Tag(Api::load(&app, &actor, api).await?))

@@ -3,11 +3,14 @@
 use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
-    Api, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock, PathNormalization,
-    PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash, integration,
+    Api, Cors, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock,
+    PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash,
+    integration,
 };
 use sha2::{Digest, Sha256};
+use sqlx::types::Json;
 
+use crate::domain::cors::CorsConfiguration;
 use crate::snapshot::validate;
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
@@ -82,6 +85,19 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
         }
         .into(),
         api_key_locations: locations.to_vec(),
+        cors: row.cors_configuration.as_ref().map(cors),
+    }
+}
+
+fn cors(row: &Json<CorsConfiguration>) -> Cors {
+    let row = &row.0;
+    Cors {
+        allow_origins: row.allow_origins.clone(),
+        allow_methods: row.allow_methods.clone(),
+        allow_headers: row.allow_headers.clone(),
+        expose_headers: row.expose_headers.clone(),
+        allow_credentials: row.allow_credentials,
+        max_age_s: row.max_age,
     }
 }
 
@@ -101,6 +117,7 @@ fn route(row: &RouteRow, locations: &[String]) -> Route {
             .chain(located)
             .map(str::to_owned)
             .collect(),
+        cors: row.cors_configuration.as_ref().map(cors),
     }
 }
 

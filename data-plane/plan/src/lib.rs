@@ -7,8 +7,10 @@
 //! - [`Router`]: which route a request is for, by the precedence of AWS's HTTP or REST APIs.
 //! - [`UriTemplate`]: where an integration points, with the parameters and stage variables it takes.
 //! - [`KeyLocation`]: where callers put their API key; [`OriginPattern`]: which pages a key is good from.
+//! - [`Cors`]: which pages may read answers, and what their browsers are told.
 #![forbid(unsafe_code)]
 
+mod cors;
 mod key_location;
 mod origin;
 pub mod path;
@@ -17,6 +19,7 @@ mod route;
 mod router;
 mod uri;
 
+pub use cors::{Allowed, CORS_LIST_MAX, CORS_MAX_AGE_S, Cors, CorsError, CorsSettings};
 pub use key_location::{KeyLocation, LocationError, Taken, take_parameter};
 pub use origin::{OriginError, OriginPattern};
 pub use period::{Period, Periods, Unit, time_zone};

@@ -416,6 +416,8 @@ impl<'a> Fill<'a> {
             "month" => harness::tenant::month(),
             "day" => Timestamp::now().strftime("%Y-%m-%d").to_string(),
             "ledgerRow" => "0".repeat(32),
+            "allowMethods" => "PUT".to_owned(),
+            "allowOrigins" => "https://example.com".to_owned(),
             "apiKeyLocations" => "$request.querystring.key".to_owned(),
             "clientNetworks" => "203.0.113.0/24".to_owned(),
             "currency" => "EUR".to_owned(),

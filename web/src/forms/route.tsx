@@ -2,10 +2,11 @@ import { z } from "zod";
 import { request } from "../api/client";
 import type { UserError } from "../api/errors";
 import { graphql } from "../api/generated";
-import type { IntegrationInput } from "../api/generated/graphql";
+import type { CorsConfigurationInput, IntegrationInput } from "../api/generated/graphql";
 import { refreshAll } from "../api/query";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextArea, TextField } from "../ui/field";
+import { CorsFields, cors, corsTyped } from "./cors-fields";
 import { Form, useSchemaForm } from "./form";
 
 const CreateRouteDocument = graphql(`
@@ -27,6 +28,8 @@ const schema = z
     method: z.string(),
     path: z.string().trim(),
     apiKeyRequired: z.boolean(),
+    corsOf: z.enum(["API", "OWN", "OFF"]),
+    corsConfiguration: cors,
     integration: z.object({
       type: z.enum(["HTTP_PROXY", "AWS_PROXY", "MOCK"]),
       uri: z.string().trim(),
@@ -74,10 +77,13 @@ export function RouteForm({
 }) {
   const integration = route?.integration;
   const mock = integration?.mockResponse;
+  const own = route?.corsConfiguration;
   const form = useSchemaForm(schema, {
     method: route?.method || "GET",
     path: route?.path || (route ? "$default" : (at?.path ?? "/")),
     apiKeyRequired: route?.apiKeyRequired ?? true,
+    corsOf: !own ? "API" : own.allowOrigins.length > 0 ? "OWN" : "OFF",
+    corsConfiguration: corsTyped(own),
     integration: {
       type: integration?.type ?? "HTTP_PROXY",
       uri: integration?.uri ?? "",
@@ -207,6 +213,21 @@ export function RouteForm({
         error={errors.apiKeyRequired?.message}
         {...form.register("apiKeyRequired")}
       />
+      <SelectField
+        label="Pages of other origins (CORS)"
+        error={errors.corsOf?.message}
+        {...form.register("corsOf")}
+      >
+        <option value="API">As the API says</option>
+        <option value="OWN">As this route says</option>
+        <option value="OFF">As the backend says</option>
+      </SelectField>
+      {form.watch("corsOf") === "OWN" && (
+        <CorsFields
+          register={(field) => form.register(`corsConfiguration.${field}`)}
+          wrong={errors.corsConfiguration}
+        />
+      )}
     </Form>
   );
 }
@@ -227,6 +248,12 @@ function integrationOf({ integration }: Values): IntegrationInput {
   };
 }
 
+/** Null: the API's; without origins: none here. */
+function corsOf({ corsOf, corsConfiguration }: Values): CorsConfigurationInput | null {
+  if (corsOf === "API") return null;
+  return corsOf === "OWN" ? corsConfiguration : { allowOrigins: [] };
+}
+
 async function create(
   apiId: string,
   values: Values,
@@ -234,11 +261,15 @@ async function create(
 ): Promise<readonly UserError[]> {
   const { method, path, apiKeyRequired } = values;
   const place = resourceId ? { resourceId } : { path };
-  const input = { apiId, method, ...place, apiKeyRequired, integration: integrationOf(values) };
+  const integration = integrationOf(values);
+  const corsConfiguration = corsOf(values);
+  const input = { apiId, method, ...place, apiKeyRequired, integration, corsConfiguration };
   return (await request(CreateRouteDocument, { input })).createRoute.userErrors;
 }
 
 async function update(route: Route, values: Values): Promise<readonly UserError[]> {
-  const input = { id: route.id, apiKeyRequired: values.apiKeyRequired, integration: integrationOf(values) };
+  const { apiKeyRequired } = values;
+  const integration = integrationOf(values);
+  const input = { id: route.id, apiKeyRequired, integration, corsConfiguration: corsOf(values) };
   return (await request(UpdateRouteDocument, { input })).updateRoute.userErrors;
 }
