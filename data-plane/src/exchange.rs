@@ -404,6 +404,7 @@ impl Exchange {
             method: Some(self.head.method.clone()),
             stage: self.stage.clone(),
             route: self.route().map(|route| route.name.clone()),
+            operation: self.route().and_then(|route| route.operation.clone()),
             caller: self.caller.as_ref().map(|it| (it.key.clone(), it.plan.clone())),
             outline: Outline {
                 status: self.status,

@@ -45,6 +45,9 @@ pub struct Api {
     pub path_normalization: Option<PathNormalization>,
     /// None: preflights are calls like others, and backends speak for themselves.
     pub cors_configuration: Option<CorsConfiguration>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`. None: as its dialect has it, which is in
+    /// `aws-rest` alone.
+    pub method_override: Option<bool>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -141,6 +144,7 @@ pub struct NewApi {
     pub trailing_slash: Option<TrailingSlash>,
     pub path_normalization: Option<PathNormalization>,
     pub cors_configuration: Option<CorsConfiguration>,
+    pub method_override: Option<bool>,
 }
 
 impl NewApi {
@@ -162,6 +166,7 @@ impl NewApi {
             trailing_slash: None,
             path_normalization: None,
             cors_configuration: None,
+            method_override: None,
         })
     }
 
@@ -183,6 +188,7 @@ pub struct UpdateApi {
     pub trailing_slash: Patch<TrailingSlash>,
     pub path_normalization: Patch<PathNormalization>,
     pub cors_configuration: Patch<CorsConfiguration>,
+    pub method_override: Patch<bool>,
 }
 
 /// Makes an Api, and the root of its resources with it.
@@ -238,6 +244,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         trailing_slash: change.trailing_slash.apply(before.trailing_slash),
         path_normalization: change.path_normalization.apply(before.path_normalization),
         cors_configuration: cors.apply(before.cors_configuration.clone()),
+        method_override: change.method_override.apply(before.method_override),
         ..before.clone()
     };
     let api = store::api::update(&mut tx, actor.tenant, &after).await?;

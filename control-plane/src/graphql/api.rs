@@ -102,6 +102,8 @@ struct CreateApiInput {
     path_normalization: Option<PathNormalization>,
     /// Which pages may read answers. Left out: preflights are calls like others, and backends speak for themselves.
     cors_configuration: Option<CorsConfigurationInput>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`. Left out: in `AWS_REST` alone.
+    method_override: Option<bool>,
 }
 
 #[derive(InputObject)]
@@ -119,6 +121,8 @@ struct UpdateApiInput {
     path_normalization: MaybeUndefined<PathNormalization>,
     /// All of it; null: off.
     cors_configuration: MaybeUndefined<CorsConfigurationInput>,
+    /// Null: as the Api's dialect has it.
+    method_override: MaybeUndefined<bool>,
 }
 
 #[derive(SimpleObject)]
@@ -170,6 +174,7 @@ impl ApiMutation {
                 trailing_slash: input.trailing_slash.map(Into::into),
                 path_normalization: input.path_normalization.map(Into::into),
                 cors_configuration: input.cors_configuration.map(Into::into),
+                method_override: input.method_override,
                 ..new.located(input.api_key_locations)?
             };
             domain::api::create(app, actor, new).await
@@ -193,6 +198,7 @@ impl ApiMutation {
                 trailing_slash: input.trailing_slash.map_value(Into::into).into(),
                 path_normalization: input.path_normalization.map_value(Into::into).into(),
                 cors_configuration: input.cors_configuration.map_value(Into::into).into(),
+                method_override: input.method_override.into(),
             };
             domain::api::update(app, actor, id, change).await
         };
@@ -261,6 +267,12 @@ impl Api {
     /// draft, as `apiKeyLocations`.
     async fn cors_configuration(&self) -> Option<CorsConfiguration> {
         self.0.cors_configuration.clone().map(Into::into)
+    }
+
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
+    /// dialect has it, which is in `AWS_REST` alone. Of the draft, as `apiKeyLocations`.
+    async fn method_override(&self) -> Option<bool> {
+        self.0.method_override
     }
 
     /// Whether the draft differs from what each stage serves.

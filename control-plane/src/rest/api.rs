@@ -48,6 +48,9 @@ struct Api {
     /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
     /// draft, as `apiKeyLocations`.
     cors_configuration: Option<CorsConfiguration>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
+    /// dialect has it, which is in `aws-rest` alone. Of the draft, as `apiKeyLocations`.
+    method_override: Option<bool>,
     /// Whether the draft differs from what each stage serves.
     pending_changes: bool,
     created_at: DateTime<Utc>,
@@ -71,6 +74,7 @@ impl Api {
             trailing_slash: api.trailing_slash,
             path_normalization: api.path_normalization,
             cors_configuration: api.cors_configuration,
+            method_override: api.method_override,
             pending_changes,
             created_at: api.created_at,
             updated_at: api.updated_at,
@@ -105,6 +109,8 @@ struct CreateApi {
     /// `reject` when left out.
     path_normalization: Option<PathNormalization>,
     cors_configuration: Option<CorsConfiguration>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`; when left out in `aws-rest` alone.
+    method_override: Option<bool>,
 }
 
 /// A field left out stays.
@@ -130,6 +136,10 @@ struct PatchApi {
     #[serde(default)]
     #[schema(value_type = Option<CorsConfiguration>)]
     cors_configuration: Patch<CorsConfiguration>,
+    /// Null: as the Api's dialect has it.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    method_override: Patch<bool>,
 }
 
 /// The tenant's Apis, oldest first.
@@ -174,6 +184,7 @@ async fn create(
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
         cors_configuration: body.cors_configuration,
+        method_override: body.method_override,
         ..new
     };
     let api = domain::api::create(&app, &actor, new).await?;
@@ -210,6 +221,7 @@ async fn update(
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
         cors_configuration: body.cors_configuration,
+        method_override: body.method_override,
     };
     let api = domain::api::update(&app, &actor, id, change).await?;
     Ok(Tag(Api::load(&app, &actor, api).await?))

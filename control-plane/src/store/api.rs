@@ -15,10 +15,10 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
     sqlx::query_as!(
         Row,
         r#"insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
-             trailing_slash, path_normalization, cors_configuration)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
+             trailing_slash, path_normalization, method_override, cors_configuration)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
              created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
@@ -29,6 +29,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         &new.api_key_locations,
         or_dialects(new.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(new.path_normalization.map(PathNormalization::as_str)),
+        new.method_override,
         new.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
     )
     .fetch_one(&mut **tx)
@@ -52,7 +53,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
              created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
@@ -68,7 +69,7 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
              created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update"#,
         tenant.0,
@@ -93,7 +94,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
     let rows = sqlx::query_as!(
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
              created_at, updated_at, revision
          from api
          where tenant_id = $1
@@ -120,10 +121,10 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
         r#"update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
-             path_normalization = $7, cors_configuration = $8, updated_at = now()
+             path_normalization = $7, method_override = $8, cors_configuration = $9, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
              created_at, updated_at, revision"#,
         tenant.0,
         api.id.as_str(),
@@ -132,6 +133,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         &api.api_key_locations,
         or_dialects(api.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(api.path_normalization.map(PathNormalization::as_str)),
+        api.method_override,
         api.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
     )
     .fetch_one(&mut **tx)
@@ -168,6 +170,7 @@ struct Row {
     api_key_locations: Vec<String>,
     trailing_slash: String,
     path_normalization: String,
+    method_override: Option<bool>,
     cors_configuration: Option<Json<CorsConfiguration>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -187,6 +190,7 @@ impl TryFrom<Row> for Api {
             api_key_locations: row.api_key_locations,
             trailing_slash: own(&row.trailing_slash)?,
             path_normalization: own(&row.path_normalization)?,
+            method_override: row.method_override,
             cors_configuration: row.cors_configuration.map(|cors| cors.0),
             created_at: row.created_at,
             updated_at: row.updated_at,

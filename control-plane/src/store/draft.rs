@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::app::Tx;
 use crate::domain::cors::CorsConfiguration;
-use crate::domain::integration::MockResponse;
+use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
 
@@ -33,6 +33,7 @@ pub struct ApiRow {
     pub disable_execute_api_endpoint: bool,
     pub trailing_slash: String,
     pub path_normalization: String,
+    pub method_override: Option<bool>,
     pub cors_configuration: Option<Json<CorsConfiguration>>,
 }
 
@@ -75,6 +76,10 @@ pub struct IntegrationRow {
     pub responses: Value,
     pub tls_config: Value,
     pub mock_response: Option<Json<MockResponse>>,
+    pub mock_examples: Json<Vec<MockExample>>,
+    pub forwarded: String,
+    pub transfer_mode: String,
+    pub aws: Option<Json<AwsSettings>>,
 }
 
 /// The drafts of those of `ids` that are the tenant's. Routes stand in the order of path and method, so that
@@ -85,7 +90,8 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         ApiRow,
         r#"select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
-             trailing_slash, path_normalization, cors_configuration as "cors_configuration: Json<CorsConfiguration>"
+             trailing_slash, path_normalization, method_override,
+             cors_configuration as "cors_configuration: Json<CorsConfiguration>"
          from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -109,7 +115,9 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         r#"select id, api_id, type as kind, uri, http_method, connection_type, credentials,
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
-             responses, tls_config, mock_response as "mock_response: Json<MockResponse>"
+             responses, tls_config, mock_response as "mock_response: Json<MockResponse>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode,
+             aws as "aws: Json<AwsSettings>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id
                  and r.api_id = i.api_id and r.integration_id = i.id)

@@ -59,7 +59,7 @@ impl Lines {
                 Value::Count(value) => count(text, value),
                 Value::Millis(value) => millis(text, value),
                 Value::Flag(value) => {
-                    text.extend_from_slice(if value { b"true" } else { b"false" })
+                    text.extend_from_slice(if value { b"true" } else { b"false" });
                 }
             }
         });

@@ -30,6 +30,8 @@ pub struct Record {
     pub(crate) method: Option<Method>,
     pub(crate) stage: Option<Arc<Stage>>,
     pub(crate) route: Option<Arc<str>>,
+    /// The route's `operationName`.
+    pub(crate) operation: Option<Arc<str>>,
     pub(crate) caller: Option<(Arc<ApiKey>, Arc<UsagePlan>)>,
     pub(crate) outline: Outline,
     /// The limit that refused it.
@@ -100,6 +102,7 @@ impl Record {
             ("stage", stage.map(|stage| &*stage.name)),
             ("deployment.id", deployment.map(|deployment| &*deployment.id)),
             ("route", Some(self.route.as_deref().unwrap_or("-"))),
+            ("operation", self.operation.as_deref()),
             ("method", Some(self.method.as_ref().map_or("-", Method::as_str))),
             (
                 "protocol",
@@ -143,6 +146,7 @@ impl Record {
             method: None,
             stage: None,
             route: None,
+            operation: None,
             caller: None,
             outline: Outline { status: 400, code: Some("MALFORMED_REQUEST"), ..Outline::default() },
             throttled_by: None,

@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+mod buffered;
 mod connect;
 mod download;
 mod early;
@@ -8,6 +9,7 @@ mod http2;
 mod http_proxy;
 mod mock;
 pub(crate) mod pool;
+mod sigv4;
 mod upload;
 
 use std::{
@@ -55,7 +57,7 @@ pub(crate) async fn call(
         Some(Integration::Function(function)) => {
             Box::pin(function::call(node, snapshot, exchange, function)).await
         }
-        Some(Integration::Mock(mock)) => Ok(mock::call(mock)),
+        Some(Integration::Mock(mock)) => mock::call(exchange, mock),
         None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),
     }
 }

@@ -126,6 +126,7 @@ impl Unserved {
             method: None,
             stage: None,
             route: None,
+            operation: None,
             caller: None,
             outline: Outline {
                 status,

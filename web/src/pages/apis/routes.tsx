@@ -28,7 +28,9 @@ export const RoutesDocument = graphql(`
             id routeKey method path apiKeyRequired operationName
             corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
             integration {
-              id type uri method protocolVersion payloadFormatVersion timeoutMs
+              id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
+              responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
+              aws { secretId endpointUrl invocationType }
               mockResponse { status headers { name value } body }
             }
           }
