@@ -223,11 +223,7 @@ function CorsSection({ form }: { form: RouteFormState }) {
       fields={["corsOf", "corsConfiguration"]}
       set={form.watch("corsOf") !== "API"}
     >
-      <SelectField
-        label="Pages of other origins"
-        error={errors.corsOf?.message}
-        {...form.register("corsOf")}
-      >
+      <SelectField label="Pages of other origins" error={errors.corsOf?.message} {...form.register("corsOf")}>
         <option value="API">As the API says</option>
         <option value="OWN">As this route says</option>
         <option value="OFF">As the backend says</option>
