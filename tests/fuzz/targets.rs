@@ -1,5 +1,7 @@
 //! The targets: each takes any bytes, and panics only where the parser or a property of it is broken.
 
+#[path = "targets/answer.rs"]
+mod answer;
 #[path = "targets/backend.rs"]
 mod backend;
 #[path = "targets/caller.rs"]
@@ -47,15 +49,13 @@ use data_plane::snapshot::join::JoinToken;
 use egress::Target;
 use futures_util::FutureExt;
 use http::{HeaderMap, HeaderName, HeaderValue, Request, header};
-use plan::{
-    Allowed, Cors, CorsSettings, OriginPattern, RouteKey, RoutePath, UriTemplate, path,
-    path::Normalization,
-};
+use plan::{OriginPattern, RouteKey, RoutePath, UriTemplate, path, path::Normalization};
 use prost::Message;
 use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
+pub(crate) use answer::cors;
 pub(crate) use backend::{chunked_body, function_answer, response_cookies, response_head};
 pub(crate) use caller::{pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
@@ -136,37 +136,6 @@ pub(crate) fn origin(bytes: &[u8]) {
     assert_eq!(OriginPattern::parse(&kept).as_ref(), Ok(&pattern));
     let matches = |label| pattern.matches(kept.replace('*', label).as_bytes());
     assert!(matches("a") && (!kept.contains('*') || !matches("a.b")));
-}
-
-/// What is kept of CORS settings reads the same and can be sent; a page is allowed by its origin's exact text or by `*`.
-pub(crate) fn cors(bytes: &[u8]) {
-    let text = String::from_utf8_lossy(bytes);
-    let mut lines = text.split('\n');
-    let page = lines.next().unwrap_or_default();
-    let mut list = || -> Vec<String> {
-        let line = lines.next().unwrap_or_default();
-        line.split(',').filter(|it| !it.is_empty()).map(str::to_owned).collect()
-    };
-    let settings = CorsSettings {
-        allow_origins: list(),
-        allow_methods: list(),
-        allow_headers: list(),
-        expose_headers: list(),
-        allow_credentials: bytes.len() % 2 == 1,
-        max_age_s: i32::try_from(bytes.len()).ok(),
-    };
-    let Ok(kept) = settings.checked() else { return };
-    assert_eq!(kept.clone().checked().as_ref(), Ok(&kept));
-    let cors = Cors::new(kept.clone()).unwrap();
-    for sent in [&cors.methods, &cors.headers, &cors.exposed] {
-        assert!(HeaderValue::from_str(sent).is_ok(), "{sent:?}");
-    }
-    let any = kept.allow_origins.iter().any(|it| it == "*");
-    assert_eq!(cors.is_off(), kept.allow_origins.is_empty());
-    assert_eq!(any, cors.allows(page.as_bytes()) == Some(Allowed::Anybody));
-    for origin in kept.allow_origins.iter().filter(|it| !it.contains('*')) {
-        assert!(cors.allows(origin.as_bytes()).is_some(), "{origin}");
-    }
 }
 
 /// A parameter that is taken out is gone, and the others are as they were written.
