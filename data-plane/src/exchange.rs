@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderValue, request::Parts};
 use proto::tail::v1::Request as Shown;
 use uuid::Uuid;
 
@@ -78,6 +78,10 @@ pub(crate) struct Exchange {
     pub(crate) over_quota: bool,
     /// Which throttles in shadow would have refused it.
     pub(crate) shadow_throttled_by: Vec<Label>,
+    /// The page that called, kept where an answer has to tell it: its field goes to the backend with the others.
+    pub(crate) origin: Option<HeaderValue>,
+    /// It is a preflight that was answered here.
+    pub(crate) preflight: bool,
     /// Every policy let it through.
     pub(crate) admitted: bool,
     /// Of the request's head and of what came of its body, counted where that is read.
@@ -152,6 +156,8 @@ impl Exchange {
             decision: None,
             over_quota: false,
             shadow_throttled_by: Vec::new(),
+            origin: None,
+            preflight: false,
             admitted: false,
             bytes_in,
             bytes_out: 0,
