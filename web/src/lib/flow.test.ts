@@ -88,6 +88,7 @@ it("tells what is set from what is the default", () => {
     "TLS",
     "Mapping",
     "Status and headers",
+    "Pages of other origins",
     "RateLimit headers",
   ]);
 });
@@ -194,6 +195,21 @@ it("says where callers put their key, and who tells them of their limits", () =>
     own: true,
     at: { stage: "quiet" },
   });
+});
+
+it("says which pages may read answers, by the route or else by its API", () => {
+  const pages = (ofRoute: string[] | null, ofApi: string[] | null) => {
+    const of = route(proxy, { corsConfiguration: ofRoute && { allowOrigins: ofRoute } });
+    const around = { ...native, corsConfiguration: ofApi && { allowOrigins: ofApi } };
+    const { value, own } = fact("Method response > Pages of other origins", of, around) ?? {};
+    return [value, own];
+  };
+  const app = ["https://app.example.com"];
+  expect(pages(null, null)).toEqual(["as the backend says", false]);
+  expect(pages([], app)).toEqual(["as the backend says", true]);
+  expect(pages(null, app)).toEqual(["https://app.example.com, by the API", true]);
+  expect(pages(["*"], app)).toEqual(["*", true]);
+  expect(pages(["a", "b", "c"], null)).toEqual(["a, b and 1 more", true]);
 });
 
 it("names the variables of a path", () => {

@@ -47,9 +47,12 @@ export type Route = {
   path: string;
   apiKeyRequired: boolean;
   operationName: string;
+  /** Null: the API's; without origins: what the backend says. */
+  corsConfiguration?: Cors | null;
   integration?: Integration | null;
 };
 
+type Cors = { allowOrigins: readonly string[] };
 type Throttle = { rateLimit: number; burstLimit: number; enforcement: string };
 type InFlight = { maxInFlight: number };
 
@@ -64,7 +67,12 @@ export type Stage = {
 };
 
 /** The API that a route is of. */
-export type Around = { dialect: Dialect; apiKeyLocations: readonly string[]; stages: readonly Stage[] };
+export type Around = {
+  dialect: Dialect;
+  apiKeyLocations: readonly string[];
+  corsConfiguration?: Cors | null;
+  stages: readonly Stage[];
+};
 
 /** Six boxes, in the order in which a call and its answer pass them. */
 export function flow(route: Route, around: Around): Box[] {
@@ -295,18 +303,37 @@ function mock({ mockResponse, examples, integrationResponses }: Integration): Fa
   return own("Mock response", [mockResponse.status, type].filter(Boolean).join(", "));
 }
 
-function methodResponse({ integration, operationName }: Route, { dialect, stages }: Around): Box {
+function methodResponse(route: Route, around: Around): Box {
+  const { integration, operationName } = route;
   return {
     title: "Method response",
     at: { section: "documents" },
     facts: [
       byDefault("Status and headers", integration ? "as the integration answers" : "none yet"),
-      limitHeaders(dialect, stages),
+      cors(route.corsConfiguration, around.corsConfiguration),
+      limitHeaders(around.dialect, around.stages),
       operationName
         ? own("Operation name", operationName, { code: true })
         : byDefault("Operation name", "none"),
     ],
   };
+}
+
+/** How many origins are named. */
+const ORIGINS_SHOWN = 2;
+
+/** Which pages of other origins may read answers. */
+function cors(ofRoute: Cors | null | undefined, ofApi: Cors | null | undefined): Fact {
+  const name = "Pages of other origins";
+  const at: Place = { section: "cors" };
+  const { allowOrigins } = ofRoute ?? ofApi ?? { allowOrigins: [] };
+  if (allowOrigins.length === 0) {
+    const value = "as the backend says";
+    return ofRoute ? own(name, value, { at }) : byDefault(name, value, { at });
+  }
+  const more = allowOrigins.length - ORIGINS_SHOWN;
+  const origins = allowOrigins.slice(0, ORIGINS_SHOWN).join(", ") + (more > 0 ? ` and ${more} more` : "");
+  return own(name, ofRoute ? origins : `${origins}, by the API`, { at });
 }
 
 /** Which stages tell callers what is left of their limits. */

@@ -28,6 +28,7 @@ const AroundMethodDocument = graphql(`
       __typename
       ... on Api {
         dialect apiKeyLocations
+        corsConfiguration { allowOrigins }
         stages(first: 100) {
           nodes {
             id name rateLimitHeaders

@@ -28,6 +28,7 @@ export const RoutesDocument = graphql(`
           nodes {
             id routeKey method path apiKeyRequired operationName
             resource { id }
+            corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
             integration {
               id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
