@@ -6,6 +6,7 @@ mod backends;
 mod canary;
 mod clients;
 mod concurrency;
+mod cors;
 mod differential;
 mod events;
 mod explain;
