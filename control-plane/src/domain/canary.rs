@@ -7,8 +7,9 @@ use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
 use crate::access::role::Action;
-use crate::app::App;
+use crate::app::{App, Tx};
 use crate::domain::client_throttle::checked_header;
+use crate::domain::deployment;
 use crate::domain::stage::{self, Stage};
 use crate::error::{Error, Result};
 use crate::ids::{DeploymentId, StageId};
@@ -187,6 +188,25 @@ pub(crate) fn check_stage(stage: &Stage) -> Result<()> {
     stage::check_variables(
         "canarySettings.stageVariableOverrides",
         &canary.variables(&stage.variables),
+    )
+}
+
+/// What a stage's canary is about to be: a deployment of the stage's Api, which its variables fill in.
+pub(crate) async fn check_fit(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    stage: &Stage,
+    canary: &Canary,
+) -> Result<()> {
+    let variables = canary.variables(&stage.variables);
+    deployment::check_fit(app, tx, actor, stage.api, canary.deployment, &variables).await.map_err(
+        |error| match error {
+            Error::BadRequest { message, .. } => {
+                Error::bad_request("canarySettings.stageVariableOverrides", message)
+            }
+            other => other,
+        },
     )
 }
 

@@ -312,10 +312,7 @@ pub(crate) async fn put_as(
     if let Some(canary) = &after.canary
         && !(same && before.canary == after.canary)
     {
-        let variables = canary.variables(&after.variables);
-        deployment::check_fit(app, tx, actor, after.api, canary.deployment, &variables)
-            .await
-            .map_err(|error| error.within("canarySettings"))?;
+        canary::check_fit(app, tx, actor, &after, canary).await?;
     }
     let after = store::stage::update(tx, actor.tenant, &after).await?;
     let id = after.id().to_string();
@@ -324,9 +321,10 @@ pub(crate) async fn put_as(
     Ok(after)
 }
 
-/// Those that its calls go to.
+/// Those that its calls go to, each once.
 pub(crate) fn deployments(stage: &Stage) -> Vec<DeploymentId> {
     let canary = stage.canary.as_ref().map(|canary| canary.deployment);
+    let canary = canary.filter(|id| stage.deployment != Some(*id));
     stage.deployment.into_iter().chain(canary).collect()
 }
 

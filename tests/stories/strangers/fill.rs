@@ -19,9 +19,9 @@ const VERBS: [&str; 24] = [
     "resend", "suspend", "resume", "close", "export", "verify", "change", "rotate", "request",
     "end", "reopen", "settle", "promote",
 ];
-/// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: a secret's own tests, and
-/// those of integrations, name ids of strangers there.
-const NO_IDS: [&str; 4] = ["aws", "awsCredentials", "externalId", "nounId"];
+/// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: the own tests of
+/// secrets, integrations and canaries name ids of strangers there.
+const NO_IDS: [&str; 5] = ["aws", "awsCredentials", "canarySettings", "externalId", "nounId"];
 
 /// A text that is given back and kept nowhere: a change that is right but for it is made, also one that deletes.
 const NOT_KEPT: &str = "clientMutationId";
@@ -463,6 +463,9 @@ pub(super) fn noun(operation: &str) -> String {
     let noun = noun[..1].to_uppercase() + &noun[1..];
     if noun == "ApiKeyOverlap" {
         return "ApiKey".to_owned();
+    }
+    if noun == "Canary" {
+        return "Stage".to_owned();
     }
     match noun.strip_suffix("ies") {
         Some(stem) => format!("{stem}y"),

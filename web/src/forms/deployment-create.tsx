@@ -34,7 +34,9 @@ type Props = {
 };
 
 export function DeploymentCreateForm({ api, stages, onDone, onCancel }: Props) {
-  const form = useSchemaForm(schema, { stage: stages[0] ?? "prod", description: "",
+  const form = useSchemaForm(schema, {
+    stage: stages[0] ?? "prod",
+    description: "",
     canarySettings: { percentTraffic: "" },
   });
   const { errors } = form.formState;

@@ -4,7 +4,8 @@ use sqlx::PgPool;
 use super::*;
 use crate::access::role::Role;
 use crate::domain::api::Dialect;
-use crate::domain::deployment::{self, Deployment};
+use crate::domain::deployment::{Deployment, NewDeployment};
+use crate::domain::integration::Settings;
 use crate::domain::page::Page;
 use crate::domain::patch::Patch;
 use crate::domain::stage::UpdateStage;
@@ -202,6 +203,8 @@ async fn a_canary_needs_a_stage_with_a_deployment_and_one_of_the_same_api(db: Pg
     assert_eq!((absent.code(), absent.param()), ("bad_request", Some("stage")));
 
     let of_other = deploy(&app, &alice, other, "prod").await.unwrap();
+    let mallory = testing::owner(&app).await;
+    let (_, of_stranger) = deployed(&app, &mallory).await;
     let given = |deployment, percent_traffic| {
         change(UpdateCanary { deployment, percent_traffic, ..UpdateCanary::default() })
     };
@@ -209,6 +212,7 @@ async fn a_canary_needs_a_stage_with_a_deployment_and_one_of_the_same_api(db: Pg
         (given(None, Some(1.0)), "bad_request", Some("canarySettings.deploymentId")),
         (given(Some(first.id), None), "bad_request", Some("canarySettings.percentTraffic")),
         (given(Some(of_other.id), Some(1.0)), "not_found", None),
+        (given(Some(of_stranger.id), Some(1.0)), "not_found", None),
         (
             UpdateStage { deployment: Patch::Clear, ..given(Some(first.id), Some(1.0)) },
             "bad_request",
@@ -221,7 +225,6 @@ async fn a_canary_needs_a_stage_with_a_deployment_and_one_of_the_same_api(db: Pg
     let viewer = testing::join(&app, alice.tenant, Role::Viewer).await;
     let refused = promote(&app, &viewer, &prod(api)).await.unwrap_err();
     assert_eq!(refused.code(), "forbidden");
-    let mallory = testing::owner(&app).await;
     assert!(matches!(promote(&app, &mallory, &prod(api)).await, Err(Error::NotFound(_))));
 }
 
@@ -239,4 +242,33 @@ async fn a_stage_that_nodes_limit_takes_deployments(db: PgPool) {
     deploy(&app, &alice, api, "prod").await.unwrap();
     deploy_canary(&app, &alice, api, "prod", 100.0).await.unwrap();
     deploy_canary(&app, &alice, api, "prod", 100.0).await.unwrap();
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_canarys_variables_must_fill_in_what_its_deployment_asks_for(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let (api, _) = deployed(&app, &alice).await;
+    let proxy = Settings::http_proxy("http://${stageVariables.host}/x");
+    new_route(&app, &alice, api, "GET /proxy", proxy).await;
+    let refused = deploy_canary(&app, &alice, api, "prod", 1.0).await.unwrap_err();
+    assert_eq!(refused.param(), Some("canarySettings.stageVariableOverrides"));
+
+    let with = |host: &str| CanarySettings {
+        stage_variable_overrides: pairs(&[("host", host)]),
+        ..CanarySettings::of(1.0)
+    };
+    for (host, right) in [("10.0.0.1", false), ("127.0.0.1:7000", true)] {
+        let new = NewDeployment::new(api, Some("prod".to_owned()), String::new()).unwrap();
+        let new = new.with_canary(Some(with(host))).unwrap();
+        let made = deployment::create(&app, &alice, new).await;
+        assert_eq!(made.is_ok(), right, "{host}: {made:?}");
+    }
+    // The stage's own deployment asks for nothing, but the canary of the stage does.
+    let emptied = change(UpdateCanary {
+        stage_variable_overrides: Some(BTreeMap::new()),
+        ..UpdateCanary::default()
+    });
+    let refused = stage::update(&app, &alice, &prod(api), emptied).await.unwrap_err();
+    assert_eq!(refused.param(), Some("canarySettings.stageVariableOverrides"));
 }
