@@ -22,6 +22,7 @@ export const ApiDocument = graphql(`
       ... on Api {
         id apiId name description dialect pendingChanges createdAt updatedAt
         apiKeyLocations trailingSlash pathNormalization methodOverride
+        corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }
     }

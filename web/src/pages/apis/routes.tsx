@@ -26,6 +26,7 @@ export const RoutesDocument = graphql(`
         routes(first: 100, after: $after) {
           nodes {
             id routeKey method path apiKeyRequired operationName
+            corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
             integration {
               id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
