@@ -32,8 +32,8 @@ export function RollbackDialog({
       }}
       onClose={onClose}
     >
-      Its callers get this deployment within moments. The draft stays as it is, and so does the deployment that the stage
-      leaves: point the stage at that one again to undo it.
+      Its callers get this deployment within moments. The draft stays as it is, and so does the deployment
+      that the stage leaves: point the stage at that one again to undo it.
     </ConfirmDialog>
   );
 }
