@@ -26,6 +26,9 @@ pub struct Metrics {
     pub panics: IntCounter,
     pub(crate) limits: LimitMetrics,
     pub upstream_connects: IntCounter,
+    pub upstream_retries: IntCounter,
+    pub circuits_opened: IntCounter,
+    pub circuit_refusals: IntCounter,
     pub spliced_bytes: IntCounter,
     pub journal_full: IntCounter,
     pub config_loaded: IntGauge,
@@ -151,6 +154,18 @@ impl Metrics {
             upstream_connects: counter(
                 "tollgate_upstream_connects_total",
                 "Connections opened to backends",
+            )?,
+            upstream_retries: counter(
+                "tollgate_upstream_retries_total",
+                "Calls that were sent to their backend again by their integration's retry policy",
+            )?,
+            circuits_opened: counter(
+                "tollgate_upstream_circuits_opened_total",
+                "Times that a circuit breaker opened because its backend failed",
+            )?,
+            circuit_refusals: counter(
+                "tollgate_upstream_circuit_refusals_total",
+                "Calls refused because the circuit breaker of their backend was open",
             )?,
             spliced_bytes: counter(
                 "tollgate_spliced_bytes_total",

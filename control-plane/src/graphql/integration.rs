@@ -12,10 +12,12 @@ use crate::domain;
 use crate::domain::integration::{PayloadFormatVersion, Settings};
 use crate::error::Error;
 use crate::graphql::caller;
+use crate::graphql::circuit_breaker::{CircuitBreaker, CircuitBreakerInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
+use crate::graphql::retry_policy::{RetryPolicy, RetryPolicyInput};
 use crate::ids::IntegrationId;
 
 #[derive(Default)]
@@ -102,6 +104,10 @@ pub struct IntegrationInput {
     first_byte_timeout_ms: Option<i32>,
     idle_timeout_ms: Option<i32>,
     timeout_ms: Option<i32>,
+    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; left out: only where it surely had no effect.
+    retry_policy: Option<RetryPolicyInput>,
+    /// `HTTP_PROXY`, `AWS_PROXY`: when a backend that fails is left alone for a while; left out: never.
+    circuit_breaker: Option<CircuitBreakerInput>,
     /// MOCK: the fixed answer.
     mock_response: Option<MockResponseInput>,
     description: Option<String>,
@@ -144,6 +150,8 @@ impl TryFrom<IntegrationInput> for Settings {
             first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
             idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
             timeout_ms: ms("timeoutMs", input.timeout_ms)?,
+            retry_policy: input.retry_policy.map(TryInto::try_into).transpose()?,
+            circuit_breaker: input.circuit_breaker.map(TryInto::try_into).transpose()?,
             mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
             description: input.description.unwrap_or_default(),
         })
@@ -298,6 +306,16 @@ impl Integration {
 
     async fn timeout_ms(&self) -> u32 {
         self.0.settings.timeout_ms
+    }
+
+    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; null: only where it surely had no effect.
+    async fn retry_policy(&self) -> Option<RetryPolicy> {
+        self.0.settings.retry_policy.as_ref().map(Into::into)
+    }
+
+    /// When a backend that fails is left alone for a while; null: never.
+    async fn circuit_breaker(&self) -> Option<CircuitBreaker> {
+        self.0.settings.circuit_breaker.as_ref().map(Into::into)
     }
 
     /// MOCK: the fixed answer.

@@ -3,11 +3,14 @@
 use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
-    Api, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock, PathNormalization,
-    PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash, integration,
+    self as message, Api, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock,
+    PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash,
+    integration,
 };
 use sha2::{Digest, Sha256};
 
+use crate::domain::circuit_breaker::CircuitBreaker;
+use crate::domain::retry_policy::{RetryCondition, RetryPolicy};
 use crate::snapshot::validate;
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
@@ -131,6 +134,31 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         total_timeout_ms: ms(row.timeout_ms),
         preserve_host: row.preserve_host,
         protocol_version: protocol_version(&row.protocol_version).into(),
+        retry_policy: row.retry_policy.as_ref().map(|policy| retry_policy(policy)),
+        circuit_breaker: row.circuit_breaker.as_ref().map(|breaker| circuit_breaker(breaker)),
+    }
+}
+
+fn retry_policy(policy: &RetryPolicy) -> message::RetryPolicy {
+    let on = |condition| policy.on.contains(&condition);
+    message::RetryPolicy {
+        attempts: policy.attempts,
+        connect_failure: on(RetryCondition::ConnectFailure),
+        reset: on(RetryCondition::Reset),
+        timeout: on(RetryCondition::Timeout),
+        statuses: policy.statuses.iter().map(|status| u32::from(*status)).collect(),
+        any_method: policy.any_method,
+        per_try_timeout_ms: policy.per_try_timeout_ms,
+    }
+}
+
+fn circuit_breaker(breaker: &CircuitBreaker) -> message::CircuitBreaker {
+    message::CircuitBreaker {
+        consecutive_failures: breaker.consecutive_failures,
+        failure_percent: breaker.failure_percent,
+        minimum_requests: breaker.minimum_requests,
+        open_ms: breaker.open_ms,
+        half_open_probes: breaker.half_open_probes,
     }
 }
 

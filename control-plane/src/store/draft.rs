@@ -5,7 +5,9 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::integration::MockResponse;
+use crate::domain::retry_policy::RetryPolicy;
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
 
@@ -72,6 +74,8 @@ pub struct IntegrationRow {
     pub responses: Value,
     pub tls_config: Value,
     pub mock_response: Option<Json<MockResponse>>,
+    pub retry_policy: Option<Json<RetryPolicy>>,
+    pub circuit_breaker: Option<Json<CircuitBreaker>>,
 }
 
 /// The drafts of those of `ids` that are the tenant's. Routes stand in the order of path and method, so that
@@ -106,7 +110,8 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         r#"select id, api_id, type as kind, uri, http_method, connection_type, credentials,
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
-             responses, tls_config, mock_response as "mock_response: Json<MockResponse>"
+             responses, tls_config, mock_response as "mock_response: Json<MockResponse>",
+             retry_policy as "retry_policy: Json<RetryPolicy>", circuit_breaker as "circuit_breaker: Json<CircuitBreaker>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id
                  and r.api_id = i.api_id and r.integration_id = i.id)

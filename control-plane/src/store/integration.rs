@@ -4,10 +4,12 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use crate::app::Tx;
+use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::integration::{
     Integration, IntegrationType, MockResponse, PayloadFormatVersion, ProtocolVersion, Settings,
 };
 use crate::domain::page::Page;
+use crate::domain::retry_policy::RetryPolicy;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
 
@@ -22,11 +24,12 @@ pub async fn insert(
         Row,
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response, description, payload_format_version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             mock_response, description, payload_format_version, retry_policy, circuit_breaker)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
+             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -42,6 +45,8 @@ pub async fn insert(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
+        settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -85,7 +90,8 @@ pub async fn find(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
+             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -105,7 +111,8 @@ pub async fn list(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
+             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -138,11 +145,12 @@ pub async fn update(
         r#"update integration set type = $3, uri = $4, http_method = $5, preserve_host = $6,
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
-             payload_format_version = $14, updated_at = now()
+             payload_format_version = $14, retry_policy = $15, circuit_breaker = $16, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
+             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -157,6 +165,8 @@ pub async fn update(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
+        settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -193,6 +203,8 @@ struct Row {
     idle_timeout_ms: i32,
     timeout_ms: i32,
     mock_response: Option<Json<MockResponse>>,
+    retry_policy: Option<Json<RetryPolicy>>,
+    circuit_breaker: Option<Json<CircuitBreaker>>,
     description: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -233,6 +245,8 @@ impl TryFrom<Row> for Integration {
                 first_byte_timeout_ms: ms(row.first_byte_timeout_ms)?,
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,
                 timeout_ms: ms(row.timeout_ms)?,
+                retry_policy: row.retry_policy.map(|policy| policy.0),
+                circuit_breaker: row.circuit_breaker.map(|breaker| breaker.0),
                 mock_response: row.mock_response.map(|mock| mock.0),
                 description: row.description,
             },

@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+pub(crate) mod breaker;
 mod connect;
 mod download;
 mod early;
@@ -8,6 +9,7 @@ mod http2;
 mod http_proxy;
 mod mock;
 pub(crate) mod pool;
+mod retry;
 mod upload;
 
 use std::{

@@ -14,6 +14,7 @@ use plan::{
 };
 use proto::config::v1::{self as message, integration};
 
+use super::resilience;
 use super::served::{
     ApiKey, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Function, Grant,
     HttpProxy, Integration, KeyRestrictions, Mock, PayloadFormatVersion, PlanStage, PreviousValue,
@@ -69,6 +70,8 @@ impl ProxyTemplate {
             timeouts: self.timeouts,
             preserve_host: self.preserve_host,
             protocol: self.protocol,
+            retry_policy: self.retry_policy.clone(),
+            circuit_breaker: self.circuit_breaker,
         })
     }
 }
@@ -211,6 +214,11 @@ fn backend(proxy: &message::HttpProxy) -> Compiled<ProxyTemplate> {
         timeouts: timeouts(proxy),
         preserve_host: proxy.preserve_host,
         protocol: protocol(proxy)?,
+        retry_policy: proxy
+            .retry_policy
+            .as_ref()
+            .map(|policy| Arc::new(resilience::retry_policy(policy))),
+        circuit_breaker: proxy.circuit_breaker.as_ref().map(resilience::circuit_breaker),
     })
 }
 

@@ -10,6 +10,7 @@ pub mod compile;
 pub mod join;
 pub(crate) mod last_good;
 pub(crate) mod messages;
+mod resilience;
 pub mod resources;
 pub mod served;
 mod sharded;

@@ -7,6 +7,7 @@ import { refreshAll } from "../api/query";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextArea, TextField } from "../ui/field";
 import { Form, useSchemaForm } from "./form";
+import { circuitBreakerOf, resilience, resilienceOf, retryPolicyOf } from "./resilience";
 
 const CreateRouteDocument = graphql(`
   mutation CreateRoute($input: CreateRouteInput!) {
@@ -33,6 +34,7 @@ const schema = z
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       timeoutMs: z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 29000."),
+      ...resilience,
       mockResponse: z.object({
         status: z.string().regex(/^[2-5]\d\d$/, "Enter a status from 200 to 599."),
         contentType: z.string().trim(),
@@ -84,6 +86,7 @@ export function RouteForm({
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       timeoutMs: integration ? String(integration.timeoutMs) : "",
+      ...resilienceOf(integration),
       mockResponse: {
         status: String(mock?.status ?? 200),
         contentType:
@@ -95,6 +98,7 @@ export function RouteForm({
   });
   const { errors } = form.formState;
   const type = form.watch("integration.type");
+  const retries = type === "HTTP_PROXY" && form.watch("integration.protocolVersion") === "HTTP1";
   return (
     <Form
       form={form}
@@ -176,6 +180,34 @@ export function RouteForm({
             error={errors.integration?.timeoutMs?.message}
             {...form.register("integration.timeoutMs")}
           />
+          {retries && (
+            <div className="grid grid-cols-[7.5rem_1fr] gap-3">
+              <TextField
+                label="Retries"
+                optional
+                inputMode="numeric"
+                placeholder="2"
+                error={errors.integration?.retryPolicy?.attempts?.message}
+                {...form.register("integration.retryPolicy.attempts")}
+              />
+              <TextField
+                label="Retry on statuses"
+                optional
+                placeholder="502, 503"
+                error={errors.integration?.retryPolicy?.statuses?.message}
+                {...form.register("integration.retryPolicy.statuses")}
+              />
+            </div>
+          )}
+          <TextField
+            label="Failures in a row that open the circuit"
+            optional
+            inputMode="numeric"
+            placeholder="5"
+            hint="The backend is then left alone for a while, and callers are answered 504 at once."
+            error={errors.integration?.circuitBreaker?.consecutiveFailures?.message}
+            {...form.register("integration.circuitBreaker.consecutiveFailures")}
+          />
         </>
       ) : (
         <>
@@ -211,7 +243,7 @@ export function RouteForm({
   );
 }
 
-function integrationOf({ integration }: Values): IntegrationInput {
+function integrationOf({ integration }: Values, before?: Route["integration"]): IntegrationInput {
   const { type, uri, protocolVersion, payloadFormatVersion, timeoutMs, mockResponse } = integration;
   if (type === "MOCK") {
     const { status, contentType, body } = mockResponse;
@@ -224,6 +256,8 @@ function integrationOf({ integration }: Values): IntegrationInput {
     protocolVersion,
     ...(type === "AWS_PROXY" ? { payloadFormatVersion } : {}),
     ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}),
+    ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, before) : {}),
+    ...circuitBreakerOf(integration, before),
   };
 }
 
@@ -239,6 +273,10 @@ async function create(
 }
 
 async function update(route: Route, values: Values): Promise<readonly UserError[]> {
-  const input = { id: route.id, apiKeyRequired: values.apiKeyRequired, integration: integrationOf(values) };
+  const input = {
+    id: route.id,
+    apiKeyRequired: values.apiKeyRequired,
+    integration: integrationOf(values, route.integration),
+  };
   return (await request(UpdateRouteDocument, { input })).updateRoute.userErrors;
 }

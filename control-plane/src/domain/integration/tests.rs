@@ -1,3 +1,4 @@
+use serde_json::json;
 use sqlx::PgPool;
 
 use super::PayloadFormatVersion::{V1, V2};
@@ -77,6 +78,17 @@ fn each_wrong_setting_is_named() {
     };
     let good = answer(503, &[("Retry-After", "5"), ("content-type", "text/plain")], "later");
     assert!(good.checked(&reach()).is_ok());
+    let retries = |attempts| {
+        let policy = json!({ "attempts": attempts, "on": ["RESET"] });
+        Some(serde_json::from_value(policy).unwrap())
+    };
+    let breaker = |open_ms| {
+        let breaker = json!({ "failurePercent": 50, "openMs": open_ms });
+        Some(serde_json::from_value(breaker).unwrap())
+    };
+    let good = Settings { retry_policy: retries(5), circuit_breaker: breaker(1000), ..proxy() };
+    assert!(good.checked(&reach()).is_ok());
+    assert!(Settings { circuit_breaker: breaker(1000), ..function() }.checked(&reach()).is_ok());
     let huge = "x".repeat(MOCK_BODY_BYTES_MAX + 1);
     for (settings, param) in [
         (Settings { method: "FETCH".into(), ..proxy() }, "method"),
@@ -97,6 +109,20 @@ fn each_wrong_setting_is_named() {
         (Settings { preserve_host: true, ..function() }, "preserveHost"),
         (Settings { timeout_ms: 1, ..function() }, "timeoutMs"),
         (Settings { mock_response: mock("").mock_response, ..function() }, "mockResponse"),
+        (Settings { retry_policy: retries(6), ..proxy() }, "retryPolicy.attempts"),
+        (
+            Settings {
+                retry_policy: retries(1),
+                protocol_version: ProtocolVersion::Http2,
+                ..proxy()
+            },
+            "retryPolicy",
+        ),
+        (Settings { retry_policy: retries(1), ..function() }, "retryPolicy"),
+        (Settings { retry_policy: retries(1), ..mock("") }, "retryPolicy"),
+        (Settings { circuit_breaker: breaker(0), ..proxy() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(0), ..function() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(1000), ..mock("") }, "circuitBreaker"),
         (answer(199, &[], ""), "mockResponse.status"),
         (answer(600, &[], ""), "mockResponse.status"),
         (answer(204, &[], "x"), "mockResponse.body"),

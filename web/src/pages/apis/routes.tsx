@@ -28,6 +28,8 @@ export const RoutesDocument = graphql(`
             id routeKey method path apiKeyRequired operationName
             integration {
               id type uri method protocolVersion payloadFormatVersion timeoutMs
+              retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
+              circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
               mockResponse { status headers { name value } body }
             }
           }
