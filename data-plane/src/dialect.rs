@@ -1,25 +1,44 @@
 //! What an Api's dialect chooses: defaults, and AWS's observable bytes. One table; no `if` about dialects
 //! stands anywhere else.
 
+pub(crate) mod headers;
+
+use std::time::Duration;
+
+use http::StatusCode;
 use plan::{Precedence, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
+use self::headers::Headers;
 use crate::gateway_response::Kind;
 
 /// The choices of one dialect.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 pub(crate) struct Dialect {
     pub(crate) name: &'static str,
     pub(crate) precedence: Precedence,
     pub(crate) trailing_slash: TrailingSlash,
     /// Whether `$default` may be the name of a stage that takes paths without one.
     pub(crate) default_stage: bool,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, where the Api does not say.
+    pub(crate) method_override: bool,
     /// Whether `RateLimit` fields are sent without being switched on.
     pub(crate) rate_limit_headers: bool,
     /// A smaller bound on request bodies than the node's.
     pub(crate) body_bytes_max: Option<u64>,
+    /// How long an exchange with a backend takes at most where its integration does not say; `None`: as long as it takes.
+    pub(crate) timeout: Option<Duration>,
+    /// The same where the answer streams.
+    pub(crate) stream_timeout: Option<Duration>,
+    /// Whether answers reach callers whole where an integration does not say.
+    pub(crate) buffers_answers: bool,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// Which fields of proxied calls pass, and as what.
+    pub(crate) headers: &'static Headers,
+    /// What is answered where nobody waits for a function.
+    pub(crate) event_accepted: StatusCode,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -45,9 +64,15 @@ pub(crate) static NATIVE: Dialect = Dialect {
     precedence: Precedence::Http,
     trailing_slash: TrailingSlash::Strict,
     default_stage: true,
+    method_override: false,
     rate_limit_headers: true,
     body_bytes_max: None,
+    timeout: None,
+    stream_timeout: None,
+    buffers_answers: false,
     rest_events: false,
+    headers: &headers::NATIVE,
+    event_accepted: StatusCode::ACCEPTED,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -60,9 +85,15 @@ static AWS_REST: Dialect = Dialect {
     precedence: Precedence::Rest,
     trailing_slash: TrailingSlash::Ignore,
     default_stage: false,
+    method_override: true,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    timeout: Some(Duration::from_secs(29)),
+    stream_timeout: Some(Duration::from_mins(15)),
+    buffers_answers: true,
     rest_events: true,
+    headers: &headers::AWS_REST,
+    event_accepted: StatusCode::OK,
     refusal: aws_rest,
 };
 
@@ -71,9 +102,15 @@ static AWS_HTTP: Dialect = Dialect {
     precedence: Precedence::Http,
     trailing_slash: TrailingSlash::Strict,
     default_stage: true,
+    method_override: false,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    timeout: Some(Duration::from_secs(30)),
+    stream_timeout: Some(Duration::from_mins(15)),
+    buffers_answers: true,
     rest_events: false,
+    headers: &headers::AWS_HTTP,
+    event_accepted: StatusCode::OK,
     refusal: aws_http,
 };
 
@@ -122,7 +159,7 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
-        Kind::ApiConfigurationError | Kind::Internal => {
+        Kind::ApiConfigurationError | Kind::ResponseTooLarge | Kind::Internal => {
             (500, Message::Fixed("Internal server error"), internal)
         }
         other => (other.status(), Message::Fixed(other.reason()), None),
@@ -138,6 +175,7 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
         Kind::FunctionFailure
+        | Kind::ResponseTooLarge
         | Kind::AuthorizerConfigurationError
         | Kind::ApiConfigurationError
         | Kind::Internal => (500, "Internal Server Error"),

@@ -42,6 +42,9 @@ pub struct Api {
     pub trailing_slash: Option<TrailingSlash>,
     /// None: `reject`, in each dialect.
     pub path_normalization: Option<PathNormalization>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`. None: as its dialect has it, which is in
+    /// `aws-rest` alone.
+    pub method_override: Option<bool>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -137,6 +140,7 @@ pub struct NewApi {
     pub api_key_locations: Vec<String>,
     pub trailing_slash: Option<TrailingSlash>,
     pub path_normalization: Option<PathNormalization>,
+    pub method_override: Option<bool>,
 }
 
 impl NewApi {
@@ -157,6 +161,7 @@ impl NewApi {
             api_key_locations: vec![KeyLocation::DEFAULT.to_owned()],
             trailing_slash: None,
             path_normalization: None,
+            method_override: None,
         })
     }
 
@@ -177,6 +182,7 @@ pub struct UpdateApi {
     pub api_key_locations: Option<Vec<String>>,
     pub trailing_slash: Patch<TrailingSlash>,
     pub path_normalization: Patch<PathNormalization>,
+    pub method_override: Patch<bool>,
 }
 
 /// Makes an Api, and the root of its resources with it.
@@ -228,6 +234,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         api_key_locations: locations.unwrap_or_else(|| before.api_key_locations.clone()),
         trailing_slash: change.trailing_slash.apply(before.trailing_slash),
         path_normalization: change.path_normalization.apply(before.path_normalization),
+        method_override: change.method_override.apply(before.method_override),
         ..before.clone()
     };
     let api = store::api::update(&mut tx, actor.tenant, &after).await?;

@@ -47,6 +47,7 @@ pub mod resource;
 pub mod retry_policy;
 pub mod route;
 pub mod sampling;
+pub mod secret;
 pub mod session;
 pub mod sign_up;
 pub mod stage;

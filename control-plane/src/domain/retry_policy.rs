@@ -3,7 +3,8 @@
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use crate::domain::integration::{ProtocolVersion, TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
+use crate::domain::integration::ProtocolVersion;
+use crate::domain::integration::backend::{CONNECT_TIMEOUT_MS_MAX, TIMEOUT_MS_MIN};
 use crate::error::{Error, Result};
 
 /// The most times that one call is sent again.
@@ -78,9 +79,9 @@ impl RetryPolicy {
             }
         }
         let timeout = self.per_try_timeout_ms;
-        if timeout != 0 && !(TIMEOUT_MS_MIN..=TIMEOUT_MS_MAX).contains(&timeout) {
+        if timeout != 0 && !(TIMEOUT_MS_MIN..=CONNECT_TIMEOUT_MS_MAX).contains(&timeout) {
             let rule = format!(
-                "must be from {TIMEOUT_MS_MIN} to {TIMEOUT_MS_MAX}, or 0 for the integration's own"
+                "must be from {TIMEOUT_MS_MIN} to {CONNECT_TIMEOUT_MS_MAX}, or 0 for the integration's own"
             );
             return Err(Error::bad_request("perTryTimeoutMs", rule));
         }

@@ -99,6 +99,8 @@ struct CreateApiInput {
     trailing_slash: Option<TrailingSlash>,
     /// Left out: `REJECT`.
     path_normalization: Option<PathNormalization>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`. Left out: in `AWS_REST` alone.
+    method_override: Option<bool>,
 }
 
 #[derive(InputObject)]
@@ -114,6 +116,8 @@ struct UpdateApiInput {
     trailing_slash: MaybeUndefined<TrailingSlash>,
     /// Null: `REJECT`.
     path_normalization: MaybeUndefined<PathNormalization>,
+    /// Null: as the Api's dialect has it.
+    method_override: MaybeUndefined<bool>,
 }
 
 #[derive(SimpleObject)]
@@ -164,6 +168,7 @@ impl ApiMutation {
             let new = NewApi {
                 trailing_slash: input.trailing_slash.map(Into::into),
                 path_normalization: input.path_normalization.map(Into::into),
+                method_override: input.method_override,
                 ..new.located(input.api_key_locations)?
             };
             domain::api::create(app, actor, new).await
@@ -186,6 +191,7 @@ impl ApiMutation {
                 api_key_locations: input.api_key_locations,
                 trailing_slash: input.trailing_slash.map_value(Into::into).into(),
                 path_normalization: input.path_normalization.map_value(Into::into).into(),
+                method_override: input.method_override.into(),
             };
             domain::api::update(app, actor, id, change).await
         };
@@ -248,6 +254,12 @@ impl Api {
     /// Null: `REJECT`. Of the draft, as `apiKeyLocations`.
     async fn path_normalization(&self) -> Option<PathNormalization> {
         self.0.path_normalization.map(Into::into)
+    }
+
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
+    /// dialect has it, which is in `AWS_REST` alone. Of the draft, as `apiKeyLocations`.
+    async fn method_override(&self) -> Option<bool> {
+        self.0.method_override
     }
 
     /// Whether the draft differs from what each stage serves.

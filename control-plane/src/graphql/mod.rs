@@ -34,6 +34,7 @@ pub mod fleet;
 pub mod http;
 pub mod installation;
 pub mod integration;
+pub mod integration_aws;
 pub mod invitation;
 pub mod join_token;
 pub mod key_quota;
@@ -43,6 +44,7 @@ pub mod limits;
 pub mod loader;
 pub mod management_request;
 pub mod member;
+pub mod mock;
 pub mod nesting;
 pub mod node;
 pub mod persisted;
@@ -56,6 +58,7 @@ pub mod resource;
 pub mod retry_policy;
 pub mod route;
 pub mod sampling;
+pub mod secret;
 pub mod session;
 pub mod socket;
 pub mod stage;
@@ -74,6 +77,7 @@ pub(crate) mod walk;
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]
 pub struct Query(
+    secret::SecretQuery,
     session::SessionQuery,
     rate_limit::RateLimitQuery,
     node::NodeQuery,
@@ -112,6 +116,7 @@ pub struct LedgerQuery(
 /// Every change. Each noun brings its own part; `clientMutationId` is around them all.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
+    secret::SecretMutation,
     session::SessionMutation,
     user_account::UserAccountMutation,
     member::MemberMutation,

@@ -44,6 +44,9 @@ struct Api {
     trailing_slash: Option<TrailingSlash>,
     /// Null: `reject`. Of the draft, as `apiKeyLocations`.
     path_normalization: Option<PathNormalization>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
+    /// dialect has it, which is in `aws-rest` alone. Of the draft, as `apiKeyLocations`.
+    method_override: Option<bool>,
     /// Whether the draft differs from what each stage serves.
     pending_changes: bool,
     created_at: DateTime<Utc>,
@@ -66,6 +69,7 @@ impl Api {
             key_locations: api.api_key_locations,
             trailing_slash: api.trailing_slash,
             path_normalization: api.path_normalization,
+            method_override: api.method_override,
             pending_changes,
             created_at: api.created_at,
             updated_at: api.updated_at,
@@ -99,6 +103,8 @@ struct CreateApi {
     trailing_slash: Option<TrailingSlash>,
     /// `reject` when left out.
     path_normalization: Option<PathNormalization>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`; when left out in `aws-rest` alone.
+    method_override: Option<bool>,
 }
 
 /// A field left out stays.
@@ -120,6 +126,10 @@ struct PatchApi {
     #[serde(default)]
     #[schema(value_type = Option<PathNormalization>)]
     path_normalization: Patch<PathNormalization>,
+    /// Null: as the Api's dialect has it.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    method_override: Patch<bool>,
 }
 
 /// The tenant's Apis, oldest first.
@@ -163,6 +173,7 @@ async fn create(
     let new = NewApi {
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        method_override: body.method_override,
         ..new
     };
     let api = domain::api::create(&app, &actor, new).await?;
@@ -198,6 +209,7 @@ async fn update(
         api_key_locations: body.api_key_locations,
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        method_override: body.method_override,
     };
     let api = domain::api::update(&app, &actor, id, change).await?;
     Ok(Tag(Api::load(&app, &actor, api).await?))

@@ -3,4 +3,7 @@
 pub mod changes;
 pub mod compile;
 pub mod document;
+mod mocks;
+mod resilience;
+mod signing;
 pub mod validate;

@@ -13,10 +13,10 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
     sqlx::query_as!(
         Row,
         "insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
-             trailing_slash, path_normalization)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             trailing_slash, path_normalization, method_override)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision",
+             path_normalization, method_override, created_at, updated_at, revision",
         tenant.0,
         id.as_str(),
         new.name,
@@ -26,6 +26,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         &new.api_key_locations,
         or_dialects(new.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(new.path_normalization.map(PathNormalization::as_str)),
+        new.method_override,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -48,7 +49,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let rows = sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision
+             path_normalization, method_override, created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -63,7 +64,7 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision
+             path_normalization, method_override, created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update",
         tenant.0,
         id.as_str(),
@@ -87,7 +88,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
     let rows = sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision
+             path_normalization, method_override, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -113,10 +114,10 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
         "update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
-             path_normalization = $7, updated_at = now()
+             path_normalization = $7, method_override = $8, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision",
+             path_normalization, method_override, created_at, updated_at, revision",
         tenant.0,
         api.id.as_str(),
         api.name,
@@ -124,6 +125,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         &api.api_key_locations,
         or_dialects(api.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(api.path_normalization.map(PathNormalization::as_str)),
+        api.method_override,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -159,6 +161,7 @@ struct Row {
     api_key_locations: Vec<String>,
     trailing_slash: String,
     path_normalization: String,
+    method_override: Option<bool>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -177,6 +180,7 @@ impl TryFrom<Row> for Api {
             api_key_locations: row.api_key_locations,
             trailing_slash: own(&row.trailing_slash)?,
             path_normalization: own(&row.path_normalization)?,
+            method_override: row.method_override,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

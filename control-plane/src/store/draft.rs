@@ -6,7 +6,7 @@ use uuid::Uuid;
 
 use crate::app::Tx;
 use crate::domain::circuit_breaker::CircuitBreaker;
-use crate::domain::integration::MockResponse;
+use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
 use crate::domain::retry_policy::RetryPolicy;
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
@@ -34,6 +34,7 @@ pub struct ApiRow {
     pub disable_execute_api_endpoint: bool,
     pub trailing_slash: String,
     pub path_normalization: String,
+    pub method_override: Option<bool>,
 }
 
 pub struct RouteRow {
@@ -74,6 +75,10 @@ pub struct IntegrationRow {
     pub responses: Value,
     pub tls_config: Value,
     pub mock_response: Option<Json<MockResponse>>,
+    pub mock_examples: Json<Vec<MockExample>>,
+    pub forwarded: String,
+    pub transfer_mode: String,
+    pub aws: Option<Json<AwsSettings>>,
     pub retry_policy: Option<Json<RetryPolicy>>,
     pub circuit_breaker: Option<Json<CircuitBreaker>>,
 }
@@ -86,7 +91,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         ApiRow,
         "select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
-             trailing_slash, path_normalization
+             trailing_slash, path_normalization, method_override
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -111,6 +116,8 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
              responses, tls_config, mock_response as "mock_response: Json<MockResponse>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode,
+             aws as "aws: Json<AwsSettings>",
              retry_policy as "retry_policy: Json<RetryPolicy>", circuit_breaker as "circuit_breaker: Json<CircuitBreaker>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id

@@ -1,12 +1,15 @@
 //! Integrations.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::integration::{
-    Integration, IntegrationType, MockResponse, PayloadFormatVersion, ProtocolVersion, Settings,
+    AwsSettings, ForwardedPolicy, Integration, IntegrationResponse, IntegrationType, MockExample,
+    MockResponse, PayloadFormatVersion, ProtocolVersion, ResponseTransferMode, Settings,
 };
 use crate::domain::page::Page;
 use crate::domain::retry_policy::RetryPolicy;
@@ -24,11 +27,15 @@ pub async fn insert(
         Row,
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response, description, payload_format_version, retry_policy, circuit_breaker)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)
+             mock_response, description, payload_format_version, forwarded, transfer_mode,
+             request_templates, responses, mock_examples, aws, retry_policy, circuit_breaker)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
              circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
@@ -45,6 +52,12 @@ pub async fn insert(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        forwarded(settings),
+        transfer_mode(settings),
+        Json(&settings.request_templates) as _,
+        Json(&settings.integration_responses) as _,
+        Json(&settings.examples) as _,
+        settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
         settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
         settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
     )
@@ -64,13 +77,15 @@ pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// How many bytes the headers and bodies of the Api's MOCK integrations have together.
+/// How many bytes the answers of the Api's MOCK integrations have together, and the templates that choose among them.
 pub async fn mock_bytes(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u64> {
     let bytes = sqlx::query_scalar!(
         r#"select coalesce(sum(
-             octet_length(mock_response ->> 'headers') + octet_length(mock_response ->> 'body')
+             coalesce(octet_length(mock_response ->> 'headers') + octet_length(mock_response ->> 'body'), 0)
+             + octet_length(request_templates::text) + octet_length(responses::text)
+             + octet_length(mock_examples::text)
          ), 0)::bigint as "bytes!"
-         from integration where tenant_id = $1 and api_id = $2 and mock_response is not null"#,
+         from integration where tenant_id = $1 and api_id = $2 and type = 'MOCK'"#,
         tenant.0,
         api.as_str(),
     )
@@ -90,7 +105,10 @@ pub async fn find(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
              circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
@@ -111,7 +129,10 @@ pub async fn list(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
              circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
@@ -145,11 +166,15 @@ pub async fn update(
         r#"update integration set type = $3, uri = $4, http_method = $5, preserve_host = $6,
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
-             payload_format_version = $14, retry_policy = $15, circuit_breaker = $16, updated_at = now()
+             payload_format_version = $14, forwarded = $15, transfer_mode = $16, request_templates = $17,
+             responses = $18, mock_examples = $19, aws = $20, retry_policy = $21, circuit_breaker = $22, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
              circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
@@ -165,6 +190,12 @@ pub async fn update(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        forwarded(settings),
+        transfer_mode(settings),
+        Json(&settings.request_templates) as _,
+        Json(&settings.integration_responses) as _,
+        Json(&settings.examples) as _,
+        settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
         settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
         settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
     )
@@ -185,6 +216,14 @@ fn payload_format(settings: &Settings) -> &'static str {
     settings.payload_format_version.unwrap_or(PayloadFormatVersion::V1).as_str()
 }
 
+fn forwarded(settings: &Settings) -> &'static str {
+    settings.forwarded.map(ForwardedPolicy::as_str).unwrap_or_default()
+}
+
+fn transfer_mode(settings: &Settings) -> &'static str {
+    settings.response_transfer_mode.map(ResponseTransferMode::as_str).unwrap_or_default()
+}
+
 fn ms(timeout: u32) -> i32 {
     i32::try_from(timeout).unwrap_or(i32::MAX) // checked settings are far below
 }
@@ -203,6 +242,12 @@ struct Row {
     idle_timeout_ms: i32,
     timeout_ms: i32,
     mock_response: Option<Json<MockResponse>>,
+    forwarded: String,
+    transfer_mode: String,
+    request_templates: Json<BTreeMap<String, String>>,
+    responses: Json<Vec<IntegrationResponse>>,
+    mock_examples: Json<Vec<MockExample>>,
+    aws: Option<Json<AwsSettings>>,
     retry_policy: Option<Json<RetryPolicy>>,
     circuit_breaker: Option<Json<CircuitBreaker>>,
     description: String,
@@ -227,6 +272,15 @@ impl TryFrom<Row> for Integration {
             .into_iter()
             .find(|version| version.as_str() == row.payload_format_version)
             .ok_or_else(|| Error::corrupt("payload format version", row.payload_format_version))?;
+        let forwarded = ForwardedPolicy::ALL.into_iter().find(|it| it.as_str() == row.forwarded);
+        if forwarded.is_none() && !row.forwarded.is_empty() {
+            return Err(Error::corrupt("policy for Forwarded", row.forwarded));
+        }
+        let response_transfer_mode =
+            ResponseTransferMode::ALL.into_iter().find(|it| it.as_str() == row.transfer_mode);
+        if response_transfer_mode.is_none() && !row.transfer_mode.is_empty() {
+            return Err(Error::corrupt("response transfer mode", row.transfer_mode));
+        }
         let ms = |timeout: i32| {
             u32::try_from(timeout).map_err(|cause| Error::corrupt("integration timeout", cause))
         };
@@ -241,13 +295,20 @@ impl TryFrom<Row> for Integration {
                 protocol_version,
                 payload_format_version: (kind == IntegrationType::AwsProxy)
                     .then_some(payload_format_version),
+                forwarded,
+                response_transfer_mode,
                 connect_timeout_ms: ms(row.connect_timeout_ms)?,
                 first_byte_timeout_ms: ms(row.first_byte_timeout_ms)?,
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,
                 timeout_ms: ms(row.timeout_ms)?,
+                aws: row.aws.map(|aws| aws.0),
                 retry_policy: row.retry_policy.map(|policy| policy.0),
                 circuit_breaker: row.circuit_breaker.map(|breaker| breaker.0),
                 mock_response: row.mock_response.map(|mock| mock.0),
+                request_templates: row.request_templates.0,
+                integration_responses: row.responses.0,
+                examples: row.mock_examples.0,
+                openapi_operation: None,
                 description: row.description,
             },
             created_at: row.created_at,

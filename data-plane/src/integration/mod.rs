@@ -1,6 +1,7 @@
 //! What answers a call that was let through.
 
 pub(crate) mod breaker;
+mod buffered;
 mod connect;
 mod download;
 mod early;
@@ -10,6 +11,7 @@ mod http_proxy;
 mod mock;
 pub(crate) mod pool;
 mod retry;
+mod sigv4;
 mod upload;
 
 use std::{
@@ -57,7 +59,7 @@ pub(crate) async fn call(
         Some(Integration::Function(function)) => {
             Box::pin(function::call(node, snapshot, exchange, function)).await
         }
-        Some(Integration::Mock(mock)) => Ok(mock::call(mock)),
+        Some(Integration::Mock(mock)) => mock::call(exchange, mock),
         None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),
     }
 }

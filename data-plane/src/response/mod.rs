@@ -2,6 +2,7 @@
 
 pub(crate) mod cookies;
 mod follow;
+mod forwarded;
 pub(crate) mod headers;
 pub(crate) mod rate_limit;
 mod render;

@@ -5,13 +5,17 @@
 
 mod apply;
 mod assembly;
+mod backends;
 mod channel;
 pub mod compile;
 pub mod join;
 pub(crate) mod last_good;
 pub(crate) mod messages;
+mod mocks;
 mod resilience;
 pub mod resources;
+mod retired;
+pub(crate) mod secret;
 pub mod served;
 mod sharded;
 pub(crate) mod signature;

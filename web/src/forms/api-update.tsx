@@ -19,6 +19,7 @@ const schema = z.object({
   apiKeyLocations: lines,
   trailingSlash: z.enum(["", "STRICT", "IGNORE", "REDIRECT"]).transform((slash) => slash || null),
   pathNormalization: z.enum(["", "REJECT", "NORMALIZE", "PASS"]).transform((paths) => paths || null),
+  methodOverride: z.enum(["", "ON", "OFF"]).transform((way) => (way === "" ? null : way === "ON")),
 });
 
 type Api = {
@@ -29,6 +30,7 @@ type Api = {
   apiKeyLocations: readonly string[];
   trailingSlash?: "STRICT" | "IGNORE" | "REDIRECT" | null;
   pathNormalization?: "REJECT" | "NORMALIZE" | "PASS" | null;
+  methodOverride?: boolean | null;
 };
 
 export function ApiUpdateForm({ api }: { api: Api }) {
@@ -38,6 +40,7 @@ export function ApiUpdateForm({ api }: { api: Api }) {
     apiKeyLocations: linesTyped(api.apiKeyLocations),
     trailingSlash: api.trailingSlash ?? "",
     pathNormalization: api.pathNormalization ?? "",
+    methodOverride: api.methodOverride == null ? "" : api.methodOverride ? "ON" : "OFF",
   });
   const { errors } = form.formState;
   return (
@@ -105,6 +108,18 @@ export function ApiUpdateForm({ api }: { api: Api }) {
         <option value="REJECT">Calls are refused</option>
         <option value="NORMALIZE">They are taken out</option>
         <option value="PASS">The path passes as it came</option>
+      </SelectField>
+      <SelectField
+        label="X-HTTP-Method-Override"
+        hint="Whether a caller may name another method in this header. Its backend gets that method, and not the header. Live with the next deployment."
+        error={errors.methodOverride?.message}
+        {...form.register("methodOverride")}
+      >
+        <option value="">
+          As the dialect has it: {api.dialect === "AWS_REST" ? "it counts" : "it means nothing"}
+        </option>
+        <option value="ON">It counts</option>
+        <option value="OFF">It means nothing</option>
       </SelectField>
     </Form>
   );

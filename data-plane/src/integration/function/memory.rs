@@ -1,5 +1,5 @@
-//! What function calls hold in memory on one data thread. Events and answers are whole there, unlike what streams through, so
-//! the bytes of all and of each tenant are bounded: one whose function hangs leaves room for the others.
+//! What calls of functions, and answers that are buffered, hold in memory on one data thread. They are whole there, unlike
+//! what streams through, so the bytes of all and of each tenant are bounded: one whose function hangs leaves room for the others.
 
 use std::{
     cell::RefCell,
@@ -25,7 +25,7 @@ pub(crate) struct Memory {
 }
 
 /// What one call holds; given back when it is dropped.
-pub(super) struct Held {
+pub(in crate::integration) struct Held {
     all: Arc<AtomicUsize>,
     tenant: Arc<AtomicUsize>,
     bytes: usize,
@@ -33,10 +33,10 @@ pub(super) struct Held {
 
 /// As many bytes are held as may be.
 #[derive(Debug)]
-pub(super) struct Full;
+pub(in crate::integration) struct Full;
 
 impl Memory {
-    pub(super) fn enter(&self, tenant: &Arc<str>) -> Held {
+    pub(in crate::integration) fn enter(&self, tenant: &Arc<str>) -> Held {
         let mut tenants = self.tenants.borrow_mut();
         let tenant = match tenants.get(tenant) {
             Some(known) => known.clone(),
@@ -53,7 +53,7 @@ impl Memory {
 
 impl Held {
     /// So many bytes more.
-    pub(super) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
+    pub(in crate::integration) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
         let fits = self.all.load(Relaxed).saturating_add(bytes) <= BYTES_MAX
             && self.tenant.load(Relaxed).saturating_add(bytes) <= TENANT_BYTES_MAX;
         if !fits {
@@ -66,7 +66,7 @@ impl Held {
     }
 
     /// The bytes, held until the last of them is dropped.
-    pub(super) fn keep(self, bytes: Bytes) -> Bytes {
+    pub(in crate::integration) fn keep(self, bytes: Bytes) -> Bytes {
         if bytes.is_empty() { bytes } else { Bytes::from_owner(Kept { bytes, _held: self }) }
     }
 }

@@ -27,7 +27,9 @@ export const RoutesDocument = graphql(`
           nodes {
             id routeKey method path apiKeyRequired operationName
             integration {
-              id type uri method protocolVersion payloadFormatVersion timeoutMs
+              id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
+              responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
+              aws { secretId endpointUrl invocationType }
               retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
               circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
               mockResponse { status headers { name value } body }
