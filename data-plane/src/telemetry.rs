@@ -7,7 +7,9 @@ use prometheus::{
     local::{LocalHistogram, LocalIntCounter, LocalIntCounterVec},
 };
 
-use crate::{dialect::NATIVE, policies::limit_metrics::LimitMetrics};
+use crate::{
+    dialect::NATIVE, integration::metrics::BackendMetrics, policies::limit_metrics::LimitMetrics,
+};
 
 /// Every label has a handful of values: an Api or a key is never one.
 pub struct Metrics {
@@ -26,9 +28,7 @@ pub struct Metrics {
     pub panics: IntCounter,
     pub(crate) limits: LimitMetrics,
     pub upstream_connects: IntCounter,
-    pub upstream_retries: IntCounter,
-    pub circuits_opened: IntCounter,
-    pub circuit_refusals: IntCounter,
+    pub(crate) backends: BackendMetrics,
     pub spliced_bytes: IntCounter,
     pub journal_full: IntCounter,
     pub config_loaded: IntGauge,
@@ -155,18 +155,7 @@ impl Metrics {
                 "tollgate_upstream_connects_total",
                 "Connections opened to backends",
             )?,
-            upstream_retries: counter(
-                "tollgate_upstream_retries_total",
-                "Calls that were sent to their backend again by their integration's retry policy",
-            )?,
-            circuits_opened: counter(
-                "tollgate_upstream_circuits_opened_total",
-                "Times that a circuit breaker opened because its backend failed",
-            )?,
-            circuit_refusals: counter(
-                "tollgate_upstream_circuit_refusals_total",
-                "Calls refused because the circuit breaker of their backend was open",
-            )?,
+            backends: BackendMetrics::new(&registry)?,
             spliced_bytes: counter(
                 "tollgate_spliced_bytes_total",
                 "Bytes of answers that went from a backend's socket to a caller's without being copied",

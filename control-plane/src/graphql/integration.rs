@@ -29,11 +29,11 @@ use crate::ids::IntegrationId;
 pub struct IntegrationMutation;
 
 /// What answers the calls of a route.
-pub struct Integration(domain::integration::Integration);
+pub struct Integration(Box<domain::integration::Integration>);
 
 impl From<domain::integration::Integration> for Integration {
     fn from(integration: domain::integration::Integration) -> Self {
-        Self(integration)
+        Self(Box::new(integration))
     }
 }
 
@@ -205,7 +205,7 @@ impl IntegrationPayload {
         result: crate::error::Result<domain::integration::Integration>,
     ) -> async_graphql::Result<Self> {
         let (integration, user_errors) = user_errors(result)?;
-        Ok(Self { integration: integration.map(Integration), user_errors })
+        Ok(Self { integration: integration.map(Integration::from), user_errors })
     }
 }
 

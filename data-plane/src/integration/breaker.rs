@@ -72,7 +72,7 @@ pub(super) fn enter(
     let breakers = &node.shared.breakers;
     let breaker = node.pools.breaker(breakers, &stage.tenant_id, &proxy.target, *settings);
     breaker.admit(breaker.now()).map(Some).map_err(|left_ms| {
-        node.shared.metrics.circuit_refusals.inc();
+        node.shared.metrics.backends.circuit_refusals.inc();
         Kind::IntegrationFailure
             .because("The backend failed too often and is left alone for a while.")
             .with(RETRY_AFTER, left_ms.div_ceil(1000).max(1))
@@ -89,7 +89,7 @@ pub(super) fn leave(node: &Node, pass: Option<Pass>, end: Result<StatusCode, Kin
     };
     let now = pass.breaker.now();
     if pass.end(failed, now) {
-        node.shared.metrics.circuits_opened.inc();
+        node.shared.metrics.backends.circuits_opened.inc();
         tracing::debug!("a circuit to a backend opened");
     }
 }
@@ -207,7 +207,7 @@ impl Window {
     }
 
     fn calls_and_failures(self) -> (u64, u64) {
-        (self.0 / Self::CALL & Self::FAILURES, self.0 & Self::FAILURES)
+        ((self.0 / Self::CALL) & Self::FAILURES, self.0 & Self::FAILURES)
     }
 }
 

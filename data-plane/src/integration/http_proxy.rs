@@ -236,7 +236,7 @@ async fn over_http1(
 
 /// Counts a call that is sent again, once its pause is over; until when it may take to get a connection.
 async fn again(node: &Node, pause: Pin<Box<Sleep>>, timeouts: Timeouts) -> Instant {
-    node.shared.metrics.upstream_retries.inc();
+    node.shared.metrics.backends.retries.inc();
     pause.await;
     Instant::now() + timeouts.connect
 }

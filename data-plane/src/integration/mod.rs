@@ -8,6 +8,7 @@ mod early;
 pub(crate) mod function;
 mod http2;
 mod http_proxy;
+pub(crate) mod metrics;
 mod mock;
 pub(crate) mod pool;
 mod retry;

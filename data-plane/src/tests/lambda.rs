@@ -264,5 +264,5 @@ async fn a_function_that_lambda_keeps_refusing_is_left_alone() {
     let alone = node.get("/prod").await;
     assert_eq!(refused(&alone), (504, "INTEGRATION_FAILURE".to_owned()));
     assert!(alone.field("retry-after").is_some(), "{alone:?}");
-    assert_eq!(node.shared.metrics.circuits_opened.get(), 1);
+    assert_eq!(node.shared.metrics.backends.circuits_opened.get(), 1);
 }

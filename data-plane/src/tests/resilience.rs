@@ -34,19 +34,19 @@ fn node(address: SocketAddr, change: impl FnOnce(&mut HttpProxy)) -> TestNode {
     TestNode::start(api(Native, &[("ANY /a", proxy_with(uri, change))]))
 }
 
-fn on_503(attempts: u32) -> Option<RetryPolicy> {
-    Some(RetryPolicy { attempts, statuses: vec![503], ..RetryPolicy::default() })
+fn on_503(attempts: u32) -> RetryPolicy {
+    RetryPolicy { attempts, statuses: vec![503], ..RetryPolicy::default() }
 }
 
 fn retries(node: &TestNode) -> u64 {
-    node.shared.metrics.upstream_retries.get()
+    node.shared.metrics.backends.retries.get()
 }
 
 #[tokio::test]
 async fn an_answer_that_the_policy_names_is_asked_for_again_as_often_as_it_says() {
     for (fails, status, asks) in [(2, 200, 3), (3, 503, 3)] {
         let (address, asked) = failing(fails).await;
-        let node = node(address, |proxy| proxy.retry_policy = on_503(2));
+        let node = node(address, |proxy| proxy.retry_policy = Some(on_503(2)));
         let answer = node.get("/prod/a").await;
         assert_eq!((answer.status(), asked.load(SeqCst)), (status, asks), "{answer:?}");
         assert!(answer.body().contains("said"), "the last answer's own body");
@@ -73,7 +73,7 @@ async fn a_post_is_sent_again_only_where_the_policy_says_so_and_never_its_body()
     {
         let (address, asked) = failing(1).await;
         let node = node(address, |proxy| {
-            proxy.retry_policy = on_503(2).map(|policy| RetryPolicy { any_method, ..policy });
+            proxy.retry_policy = Some(RetryPolicy { any_method, ..on_503(2) });
         });
         let head = "POST /prod/a HTTP/1.1\r\nhost: abcdefghi1.execute-api.localhost\r\n";
         let length = body.len();
@@ -155,7 +155,7 @@ async fn a_try_that_takes_too_long_makes_room_for_the_next() {
 #[tokio::test]
 async fn a_backend_that_always_fails_gets_a_fifth_more_calls_and_what_was_saved() {
     let (address, asked) = failing(usize::MAX).await;
-    let node = node(address, |proxy| proxy.retry_policy = on_503(5));
+    let node = node(address, |proxy| proxy.retry_policy = Some(on_503(5)));
     for _ in 0..100 {
         assert_eq!(node.get("/prod/a").await.status(), 503);
     }
@@ -192,8 +192,8 @@ async fn a_backend_that_fails_is_left_alone_and_asked_again_when_its_time_is_ove
     assert_eq!((status, asked.load(SeqCst)), (200, 4));
     assert_eq!(node.get("/prod/a").await.status(), 200);
     let metrics = &node.shared.metrics;
-    assert_eq!(metrics.circuits_opened.get(), 1);
-    assert!(metrics.circuit_refusals.get() >= 1);
+    assert_eq!(metrics.backends.circuits_opened.get(), 1);
+    assert!(metrics.backends.circuit_refusals.get() >= 1);
 }
 
 #[tokio::test]

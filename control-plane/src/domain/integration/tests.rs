@@ -64,6 +64,41 @@ fn a_backend_is_an_address_that_this_installation_reaches() {
 }
 
 #[test]
+fn what_is_said_of_a_failing_backend_is_checked_and_named() {
+    let proxy = || Settings::http_proxy("http://example.com");
+    let function = || Settings::aws_proxy("http://example.com", V2);
+    let retries = |attempts| {
+        let policy = json!({ "attempts": attempts, "on": ["RESET"] });
+        Some(serde_json::from_value(policy).unwrap())
+    };
+    let breaker = |open_ms| {
+        let breaker = json!({ "failurePercent": 50, "openMs": open_ms });
+        Some(serde_json::from_value(breaker).unwrap())
+    };
+    let good = Settings { retry_policy: retries(5), circuit_breaker: breaker(1000), ..proxy() };
+    assert!(good.checked(&reach()).is_ok());
+    assert!(Settings { circuit_breaker: breaker(1000), ..function() }.checked(&reach()).is_ok());
+    for (settings, param) in [
+        (Settings { retry_policy: retries(6), ..proxy() }, "retryPolicy.attempts"),
+        (
+            Settings {
+                retry_policy: retries(1),
+                protocol_version: ProtocolVersion::Http2,
+                ..proxy()
+            },
+            "retryPolicy",
+        ),
+        (Settings { retry_policy: retries(1), ..function() }, "retryPolicy"),
+        (Settings { retry_policy: retries(1), ..mock("") }, "retryPolicy"),
+        (Settings { circuit_breaker: breaker(0), ..proxy() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(0), ..function() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(1000), ..mock("") }, "circuitBreaker"),
+    ] {
+        assert_eq!(refused(&settings), param);
+    }
+}
+
+#[test]
 fn each_wrong_setting_is_named() {
     let proxy = || Settings::http_proxy("http://example.com");
     let function = || Settings::aws_proxy("http://example.com", V2);
@@ -78,17 +113,6 @@ fn each_wrong_setting_is_named() {
     };
     let good = answer(503, &[("Retry-After", "5"), ("content-type", "text/plain")], "later");
     assert!(good.checked(&reach()).is_ok());
-    let retries = |attempts| {
-        let policy = json!({ "attempts": attempts, "on": ["RESET"] });
-        Some(serde_json::from_value(policy).unwrap())
-    };
-    let breaker = |open_ms| {
-        let breaker = json!({ "failurePercent": 50, "openMs": open_ms });
-        Some(serde_json::from_value(breaker).unwrap())
-    };
-    let good = Settings { retry_policy: retries(5), circuit_breaker: breaker(1000), ..proxy() };
-    assert!(good.checked(&reach()).is_ok());
-    assert!(Settings { circuit_breaker: breaker(1000), ..function() }.checked(&reach()).is_ok());
     let huge = "x".repeat(MOCK_BODY_BYTES_MAX + 1);
     let example = |name: &str, media_type: &str, body: &str| MockExample {
         name: name.to_owned(),
@@ -154,20 +178,6 @@ fn each_wrong_setting_is_named() {
         (responses(&[], &["200", "200"]), "integrationResponses[1].selectionPattern"),
         (Settings { timeout_ms: 1, ..function() }, "timeoutMs"),
         (Settings { mock_response: mock("").mock_response, ..function() }, "mockResponse"),
-        (Settings { retry_policy: retries(6), ..proxy() }, "retryPolicy.attempts"),
-        (
-            Settings {
-                retry_policy: retries(1),
-                protocol_version: ProtocolVersion::Http2,
-                ..proxy()
-            },
-            "retryPolicy",
-        ),
-        (Settings { retry_policy: retries(1), ..function() }, "retryPolicy"),
-        (Settings { retry_policy: retries(1), ..mock("") }, "retryPolicy"),
-        (Settings { circuit_breaker: breaker(0), ..proxy() }, "circuitBreaker.openMs"),
-        (Settings { circuit_breaker: breaker(0), ..function() }, "circuitBreaker.openMs"),
-        (Settings { circuit_breaker: breaker(1000), ..mock("") }, "circuitBreaker"),
         (answer(199, &[], ""), "mockResponse.status"),
         (answer(600, &[], ""), "mockResponse.status"),
         (answer(204, &[], "x"), "mockResponse.body"),
