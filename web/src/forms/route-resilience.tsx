@@ -3,6 +3,7 @@ import type { IntegrationInput } from "../api/generated/graphql";
 import type { Route } from "../pages/apis/routes";
 import { TextField } from "../ui/field";
 import type { RouteFormState } from "./route-schema";
+import { Section } from "./section";
 
 /** What a route's form asks of failures of its backend. Empty: nothing is sent again, and nobody is left alone. */
 export const resilienceFields = {
@@ -67,11 +68,18 @@ export function circuitBreakerOf(
   };
 }
 
-/** The fields of it that stand in the form of a route, below `integration`. */
-export function ResilienceFields({ form, retries }: { form: RouteFormState; retries: boolean }) {
+/** What happens when a backend fails. */
+export function ResilienceSection({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration;
+  const type = form.watch("integration.type");
+  const retries = type === "HTTP_PROXY" && form.watch("integration.protocolVersion") === "HTTP1";
   return (
-    <>
+    <Section
+      form={form}
+      name="resilience"
+      title="When the backend fails"
+      fields={["integration.retryPolicy", "integration.circuitBreaker"]}
+    >
       {retries && (
         <div className="grid grid-cols-[7.5rem_1fr] gap-3">
           <TextField
@@ -86,6 +94,7 @@ export function ResilienceFields({ form, retries }: { form: RouteFormState; retr
             label="Retry on statuses"
             optional
             placeholder="502, 503"
+            hint="Beside connections that fail or break."
             error={errors?.retryPolicy?.statuses?.message}
             {...form.register("integration.retryPolicy.statuses")}
           />
@@ -100,6 +109,6 @@ export function ResilienceFields({ form, retries }: { form: RouteFormState; retr
         error={errors?.circuitBreaker?.consecutiveFailures?.message}
         {...form.register("integration.circuitBreaker.consecutiveFailures")}
       />
-    </>
+    </Section>
   );
 }
