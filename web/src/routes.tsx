@@ -172,6 +172,11 @@ const requests = createRoute({
   validateSearch: requestsSearch,
   component: lazyRouteComponent(() => import("./pages/apis/requests"), "RequestsPage"),
 });
+const gatewayResponses = createRoute({
+  getParentRoute: () => api,
+  path: "/gateway-responses",
+  component: lazyRouteComponent(() => import("./pages/apis/gateway-responses"), "GatewayResponsesPage"),
+});
 const apiSettings = createRoute({
   getParentRoute: () => api,
   path: "/settings",
@@ -388,7 +393,17 @@ export const routeTree = root.addChildren([
     firstRequest,
     apis,
     newApi,
-    api.addChildren([routes, resources, stages, stage, deployments, deployment, requests, apiSettings]),
+    api.addChildren([
+      routes,
+      resources,
+      stages,
+      stage,
+      deployments,
+      deployment,
+      requests,
+      gatewayResponses,
+      apiSettings,
+    ]),
     explanation,
     usagePlans,
     newUsagePlan,

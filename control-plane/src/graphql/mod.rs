@@ -31,6 +31,7 @@ pub mod download;
 pub mod error;
 pub mod explanation;
 pub mod fleet;
+pub mod gateway_response;
 pub mod http;
 pub mod installation;
 pub mod integration;
@@ -126,6 +127,7 @@ pub struct Mutation(
     access_key::AccessKeyMutation,
     consumer::ConsumerMutation,
     api::ApiMutation,
+    gateway_response::GatewayResponseMutation,
     integration::IntegrationMutation,
     resource::ResourceMutation,
     route::RouteMutation,

@@ -30,6 +30,7 @@ mod quota_ahead;
 mod quota_losses;
 mod quotas;
 mod refusals;
+mod restyled;
 mod shadow;
 mod slow;
 mod splice;
