@@ -146,6 +146,7 @@ async function plantedTenant(member: Visit) {
     selectionPattern: "",
     responseTemplates: [{ mediaType: "text/plain" }],
   };
+  let shownRoute = "";
   for (const [method, kind] of Object.entries({
     POST: { ...silent, type: "HTTP_PROXY", payloadFormatVersion: null },
     PUT: { ...silent, type: "AWS_PROXY", payloadFormatVersion: "2.0", method: null },
@@ -171,6 +172,7 @@ async function plantedTenant(member: Visit) {
       integration: kind,
     });
     await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });
+    shownRoute = route.id;
   }
   const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
     apiId,
@@ -233,6 +235,7 @@ async function plantedTenant(member: Visit) {
     .toBeDefined();
   const ids = {
     api: apiId,
+    route: shownRoute,
     stage: stage.id,
     deployment: deployment.id,
     plan: usagePlan.id,

@@ -146,6 +146,11 @@ const resources = createRoute({
   path: "/resources",
   component: lazyRouteComponent(() => import("./pages/apis/resources"), "ResourcesPage"),
 });
+const method = createRoute({
+  getParentRoute: () => resources,
+  path: "/$route",
+  component: lazyRouteComponent(() => import("./pages/apis/method"), "MethodPage"),
+});
 const stages = createRoute({
   getParentRoute: () => api,
   path: "/stages",
@@ -395,7 +400,7 @@ export const routeTree = root.addChildren([
     newApi,
     api.addChildren([
       routes,
-      resources,
+      resources.addChildren([method]),
       stages,
       stage,
       deployments,

@@ -30,7 +30,7 @@ const UpdateRouteDocument = graphql(`
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
 
 /** What of a mock a list of routes does not ask for. */
-const RouteMockDocument = graphql(`
+export const RouteMockDocument = graphql(`
   query RouteMock($id: ID!) {
     node(id: $id) {
       __typename
@@ -53,7 +53,7 @@ type Props = {
   /** The place in the tree that a new route is made at; else its path is typed. */
   at?: { path: string; resource: string | undefined };
   onDone: () => void;
-  onCancel: () => void;
+  onCancel?: () => void;
 };
 
 /** Adds a route, or changes one. Its method and path are what it is, so they stay. */

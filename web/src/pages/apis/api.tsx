@@ -63,7 +63,7 @@ export function ApiFrame() {
           label="Pages of this API"
           items={[
             { label: "Routes", to: paths.api(id) },
-            { label: "Resources", to: paths.resources(id) },
+            { label: "Resources", to: paths.resources(id), within: true },
             { label: "Stages", to: paths.stages(id), within: true },
             { label: "Deployments", to: paths.deployments(id), within: true },
             { label: "Requests", to: paths.requests(id) },
