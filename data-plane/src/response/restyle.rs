@@ -21,7 +21,7 @@ use crate::{dialect::Dialect, exchange::Exchange, gateway_response::Kind, snapsh
 const HEADER_BYTES_MAX: usize = 4096;
 
 /// The gateway responses of an Api that has any.
-pub struct Restyled {
+pub(crate) struct Restyled {
     /// By [`ResponseType::index`].
     styles: [Option<Style>; ResponseType::ALL.len()],
     /// What of a request's fields they tell. A call's fields go to its backend, so these are kept.

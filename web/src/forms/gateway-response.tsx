@@ -22,7 +22,10 @@ const JSON_TYPE = "application/json";
 const HTML_TYPE = "text/html;charset=utf-8";
 
 const schema = z.object({
-  statusCode: z.string().trim().regex(/^([2-5]\d\d)?$/, "Enter a status from 200 to 599, or nothing."),
+  statusCode: z
+    .string()
+    .trim()
+    .regex(/^([2-5]\d\d)?$/, "Enter a status from 200 to 599, or nothing."),
   responseParameters: z
     .string()
     .transform((text) => text.split("\n").filter((line) => line.trim() !== ""))
@@ -51,7 +54,9 @@ export function GatewayResponseForm({
 }) {
   const { responseType, responseParameters, responseTemplates, version } = response;
   const template = (of: string) => responseTemplates.find((it) => it.mediaType === of)?.template ?? "";
-  const others = responseTemplates.filter(({ mediaType }) => mediaType !== JSON_TYPE && mediaType !== HTML_TYPE);
+  const others = responseTemplates.filter(
+    ({ mediaType }) => mediaType !== JSON_TYPE && mediaType !== HTML_TYPE,
+  );
   const form = useSchemaForm(schema, {
     statusCode: response.statusCode == null ? "" : String(response.statusCode),
     responseParameters: responseParameters
@@ -80,7 +85,8 @@ export function GatewayResponseForm({
           responseParameters,
           responseTemplates: [...written.filter(({ template }) => template !== ""), ...others],
         };
-        const { userErrors } = (await request(UpdateGatewayResponseDocument, { input })).updateGatewayResponse;
+        const { userErrors } = (await request(UpdateGatewayResponseDocument, { input }))
+          .updateGatewayResponse;
         if (userErrors.length === 0) {
           await refreshAll();
           onDone();

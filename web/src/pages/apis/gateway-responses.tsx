@@ -74,7 +74,8 @@ export function GatewayResponsesPage() {
                   },
                   {
                     header: "Status",
-                    cell: ({ statusCode, defaultStatusCode }) => statusCode ?? defaultStatusCode ?? "as it is",
+                    cell: ({ statusCode, defaultStatusCode }) =>
+                      statusCode ?? defaultStatusCode ?? "as it is",
                   },
                   {
                     header: "Looks",
@@ -85,7 +86,9 @@ export function GatewayResponsesPage() {
                         <span className="flex flex-wrap items-center gap-2">
                           <Badge tone="accent">changed</Badge>
                           {[
-                            ...responseParameters.map(({ name }) => name.replace(/^gatewayresponse\.header\./, "")),
+                            ...responseParameters.map(({ name }) =>
+                              name.replace(/^gatewayresponse\.header\./, ""),
+                            ),
                             ...responseTemplates.map(({ mediaType }) => mediaType),
                           ].join(", ")}
                         </span>
