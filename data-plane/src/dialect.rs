@@ -6,7 +6,7 @@ pub(crate) mod headers;
 use std::time::Duration;
 
 use http::StatusCode;
-use plan::{Precedence, TrailingSlash};
+use plan::{Precedence, ResponseType, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
 use self::headers::Headers;
@@ -43,6 +43,10 @@ pub(crate) struct Dialect {
     pub(crate) headers: &'static Headers,
     /// What is answered where nobody waits for a function.
     pub(crate) event_accepted: StatusCode,
+    /// By which gateway response a refusal is restyled, beside the default of its class.
+    pub(crate) response_type: fn(Kind) -> Option<ResponseType>,
+    /// Types that nobody restyles: of the default for their class they take the headers, and nothing else.
+    pub(crate) fixed_responses: &'static [ResponseType],
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -79,6 +83,8 @@ pub(crate) static NATIVE: Dialect = Dialect {
     preflight_tells_methods: true,
     headers: &headers::NATIVE,
     event_accepted: StatusCode::ACCEPTED,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -102,6 +108,13 @@ static AWS_REST: Dialect = Dialect {
     preflight_tells_methods: false,
     headers: &headers::AWS_REST,
     event_accepted: StatusCode::OK,
+    response_type: |kind| match kind {
+        Kind::ResourceNotFound | Kind::MethodNotAllowed => {
+            Some(ResponseType::MissingAuthenticationToken)
+        }
+        other => other.response_type(),
+    },
+    fixed_responses: &[ResponseType::RequestTooLarge],
     refusal: aws_rest,
 };
 
@@ -121,6 +134,8 @@ static AWS_HTTP: Dialect = Dialect {
     preflight_tells_methods: false,
     headers: &headers::AWS_HTTP,
     event_accepted: StatusCode::OK,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: aws_http,
 };
 

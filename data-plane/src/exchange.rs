@@ -80,6 +80,8 @@ pub(crate) struct Exchange {
     pub(crate) shadow_throttled_by: Vec<Label>,
     /// The page that called, kept where an answer has to tell it: its field goes to the backend with the others.
     pub(crate) origin: Option<HeaderValue>,
+    /// What its gateway responses tell of its fields, kept once they go to the backend.
+    pub(crate) kept_fields: Option<Box<HeaderMap>>,
     /// It is a preflight that was answered here.
     pub(crate) preflight: bool,
     /// Every policy let it through.
@@ -157,6 +159,7 @@ impl Exchange {
             over_quota: false,
             shadow_throttled_by: Vec::new(),
             origin: None,
+            kept_fields: None,
             preflight: false,
             admitted: false,
             bytes_in,

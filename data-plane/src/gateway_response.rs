@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
+use plan::ResponseType;
 
 /// A refusal on its way out. `response::render` gives it the looks of its Api's dialect.
 #[derive(Clone, Debug)]
@@ -69,6 +70,38 @@ impl Kind {
     /// The status in words.
     pub(crate) fn reason(self) -> &'static str {
         self.row().2
+    }
+
+    /// AWS's type, where it has one. What has none is of its class's default.
+    pub(crate) fn response_type(self) -> Option<ResponseType> {
+        Some(match self {
+            Self::ResourceNotFound => ResponseType::ResourceNotFound,
+            Self::InvalidApiKey => ResponseType::InvalidApiKey,
+            Self::ApiKeyClientNotAllowed | Self::ApiKeyOriginNotAllowed | Self::AccessDenied => {
+                ResponseType::AccessDenied
+            }
+            Self::AuthorizerConfigurationError => ResponseType::AuthorizerConfigurationError,
+            Self::ApiConfigurationError => ResponseType::ApiConfigurationError,
+            Self::BadRequestParameters => ResponseType::BadRequestParameters,
+            Self::BadRequestBody => ResponseType::BadRequestBody,
+            Self::RequestTooLarge => ResponseType::RequestTooLarge,
+            Self::Throttled => ResponseType::Throttled,
+            Self::QuotaExceeded => ResponseType::QuotaExceeded,
+            Self::IntegrationFailure | Self::FunctionFailure | Self::ResponseTooLarge => {
+                ResponseType::IntegrationFailure
+            }
+            Self::IntegrationTimeout => ResponseType::IntegrationTimeout,
+            Self::MethodNotAllowed
+            | Self::UriTooLong
+            | Self::HeadersTooLarge
+            | Self::RequestTimeout
+            | Self::Moved
+            | Self::LimitsUnavailable
+            | Self::Overloaded
+            | Self::TenantOverloaded
+            | Self::NotReady
+            | Self::Internal => return None,
+        })
     }
 
     fn row(self) -> (&'static str, u16, &'static str) {

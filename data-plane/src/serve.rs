@@ -41,7 +41,7 @@ pub(crate) async fn serve(
     if !exchange.admitted {
         exchange.refusals_turn().await; // a preflight's too: no limit holds those
     }
-    let mut response = response::render(answer, &mut exchange);
+    let mut response = response::render(answer, &snapshot, &mut exchange);
     if panicked {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -68,5 +68,6 @@ async fn answer(
     exchange.admitted = true;
     node.turns.serves(exchange.started);
     exchange.begin()?;
+    response::restyle::keep_fields(exchange);
     integration::call(node, snapshot, exchange).await
 }

@@ -165,6 +165,13 @@ fn tree(document: &[u8]) -> Result<Value> {
         routes.insert(key, route);
     }
     tree.insert("routes".to_owned(), routes.into());
+    if let Some(Value::Object(api)) = tree.get_mut("api") {
+        let answers = parts(api, "gatewayResponses").into_iter();
+        let by_type: Map<_, _> = answers.map(|it| (text(&it, "responseType"), it)).collect();
+        if !by_type.is_empty() {
+            api.insert("gatewayResponses".to_owned(), by_type.into());
+        }
+    }
     Ok(tree.into())
 }
 

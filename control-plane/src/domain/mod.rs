@@ -22,6 +22,7 @@ pub mod email;
 pub mod erasure;
 pub mod explanation;
 pub mod fleet;
+pub mod gateway_response;
 pub mod idempotency_key;
 pub mod integration;
 pub mod invitation;

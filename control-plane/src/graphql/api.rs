@@ -18,6 +18,7 @@ use crate::graphql::cors::{CorsConfiguration, CorsConfigurationInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::gateway_response::{self, GatewayResponse};
 use crate::graphql::integration::Integration;
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
@@ -273,6 +274,14 @@ impl Api {
     /// dialect has it, which is in `AWS_REST` alone. Of the draft, as `apiKeyLocations`.
     async fn method_override(&self) -> Option<bool> {
         self.0.method_override
+    }
+
+    /// What the gateway answers by itself, one of each type. Of the draft, as `apiKeyLocations`.
+    async fn gateway_responses(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Vec<GatewayResponse>> {
+        gateway_response::of_api(ctx, self.0.id).await
     }
 
     /// Whether the draft differs from what each stage serves.

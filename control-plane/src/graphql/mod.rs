@@ -33,6 +33,7 @@ pub mod download;
 pub mod error;
 pub mod explanation;
 pub mod fleet;
+pub mod gateway_response;
 pub mod http;
 pub mod installation;
 pub mod integration;
@@ -129,6 +130,7 @@ pub struct Mutation(
     access_key::AccessKeyMutation,
     consumer::ConsumerMutation,
     api::ApiMutation,
+    gateway_response::GatewayResponseMutation,
     integration::IntegrationMutation,
     resource::ResourceMutation,
     route::RouteMutation,

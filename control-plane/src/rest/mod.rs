@@ -23,6 +23,7 @@ pub mod etag;
 pub mod explanation;
 pub mod extract;
 pub mod fleet;
+pub mod gateway_response;
 pub mod idempotency;
 pub mod integration;
 pub mod invitation;
@@ -87,6 +88,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(audit::routes())
         .merge(management_request::routes())
         .merge(usage_plan::routes())
+        .merge(gateway_response::routes())
         .merge(key_quota::routes())
         .merge(limit_state::routes())
         .merge(api_key::routes())

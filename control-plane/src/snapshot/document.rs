@@ -5,14 +5,15 @@ use std::collections::BTreeSet;
 use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
-    Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
-    InvocationType, Lambda, PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion,
-    ResponseTransferMode, Route, TrailingSlash, integration,
+    Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse,
+    HttpProxy, Integration, InvocationType, Lambda, PathNormalization, PayloadFormatVersion,
+    Protocol, ProtocolVersion, ResponseTransferMode, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
 
 use crate::domain::cors::CorsConfiguration;
+use crate::domain::gateway_response as domain;
 use crate::domain::integration::InvocationType as Invocation;
 use crate::domain::secret::{SecretUse, SigningScope};
 use crate::snapshot::{mocks, resilience, validate};
@@ -29,7 +30,7 @@ impl Document {
         let locations = key_locations(&draft.api);
         let deployment = Deployment {
             id: String::new(),
-            api: Some(api(&draft.api, &locations)),
+            api: Some(api(draft, &locations)),
             routes: draft.routes.iter().map(|row| route(row, &locations)).collect(),
             integrations: draft.integrations.iter().map(integration).collect(),
         };
@@ -55,7 +56,8 @@ fn restricts(locations: &[String], row: &RouteRow) -> bool {
     row.api_key_required && !locations.is_empty() || locations.iter().any(in_query)
 }
 
-fn api(row: &ApiRow, locations: &[String]) -> Api {
+fn api(draft: &Draft, locations: &[String]) -> Api {
+    let row = &draft.api;
     Api {
         id: row.id.clone(),
         tenant_id: row.tenant_id.to_string(),
@@ -91,6 +93,16 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
         api_key_locations: locations.to_vec(),
         method_override: row.method_override,
         cors: row.cors_configuration.as_ref().map(cors),
+        gateway_responses: draft.gateway_responses.iter().map(gateway_response).collect(),
+    }
+}
+
+fn gateway_response(of: &domain::GatewayResponse) -> GatewayResponse {
+    GatewayResponse {
+        response_type: of.response_type.as_str().to_owned(),
+        status_code: of.settings.status_code.map_or(0, Into::into),
+        response_parameters: of.settings.response_parameters.clone(),
+        response_templates: of.settings.response_templates.clone(),
     }
 }
 

@@ -7,10 +7,12 @@ use uuid::Uuid;
 use crate::app::Tx;
 use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::cors::CorsConfiguration;
+use crate::domain::gateway_response::GatewayResponse;
 use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
 use crate::domain::retry_policy::RetryPolicy;
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
+use crate::store;
 
 /// An Api and its routes and integrations, as they are now.
 pub struct Draft {
@@ -18,6 +20,7 @@ pub struct Draft {
     pub api: ApiRow,
     pub routes: Vec<RouteRow>,
     pub integrations: Vec<IntegrationRow>,
+    pub gateway_responses: Vec<GatewayResponse>,
 }
 
 pub struct ApiRow {
@@ -89,6 +92,7 @@ pub struct IntegrationRow {
 /// The drafts of those of `ids` that are the tenant's. Routes stand in the order of path and method, so that
 /// the same draft reads the same each time; integrations that no route uses are not part of it.
 pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Draft>> {
+    let mut gateway_responses = store::gateway_response::find(tx, tenant, ids).await?;
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let apis = sqlx::query_as!(
         ApiRow,
@@ -134,8 +138,10 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
     .await?;
     apis.into_iter()
         .map(|api| {
+            let id: ApiId = api.id.parse()?;
             Ok(Draft {
-                id: api.id.parse()?,
+                id,
+                gateway_responses: gateway_responses.extract_if(.., |it| it.api == id).collect(),
                 routes: routes.extract_if(.., |route| route.api_id == api.id).collect(),
                 integrations: integrations.extract_if(.., |row| row.api_id == api.id).collect(),
                 api,

@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use plan::{
-    Cors, CorsSettings, KeyLocation, OriginPattern, Periods, RouteKey, Router, TrailingSlash, Unit,
-    UriTemplate, path::Normalization,
+    Cors, CorsSettings, KeyLocation, OriginPattern, Periods, ResponseType, RouteKey, Router,
+    TrailingSlash, Unit, UriTemplate, path::Normalization,
 };
 use proto::config::v1::{self as message, integration};
 
@@ -23,6 +23,7 @@ use super::served::{
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::{Dialect, headers::Form},
+    response::restyle::Restyled,
 };
 
 pub(crate) type Compiled<T> = Result<T, String>;
@@ -159,10 +160,27 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
         method_override: api.method_override.unwrap_or(dialect.method_override),
         key_locations: key_locations(&api.api_key_locations)?,
         cors: api.cors.as_ref().map(cors).transpose()?,
+        restyled: Restyled::new(api.gateway_responses.iter().filter_map(style).collect()),
         router: table,
         routes,
         templates,
     })
+}
+
+/// `None` where this node knows no such type, or cannot read it: the answer is the gateway's, then.
+fn style(
+    message: &message::GatewayResponse,
+) -> Option<(ResponseType, plan::gateway_response::GatewayResponse)> {
+    let status = u16::try_from(message.status_code).ok().filter(|status| *status != 0);
+    let style = plan::gateway_response::GatewayResponse::new(
+        status,
+        &message.response_parameters,
+        &message.response_templates,
+    );
+    let style = style.inspect_err(|error| {
+        tracing::warn!(response_type = message.response_type, %error, "a gateway response is not known to this node");
+    });
+    Some((ResponseType::parse(&message.response_type)?, style.ok()?))
 }
 
 fn cors(message: &message::Cors) -> Compiled<Arc<Cors>> {

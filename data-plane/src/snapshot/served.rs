@@ -19,6 +19,7 @@ use super::sharded::Sharded;
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::{Dialect, headers::Form},
+    response::restyle::Restyled,
     trace::sampling::Sampling,
 };
 
@@ -74,6 +75,8 @@ pub struct Stage {
     pub route_concurrency_limits: HashMap<RouteKey, ConcurrencyLimit>,
     pub client_throttles: Vec<ClientThrottle>,
     pub rate_limit_headers: bool,
+    /// Those that its gateway responses tell.
+    pub told_variables: Box<[(Box<str>, Box<str>)]>,
     /// Which traces are kept; `None`: the tracer's sampler says.
     pub sampling: Option<Sampling>,
     /// A restriction that this node cannot enforce: every call is refused.
@@ -95,6 +98,8 @@ pub struct Deployment {
     pub key_locations: Vec<KeyLocation>,
     /// Which pages may read answers, unless a route says otherwise.
     pub cors: Option<Arc<Cors>>,
+    /// How what the gateway answers by itself looks; `None`: as the dialect has it.
+    pub(crate) restyled: Option<Box<Restyled>>,
     pub router: Router,
     /// By the router's positions.
     pub routes: Vec<Route>,

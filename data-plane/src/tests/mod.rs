@@ -31,6 +31,7 @@ mod quota_losses;
 mod quotas;
 mod refusals;
 mod resilience;
+mod restyled;
 mod shadow;
 mod slow;
 mod splice;

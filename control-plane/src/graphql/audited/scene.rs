@@ -20,9 +20,9 @@ use crate::domain::tenant::SignUp;
 use crate::domain::usage_plan::NewUsagePlan;
 use crate::domain::user_link::{self, Purpose};
 use crate::domain::{
-    access_key, account, api_key, consumer, integration, invitation, join_token, operator,
-    password, quarantined_segment, resource, secret, session, sign_up, tenant, tenant_invitation,
-    usage_plan,
+    access_key, account, api_key, consumer, gateway_response, integration, invitation, join_token,
+    operator, password, quarantined_segment, resource, secret, session, sign_up, tenant,
+    tenant_invitation, usage_plan,
 };
 use crate::graphql::node::Kind;
 use crate::ids::{ApiId, SessionId, StageId, TenantId};
@@ -233,6 +233,13 @@ impl<'a> Scene<'a> {
             "deleteTenantInvitation" => {
                 let made = tenant_invitation::create(app, self.operator(), &guest, None).await;
                 json!({ "tenantInvitationId": made.unwrap().invitation.id.to_string() })
+            }
+            "deleteGatewayResponse" => {
+                let api = testing::new_api(app, &self.owner, Dialect::Native).await;
+                let of = plan::ResponseType::AccessDenied;
+                let settings = gateway_response::Settings::default();
+                gateway_response::update(app, &self.owner, api, of, settings).await.unwrap();
+                json!({ "apiId": *Kind::Api.id(api), "responseType": "ACCESS_DENIED" })
             }
             "updateKeyQuota" => {
                 let quota = Some(Quota::of(100, QuotaPeriod::Day));

@@ -67,6 +67,7 @@ export function ApiFrame() {
             { label: "Stages", to: paths.stages(id), within: true },
             { label: "Deployments", to: paths.deployments(id), within: true },
             { label: "Requests", to: paths.requests(id) },
+            { label: "Gateway responses", to: paths.gatewayResponses(id) },
             { label: "Settings", to: paths.apiSettings(id) },
           ]}
         />
