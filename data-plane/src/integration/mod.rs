@@ -21,8 +21,8 @@ use bytes::Bytes;
 use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
-use self::function::stream::Streamed;
 pub(crate) use self::download::Download;
+use self::function::stream::Streamed;
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},

@@ -184,7 +184,8 @@ async fn a_head_is_read_however_it_comes_and_may_be_nearly_empty() {
     for way in WAYS {
         let said = [way.piece(&[b"{}", NULS, b"hello"].concat()), way.end()].concat();
         for piece in [1, 7, 1000] {
-            let answer = way.node(Native, saying(way, said.clone(), piece).await).get("/prod/").await;
+            let answer =
+                way.node(Native, saying(way, said.clone(), piece).await).get("/prod/").await;
             assert_eq!(answer.status(), 200, "{answer:?}");
             assert_eq!(answer.field("content-type"), Some("text/plain;charset=UTF-8"));
             let body: String = answer.body().split("\r\n").skip(1).step_by(2).collect();

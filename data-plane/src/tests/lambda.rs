@@ -10,8 +10,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use proto::config::v1::{
     AwsSigner, AwsSigning, AwsSigningKey, Dialect, Dialect::Native, Function, HttpProxy,
-    InvocationType, Lambda, PayloadFormatVersion, Resource, ResponseTransferMode, Secret, integration, resource::Kind,
-    secret::Value as SecretValue,
+    InvocationType, Lambda, PayloadFormatVersion, Resource, ResponseTransferMode, Secret,
+    integration, resource::Kind, secret::Value as SecretValue,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};

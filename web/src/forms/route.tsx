@@ -201,7 +201,7 @@ function Sections({ form }: { form: RouteFormState }) {
       {isFunction && <RouteAwsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
-      {type === "HTTP_PROXY" && <AnswersSection form={form} />}
+      {type !== "MOCK" && <AnswersSection form={form} />}
       <DocumentsSection form={form} />
     </div>
   );

@@ -49,8 +49,9 @@ pub(super) async fn read(
         }
         (head, AnswerBody::Download(Box::new(download)))
     };
-    let response = answer::head(format, &head)
-        .map_err(|why| violated(format!("The head of the function's answer is malformed: {}.", why.0)))?;
+    let response = answer::head(format, &head).map_err(|why| {
+        violated(format!("The head of the function's answer is malformed: {}.", why.0))
+    })?;
     exchange.serving.pace().whole_by(deadline);
     let has_none = answer::BODYLESS.contains(&response.status()) || body.is_end_stream();
     Ok(response.map(|()| if has_none { AnswerBody::whole(Bytes::new()) } else { body }))
