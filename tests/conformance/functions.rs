@@ -116,7 +116,8 @@ async fn functions_and_callers_get_what_the_tables_say() {
             }
             let input = json!({ "apiId": api.id, "method": method, "path": path, "integration": integration });
             acme.mutate("createRoute", "CreateRouteInput!", input, "route { id }").await;
-            let stage = json!({ "apiId": api.id, "name": case.stage, "variables": variables(case) });
+            let stage =
+                json!({ "apiId": api.id, "name": case.stage, "variables": variables(case) });
             acme.mutate("createStage", "CreateStageInput!", stage, "stage { id }").await;
             let input = json!({ "apiId": api.id, "stage": case.stage });
             acme.mutate("createDeployment", "CreateDeploymentInput!", input, "stage { id }").await;

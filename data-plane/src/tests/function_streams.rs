@@ -1,4 +1,4 @@
-//! Functions whose answers go on as they come: by Lambda's InvokeWithResponseStream, and POSTed to.
+//! Functions whose answers go on as they come: by Lambda's `InvokeWithResponseStream`, and by POST.
 
 use std::{
     convert::Infallible,
@@ -327,7 +327,8 @@ async fn a_function_waits_for_a_caller_that_takes_nothing() {
             let (mut bytes, mut buffer) = (0, vec![0; 1 << 20]);
             while bytes < said * PIECE {
                 let read = timeout(PATIENCE, caller.read(&mut buffer)).await.unwrap().unwrap();
-                bytes += buffer[..read].iter().filter(|byte| **byte == b'x').count();
+                bytes +=
+                    buffer[..read].iter().map(|byte| usize::from(*byte == b'x')).sum::<usize>();
             }
         };
         reading.await;

@@ -1,4 +1,4 @@
-//! `application/vnd.amazon.eventstream` as Lambda's InvokeWithResponseStream answers: messages of fields and a payload, under
+//! `application/vnd.amazon.eventstream` as Lambda's `InvokeWithResponseStream` answers: messages of fields and a payload, under
 //! CRCs. What is in a chunk goes on before its CRC has come, so that none is held; one that does not fit breaks the answer
 //! off, whose end a caller believes only after the last message.
 
@@ -184,14 +184,13 @@ fn number(bytes: &[u8], at: usize) -> Option<u32> {
 fn kind(mut fields: &[u8]) -> Result<Kind, Failure> {
     let (mut message, mut event) = (None, None);
     while !fields.is_empty() {
-        let (name, value, rest) =
-            field(fields).ok_or(Failure::Malformed("has a message whose fields are cut short"))?;
-        match name {
-            b":message-type" => message = value,
-            b":event-type" => event = value,
+        let field = Field::first(&mut fields);
+        let field = field.ok_or(Failure::Malformed("has a message whose fields are cut short"))?;
+        match field.name {
+            b":message-type" => message = field.text,
+            b":event-type" => event = field.text,
             _ => {}
         }
-        fields = rest;
     }
     match (message, event) {
         (Some(b"event"), Some(b"PayloadChunk")) => Ok(Kind::Chunk),
@@ -202,26 +201,33 @@ fn kind(mut fields: &[u8]) -> Result<Kind, Failure> {
     }
 }
 
-/// A field's name, its value where that is a text, and what is behind it.
-fn field(bytes: &[u8]) -> Option<(&[u8], Option<&[u8]>, &[u8])> {
-    let (length, rest) = bytes.split_first()?;
-    let (name, rest) = rest.split_at_checked((*length).into())?;
-    let (value_type, rest) = rest.split_first()?;
-    let fixed = match value_type {
-        0 | 1 => 0,
-        2 => 1,
-        3 => 2,
-        4 => 4,
-        5 | 8 => 8,
-        9 => 16,
-        6 | 7 => {
-            let (length, rest) = rest.split_first_chunk()?;
-            let (value, rest) = rest.split_at_checked(u16::from_be_bytes(*length).into())?;
-            return Some((name, (*value_type == 7).then_some(value), rest));
-        }
-        _ => return None,
-    };
-    Some((name, None, rest.get(fixed..)?))
+struct Field<'a> {
+    name: &'a [u8],
+    /// Its value, where that is a text.
+    text: Option<&'a [u8]>,
+}
+
+impl<'a> Field<'a> {
+    /// Takes the first of `fields`.
+    fn first(fields: &mut &'a [u8]) -> Option<Self> {
+        let (length, rest) = fields.split_first()?;
+        let (name, rest) = rest.split_at_checked((*length).into())?;
+        let (value_type, rest) = rest.split_first()?;
+        let bytes = match value_type {
+            0 | 1 => 0,
+            2 => 1,
+            3 => 2,
+            4 => 4,
+            5 | 8 => 8,
+            9 => 16,
+            6 | 7 => 2 + usize::from(u16::from_be_bytes(*rest.first_chunk()?)),
+            _ => return None,
+        };
+        let (value, rest) = rest.split_at_checked(bytes)?;
+        *fields = rest;
+        let text = value.get(2..).filter(|_| *value_type == 7);
+        Some(Self { name, text })
+    }
 }
 
 /// What is told at the end: whether it is the function's answer, or half of one.
