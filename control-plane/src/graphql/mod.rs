@@ -18,6 +18,8 @@ pub mod audit;
 #[cfg(test)]
 mod audited;
 pub mod bill;
+pub mod change;
+pub mod circuit_breaker;
 pub mod client_mutation_id;
 pub mod client_throttle;
 pub mod concurrency;
@@ -55,6 +57,7 @@ pub mod rate_limit;
 pub mod reconciliation;
 pub mod request;
 pub mod resource;
+pub mod retry_policy;
 pub mod route;
 pub mod sampling;
 pub mod secret;
