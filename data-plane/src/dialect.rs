@@ -184,9 +184,10 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
-        Kind::ApiConfigurationError | Kind::ResponseTooLarge | Kind::Internal => {
-            (500, Message::Fixed("Internal server error"), internal)
-        }
+        Kind::ApiConfigurationError
+        | Kind::FunctionStreamFailure
+        | Kind::ResponseTooLarge
+        | Kind::Internal => (500, Message::Fixed("Internal server error"), internal),
         other => (other.status(), Message::Fixed(other.reason()), None),
     };
     Refusal { status, message, error_type }
@@ -200,6 +201,7 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
         Kind::FunctionFailure
+        | Kind::FunctionStreamFailure
         | Kind::ResponseTooLarge
         | Kind::AuthorizerConfigurationError
         | Kind::ApiConfigurationError

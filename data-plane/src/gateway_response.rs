@@ -42,6 +42,8 @@ pub(crate) enum Kind {
     IntegrationTimeout,
     /// A function failed, or answered what is no answer.
     FunctionFailure,
+    /// What a function streams does not begin as it must.
+    FunctionStreamFailure,
     /// A backend's answer is larger than is buffered for its caller.
     ResponseTooLarge,
     /// A limit could not be asked, so the call is not let through.
@@ -130,6 +132,9 @@ impl Kind {
             Self::IntegrationFailure => ("INTEGRATION_FAILURE", 504, "Gateway Timeout"),
             Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", 504, "Gateway Timeout"),
             Self::FunctionFailure => ("FUNCTION_FAILURE", 502, "Bad Gateway"),
+            Self::FunctionStreamFailure => {
+                ("FUNCTION_STREAM_FAILURE", 500, "Internal Server Error")
+            }
             Self::ResponseTooLarge => ("RESPONSE_TOO_LARGE", 502, "Bad Gateway"),
             Self::LimitsUnavailable => ("LIMITS_UNAVAILABLE", 503, "Service Unavailable"),
             Self::Overloaded => ("OVERLOADED", 503, "Service Unavailable"),

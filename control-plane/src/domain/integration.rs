@@ -117,7 +117,8 @@ pub struct Settings {
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; absent: `APPEND`.
     #[serde(default)]
     pub forwarded: Option<ForwardedPolicy>,
-    /// `HTTP_PROXY`: how answers reach callers; absent: `STREAM`, and `BUFFERED` in the AWS dialects.
+    /// `HTTP_PROXY`: how answers reach callers; absent: `STREAM`, and `BUFFERED` in the AWS dialects. `AWS_PROXY`: with
+    /// `STREAM` a function's answer is its head in JSON, 8 NUL bytes, and its body as it comes; absent: `BUFFERED`.
     #[serde(default)]
     pub response_transfer_mode: Option<ResponseTransferMode>,
     /// 50 to 600000; 0: 5000.
@@ -340,7 +341,6 @@ impl Settings {
             ("method", !self.method.is_empty()),
             ("preserveHost", self.preserve_host),
             ("forwarded", self.forwarded.is_some()),
-            ("responseTransferMode", self.response_transfer_mode.is_some()),
         ] {
             if set {
                 let rule = "belongs to type HTTP_PROXY: a function is POSTed to, and its event says the rest";

@@ -103,7 +103,8 @@ pub struct IntegrationInput {
     aws: Option<AwsSettingsInput>,
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; left out: APPEND.
     forwarded: Option<ForwardedPolicy>,
-    /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects.
+    /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: with STREAM a
+    /// function's answer is its head in JSON, 8 NUL bytes, and its body as it comes; left out: BUFFERED.
     response_transfer_mode: Option<ResponseTransferMode>,
     /// At most 600000; the default is 5000.
     connect_timeout_ms: Option<i32>,
@@ -300,7 +301,7 @@ impl Integration {
         self.0.settings.forwarded.map(Into::into)
     }
 
-    /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects.
+    /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: null is BUFFERED.
     async fn response_transfer_mode(&self) -> Option<ResponseTransferMode> {
         self.0.settings.response_transfer_mode.map(Into::into)
     }

@@ -7,14 +7,14 @@ use prost::Message;
 use proto::config::v1::{
     Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse,
     HttpProxy, Integration, InvocationType, Lambda, PathNormalization, PayloadFormatVersion,
-    Protocol, ProtocolVersion, ResponseTransferMode, Route, TrailingSlash, integration,
+    Protocol, ProtocolVersion, ResponseTransferMode as Mode, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
 
 use crate::domain::cors::CorsConfiguration;
 use crate::domain::gateway_response as domain;
-use crate::domain::integration::InvocationType as Invocation;
+use crate::domain::integration::{InvocationType as Invocation, ResponseTransferMode};
 use crate::domain::secret::{SecretUse, SigningScope};
 use crate::snapshot::{mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
@@ -176,9 +176,9 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         }
         .into(),
         response_transfer_mode: match row.transfer_mode.as_str() {
-            "BUFFERED" => ResponseTransferMode::Buffered,
-            "STREAM" => ResponseTransferMode::Stream,
-            _ => ResponseTransferMode::Unspecified,
+            "BUFFERED" => Mode::Buffered,
+            "STREAM" => Mode::Stream,
+            _ => Mode::Unspecified,
         }
         .into(),
     }
@@ -187,9 +187,14 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
 /// Where requests go: the URI, or what its ARN means.
 pub(super) fn backend_uri(row: &IntegrationRow) -> String {
     match (AwsUri::parse(&row.uri), &row.aws) {
+        (Ok(uri), Some(aws)) if streams(row) => uri.streaming().url(aws.endpoint()),
         (Ok(uri), Some(aws)) => uri.url(aws.endpoint()),
         _ => row.uri.clone(),
     }
+}
+
+fn streams(row: &IntegrationRow) -> bool {
+    row.transfer_mode == ResponseTransferMode::Stream.as_str()
 }
 
 fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
@@ -206,7 +211,7 @@ fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
             service: uri.service,
         }),
         invocation_type: invocation_type.into(),
-        stream: false,
+        stream: streams(row),
     })
 }
 

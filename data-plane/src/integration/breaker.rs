@@ -84,7 +84,12 @@ pub(super) fn leave(node: &Node, pass: Option<Pass>, end: Result<StatusCode, Kin
     let Some(pass) = pass else { return };
     let failed = match end {
         Ok(status) => status.is_server_error(),
-        Err(Kind::IntegrationFailure | Kind::IntegrationTimeout | Kind::FunctionFailure) => true,
+        Err(
+            Kind::IntegrationFailure
+            | Kind::IntegrationTimeout
+            | Kind::FunctionFailure
+            | Kind::FunctionStreamFailure,
+        ) => true,
         Err(_) => return, // a fault of the caller's, or of ours, says nothing of the backend
     };
     let now = pass.breaker.now();

@@ -25,6 +25,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 pub(crate) use self::download::Download;
+use self::function::stream::Streamed;
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
@@ -41,6 +42,8 @@ pub(crate) enum AnswerBody {
     Whole(Option<Bytes>),
     /// From a backend, as it comes.
     Download(Box<Download>),
+    /// From a function by Lambda's API, as it comes.
+    Streamed(Box<Streamed>),
 }
 
 pub(crate) async fn call(
@@ -73,7 +76,7 @@ impl AnswerBody {
     /// How much of it a pipe may be filled with next.
     pub(crate) fn unread(&self) -> u64 {
         match self {
-            Self::Whole(_) => 0,
+            Self::Whole(_) | Self::Streamed(_) => 0,
             Self::Download(download) => download.unread(),
         }
     }
@@ -85,7 +88,7 @@ impl AnswerBody {
         pipe: &mut Pipe,
     ) -> Poll<Option<Result<u64, BoxError>>> {
         match self {
-            Self::Whole(_) => Poll::Ready(None),
+            Self::Whole(_) | Self::Streamed(_) => Poll::Ready(None),
             Self::Download(download) => download.poll_fill(cx, pipe),
         }
     }
@@ -102,6 +105,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Download(download) => Pin::new(&mut **download).poll_frame(cx),
+            Self::Streamed(streamed) => Pin::new(&mut **streamed).poll_frame(cx),
         }
     }
 
@@ -109,6 +113,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Download(download) => download.is_end_stream(),
+            Self::Streamed(streamed) => streamed.is_end_stream(),
         }
     }
 
@@ -118,6 +123,7 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
             Self::Download(download) => download.size_hint(),
+            Self::Streamed(streamed) => streamed.size_hint(),
         }
     }
 }

@@ -242,16 +242,20 @@ fn called(
         preserve_host: true,
         // Events tell of callers by these fields in each dialect.
         forwarding: Forwarding { form: Form::XForwarded, ..backend.forwarding },
+        // What a function streams begins otherwise, so that it does where its integration says so and nowhere else.
+        buffered: !streams(function),
         ..backend
     };
     Ok((backend, payload_format_version(function)?))
 }
 
+fn streams(function: &message::Function) -> bool {
+    let mode = function.backend.as_ref().map(message::HttpProxy::response_transfer_mode);
+    mode == Some(message::ResponseTransferMode::Stream)
+}
+
 fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
     let function = message.function.as_ref().ok_or("it has no function")?;
-    if message.stream {
-        return Err("this node does not stream the answers of functions".to_owned());
-    }
     let invocation = match message::InvocationType::try_from(message.invocation_type) {
         Ok(message::InvocationType::Unspecified | message::InvocationType::RequestResponse) => {
             Invocation::RequestResponse
@@ -259,6 +263,9 @@ fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
         Ok(message::InvocationType::Event) => Invocation::Event,
         Err(_) => return Err("its invocation type is unknown to this node".to_owned()),
     };
+    if message.stream != streams(function) || message.stream && invocation == Invocation::Event {
+        return Err("its answer streams and does not".to_owned());
+    }
     let signing = message.signing.as_ref().ok_or("nothing signs for it")?;
     Ok((function, Lambda { signing: aws_signing(signing), invocation }))
 }

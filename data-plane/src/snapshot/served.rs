@@ -213,7 +213,7 @@ pub(crate) enum ForwardingPolicy {
 }
 
 pub struct Function {
-    /// Where events go, by POST. They tell of the caller's host, so that is preserved.
+    /// Where events go, by POST. They tell of the caller's host, so that is preserved. `buffered`: the answer is one JSON.
     pub backend: HttpProxy,
     pub format: PayloadFormatVersion,
     /// By Lambda's Invoke API; `None`: the event goes by POST as it is.

@@ -10,8 +10,8 @@ use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use proto::config::v1::{
     AwsSigner, AwsSigning, AwsSigningKey, CircuitBreaker, Dialect, Dialect::Native, Function,
-    HttpProxy, InvocationType, Lambda, PayloadFormatVersion, Resource, Secret, integration,
-    resource::Kind, secret::Value as SecretValue,
+    HttpProxy, InvocationType, Lambda, PayloadFormatVersion, Resource, ResponseTransferMode,
+    Secret, integration, resource::Kind, secret::Value as SecretValue,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,9 +25,24 @@ const MIB: usize = 1 << 20;
 
 fn lambda(at: SocketAddr, invocation_type: InvocationType) -> integration::Kind {
     let uri = format!("http://{at}/2015-03-31/functions/hello/invocations?Qualifier=live");
-    integration::Kind::Lambda(Lambda {
+    let backend = HttpProxy { uri, ..HttpProxy::default() };
+    integration::Kind::Lambda(invoked(backend, invocation_type))
+}
+
+/// One whose answer goes on as it comes.
+pub(super) fn streaming(at: SocketAddr, change: impl FnOnce(&mut HttpProxy)) -> integration::Kind {
+    let uri = format!("http://{at}/2021-11-15/functions/hello/response-streaming-invocations");
+    let mut backend = HttpProxy { uri, ..HttpProxy::default() };
+    backend.set_response_transfer_mode(ResponseTransferMode::Stream);
+    change(&mut backend);
+    let lambda = invoked(backend, InvocationType::Unspecified);
+    integration::Kind::Lambda(Lambda { stream: true, ..lambda })
+}
+
+fn invoked(backend: HttpProxy, invocation_type: InvocationType) -> Lambda {
+    Lambda {
         function: Some(Function {
-            backend: Some(HttpProxy { uri, ..HttpProxy::default() }),
+            backend: Some(backend),
             payload_format_version: PayloadFormatVersion::PayloadFormatVersion20.into(),
         }),
         signing: Some(AwsSigning {
@@ -37,11 +52,11 @@ fn lambda(at: SocketAddr, invocation_type: InvocationType) -> integration::Kind 
         }),
         invocation_type: invocation_type.into(),
         stream: false,
-    })
+    }
 }
 
 /// Credentials whose keys are of these days, counted from today.
-fn credentials(tenant: &str, id: &str, days: &[i32]) -> Resource {
+pub(super) fn credentials(tenant: &str, id: &str, days: &[i32]) -> Resource {
     let keys = days.iter().map(|day| {
         let now = SystemTime::now();
         let at =
@@ -75,7 +90,7 @@ fn node(dialect: Dialect, at: SocketAddr, by: InvocationType, secret: Resource) 
 }
 
 /// What the signature says it is of.
-fn verified(fields: &HeaderMap, method: &str, target: &str, body: &[u8]) -> bool {
+pub(super) fn verified(fields: &HeaderMap, method: &str, target: &str, body: &[u8]) -> bool {
     let text = |name: &str| fields.get(name).map_or("", |value| value.to_str().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (_, signed) = text("authorization").split_once("SignedHeaders=").unwrap();

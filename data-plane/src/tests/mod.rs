@@ -10,6 +10,7 @@ mod differential;
 mod events;
 mod explain;
 mod fields;
+mod function_streams;
 mod functions;
 mod http1;
 mod http2_backends;

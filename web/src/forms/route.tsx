@@ -208,7 +208,7 @@ function Sections({ form }: { form: RouteFormState }) {
       {type !== "MOCK" && <TimeoutsSection form={form} />}
       {type !== "MOCK" && <ResilienceSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
-      {type === "HTTP_PROXY" && <AnswersSection form={form} />}
+      {type !== "MOCK" && <AnswersSection form={form} />}
       <CorsSection form={form} />
       <DocumentsSection form={form} />
     </div>
