@@ -89,9 +89,10 @@ impl Kind {
             Self::RequestTooLarge => ResponseType::RequestTooLarge,
             Self::Throttled => ResponseType::Throttled,
             Self::QuotaExceeded => ResponseType::QuotaExceeded,
-            Self::IntegrationFailure | Self::FunctionFailure | Self::ResponseTooLarge => {
-                ResponseType::IntegrationFailure
-            }
+            Self::IntegrationFailure
+            | Self::FunctionFailure
+            | Self::FunctionStreamFailure
+            | Self::ResponseTooLarge => ResponseType::IntegrationFailure,
             Self::IntegrationTimeout => ResponseType::IntegrationTimeout,
             Self::MethodNotAllowed
             | Self::UriTooLong

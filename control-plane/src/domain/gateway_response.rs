@@ -50,6 +50,7 @@ pub struct Settings {
     pub response_templates: BTreeMap<String, String>,
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "as serde calls it")]
 fn name<S: Serializer>(kind: &ResponseType, to: S) -> Result<S::Ok, S::Error> {
     to.serialize_str(kind.as_str())
 }

@@ -234,13 +234,7 @@ impl<'a> Scene<'a> {
                 let made = tenant_invitation::create(app, self.operator(), &guest, None).await;
                 json!({ "tenantInvitationId": made.unwrap().invitation.id.to_string() })
             }
-            "deleteGatewayResponse" => {
-                let api = testing::new_api(app, &self.owner, Dialect::Native).await;
-                let of = plan::ResponseType::AccessDenied;
-                let settings = gateway_response::Settings::default();
-                gateway_response::update(app, &self.owner, api, of, settings).await.unwrap();
-                json!({ "apiId": *Kind::Api.id(api), "responseType": "ACCESS_DENIED" })
-            }
+            "deleteGatewayResponse" => restyled(app, &self.owner).await,
             "updateKeyQuota" => {
                 let quota = Some(Quota::of(100, QuotaPeriod::Day));
                 let new =
@@ -294,6 +288,14 @@ impl<'a> Scene<'a> {
             _ => json!({}),
         }
     }
+}
+
+/// A gateway response that was made.
+async fn restyled(app: &App, owner: &Actor) -> Value {
+    let api = testing::new_api(app, owner, Dialect::Native).await;
+    let (of, settings) = (plan::ResponseType::AccessDenied, gateway_response::Settings::default());
+    gateway_response::update(app, owner, api, of, settings).await.unwrap();
+    json!({ "apiId": *Kind::Api.id(api), "responseType": "ACCESS_DENIED" })
 }
 
 async fn operator(app: &App, number: u32, origin: &Origin) -> Caller {
