@@ -5,11 +5,13 @@
 //! - [`path`]: a request's path: what spelling is accepted, and how it is decoded.
 //! - [`Periods`]: when the periods of a quota begin and end, by a calendar or from a day on.
 //! - [`Router`]: which route a request is for, by the precedence of AWS's HTTP or REST APIs.
+//! - [`media`]: which payloads are binary, and AWS's tables of what becomes of them.
 //! - [`UriTemplate`]: where an integration points, with the parameters and stage variables it takes.
 //! - [`KeyLocation`]: where callers put their API key; [`OriginPattern`]: which pages a key is good from.
 #![forbid(unsafe_code)]
 
 mod key_location;
+pub mod media;
 mod origin;
 pub mod path;
 mod period;
