@@ -4,10 +4,11 @@
 use plan::{Precedence, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
-use crate::gateway_response::Kind;
+use crate::{gateway_response::Kind, response::compress::Offer};
 
 /// The choices of one dialect.
 #[derive(Debug)]
+#[expect(clippy::struct_excessive_bools, reason = "independent choices")]
 pub(crate) struct Dialect {
     pub(crate) name: &'static str,
     pub(crate) precedence: Precedence,
@@ -20,6 +21,10 @@ pub(crate) struct Dialect {
     pub(crate) body_bytes_max: Option<u64>,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// Whether AWS's tables of text and binary payloads hold. Elsewhere a function's body says by itself what it is.
+    pub(crate) converts_media: bool,
+    /// How answers are compressed, where an Api asks for it.
+    pub(crate) compression: Offer,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -48,6 +53,8 @@ pub(crate) static NATIVE: Dialect = Dialect {
     rate_limit_headers: true,
     body_bytes_max: None,
     rest_events: false,
+    converts_media: false,
+    compression: Offer::NATIVE,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -63,6 +70,8 @@ static AWS_REST: Dialect = Dialect {
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
     rest_events: true,
+    converts_media: true,
+    compression: Offer::AWS,
     refusal: aws_rest,
 };
 
@@ -74,6 +83,8 @@ static AWS_HTTP: Dialect = Dialect {
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
     rest_events: false,
+    converts_media: false,
+    compression: Offer::AWS,
     refusal: aws_http,
 };
 

@@ -23,7 +23,7 @@ use crate::{
     listener::{Peer, body::RequestBody, client_io::Serving},
     node::{Node, ms, now_ms},
     policies::{concurrency, limiter::Limit, throttle::Label},
-    response::headers::REQUEST_ID,
+    response::{compress::Wanted, headers::REQUEST_ID},
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
     trace::{self, Parent, Trace},
@@ -78,6 +78,8 @@ pub(crate) struct Exchange {
     pub(crate) over_quota: bool,
     /// Which throttles in shadow would have refused it.
     pub(crate) shadow_throttled_by: Vec<Label>,
+    /// How its answer is to be compressed.
+    pub(crate) compression: Option<Wanted>,
     /// Every policy let it through.
     pub(crate) admitted: bool,
     /// Of the request's head and of what came of its body, counted where that is read.
@@ -151,6 +153,7 @@ impl Exchange {
             decision: None,
             over_quota: false,
             shadow_throttled_by: Vec::new(),
+            compression: None,
             admitted: false,
             bytes_in,
             bytes_out: 0,

@@ -41,7 +41,8 @@ pub(crate) async fn serve(
     if answer.is_err() && !exchange.admitted {
         exchange.refusals_turn().await;
     }
-    let mut response = response::render(answer, &mut exchange);
+    let response = response::render(answer, &mut exchange);
+    let mut response = response::compress(&exchange, response);
     if panicked {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -65,5 +66,6 @@ async fn answer(
     exchange.admitted = true;
     node.turns.serves(exchange.started);
     exchange.begin()?;
+    exchange.compression = response::compress::wanted(exchange);
     integration::call(node, snapshot, exchange).await
 }

@@ -52,7 +52,7 @@ use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
 pub(crate) use backend::{chunked_body, function_answer, response_cookies, response_head};
-pub(crate) use caller::{pipeline, request_head};
+pub(crate) use caller::{accept_encoding, pipeline, request_head};
 pub(crate) use node::{count_report, quotas_asked};
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.

@@ -15,7 +15,7 @@ use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::paths::{PathNormalization, TrailingSlash};
-use crate::domain::{audit, stage, text};
+use crate::domain::{audit, media, stage, text};
 use crate::error::{Error, Result};
 use crate::ids::ApiId;
 use crate::snapshot::compile;
@@ -42,6 +42,10 @@ pub struct Api {
     pub trailing_slash: Option<TrailingSlash>,
     /// None: `reject`, in each dialect.
     pub path_normalization: Option<PathNormalization>,
+    /// How many bytes an answer has at least that is compressed; none: nothing is.
+    pub minimum_compression_size: Option<u32>,
+    /// Which payloads are binary, such as `image/*`.
+    pub binary_media_types: Vec<String>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -137,6 +141,8 @@ pub struct NewApi {
     pub api_key_locations: Vec<String>,
     pub trailing_slash: Option<TrailingSlash>,
     pub path_normalization: Option<PathNormalization>,
+    pub minimum_compression_size: Option<u32>,
+    pub binary_media_types: Vec<String>,
 }
 
 impl NewApi {
@@ -157,6 +163,8 @@ impl NewApi {
             api_key_locations: vec![KeyLocation::DEFAULT.to_owned()],
             trailing_slash: None,
             path_normalization: None,
+            minimum_compression_size: None,
+            binary_media_types: Vec::new(),
         })
     }
 
@@ -165,6 +173,19 @@ impl NewApi {
         if let Some(locations) = api_key_locations {
             self.api_key_locations = checked_locations(&locations)?;
         }
+        Ok(self)
+    }
+
+    /// With what it says of bodies, where it says anything.
+    pub fn with_media(
+        mut self,
+        minimum_compression_size: Option<i64>,
+        binary_media_types: Option<Vec<String>>,
+    ) -> Result<Self> {
+        self.minimum_compression_size =
+            minimum_compression_size.map(media::compression_size).transpose()?;
+        self.binary_media_types =
+            media::binary_media_types(&binary_media_types.unwrap_or_default())?;
         Ok(self)
     }
 }
@@ -177,6 +198,8 @@ pub struct UpdateApi {
     pub api_key_locations: Option<Vec<String>>,
     pub trailing_slash: Patch<TrailingSlash>,
     pub path_normalization: Patch<PathNormalization>,
+    pub minimum_compression_size: Patch<u32>,
+    pub binary_media_types: Option<Vec<String>>,
 }
 
 /// Makes an Api, and the root of its resources with it.
@@ -218,6 +241,10 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
     let description = description.transpose()?;
     let locations = change.api_key_locations.map(|locations| checked_locations(&locations));
     let locations = locations.transpose()?;
+    let size =
+        change.minimum_compression_size.try_map(|size| media::compression_size(size.into()))?;
+    let binary = change.binary_media_types.map(|types| media::binary_media_types(&types));
+    let binary = binary.transpose()?;
 
     let mut tx = app.begin(actor).await?;
     let before = store::api::lock(&mut tx, actor.tenant, id).await?;
@@ -228,6 +255,8 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         api_key_locations: locations.unwrap_or_else(|| before.api_key_locations.clone()),
         trailing_slash: change.trailing_slash.apply(before.trailing_slash),
         path_normalization: change.path_normalization.apply(before.path_normalization),
+        minimum_compression_size: size.apply(before.minimum_compression_size),
+        binary_media_types: binary.unwrap_or_else(|| before.binary_media_types.clone()),
         ..before.clone()
     };
     let api = store::api::update(&mut tx, actor.tenant, &after).await?;

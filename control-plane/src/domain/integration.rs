@@ -2,6 +2,8 @@
 
 use std::str::FromStr;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use egress::{Own, Policy};
 use http::{HeaderName, HeaderValue, StatusCode};
@@ -14,6 +16,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::limit::{self, LimitName};
+use crate::domain::media::ContentHandling;
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
@@ -134,6 +137,9 @@ pub struct Settings {
     /// `MOCK`: the fixed answer.
     #[serde(default)]
     pub mock_response: Option<MockResponse>,
+    /// `MOCK`: what becomes of the answer's body; null: it is text.
+    #[serde(default)]
+    pub content_handling: Option<ContentHandling>,
     #[serde(default)]
     pub description: String,
 }
@@ -277,6 +283,7 @@ impl Settings {
             idle_timeout_ms: 0,
             timeout_ms: 0,
             mock_response: None,
+            content_handling: None,
             description: String::new(),
         }
     }
@@ -344,6 +351,10 @@ impl Settings {
         if self.mock_response.is_some() {
             return Err(Error::bad_request("mockResponse", "belongs to type MOCK"));
         }
+        if self.content_handling.is_some() {
+            let rule = "belongs to type MOCK: what passes through keeps its bytes";
+            return Err(Error::bad_request("contentHandling", rule));
+        }
         if self.uri.len() > URI_BYTES_MAX {
             let rule = format!("must have at most {URI_BYTES_MAX} bytes");
             return Err(Error::bad_request("uri", rule));
@@ -399,7 +410,14 @@ impl Settings {
         let mock = mock.ok_or_else(|| {
             Error::bad_request("mockResponse", "MOCK needs a mockResponse: the fixed answer")
         })?;
-        mock.check().map_err(|error| error.within("mockResponse"))
+        mock.check().map_err(|error| error.within("mockResponse"))?;
+        if self.content_handling == Some(ContentHandling::ConvertToBinary)
+            && STANDARD.decode(&mock.body).is_err()
+        {
+            let rule = "must be base64 where contentHandling is CONVERT_TO_BINARY";
+            return Err(Error::bad_request("mockResponse.body", rule));
+        }
+        Ok(())
     }
 }
 

@@ -54,6 +54,16 @@ pub enum ProtocolVersion {
     Http2,
 }
 
+/// What becomes of a payload on its way, by AWS's tables of text and binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::media::ContentHandling")]
+pub enum ContentHandling {
+    /// Base64 becomes the bytes that it stands for.
+    ConvertToBinary,
+    /// It is text: in the place of bytes stands their base64.
+    ConvertToText,
+}
+
 /// The fixed answer of a MOCK.
 #[derive(SimpleObject)]
 struct MockResponse {
@@ -104,6 +114,8 @@ pub struct IntegrationInput {
     timeout_ms: Option<i32>,
     /// MOCK: the fixed answer.
     mock_response: Option<MockResponseInput>,
+    /// MOCK: what becomes of the answer's body; left out: it is text.
+    content_handling: Option<ContentHandling>,
     description: Option<String>,
 }
 
@@ -145,6 +157,7 @@ impl TryFrom<IntegrationInput> for Settings {
             idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
             timeout_ms: ms("timeoutMs", input.timeout_ms)?,
             mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
+            content_handling: input.content_handling.map(Into::into),
             description: input.description.unwrap_or_default(),
         })
     }
@@ -303,6 +316,11 @@ impl Integration {
     /// MOCK: the fixed answer.
     async fn mock_response(&self) -> Option<MockResponse> {
         self.0.settings.mock_response.as_ref().map(Into::into)
+    }
+
+    /// MOCK: what becomes of the answer's body; null: it is text.
+    async fn content_handling(&self) -> Option<ContentHandling> {
+        self.0.settings.content_handling.map(Into::into)
     }
 
     async fn description(&self) -> &str {

@@ -3,8 +3,9 @@
 use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
-    Api, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock, PathNormalization,
-    PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash, integration,
+    Api, ContentHandling, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock,
+    PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash,
+    integration,
 };
 use sha2::{Digest, Sha256};
 
@@ -82,6 +83,10 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
         }
         .into(),
         api_key_locations: locations.to_vec(),
+        minimum_compression_size: row
+            .minimum_compression_size
+            .and_then(|bytes| bytes.try_into().ok()),
+        binary_media_types: row.binary_media_types.clone(),
     }
 }
 
@@ -120,6 +125,14 @@ fn payload_format_version(name: &str) -> PayloadFormatVersion {
     }
 }
 
+fn content_handling(name: &str) -> ContentHandling {
+    match name {
+        "CONVERT_TO_BINARY" => ContentHandling::ConvertToBinary,
+        "CONVERT_TO_TEXT" => ContentHandling::ConvertToText,
+        _ => ContentHandling::Unspecified,
+    }
+}
+
 fn backend(row: &IntegrationRow) -> HttpProxy {
     let ms = |timeout: i32| u32::try_from(timeout).unwrap_or(0);
     HttpProxy {
@@ -149,6 +162,7 @@ fn integration(row: &IntegrationRow) -> Integration {
                 .map(|header| Header { name: header.name.clone(), value: header.value.clone() })
                 .collect(),
             body: mock.body.clone().into_bytes(),
+            content_handling: content_handling(&row.content_handling).into(),
         })),
         _ => None,
     };

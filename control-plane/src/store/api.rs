@@ -13,10 +13,10 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
     sqlx::query_as!(
         Row,
         "insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
-             trailing_slash, path_normalization)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+             trailing_slash, path_normalization, minimum_compression_size, binary_media_types)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision",
+             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
         tenant.0,
         id.as_str(),
         new.name,
@@ -26,6 +26,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         &new.api_key_locations,
         or_dialects(new.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(new.path_normalization.map(PathNormalization::as_str)),
+        bytes(new.minimum_compression_size),
+        &new.binary_media_types,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -48,7 +50,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let rows = sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision
+             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -63,7 +65,7 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision
+             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update",
         tenant.0,
         id.as_str(),
@@ -87,7 +89,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
     let rows = sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision
+             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -113,10 +115,10 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
         "update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
-             path_normalization = $7, updated_at = now()
+             path_normalization = $7, minimum_compression_size = $8, binary_media_types = $9, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, created_at, updated_at, revision",
+             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
         tenant.0,
         api.id.as_str(),
         api.name,
@@ -124,6 +126,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         &api.api_key_locations,
         or_dialects(api.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(api.path_normalization.map(PathNormalization::as_str)),
+        bytes(api.minimum_compression_size),
+        &api.binary_media_types,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -145,7 +149,11 @@ fn or_dialects(setting: Option<&'static str>) -> &'static str {
     setting.unwrap_or_default()
 }
 
-/// The same the other way.
+fn bytes(size: Option<u32>) -> Option<i32> {
+    size.map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX)) // checked sizes are far below
+}
+
+/// A dialect's settings the other way.
 fn own<'a, T: TryFrom<&'a str>>(setting: &'a str) -> Result<Option<T>, T::Error> {
     (!setting.is_empty()).then(|| setting.try_into()).transpose()
 }
@@ -159,6 +167,8 @@ struct Row {
     api_key_locations: Vec<String>,
     trailing_slash: String,
     path_normalization: String,
+    minimum_compression_size: Option<i32>,
+    binary_media_types: Vec<String>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -177,6 +187,12 @@ impl TryFrom<Row> for Api {
             api_key_locations: row.api_key_locations,
             trailing_slash: own(&row.trailing_slash)?,
             path_normalization: own(&row.path_normalization)?,
+            minimum_compression_size: row
+                .minimum_compression_size
+                .map(u32::try_from)
+                .transpose()
+                .map_err(|cause| Error::corrupt("compression size", cause))?,
+            binary_media_types: row.binary_media_types,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

@@ -32,6 +32,8 @@ pub struct ApiRow {
     pub disable_execute_api_endpoint: bool,
     pub trailing_slash: String,
     pub path_normalization: String,
+    pub minimum_compression_size: Option<i32>,
+    pub binary_media_types: Vec<String>,
 }
 
 pub struct RouteRow {
@@ -82,7 +84,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         ApiRow,
         "select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
-             trailing_slash, path_normalization
+             trailing_slash, path_normalization, minimum_compression_size, binary_media_types
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,

@@ -7,6 +7,7 @@ use crate::app::Tx;
 use crate::domain::integration::{
     Integration, IntegrationType, MockResponse, PayloadFormatVersion, ProtocolVersion, Settings,
 };
+use crate::domain::media::ContentHandling;
 use crate::domain::page::Page;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
@@ -22,11 +23,11 @@ pub async fn insert(
         Row,
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response, description, payload_format_version)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)
+             mock_response, description, payload_format_version, content_handling)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
+             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -42,6 +43,7 @@ pub async fn insert(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        settings.content_handling.map_or("", ContentHandling::as_str),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -85,7 +87,7 @@ pub async fn find(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
+             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -105,7 +107,7 @@ pub async fn list(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision
+             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -138,11 +140,11 @@ pub async fn update(
         r#"update integration set type = $3, uri = $4, http_method = $5, preserve_host = $6,
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
-             payload_format_version = $14, updated_at = now()
+             payload_format_version = $14, content_handling = $15, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", description, created_at, updated_at, revision"#,
+             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -157,6 +159,7 @@ pub async fn update(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        settings.content_handling.map_or("", ContentHandling::as_str),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -193,6 +196,7 @@ struct Row {
     idle_timeout_ms: i32,
     timeout_ms: i32,
     mock_response: Option<Json<MockResponse>>,
+    content_handling: String,
     description: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -234,6 +238,7 @@ impl TryFrom<Row> for Integration {
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,
                 timeout_ms: ms(row.timeout_ms)?,
                 mock_response: row.mock_response.map(|mock| mock.0),
+                content_handling: ContentHandling::stored(&row.content_handling)?,
                 description: row.description,
             },
             created_at: row.created_at,

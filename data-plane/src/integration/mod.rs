@@ -6,6 +6,7 @@ mod early;
 pub(crate) mod function;
 mod http2;
 mod http_proxy;
+mod media;
 mod mock;
 pub(crate) mod pool;
 mod upload;
@@ -25,6 +26,7 @@ use crate::{
     gateway_response::{GatewayResponse, Kind},
     node::Node,
     pipe::Pipe,
+    response::Compressed,
     snapshot::{Snapshot, served::Integration},
 };
 
@@ -36,6 +38,8 @@ pub(crate) enum AnswerBody {
     Whole(Option<Bytes>),
     /// From a backend, as it comes.
     Download(Box<Download>),
+    /// Either of them, compressed on its way.
+    Compressed(Box<Compressed>),
 }
 
 pub(crate) async fn call(
@@ -55,7 +59,7 @@ pub(crate) async fn call(
         Some(Integration::Function(function)) => {
             Box::pin(function::call(node, snapshot, exchange, function)).await
         }
-        Some(Integration::Mock(mock)) => Ok(mock::call(mock)),
+        Some(Integration::Mock(mock)) => mock::call(exchange, mock),
         None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),
     }
 }
@@ -68,7 +72,7 @@ impl AnswerBody {
     /// How much of it a pipe may be filled with next.
     pub(crate) fn unread(&self) -> u64 {
         match self {
-            Self::Whole(_) => 0,
+            Self::Whole(_) | Self::Compressed(_) => 0,
             Self::Download(download) => download.unread(),
         }
     }
@@ -80,7 +84,7 @@ impl AnswerBody {
         pipe: &mut Pipe,
     ) -> Poll<Option<Result<u64, BoxError>>> {
         match self {
-            Self::Whole(_) => Poll::Ready(None),
+            Self::Whole(_) | Self::Compressed(_) => Poll::Ready(None),
             Self::Download(download) => download.poll_fill(cx, pipe),
         }
     }
@@ -97,6 +101,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Download(download) => Pin::new(&mut **download).poll_frame(cx),
+            Self::Compressed(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -104,6 +109,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Download(download) => download.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
         }
     }
 
@@ -113,6 +119,7 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
             Self::Download(download) => download.size_hint(),
+            Self::Compressed(body) => body.size_hint(),
         }
     }
 }

@@ -1,5 +1,6 @@
 //! The one door through which every answer leaves: ours and backends'.
 
+pub(crate) mod compress;
 pub(crate) mod cookies;
 mod follow;
 pub(crate) mod headers;
@@ -7,6 +8,7 @@ pub(crate) mod rate_limit;
 mod render;
 
 pub(crate) use self::{
+    compress::{Compressed, compress},
     follow::{Followed, follow},
     render::render,
 };

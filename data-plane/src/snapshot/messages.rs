@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, sync::Arc, time::Duration};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use egress::{Policy, Protocol, Target};
 use hashbrown::HashMap;
@@ -10,6 +11,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use plan::{
     KeyLocation, OriginPattern, Periods, RouteKey, Router, TrailingSlash, Unit, UriTemplate,
+    media::{BinaryMediaTypes, ContentHandling},
     path::Normalization,
 };
 use proto::config::v1::{self as message, integration};
@@ -97,8 +99,13 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
         return Err("this node serves only APIs of protocol HTTP".to_owned());
     }
     let dialect = Dialect::of(api.dialect).ok_or("the Api's dialect is unknown to this node")?;
-    let templates =
-        message.integrations.iter().map(template).collect::<Compiled<Vec<Template>>>()?;
+    let binary_media_types = BinaryMediaTypes::parse(&api.binary_media_types)
+        .map_err(|error| format!("one of the Api's binary media types {error}"))?;
+    let templates = message
+        .integrations
+        .iter()
+        .map(|integration| template(integration, &binary_media_types))
+        .collect::<Compiled<Vec<Template>>>()?;
     let mut routes = Vec::with_capacity(message.routes.len());
     for route in &message.routes {
         let key = RouteKey::parse(&route.method, &route.path)
@@ -144,6 +151,8 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
             message::PathNormalization::Normalize => Normalization::Normalize,
             message::PathNormalization::Pass => Normalization::Pass,
         },
+        binary_media_types,
+        compression_bytes_min: api.minimum_compression_size.map(Into::into),
         key_locations: key_locations(&api.api_key_locations)?,
         router: table,
         routes,
@@ -160,7 +169,7 @@ fn key_locations(given: &[String]) -> Compiled<Vec<KeyLocation>> {
         .collect()
 }
 
-fn template(message: &message::Integration) -> Compiled<Template> {
+fn template(message: &message::Integration, binary: &BinaryMediaTypes) -> Compiled<Template> {
     let wrong = |what: String| format!("integration {}: {what}", message.id);
     match &message.kind {
         Some(integration::Kind::HttpProxy(proxy)) => {
@@ -187,14 +196,30 @@ fn template(message: &message::Integration) -> Compiled<Template> {
                 };
                 headers.append(name, value);
             }
+            let handling = content_handling(mock).map_err(wrong)?;
+            let may_decode =
+                handling == Some(ContentHandling::ConvertToBinary) || !binary.is_empty();
+            let decoded = may_decode.then(|| STANDARD.decode(&mock.body).ok()).flatten();
             Ok(Template::Mock(Arc::new(Mock {
                 status: status
                     .ok_or_else(|| wrong(format!("{} is no status of an answer", mock.status)))?,
                 headers,
                 body: Bytes::from(mock.body.clone()),
+                handling,
+                decoded: decoded.map(Into::into),
             })))
         }
         None => Err(wrong("its kind is unknown to this node".to_owned())),
+    }
+}
+
+fn content_handling(mock: &message::Mock) -> Compiled<Option<ContentHandling>> {
+    use message::ContentHandling::{ConvertToBinary, ConvertToText, Unspecified};
+    match message::ContentHandling::try_from(mock.content_handling) {
+        Ok(Unspecified) => Ok(None),
+        Ok(ConvertToBinary) => Ok(Some(ContentHandling::ConvertToBinary)),
+        Ok(ConvertToText) => Ok(Some(ContentHandling::ConvertToText)),
+        Err(_) => Err("its content handling is unknown to this node".to_owned()),
     }
 }
 

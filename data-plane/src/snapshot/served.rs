@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
     BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
+    media::{BinaryMediaTypes, ContentHandling},
     path::Normalization,
 };
 use serde_json::{Map, Value};
@@ -85,6 +86,10 @@ pub struct Deployment {
     pub(crate) dialect: &'static Dialect,
     pub disable_execute_api_endpoint: bool,
     pub normalization: Normalization,
+    /// Which payloads are binary.
+    pub binary_media_types: BinaryMediaTypes,
+    /// How long an answer is at least that is compressed; `None`: none is.
+    pub compression_bytes_min: Option<u64>,
     /// Where callers put their API key; the first that a call has decides.
     pub key_locations: Vec<KeyLocation>,
     pub router: Router,
@@ -156,6 +161,9 @@ pub struct Mock {
     pub status: StatusCode,
     pub headers: HeaderMap,
     pub body: Bytes,
+    pub handling: Option<ContentHandling>,
+    /// The body's base64 decoded, where a caller may get that; `None` too where it is none.
+    pub decoded: Option<Bytes>,
 }
 
 #[derive(Clone, Copy, Debug)]

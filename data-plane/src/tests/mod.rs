@@ -4,6 +4,7 @@
 mod access;
 mod backends;
 mod clients;
+mod compression;
 mod concurrency;
 mod differential;
 mod explain;
@@ -17,6 +18,7 @@ mod leases;
 mod limit_states;
 mod limited;
 pub(crate) mod limits;
+mod media;
 mod metering;
 mod modes;
 mod protocol;

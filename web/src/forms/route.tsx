@@ -37,6 +37,7 @@ const schema = z
         status: z.string().regex(/^[2-5]\d\d$/, "Enter a status from 200 to 599."),
         contentType: z.string().trim(),
         body: z.string(),
+        contentHandling: z.enum(["", "CONVERT_TO_BINARY", "CONVERT_TO_TEXT"]),
       }),
     }),
   })
@@ -90,6 +91,7 @@ export function RouteForm({
           mock?.headers.find(({ name }) => name.toLowerCase() === "content-type")?.value ??
           "application/json",
         body: mock?.body ?? '{"message":"Hello"}',
+        contentHandling: integration?.contentHandling ?? "",
       },
     },
   });
@@ -199,6 +201,15 @@ export function RouteForm({
             error={errors.integration?.mockResponse?.body?.message}
             {...form.register("integration.mockResponse.body")}
           />
+          <SelectField
+            label="The body is"
+            error={errors.integration?.mockResponse?.contentHandling?.message}
+            {...form.register("integration.mockResponse.contentHandling")}
+          >
+            <option value="">Text</option>
+            <option value="CONVERT_TO_BINARY">Base64 of the bytes to send</option>
+            <option value="CONVERT_TO_TEXT">Text, for callers who take binary too</option>
+          </SelectField>
         </>
       )}
       <SwitchField
@@ -214,9 +225,10 @@ export function RouteForm({
 function integrationOf({ integration }: Values): IntegrationInput {
   const { type, uri, protocolVersion, payloadFormatVersion, timeoutMs, mockResponse } = integration;
   if (type === "MOCK") {
-    const { status, contentType, body } = mockResponse;
+    const { status, contentType, body, contentHandling } = mockResponse;
     const headers = contentType ? [{ name: "content-type", value: contentType }] : [];
-    return { type, mockResponse: { status: Number(status), headers, body } };
+    const handling = contentHandling ? { contentHandling } : {};
+    return { type, mockResponse: { status: Number(status), headers, body }, ...handling };
   }
   return {
     type,

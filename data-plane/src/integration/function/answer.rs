@@ -40,7 +40,21 @@ struct Parts<'a> {
     is_base64_encoded: Option<&'a RawValue>,
 }
 
-pub(crate) fn read(format: Format, bytes: &[u8]) -> Result<Response<Bytes>, Malformed> {
+/// Why a body that says so is no base64.
+const NOT_BASE64: &str = "body is not base64";
+
+impl Malformed {
+    pub(super) fn is_of_base64(&self) -> bool {
+        self.0 == NOT_BASE64
+    }
+}
+
+/// `decodes`: a body that is base64 becomes the bytes that it stands for; else it stays.
+pub(crate) fn read(
+    format: Format,
+    decodes: bool,
+    bytes: &[u8],
+) -> Result<Response<Bytes>, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed("it is not UTF-8".into()))?;
     if !text.trim_start().starts_with('{') {
         return match format {
@@ -50,7 +64,7 @@ pub(crate) fn read(format: Format, bytes: &[u8]) -> Result<Response<Bytes>, Malf
     }
     let parts: Parts<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     match (parts.status_code, format) {
-        (Some(status), _) => answer(status, &parts, format),
+        (Some(status), _) => answer(status, &parts, format, decodes),
         (None, Format::V1) => Err(Malformed("statusCode is missing".into())),
         (None, Format::V2) => inferred(text),
     }
@@ -75,6 +89,7 @@ fn answer(
     status: &RawValue,
     parts: &Parts<'_>,
     format: Format,
+    decodes: bool,
 ) -> Result<Response<Bytes>, Malformed> {
     let status = serde_json::from_str::<u16>(status.get()).ok();
     let status = status.filter(|status| (200..=599).contains(status));
@@ -100,7 +115,7 @@ fn answer(
     }
     headers::remove_hop_by_hop(&mut fields);
     fields.remove(CONTENT_LENGTH); // the body says that itself
-    let body = body(parts)?;
+    let body = body(parts, decodes)?;
     let has_none = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
     let body = if has_none.contains(&status) { Bytes::new() } else { body };
     if !body.is_empty() && !fields.contains_key(CONTENT_TYPE) {
@@ -116,13 +131,13 @@ fn answer(
     Ok(response)
 }
 
-fn body(parts: &Parts<'_>) -> Result<Bytes, Malformed> {
+fn body(parts: &Parts<'_>, decodes: bool) -> Result<Bytes, Malformed> {
     let body = part_of::<Option<String>>("body", parts.body)?.unwrap_or_default();
-    if !part_of::<bool>("isBase64Encoded", parts.is_base64_encoded)? {
+    if !part_of::<bool>("isBase64Encoded", parts.is_base64_encoded)? || !decodes {
         return Ok(body.into());
     }
-    let decoded = STANDARD.decode(body);
-    decoded.map(Bytes::from).map_err(|_| Malformed("body is not base64".into()))
+    let bytes = STANDARD.decode(body);
+    bytes.map(Bytes::from).map_err(|_| Malformed(NOT_BASE64.into()))
 }
 
 fn not_json(error: &serde_json::Error) -> Malformed {

@@ -27,7 +27,7 @@ export const RoutesDocument = graphql(`
           nodes {
             id routeKey method path apiKeyRequired operationName
             integration {
-              id type uri method protocolVersion payloadFormatVersion timeoutMs
+              id type uri method protocolVersion payloadFormatVersion contentHandling timeoutMs
               mockResponse { status headers { name value } body }
             }
           }
