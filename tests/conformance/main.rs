@@ -3,6 +3,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod bodies;
 mod score;
 mod table;
 
@@ -26,7 +27,7 @@ async fn calls_are_routed_as_the_tables_say() {
         for dialect in &table.dialects {
             for refusal in &table.refusals {
                 let told = refused(&acme, table, dialect, refusal).await;
-                score.note(table, dialect, &refusal.route, told);
+                score.note(table.into(), dialect, &refusal.route, told);
             }
             let api = define(&acme, table, dialect).await;
             if !table.cases.is_empty() {
@@ -40,7 +41,12 @@ async fn calls_are_routed_as_the_tables_say() {
         for case in &table.cases {
             let (method, target) = case.request.split_once(' ').unwrap();
             let answer = api.client().call(method, target).await;
-            score.note(table, dialect, &case.request, compared(case.expected(dialect), &answer));
+            score.note(
+                table.into(),
+                dialect,
+                &case.request,
+                compared(case.expected(dialect), &answer),
+            );
         }
     }
     println!("{score}");

@@ -1,6 +1,6 @@
 //! How many cases of each row hold.
 
-use crate::table::Table;
+use crate::table::Named;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(crate) struct Score {
 impl Score {
     pub(crate) fn note(
         &mut self,
-        table: &Table,
+        table: Named<'_>,
         dialect: &str,
         case: &str,
         told: Result<(), String>,
@@ -26,7 +26,7 @@ impl Score {
         match told {
             Ok(()) => *held += 1,
             Err(wrong) => {
-                let Table { row, rule, .. } = table;
+                let Named { row, rule } = table;
                 self.failures.push(format!("{row} ({rule}) in {dialect}: {case}: {wrong}"));
             }
         }
