@@ -78,6 +78,7 @@ pub enum Job {
     RollUp,
     Partitions,
     Seal,
+    Secrets,
     Downloads,
     Live,
     Startup,

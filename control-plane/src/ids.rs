@@ -179,6 +179,8 @@ uuid_id! {
     /// A log-in: the `sid` of access tokens.
     SessionId
     ConsumerId
+    /// Of a tenant's secret.
+    SecretId
     InvitationId
     TenantInvitationId
     /// A letter in the outbox.

@@ -6,6 +6,7 @@
 //!
 //! Deliberately absent: anything on the way of a tenant's request (that is `data-plane`), and any second
 //! engine that would evaluate a route or a template here.
+#![recursion_limit = "256"] // GraphQL's merged roots nest one type for each noun
 #![forbid(unsafe_code)]
 
 pub mod access;

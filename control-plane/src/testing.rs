@@ -35,6 +35,7 @@ use crate::domain::outbox::{self, Waiting};
 use crate::domain::page::Page;
 use crate::domain::resource::{self, NewResource};
 use crate::domain::route::{self, NewRoute, Route, RouteIntegration};
+use crate::domain::secret::{self, GivenValue, NewSecret};
 use crate::domain::session::{self, Grant};
 use crate::domain::tenant::{self, SignUp};
 use crate::domain::usage_plan::{self, NewUsagePlan};
@@ -302,6 +303,7 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
         access_key::create(app, &owner, name).await.unwrap();
         let consumer = NewConsumer { name: name.to_owned(), external_id: String::new() };
         consumer::create(app, &owner, consumer).await.unwrap();
+        secret::create(app, &owner, text_secret(name)).await.unwrap();
         join(app, owner.tenant, Role::Viewer).await;
         let email = format!("{name}@example.com");
         invitation::create(app, &owner, &email, Role::Viewer).await.unwrap();
@@ -311,6 +313,14 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
     }
     write_requests(app).await;
     Furnished { owner, api, plan }
+}
+
+/// A secret of this name and some text.
+pub(crate) fn text_secret(name: &str) -> NewSecret {
+    NewSecret {
+        name: name.to_owned(),
+        value: GivenValue { text: Some("some text".into()), ..GivenValue::default() },
+    }
 }
 
 /// A request of this member's to the management API that ended just now.

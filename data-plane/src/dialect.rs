@@ -1,9 +1,15 @@
 //! What an Api's dialect chooses: defaults, and AWS's observable bytes. One table; no `if` about dialects
 //! stands anywhere else.
 
+pub(crate) mod headers;
+
+use std::time::Duration;
+
+use http::StatusCode;
 use plan::{Precedence, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
+use self::headers::Headers;
 use crate::{gateway_response::Kind, response::compress::Offer};
 
 /// The choices of one dialect.
@@ -15,16 +21,28 @@ pub(crate) struct Dialect {
     pub(crate) trailing_slash: TrailingSlash,
     /// Whether `$default` may be the name of a stage that takes paths without one.
     pub(crate) default_stage: bool,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, where the Api does not say.
+    pub(crate) method_override: bool,
     /// Whether `RateLimit` fields are sent without being switched on.
     pub(crate) rate_limit_headers: bool,
     /// A smaller bound on request bodies than the node's.
     pub(crate) body_bytes_max: Option<u64>,
+    /// How long an exchange with a backend takes at most where its integration does not say; `None`: as long as it takes.
+    pub(crate) timeout: Option<Duration>,
+    /// The same where the answer streams.
+    pub(crate) stream_timeout: Option<Duration>,
+    /// Whether answers reach callers whole where an integration does not say.
+    pub(crate) buffers_answers: bool,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
     /// Whether AWS's tables of text and binary payloads hold. Elsewhere a function's body says by itself what it is.
     pub(crate) converts_media: bool,
     /// How answers are compressed, where an Api asks for it.
     pub(crate) compression: Offer,
+    /// Which fields of proxied calls pass, and as what.
+    pub(crate) headers: &'static Headers,
+    /// What is answered where nobody waits for a function.
+    pub(crate) event_accepted: StatusCode,
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -50,11 +68,17 @@ pub(crate) static NATIVE: Dialect = Dialect {
     precedence: Precedence::Http,
     trailing_slash: TrailingSlash::Strict,
     default_stage: true,
+    method_override: false,
     rate_limit_headers: true,
     body_bytes_max: None,
+    timeout: None,
+    stream_timeout: None,
+    buffers_answers: false,
     rest_events: false,
     converts_media: false,
     compression: Offer::NATIVE,
+    headers: &headers::NATIVE,
+    event_accepted: StatusCode::ACCEPTED,
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -67,11 +91,17 @@ static AWS_REST: Dialect = Dialect {
     precedence: Precedence::Rest,
     trailing_slash: TrailingSlash::Ignore,
     default_stage: false,
+    method_override: true,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    timeout: Some(Duration::from_secs(29)),
+    stream_timeout: Some(Duration::from_mins(15)),
+    buffers_answers: true,
     rest_events: true,
     converts_media: true,
     compression: Offer::AWS,
+    headers: &headers::AWS_REST,
+    event_accepted: StatusCode::OK,
     refusal: aws_rest,
 };
 
@@ -80,11 +110,17 @@ static AWS_HTTP: Dialect = Dialect {
     precedence: Precedence::Http,
     trailing_slash: TrailingSlash::Strict,
     default_stage: true,
+    method_override: false,
     rate_limit_headers: false,
     body_bytes_max: Some(10 * 1024 * 1024),
+    timeout: Some(Duration::from_secs(30)),
+    stream_timeout: Some(Duration::from_mins(15)),
+    buffers_answers: true,
     rest_events: false,
     converts_media: false,
     compression: Offer::AWS,
+    headers: &headers::AWS_HTTP,
+    event_accepted: StatusCode::OK,
     refusal: aws_http,
 };
 
@@ -133,7 +169,7 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
-        Kind::ApiConfigurationError | Kind::Internal => {
+        Kind::ApiConfigurationError | Kind::ResponseTooLarge | Kind::Internal => {
             (500, Message::Fixed("Internal server error"), internal)
         }
         other => (other.status(), Message::Fixed(other.reason()), None),
@@ -149,6 +185,7 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
         Kind::FunctionFailure
+        | Kind::ResponseTooLarge
         | Kind::AuthorizerConfigurationError
         | Kind::ApiConfigurationError
         | Kind::Internal => (500, "Internal Server Error"),

@@ -41,6 +41,8 @@ pub(crate) enum Kind {
     IntegrationTimeout,
     /// A function failed, or answered what is no answer.
     FunctionFailure,
+    /// A backend's answer is larger than is buffered for its caller.
+    ResponseTooLarge,
     /// A limit could not be asked, so the call is not let through.
     LimitsUnavailable,
     /// This node has too much to do.
@@ -95,6 +97,7 @@ impl Kind {
             Self::IntegrationFailure => ("INTEGRATION_FAILURE", 504, "Gateway Timeout"),
             Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", 504, "Gateway Timeout"),
             Self::FunctionFailure => ("FUNCTION_FAILURE", 502, "Bad Gateway"),
+            Self::ResponseTooLarge => ("RESPONSE_TOO_LARGE", 502, "Bad Gateway"),
             Self::LimitsUnavailable => ("LIMITS_UNAVAILABLE", 503, "Service Unavailable"),
             Self::Overloaded => ("OVERLOADED", 503, "Service Unavailable"),
             Self::TenantOverloaded => ("TENANT_OVERLOADED", 503, "Service Unavailable"),

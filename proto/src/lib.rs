@@ -15,6 +15,7 @@
 pub mod digest;
 pub mod name;
 pub mod redis_keys;
+mod secret;
 pub mod segment;
 
 /// Generated from `config/v1`.

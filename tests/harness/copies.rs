@@ -67,9 +67,19 @@ async fn insert(database: &mut PgConnection, api: &str, many: usize) {
         (1..=many).map(|number| (id(number), copy(&frozen, number).encode_to_vec())).unzip();
     for (table, of_api, differs) in COPIED {
         let key = if table == "stage" { "name" } else { "id" };
+        // What PostgreSQL makes of other columns it makes of the copy's too.
+        let columns: Vec<String> = sqlx::query_scalar(
+            "select quote_ident(attname) from pg_attribute
+             where attrelid = $1::regclass and attnum > 0 and not attisdropped and attgenerated = ''",
+        )
+        .bind(table)
+        .fetch_all(&mut *tx)
+        .await
+        .expect("a table has columns");
+        let (into, from) = (columns.join(", "), columns.join(", copy."));
         let statement = format!(
-            "insert into {table}
-             select copy.* from (
+            "insert into {table} ({into})
+             select copy.{from} from (
                  select *, row_number() over (order by {key} collate \"C\") as nth
                  from {table} where {of_api} = $1
              ) own

@@ -194,6 +194,8 @@ async fn keys(world: &World, acme: &Tenant<'_>, hunt: &mut Hunt) {
         .await;
     hunt.plant("an access key's secret by GraphQL", &text(&made["secretAccessKey"]));
 
+    secrets(acme, hunt).await;
+
     let made = acme.rest("POST", "/v1/downloads").json(&json!({ "month": month() }));
     let url: url::Url = text(&made.await.expect(201).json()["url"]).parse().unwrap();
     hunt.plant("a download's link", url.path().rsplit('/').next().unwrap());
@@ -207,6 +209,46 @@ async fn keys(world: &World, acme: &Tenant<'_>, hunt: &mut Hunt) {
     let who = json!({ "token": token, "email": "op@example.com", "password": PASSWORD });
     world.management().post("/v1/operator/session").json(&who).await.expect(201);
     hunt.plant("a join token", &world.run(&["join-token"]));
+}
+
+/// A tenant's secrets, by both doors, and in what they refuse.
+async fn secrets(acme: &Tenant<'_>, hunt: &mut Hunt) {
+    let text = hunt.made_up("a secret's text");
+    let made = acme.rest("POST", "/v1/secrets").header("idempotency-key", "a-secret-of-its-own");
+    let made = made.json(&json!({ "name": "text", "text": text })).await.expect(201);
+    hunt.answered(&made);
+    let path = format!("/v1/secrets/{}", harness::tenant::text(&made.json()["id"]));
+    let rotated = hunt.made_up("a secret's next text");
+    hunt.answered(&acme.rest("PATCH", &path).json(&json!({ "text": rotated })).await.expect(200));
+    let credentials = |id: &str, secret: &str, token: &str| {
+        let credentials =
+            json!({ "accessKeyId": id, "secretAccessKey": secret, "sessionToken": token });
+        json!({ "name": "aws", "awsCredentials": credentials })
+    };
+    let (id, secret, token) = (
+        hunt.made_up("the id of an access key"),
+        hunt.made_up("a secret access key"),
+        hunt.made_up("a session's token"),
+    );
+    acme.mutate(
+        "createSecret",
+        "CreateSecretInput!",
+        credentials(&id, &secret, &token),
+        "secret { id }",
+    )
+    .await;
+    for wrong in [
+        credentials(&format!("{id}/"), &secret, &token),
+        credentials(&id, &format!("{secret} "), &token),
+        json!({ "name": "both", "text": text, "awsCredentials": { "accessKeyId": id, "secretAccessKey": secret } }),
+        json!({ "name": "odd", "txt": text }),
+        json!({ "name": "list", "text": [text] }),
+    ] {
+        hunt.answered(&acme.rest("POST", "/v1/secrets").json(&wrong).await.expect(400));
+    }
+    hunt.answered(
+        &acme.rest("PATCH", &path).json(&credentials(&id, &secret, &token)).await.expect(400),
+    );
 }
 
 /// Credentials that consumers send to backends, and those that a tenant writes into an integration.

@@ -19,13 +19,31 @@ const NOT_KEPT = [
   "createApi.binaryMediaTypes",
   "createApiKey.clientNetworks",
   "createApiKey.origins",
+  "createIntegration.integration.aws.endpointUrl",
+  "createIntegration.integration.examples.mediaType",
+  "createIntegration.integration.integrationResponses.responseTemplates.mediaType",
+  "createIntegration.integration.integrationResponses.selectionPattern",
   "createIntegration.integration.method",
+  "createIntegration.integration.openapiOperation",
   "createIntegration.integration.payloadFormatVersion",
+  "createIntegration.integration.requestTemplates.mediaType",
+  "createIntegration.integration.requestTemplates.template",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
+  "createRoute.integration.aws.endpointUrl",
+  "createRoute.integration.examples.mediaType",
+  "createRoute.integration.integrationResponses.responseTemplates.mediaType",
+  "createRoute.integration.integrationResponses.selectionPattern",
   "createRoute.integration.method",
+  "createRoute.integration.openapiOperation",
   "createRoute.integration.payloadFormatVersion",
+  "createRoute.integration.requestTemplates.mediaType",
+  "createRoute.integration.requestTemplates.template",
   "createRoute.method",
+  "createSecret.awsCredentials.accessKeyId",
+  "createSecret.awsCredentials.secretAccessKey",
+  "createSecret.awsCredentials.sessionToken",
+  "createSecret.text",
   "createStage.clientThrottles.name",
   "createUsageDownload.month",
   "createUsageExport.filter.route",
@@ -51,10 +69,28 @@ const NOT_KEPT = [
   "updateApi.binaryMediaTypes",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
+  "updateIntegration.integration.aws.endpointUrl",
+  "updateIntegration.integration.examples.mediaType",
+  "updateIntegration.integration.integrationResponses.responseTemplates.mediaType",
+  "updateIntegration.integration.integrationResponses.selectionPattern",
   "updateIntegration.integration.method",
+  "updateIntegration.integration.openapiOperation",
   "updateIntegration.integration.payloadFormatVersion",
+  "updateIntegration.integration.requestTemplates.mediaType",
+  "updateIntegration.integration.requestTemplates.template",
+  "updateRoute.integration.aws.endpointUrl",
+  "updateRoute.integration.examples.mediaType",
+  "updateRoute.integration.integrationResponses.responseTemplates.mediaType",
+  "updateRoute.integration.integrationResponses.selectionPattern",
   "updateRoute.integration.method",
+  "updateRoute.integration.openapiOperation",
   "updateRoute.integration.payloadFormatVersion",
+  "updateRoute.integration.requestTemplates.mediaType",
+  "updateRoute.integration.requestTemplates.template",
+  "updateSecret.awsCredentials.accessKeyId",
+  "updateSecret.awsCredentials.secretAccessKey",
+  "updateSecret.awsCredentials.sessionToken",
+  "updateSecret.text",
   "updateStage.clientThrottles.name",
   "updateUsagePlan.quota.timeZone",
   "verifyEmail.token",
@@ -78,11 +114,31 @@ async function plantedTenant(member: Visit) {
   );
   const apiId = api.id;
   await make("Resource", "resource { id }", { apiId, parentId: api.resources.nodes[0]?.id });
-  for (const kind of [
-    { type: "HTTP_PROXY", mockResponse: null, payloadFormatVersion: null },
-    { type: "AWS_PROXY", mockResponse: null, payloadFormatVersion: "2.0", method: null },
-    { type: "MOCK", mockResponse: { status: 200 }, uri: null, method: null, payloadFormatVersion: null },
-  ]) {
+  const silent = {
+    aws: null,
+    mockResponse: null,
+    requestTemplates: null,
+    integrationResponses: null,
+    examples: null,
+    openapiOperation: null,
+  };
+  const mock = { ...silent, type: "MOCK", uri: null, method: null, payloadFormatVersion: null };
+  const response = {
+    statusCode: 200,
+    selectionPattern: "",
+    responseTemplates: [{ mediaType: "text/plain" }],
+  };
+  for (const [method, kind] of Object.entries({
+    POST: { ...silent, type: "HTTP_PROXY", payloadFormatVersion: null },
+    PUT: { ...silent, type: "AWS_PROXY", payloadFormatVersion: "2.0", method: null },
+    GET: { ...mock, mockResponse: { status: 200 } },
+    PATCH: {
+      ...mock,
+      requestTemplates: [{ mediaType: "application/json", template: '{"statusCode": 200}' }],
+      integrationResponses: [response],
+    },
+    DELETE: { ...mock, examples: [{ status: 200, mediaType: "text/plain" }] },
+  })) {
     const { integration } = await make<{ integration: Made }>("Integration", "integration { id }", {
       apiId,
       integration: kind,
@@ -93,7 +149,7 @@ async function plantedTenant(member: Visit) {
     });
     const { route } = await make<{ route: Made }>("Route", "route { id }", {
       apiId,
-      method: { HTTP_PROXY: "POST", AWS_PROXY: "PUT", MOCK: "GET" }[kind.type],
+      method,
       integration: kind,
     });
     await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });
@@ -123,6 +179,9 @@ async function plantedTenant(member: Visit) {
     usagePlanIds: [usagePlan.id],
     consumerId: consumer.id,
   });
+  const value = { text: "not planted", awsCredentials: null };
+  const { secret } = await make<{ secret: Made }>("Secret", "secret { id }", value);
+  await planter.mutate("updateSecret", "secret { id }", { id: secret.id, ...value });
   const { accessKey } = await make<{ accessKey: Made }>("AccessKey", "accessKey { id }", {});
   for (const [noun, { id }] of Object.entries({ api, usagePlan, apiKey, accessKey })) {
     const name = noun.charAt(0).toUpperCase() + noun.slice(1);

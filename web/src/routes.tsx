@@ -272,6 +272,12 @@ const accessKeys = createRoute({
   validateSearch: texts("after"),
   component: lazyRouteComponent(() => import("./pages/settings/access-keys"), "AccessKeysPage"),
 });
+const secrets = createRoute({
+  getParentRoute: () => settings,
+  path: "/secrets",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/settings/secrets"), "SecretsPage"),
+});
 const audit = createRoute({
   getParentRoute: () => settings,
   path: "/audit",
@@ -399,6 +405,7 @@ export const routeTree = root.addChildren([
       members,
       sessions,
       accessKeys,
+      secrets,
       audit,
       auditEntry,
       managementRequests,

@@ -46,6 +46,9 @@ pub struct Api {
     pub minimum_compression_size: Option<u32>,
     /// Which payloads are binary, such as `image/*`.
     pub binary_media_types: Vec<String>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`. None: as its dialect has it, which is in
+    /// `aws-rest` alone.
+    pub method_override: Option<bool>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -143,6 +146,7 @@ pub struct NewApi {
     pub path_normalization: Option<PathNormalization>,
     pub minimum_compression_size: Option<u32>,
     pub binary_media_types: Vec<String>,
+    pub method_override: Option<bool>,
 }
 
 impl NewApi {
@@ -165,6 +169,7 @@ impl NewApi {
             path_normalization: None,
             minimum_compression_size: None,
             binary_media_types: Vec::new(),
+            method_override: None,
         })
     }
 
@@ -200,6 +205,7 @@ pub struct UpdateApi {
     pub path_normalization: Patch<PathNormalization>,
     pub minimum_compression_size: Patch<u32>,
     pub binary_media_types: Option<Vec<String>>,
+    pub method_override: Patch<bool>,
 }
 
 /// Makes an Api, and the root of its resources with it.
@@ -257,6 +263,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         path_normalization: change.path_normalization.apply(before.path_normalization),
         minimum_compression_size: size.apply(before.minimum_compression_size),
         binary_media_types: binary.unwrap_or_else(|| before.binary_media_types.clone()),
+        method_override: change.method_override.apply(before.method_override),
         ..before.clone()
     };
     let api = store::api::update(&mut tx, actor.tenant, &after).await?;

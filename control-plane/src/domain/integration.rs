@@ -1,14 +1,18 @@
 //! An integration: what answers the calls of a route.
 
+mod aws;
+pub mod backend;
+pub mod mock;
+pub mod openapi;
+
+use std::collections::BTreeMap;
 use std::str::FromStr;
 
-use base64::Engine;
-use base64::engine::general_purpose::STANDARD;
 use chrono::{DateTime, Utc};
 use egress::{Own, Policy};
-use http::{HeaderName, HeaderValue, StatusCode};
 use plan::{MethodMatch, RouteKey, UriTemplate};
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use utoipa::ToSchema;
 
 use crate::access::actor::Actor;
@@ -23,32 +27,15 @@ use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
 use crate::store;
 
+pub use self::aws::{AwsSettings, InvocationType};
+pub use self::backend::{Bounds, ForwardedPolicy, ResponseTransferMode};
+pub use self::mock::{
+    Header, IntegrationResponse, MOCK_BODY_BYTES_MAX, MOCK_HEADERS_MAX, MOCKS_BYTES_MAX,
+    MockExample, MockResponse,
+};
+
 /// The longest URI of a backend, in bytes.
 pub const URI_BYTES_MAX: usize = 2048;
-/// Each timeout lies between these, or is 0: the plane's default.
-pub const TIMEOUT_MS_MIN: u32 = 50;
-pub const TIMEOUT_MS_MAX: u32 = 600_000;
-/// The largest body of a fixed answer, in bytes.
-pub const MOCK_BODY_BYTES_MAX: usize = 256 * 1024;
-
-/// The most bytes of all the MOCK answers of one Api together, headers and bodies: its draft is read whole, and deployed whole.
-pub const MOCKS_BYTES_MAX: usize = 8 << 20;
-/// The most headers of a fixed answer.
-pub const MOCK_HEADERS_MAX: usize = 100;
-
-/// Headers that belong to one connection (RFC 9110 §7.6.1) or say where a body ends: never a tenant's to set.
-const CONNECTION_HEADERS: [&str; 9] = [
-    "connection",
-    "content-length",
-    "keep-alive",
-    "proxy-authenticate",
-    "proxy-connection",
-    "te",
-    "trailer",
-    "transfer-encoding",
-    "upgrade",
-];
-
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "camelCase")]
 pub struct Integration {
@@ -107,8 +94,8 @@ pub enum ProtocolVersion {
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. It may hold `{name}` for a path parameter of
-    /// the route and `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. It may hold
+    /// `{name}` for a path parameter of the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,
     /// `HTTP_PROXY`: the method to call with; empty or `ANY`: the caller's.
@@ -123,44 +110,52 @@ pub struct Settings {
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer.
     #[serde(default)]
     pub payload_format_version: Option<PayloadFormatVersion>,
-    /// 50 to 600000; 0: the default. So are the other timeouts.
+    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    #[serde(default)]
+    pub aws: Option<AwsSettings>,
+    /// `HTTP_PROXY`: what the backend is told of where a call comes from; absent: `APPEND`.
+    #[serde(default)]
+    pub forwarded: Option<ForwardedPolicy>,
+    /// `HTTP_PROXY`: how answers reach callers; absent: `STREAM`, and `BUFFERED` in the AWS dialects.
+    #[serde(default)]
+    pub response_transfer_mode: Option<ResponseTransferMode>,
+    /// 50 to 600000; 0: 5000.
     #[serde(default)]
     pub connect_timeout_ms: u32,
+    /// From the request's last byte to the answer's head. From 50; 0: as `timeoutMs`, and 30000 where that is 0.
     #[serde(default)]
     pub first_byte_timeout_ms: u32,
-    /// Between two reads of the answer.
+    /// Between two reads of the answer. From 50; 0: 300000.
     #[serde(default)]
     pub idle_timeout_ms: u32,
-    /// The whole exchange with the backend.
+    /// The whole exchange with the backend. From 50 on; 0: as long as it takes. In `aws-rest` to 29000, in `aws-http` to
+    /// 30000, which is what 0 is there; to 900000 with `STREAM`, which is what 0 is then.
     #[serde(default)]
     pub timeout_ms: u32,
-    /// `MOCK`: the fixed answer.
+    /// `MOCK`: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
     #[serde(default)]
     pub mock_response: Option<MockResponse>,
-    /// `MOCK`: what becomes of the answer's body; null: it is text.
+    /// `MOCK`: by a request's media type the status that it is to get, as a constant: `{"statusCode": 200}`.
+    #[serde(default)]
+    pub request_templates: BTreeMap<String, String>,
+    /// `MOCK`: the answers that `requestTemplates` choose from, the first whose pattern takes the status; a request that no
+    /// template is for gets the one without a pattern.
+    #[serde(default)]
+    pub integration_responses: Vec<IntegrationResponse>,
+    /// `MOCK`: the answers that callers choose from by `Prefer: code=404, example=unknown` and by `Accept`; the first is
+    /// everybody else's.
+    #[serde(default)]
+    pub examples: Vec<MockExample>,
+    /// `MOCK`, when it is written: an operation of an OpenAPI description, with the `components` that it refers to beside its
+    /// `responses`; `examples` are made of it.
+    #[serde(default, skip_serializing)]
+    #[schema(value_type = Option<Object>, write_only)]
+    pub openapi_operation: Option<Value>,
+    /// `MOCK`: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.
     #[serde(default)]
     pub content_handling: Option<ContentHandling>,
     #[serde(default)]
     pub description: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct MockResponse {
-    /// 200 to 599.
-    pub status: u16,
-    #[serde(default)]
-    pub headers: Vec<Header>,
-    /// At most 256 KiB.
-    #[serde(default)]
-    pub body: String,
-}
-
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
-#[serde(rename_all = "camelCase", deny_unknown_fields)]
-pub struct Header {
-    pub name: String,
-    pub value: String,
 }
 
 impl Versioned for Integration {
@@ -278,12 +273,19 @@ impl Settings {
             preserve_host: false,
             protocol_version: ProtocolVersion::default(),
             payload_format_version: None,
+            forwarded: None,
+            response_transfer_mode: None,
+            aws: None,
             connect_timeout_ms: 0,
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
             timeout_ms: 0,
             mock_response: None,
             content_handling: None,
+            request_templates: BTreeMap::new(),
+            integration_responses: Vec::new(),
+            examples: Vec::new(),
+            openapi_operation: None,
             description: String::new(),
         }
     }
@@ -319,13 +321,19 @@ impl Settings {
             MethodMatch::parse(&self.method)
                 .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
         }
+        if self.aws.is_some() {
+            return Err(Error::bad_request("aws", "belongs to type AWS_PROXY"));
+        }
         self.check_backend(reach)
     }
 
     fn check_aws_proxy(&self, reach: &Reach) -> Result<()> {
-        for (param, set) in
-            [("method", !self.method.is_empty()), ("preserveHost", self.preserve_host)]
-        {
+        for (param, set) in [
+            ("method", !self.method.is_empty()),
+            ("preserveHost", self.preserve_host),
+            ("forwarded", self.forwarded.is_some()),
+            ("responseTransferMode", self.response_transfer_mode.is_some()),
+        ] {
             if set {
                 let rule = "belongs to type HTTP_PROXY: a function is POSTed to, and its event says the rest";
                 return Err(Error::bad_request(param, rule));
@@ -339,18 +347,13 @@ impl Settings {
             let rule = "AWS_PROXY needs a uri: where the function takes its events";
             return Err(Error::bad_request("uri", rule));
         }
-        if self.uri.starts_with("arn:") {
-            let rule = "a function named by an ARN cannot be invoked yet; give the http:// or https:// URI that takes its events";
-            return Err(Error::bad_request("uri", rule));
-        }
+        self.check_aws(reach)?;
         self.check_backend(reach)
     }
 
     /// Where something is sent to, and how long that may take.
     fn check_backend(&self, reach: &Reach) -> Result<()> {
-        if self.mock_response.is_some() {
-            return Err(Error::bad_request("mockResponse", "belongs to type MOCK"));
-        }
+        self.refuse_mocks()?;
         if self.content_handling.is_some() {
             let rule = "belongs to type MOCK: what passes through keeps its bytes";
             return Err(Error::bad_request("contentHandling", rule));
@@ -359,23 +362,10 @@ impl Settings {
             let rule = format!("must have at most {URI_BYTES_MAX} bytes");
             return Err(Error::bad_request("uri", rule));
         }
-        reach.check(&self.uri).map_err(|reason| Error::bad_request("uri", reason))?;
-        UriTemplate::parse(&self.uri)
-            .map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
-        for (param, timeout) in [
-            ("connectTimeoutMs", self.connect_timeout_ms),
-            ("firstByteTimeoutMs", self.first_byte_timeout_ms),
-            ("idleTimeoutMs", self.idle_timeout_ms),
-            ("timeoutMs", self.timeout_ms),
-        ] {
-            if timeout != 0 && !(TIMEOUT_MS_MIN..=TIMEOUT_MS_MAX).contains(&timeout) {
-                let rule = format!(
-                    "must be from {TIMEOUT_MS_MIN} to {TIMEOUT_MS_MAX}, or 0 for the default"
-                );
-                return Err(Error::bad_request(param, rule));
-            }
-        }
-        Ok(())
+        let uri = self.backend_uri();
+        reach.check(&uri).map_err(|reason| Error::bad_request("uri", reason))?;
+        UriTemplate::parse(&uri).map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
+        self.check_timeouts()
     }
 
     /// Whether every `{name}` in the URI is a variable of the route.
@@ -383,17 +373,19 @@ impl Settings {
         if self.kind == IntegrationType::Mock {
             return Ok(());
         }
-        UriTemplate::parse(&self.uri)
+        UriTemplate::parse(&self.backend_uri())
             .and_then(|template| template.check(route))
             .map_err(|reason| Error::bad_request("uri", reason.to_string()))
     }
 
-    fn check_mock(&self) -> Result<()> {
+    fn check_mock(&mut self) -> Result<()> {
         for (param, set) in [
             ("uri", !self.uri.is_empty()),
             ("method", !self.method.is_empty()),
             ("preserveHost", self.preserve_host),
             ("protocolVersion", self.protocol_version != ProtocolVersion::default()),
+            ("forwarded", self.forwarded.is_some()),
+            ("responseTransferMode", self.response_transfer_mode.is_some()),
             ("connectTimeoutMs", self.connect_timeout_ms != 0),
             ("firstByteTimeoutMs", self.first_byte_timeout_ms != 0),
             ("idleTimeoutMs", self.idle_timeout_ms != 0),
@@ -403,62 +395,15 @@ impl Settings {
                 return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));
             }
         }
-        if self.payload_format_version.is_some() {
-            return Err(Error::bad_request("payloadFormatVersion", "belongs to type AWS_PROXY"));
+        for (param, set) in [
+            ("payloadFormatVersion", self.payload_format_version.is_some()),
+            ("aws", self.aws.is_some()),
+        ] {
+            if set {
+                return Err(Error::bad_request(param, "belongs to type AWS_PROXY"));
+            }
         }
-        let mock = self.mock_response.as_ref();
-        let mock = mock.ok_or_else(|| {
-            Error::bad_request("mockResponse", "MOCK needs a mockResponse: the fixed answer")
-        })?;
-        mock.check().map_err(|error| error.within("mockResponse"))?;
-        if self.content_handling == Some(ContentHandling::ConvertToBinary)
-            && STANDARD.decode(&mock.body).is_err()
-        {
-            let rule = "must be base64 where contentHandling is CONVERT_TO_BINARY";
-            return Err(Error::bad_request("mockResponse.body", rule));
-        }
-        Ok(())
-    }
-}
-
-impl MockResponse {
-    fn check(&self) -> Result<()> {
-        if !(200..=599).contains(&self.status) {
-            return Err(Error::bad_request("status", "must be from 200 to 599"));
-        }
-        if self.headers.len() > MOCK_HEADERS_MAX {
-            let rule = format!("must be at most {MOCK_HEADERS_MAX}");
-            return Err(Error::bad_request("headers", rule));
-        }
-        for (at, header) in self.headers.iter().enumerate() {
-            header.check().map_err(|error| error.within(&format!("headers[{at}]")))?;
-        }
-        if self.body.len() > MOCK_BODY_BYTES_MAX {
-            let rule = format!("must have at most {MOCK_BODY_BYTES_MAX} bytes");
-            return Err(Error::bad_request("body", rule));
-        }
-        if self.body.contains('\0') {
-            return Err(Error::bad_request("body", "must not hold U+0000"));
-        }
-        let bodyless =
-            [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
-        if !self.body.is_empty() && bodyless.iter().any(|status| *status == self.status) {
-            return Err(Error::bad_request("body", format!("status {} has no body", self.status)));
-        }
-        Ok(())
-    }
-}
-
-impl Header {
-    fn check(&self) -> Result<()> {
-        let name = HeaderName::from_bytes(self.name.as_bytes())
-            .map_err(|_| Error::bad_request("name", "is not a header's name"))?;
-        if CONNECTION_HEADERS.contains(&name.as_str()) {
-            return Err(Error::bad_request("name", format!("{name} is the gateway's to set")));
-        }
-        HeaderValue::from_str(&self.value)
-            .map_err(|_| Error::bad_request("value", "must be visible ASCII on one line"))?;
-        Ok(())
+        self.check_answers()
     }
 }
 
@@ -490,6 +435,8 @@ pub(crate) async fn insert(
         return Err(LimitName::IntegrationsPerApi.exceeded(limit));
     }
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
+    Bounds::of(tx, actor.tenant, api).await?.check(&settings)?;
+    aws::check_secret(tx, actor, &settings).await?;
     let integration =
         store::integration::insert(tx, actor.tenant, api, app.rng.id(), &settings).await?;
     check_mocks(tx, actor, &integration).await?;
@@ -500,7 +447,7 @@ pub(crate) async fn insert(
 
 /// Whether the Api, which is locked, still holds its MOCK answers, now that this integration was written.
 async fn check_mocks(tx: &mut Tx, actor: &Actor, written: &Integration) -> Result<()> {
-    if written.settings.mock_response.is_none() {
+    if written.settings.kind != IntegrationType::Mock {
         return Ok(());
     }
     let bytes = store::integration::mock_bytes(tx, actor.tenant, written.api).await?;
@@ -555,6 +502,8 @@ pub(crate) async fn replace(
 ) -> Result<Integration> {
     let before = lock(tx, actor, id).await?;
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
+    Bounds::of(tx, actor.tenant, before.api).await?.check(&settings)?;
+    aws::check_secret(tx, actor, &settings).await?;
     for route in store::route::of_integration(tx, actor.tenant, before.api, id).await? {
         settings.check_fit(&route.parsed()?)?;
     }

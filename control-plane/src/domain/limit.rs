@@ -8,7 +8,7 @@ use crate::access::actor::{Caller, Operator};
 use crate::app::{App, Job, Tx};
 use crate::domain::{
     access_key, api, api_key, audit, consumer, deployment, invitation, member, resource, route,
-    stage, usage_plan,
+    secret, stage, usage_plan,
 };
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
@@ -28,6 +28,8 @@ pub enum LimitName {
     Consumers,
     /// Of one API; the oldest that no stage uses make room for a new one.
     DeploymentsPerApi,
+    /// How long an exchange with a backend may take, in seconds.
+    IntegrationTimeoutSeconds,
     IntegrationsPerApi,
     /// Those that wait for an answer.
     Invitations,
@@ -39,17 +41,19 @@ pub enum LimitName {
     RequestsPerSecond,
     ResourcesPerApi,
     RoutesPerApi,
+    Secrets,
     StagesPerApi,
     UsagePlans,
 }
 
 impl LimitName {
-    pub const ALL: [Self; 14] = [
+    pub const ALL: [Self; 16] = [
         Self::AccessKeys,
         Self::ApiKeys,
         Self::Apis,
         Self::Consumers,
         Self::DeploymentsPerApi,
+        Self::IntegrationTimeoutSeconds,
         Self::IntegrationsPerApi,
         Self::Invitations,
         Self::Members,
@@ -57,6 +61,7 @@ impl LimitName {
         Self::RequestsPerSecond,
         Self::ResourcesPerApi,
         Self::RoutesPerApi,
+        Self::Secrets,
         Self::StagesPerApi,
         Self::UsagePlans,
     ];
@@ -68,6 +73,7 @@ impl LimitName {
             Self::Apis => "apis",
             Self::Consumers => "consumers",
             Self::DeploymentsPerApi => "deploymentsPerApi",
+            Self::IntegrationTimeoutSeconds => "integrationTimeoutSeconds",
             Self::IntegrationsPerApi => "integrationsPerApi",
             Self::Invitations => "invitations",
             Self::Members => "members",
@@ -75,6 +81,7 @@ impl LimitName {
             Self::RequestsPerSecond => "requestsPerSecond",
             Self::ResourcesPerApi => "resourcesPerApi",
             Self::RoutesPerApi => "routesPerApi",
+            Self::Secrets => "secrets",
             Self::StagesPerApi => "stagesPerApi",
             Self::UsagePlans => "usagePlans",
         }
@@ -90,6 +97,9 @@ impl LimitName {
             Self::DeploymentsPerApi => {
                 ("an API of this tenant", "deployments that stages point at")
             }
+            Self::IntegrationTimeoutSeconds => {
+                ("this tenant", "seconds for an answer of a backend")
+            }
             Self::IntegrationsPerApi => ("an API of this tenant", "integrations"),
             Self::Invitations => ("this tenant", "invitations that wait"),
             Self::Members => ("this tenant", "members, invited ones too"),
@@ -97,6 +107,7 @@ impl LimitName {
             Self::RequestsPerSecond => ("this tenant", "requests a second"),
             Self::ResourcesPerApi => ("an API of this tenant", "resources"),
             Self::RoutesPerApi => ("an API of this tenant", "routes"),
+            Self::Secrets => ("this tenant", "secrets"),
             Self::StagesPerApi => ("an API of this tenant", "stages"),
             Self::UsagePlans => ("this tenant", "usage plans"),
         }
@@ -125,8 +136,11 @@ impl LimitName {
             Self::Invitations => invitation::INVITATIONS_MAX,
             Self::Members => member::MEMBERS_MAX,
             // As many as may be: nodes are told of no limit.
-            Self::RequestBurst | Self::RequestsPerSecond => LIMIT_MAX,
+            Self::IntegrationTimeoutSeconds | Self::RequestBurst | Self::RequestsPerSecond => {
+                LIMIT_MAX
+            }
             Self::ResourcesPerApi => resource::RESOURCES_MAX,
+            Self::Secrets => secret::SECRETS_MAX,
             Self::StagesPerApi => stage::STAGES_MAX,
             Self::UsagePlans => usage_plan::PLANS_MAX,
         }
@@ -157,6 +171,11 @@ pub fn throttle(adjusted: &Adjusted) -> Option<(u32, u32)> {
         (None, None) => None,
         (rate, burst) => Some((rate.or(burst)?, burst.or(rate)?)),
     }
+}
+
+/// How long an exchange with a backend takes at most, in seconds; none where the operator set none.
+pub fn integration_timeout(adjusted: &Adjusted) -> Option<u32> {
+    adjusted.get(&LimitName::IntegrationTimeoutSeconds).copied()
 }
 
 /// The limit in force. Locks the tenant, so that two operations do not both take the last place.
@@ -198,8 +217,12 @@ pub async fn update(
             let most = format!("{} is at most {LIMIT_MAX}", name.as_str());
             return Err(Error::bad_request(format!("limits[{at}].limit"), most));
         }
-        let rates = [LimitName::RequestsPerSecond, LimitName::RequestBurst];
-        if *limit == Some(0) && rates.contains(name) {
+        let of_calls = [
+            LimitName::IntegrationTimeoutSeconds,
+            LimitName::RequestsPerSecond,
+            LimitName::RequestBurst,
+        ];
+        if *limit == Some(0) && of_calls.contains(name) {
             let rule = "must be at least 1; to refuse every call of a tenant, suspend it";
             return Err(Error::bad_request(format!("limits[{at}].limit"), rule));
         }
@@ -222,7 +245,8 @@ pub async fn update(
     let action = "tenant.update_limits";
     audit::record_operator_on(app, &mut tx, operator, tenant, action, Some(&before), Some(&after))
         .await?;
-    if throttle(&before) != throttle(&after) {
+    let told = |limits: &Adjusted| (throttle(limits), integration_timeout(limits));
+    if told(&before) != told(&after) {
         let resource = compile::tenant(&mut tx, &app.master, tenant).await?;
         let cell = store::account::cell(&mut tx, tenant).await?;
         tx.upsert(resource);

@@ -46,6 +46,7 @@ pub mod request_tail;
 pub mod resource;
 pub mod route;
 pub mod sampling;
+pub mod secret;
 pub mod session;
 pub mod sign_up;
 pub mod stage;

@@ -219,6 +219,27 @@ fn operation_name_checked(text: &str) -> Result<String> {
     text::line("operationName", text, OPERATION_NAME_CHARS_MAX)
 }
 
+/// SDKs, documents and logs know an operation by its name, so no two routes of an Api have one. The Api is locked.
+async fn check_operation(
+    tx: &mut Tx,
+    actor: &Actor,
+    api: ApiId,
+    name: &str,
+    except: Option<RouteId>,
+) -> Result<()> {
+    if name.is_empty() {
+        return Ok(());
+    }
+    match store::route::of_operation(tx, actor.tenant, api, name, except).await? {
+        Some((method, path)) => {
+            let key = route_key(&method, &path);
+            let rule = format!("the route {key} of this API has this name already");
+            Err(Error::conflict("operationName", rule))
+        }
+        None => Ok(()),
+    }
+}
+
 pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewRoute) -> Result<Route> {
     actor.may(Action::ManageApis)?;
 
@@ -226,6 +247,7 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewRoute) -> Resu
     let api = store::api::lock(&mut tx, actor.tenant, api).await?;
     let place = new.place.find(&mut tx, actor, api.id, &new.method).await?;
     suits(&api, &place.key)?;
+    check_operation(&mut tx, actor, api.id, &new.operation_name, None).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::RoutesPerApi).await?;
     if store::route::count(&mut tx, actor.tenant, api.id).await? >= limit {
         return Err(LimitName::RoutesPerApi.exceeded(limit));
@@ -312,6 +334,9 @@ pub async fn update(app: &App, actor: &Actor, id: RouteId, change: UpdateRoute) 
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
     actor.expects(&before)?;
+    if let Some(name) = operation_name.as_ref().filter(|name| **name != before.operation_name) {
+        check_operation(&mut tx, actor, before.api, name, Some(id)).await?;
+    }
     let integration = match change.integration {
         Patch::Keep => before.integration,
         Patch::Clear => None,
@@ -477,6 +502,36 @@ mod tests {
         let over = create(&app, &alice, api, bare("GET /b").unwrap()).await.unwrap_err();
 
         assert_eq!(over.code(), "limit_exceeded");
+    }
+
+    #[sqlx::test(migrations = "../migrations")]
+    async fn an_operations_name_is_one_routes_of_its_api(db: PgPool) {
+        let app = testing::app(db).await;
+        let alice = testing::owner(&app).await;
+        let api = new_api(&app, &alice, Dialect::Native).await;
+        let other = new_api(&app, &alice, Dialect::Native).await;
+        let named = |key: &str, name: &str| {
+            let (method, path) = key.split_once(' ').unwrap();
+            NewRoute::new(method, path, false, name, RouteIntegration::None).unwrap()
+        };
+        let list = create(&app, &alice, api, named("GET /pets", "listPets")).await.unwrap();
+        let get = create(&app, &alice, api, named("GET /pets/{id}", "")).await.unwrap();
+        create(&app, &alice, api, named("GET /bare", "")).await.unwrap();
+        create(&app, &alice, other, named("GET /pets", "listPets")).await.unwrap();
+
+        let refused = |error: Error| {
+            assert_eq!((error.code(), error.param()), ("conflict", Some("operationName")));
+            assert!(error.to_string().contains("GET /pets"), "{error}");
+        };
+        refused(create(&app, &alice, api, named("POST /pets", "listPets")).await.unwrap_err());
+        let name = |name: &str| UpdateRoute {
+            operation_name: Some(name.to_owned()),
+            ..UpdateRoute::default()
+        };
+        refused(update(&app, &alice, get.id, name("listPets")).await.unwrap_err());
+        update(&app, &alice, list.id, name("listPets")).await.unwrap();
+        update(&app, &alice, list.id, name("pets")).await.unwrap();
+        update(&app, &alice, get.id, name("listPets")).await.unwrap();
     }
 
     #[sqlx::test(migrations = "../migrations")]

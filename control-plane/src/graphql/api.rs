@@ -106,6 +106,8 @@ struct CreateApiInput {
     minimum_compression_size: Option<i32>,
     /// Which payloads are binary, as `image/png`, `image/*` or `*/*`: at most 100.
     binary_media_types: Option<Vec<String>>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`. Left out: in `AWS_REST` alone.
+    method_override: Option<bool>,
 }
 
 #[derive(InputObject)]
@@ -125,6 +127,8 @@ struct UpdateApiInput {
     minimum_compression_size: MaybeUndefined<i32>,
     /// All media types that are binary: at most 100.
     binary_media_types: Option<Vec<String>>,
+    /// Null: as the Api's dialect has it.
+    method_override: MaybeUndefined<bool>,
 }
 
 #[derive(SimpleObject)]
@@ -175,6 +179,7 @@ impl ApiMutation {
             let new = NewApi {
                 trailing_slash: input.trailing_slash.map(Into::into),
                 path_normalization: input.path_normalization.map(Into::into),
+                method_override: input.method_override,
                 ..new.located(input.api_key_locations)?
             };
             let size = input.minimum_compression_size.map(Into::into);
@@ -203,6 +208,7 @@ impl ApiMutation {
                 minimum_compression_size: size
                     .try_map(|bytes| media::compression_size(bytes.into()))?,
                 binary_media_types: input.binary_media_types,
+                method_override: input.method_override.into(),
             };
             domain::api::update(app, actor, id, change).await
         };
@@ -277,6 +283,12 @@ impl Api {
     /// events of functions. Of the draft, as `apiKeyLocations`.
     async fn binary_media_types(&self) -> &[String] {
         &self.0.binary_media_types
+    }
+
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
+    /// dialect has it, which is in `AWS_REST` alone. Of the draft, as `apiKeyLocations`.
+    async fn method_override(&self) -> Option<bool> {
+        self.0.method_override
     }
 
     /// Whether the draft differs from what each stage serves.

@@ -9,12 +9,17 @@ use chrono::{DateTime, Utc};
 
 use crate::access::precondition::Versioned;
 use crate::domain;
-use crate::domain::integration::{PayloadFormatVersion, Settings};
+use crate::domain::integration::{AwsSettings as Aws, PayloadFormatVersion, Settings};
 use crate::error::Error;
 use crate::graphql::caller;
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::integration_aws::{AwsSettings, AwsSettingsInput};
 use crate::graphql::loader::Batches;
+use crate::graphql::mock::{
+    self, BodyTemplate, BodyTemplateInput, IntegrationResponse, IntegrationResponseInput,
+    MockExample, MockExampleInput, MockResponse, MockResponseInput,
+};
 use crate::graphql::node::Kind;
 use crate::ids::IntegrationId;
 
@@ -64,41 +69,35 @@ pub enum ContentHandling {
     ConvertToText,
 }
 
-/// The fixed answer of a MOCK.
-#[derive(SimpleObject)]
-struct MockResponse {
-    status: u16,
-    headers: Vec<Header>,
-    body: String,
+/// What a backend is told of where a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::integration::ForwardedPolicy")]
+pub enum ForwardedPolicy {
+    /// What trusted proxies say goes on, with the caller's address behind it. What others say is dropped.
+    Append,
+    /// The client's address alone.
+    Replace,
+    /// Nothing.
+    Remove,
 }
 
-#[derive(SimpleObject)]
-struct Header {
-    name: String,
-    value: String,
+/// How a backend's answer reaches its caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::integration::ResponseTransferMode")]
+pub enum ResponseTransferMode {
+    /// Whole, up to 10 MiB; a larger one is refused with 502, in the AWS dialects 500.
+    Buffered,
+    /// As it comes, of any length.
+    Stream,
 }
 
-impl From<&domain::integration::MockResponse> for MockResponse {
-    fn from(mock: &domain::integration::MockResponse) -> Self {
-        let header = |header: &domain::integration::Header| Header {
-            name: header.name.clone(),
-            value: header.value.clone(),
-        };
-        Self {
-            status: mock.status,
-            headers: mock.headers.iter().map(header).collect(),
-            body: mock.body.clone(),
-        }
-    }
-}
-
-/// All settings of an integration. Timeouts are 50 to 600000 ms; 0 or left out: the default.
+/// All settings of an integration. Timeouts are from 50 ms on; 0 or left out: the default.
 #[derive(InputObject)]
 pub struct IntegrationInput {
     #[graphql(name = "type")]
     kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. It may hold `{name}` for a path parameter of
-    /// the route and `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda
+    /// function. It may hold `{name}` for a path parameter of the route and `${stageVariables.name}`.
     uri: Option<String>,
     /// `HTTP_PROXY`: the method to call with; left out: the caller's.
     method: Option<String>,
@@ -108,30 +107,37 @@ pub struct IntegrationInput {
     protocol_version: Option<ProtocolVersion>,
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer, `1.0` or `2.0`.
     payload_format_version: Option<String>,
+    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    aws: Option<AwsSettingsInput>,
+    /// `HTTP_PROXY`: what the backend is told of where a call comes from; left out: APPEND.
+    forwarded: Option<ForwardedPolicy>,
+    /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects.
+    response_transfer_mode: Option<ResponseTransferMode>,
+    /// At most 600000; the default is 5000.
     connect_timeout_ms: Option<i32>,
+    /// From the request's last byte to the answer's head. The default is `timeoutMs`, and 30000 where that is 0.
     first_byte_timeout_ms: Option<i32>,
+    /// Between two reads of the answer. The default is 300000.
     idle_timeout_ms: Option<i32>,
+    /// The whole exchange with the backend. The default is as long as it takes. In `AWS_REST` it is at most 29000, in `AWS_HTTP`
+    /// 30000, which is the default there; with STREAM it is at most 900000, which is the default then.
     timeout_ms: Option<i32>,
-    /// MOCK: the fixed answer.
+    /// MOCK: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
     mock_response: Option<MockResponseInput>,
-    /// MOCK: what becomes of the answer's body; left out: it is text.
+    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; left out: they are text.
     content_handling: Option<ContentHandling>,
+    /// MOCK: by a request's media type the status that it is to get, as a constant: `{"statusCode": 200}`.
+    request_templates: Option<Vec<BodyTemplateInput>>,
+    /// MOCK: the answers that `requestTemplates` choose from, the first whose pattern takes the status; a request that no
+    /// template is for gets the one without a pattern.
+    integration_responses: Option<Vec<IntegrationResponseInput>>,
+    /// MOCK: the answers that callers choose from by `Prefer: code=404, example=unknown` and by `Accept`; the first is
+    /// everybody else's.
+    examples: Option<Vec<MockExampleInput>>,
+    /// MOCK: an operation of an OpenAPI description as JSON, with the `components` that it refers to beside its `responses`;
+    /// `examples` are made of it.
+    openapi_operation: Option<String>,
     description: Option<String>,
-}
-
-#[derive(InputObject)]
-pub struct MockResponseInput {
-    /// 200 to 599.
-    status: i32,
-    headers: Option<Vec<HeaderInput>>,
-    /// At most 256 KiB.
-    body: Option<String>,
-}
-
-#[derive(InputObject)]
-pub struct HeaderInput {
-    name: String,
-    value: String,
 }
 
 impl TryFrom<IntegrationInput> for Settings {
@@ -152,31 +158,28 @@ impl TryFrom<IntegrationInput> for Settings {
                 .payload_format_version
                 .map(|version| version.parse())
                 .transpose()?,
+            forwarded: input.forwarded.map(Into::into),
+            response_transfer_mode: input.response_transfer_mode.map(Into::into),
+            aws: input.aws.map(Aws::try_from).transpose()?,
             connect_timeout_ms: ms("connectTimeoutMs", input.connect_timeout_ms)?,
             first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
             idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
             timeout_ms: ms("timeoutMs", input.timeout_ms)?,
             mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
             content_handling: input.content_handling.map(Into::into),
+            request_templates: mock::templates(
+                "requestTemplates",
+                input.request_templates.unwrap_or_default(),
+            )?,
+            integration_responses: mock::responses(
+                input.integration_responses.unwrap_or_default(),
+            )?,
+            examples: mock::examples(input.examples.unwrap_or_default())?,
+            openapi_operation: input
+                .openapi_operation
+                .map(|text| domain::integration::mock::operation(&text))
+                .transpose()?,
             description: input.description.unwrap_or_default(),
-        })
-    }
-}
-
-impl TryFrom<MockResponseInput> for domain::integration::MockResponse {
-    type Error = Error;
-
-    fn try_from(input: MockResponseInput) -> Result<Self, Error> {
-        let header = |input: HeaderInput| domain::integration::Header {
-            name: input.name,
-            value: input.value,
-        };
-        Ok(Self {
-            status: u16::try_from(input.status).map_err(|_| {
-                Error::bad_request("mockResponse.status", "must be from 200 to 599")
-            })?,
-            headers: input.headers.unwrap_or_default().into_iter().map(header).collect(),
-            body: input.body.unwrap_or_default(),
         })
     }
 }
@@ -272,7 +275,8 @@ impl Integration {
         self.0.settings.kind.into()
     }
 
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST. Empty for MOCK.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. Empty
+    /// for MOCK.
     async fn uri(&self) -> &str {
         &self.0.settings.uri
     }
@@ -294,6 +298,21 @@ impl Integration {
     /// `AWS_PROXY`: the format of the event and of the function's answer, `1.0` or `2.0`.
     async fn payload_format_version(&self) -> Option<&str> {
         self.0.settings.payload_format_version.map(PayloadFormatVersion::as_str)
+    }
+
+    /// `HTTP_PROXY`: what the backend is told of where a call comes from; null: APPEND.
+    async fn forwarded(&self) -> Option<ForwardedPolicy> {
+        self.0.settings.forwarded.map(Into::into)
+    }
+
+    /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects.
+    async fn response_transfer_mode(&self) -> Option<ResponseTransferMode> {
+        self.0.settings.response_transfer_mode.map(Into::into)
+    }
+
+    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    async fn aws(&self) -> Option<AwsSettings> {
+        self.0.settings.aws.as_ref().map(Into::into)
     }
 
     /// 0: the default, as for the other timeouts.
@@ -318,9 +337,24 @@ impl Integration {
         self.0.settings.mock_response.as_ref().map(Into::into)
     }
 
-    /// MOCK: what becomes of the answer's body; null: it is text.
+    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.
     async fn content_handling(&self) -> Option<ContentHandling> {
         self.0.settings.content_handling.map(Into::into)
+    }
+
+    /// MOCK: by a request's media type the status that it is to get, as a constant.
+    async fn request_templates(&self) -> Vec<BodyTemplate> {
+        mock::told(&self.0.settings.request_templates)
+    }
+
+    /// MOCK: the answers that `requestTemplates` choose from.
+    async fn integration_responses(&self) -> Vec<IntegrationResponse> {
+        self.0.settings.integration_responses.iter().map(Into::into).collect()
+    }
+
+    /// MOCK: the answers that callers choose from.
+    async fn examples(&self) -> Vec<MockExample> {
+        self.0.settings.examples.iter().map(Into::into).collect()
     }
 
     async fn description(&self) -> &str {

@@ -33,6 +33,7 @@ pub mod fleet;
 pub mod http;
 pub mod installation;
 pub mod integration;
+pub mod integration_aws;
 pub mod invitation;
 pub mod join_token;
 pub mod key_quota;
@@ -42,6 +43,7 @@ pub mod limits;
 pub mod loader;
 pub mod management_request;
 pub mod member;
+pub mod mock;
 pub mod nesting;
 pub mod node;
 pub mod persisted;
@@ -54,6 +56,7 @@ pub mod request;
 pub mod resource;
 pub mod route;
 pub mod sampling;
+pub mod secret;
 pub mod session;
 pub mod socket;
 pub mod stage;
@@ -72,6 +75,7 @@ pub(crate) mod walk;
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]
 pub struct Query(
+    secret::SecretQuery,
     session::SessionQuery,
     rate_limit::RateLimitQuery,
     node::NodeQuery,
@@ -110,6 +114,7 @@ pub struct LedgerQuery(
 /// Every change. Each noun brings its own part; `clientMutationId` is around them all.
 #[derive(MergedObject, Default)]
 pub struct Mutation(
+    secret::SecretMutation,
     session::SessionMutation,
     user_account::UserAccountMutation,
     member::MemberMutation,

@@ -22,13 +22,14 @@ use crate::graphql::loader;
 use crate::graphql::member::Member;
 use crate::graphql::resource::Resource;
 use crate::graphql::route::Route;
+use crate::graphql::secret::Secret;
 use crate::graphql::session::Session;
 use crate::graphql::stage::Stage;
 use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
 use crate::ids::{
     AccessKeyId, ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId,
-    InvitationId, ResourceId, RouteId, SessionId, StageId, UsagePlanId, UserId,
+    InvitationId, ResourceId, RouteId, SecretId, SessionId, StageId, UsagePlanId, UserId,
 };
 
 /// How many ids `nodes` takes at once.
@@ -49,6 +50,7 @@ pub enum Node {
     Member(Member),
     Resource(Resource),
     Route(Route),
+    Secret(Secret),
     Session(Session),
     Stage(Stage),
     Tenant(Tenant),
@@ -71,6 +73,7 @@ pub enum Kind {
     Member,
     Resource,
     Route,
+    Secret,
     Session,
     Stage,
     Tenant,
@@ -79,7 +82,7 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 16] = [
+    const ALL: [Self; 17] = [
         Self::AccessKey,
         Self::Api,
         Self::ApiKey,
@@ -91,6 +94,7 @@ impl Kind {
         Self::Member,
         Self::Resource,
         Self::Route,
+        Self::Secret,
         Self::Session,
         Self::Stage,
         Self::Tenant,
@@ -133,6 +137,7 @@ impl Kind {
             Self::Member => "member",
             Self::Resource => "resource",
             Self::Route => "route",
+            Self::Secret => "secret",
             Self::Session => "session",
             Self::Stage => "stage",
             Self::Tenant => "tenant",
@@ -155,6 +160,7 @@ impl Kind {
             Self::Member => "Member",
             Self::Resource => "Resource",
             Self::Route => "Route",
+            Self::Secret => "Secret",
             Self::Session => "Session",
             Self::Stage => "Stage",
             Self::Tenant => "Tenant",
@@ -234,6 +240,10 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
         Kind::Route => {
             let id: RouteId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Route(noun.into()))
+        }
+        Kind::Secret => {
+            let id: SecretId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::Secret(noun.into()))
         }
         Kind::Session => {
             let (caller, id): (_, SessionId) = (super::identity(ctx)?, kind.parse(id, param)?);

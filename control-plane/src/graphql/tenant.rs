@@ -33,6 +33,9 @@ pub enum TenantLimitName {
     Consumers,
     /// Of one API; the oldest that no stage uses make room for a new one.
     DeploymentsPerApi,
+    /// How long an exchange with a backend may take, in seconds; where the operator sets none, as long as its integration
+    /// says. It raises and lowers the longest `timeoutMs` of `native` and `AWS_REST`, and lowers that of `AWS_HTTP`.
+    IntegrationTimeoutSeconds,
     IntegrationsPerApi,
     /// Those that wait for an answer.
     Invitations,
@@ -44,6 +47,7 @@ pub enum TenantLimitName {
     RequestsPerSecond,
     ResourcesPerApi,
     RoutesPerApi,
+    Secrets,
     StagesPerApi,
     UsagePlans,
 }

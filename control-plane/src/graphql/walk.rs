@@ -225,6 +225,7 @@ pub(super) fn kind(name: &str, operation: &str) -> Kind {
         "Member" => Kind::Member,
         "Parent" | "Resource" => Kind::Resource,
         "Route" => Kind::Route,
+        "Secret" => Kind::Secret,
         "Session" => Kind::Session,
         "Stage" => Kind::Stage,
         "Tenant" | "TenantLimits" => Kind::Tenant,
@@ -238,9 +239,12 @@ pub(super) fn id(name: &str, operation: &str) -> async_graphql::ID {
     match kind {
         Kind::Stage => kind.id("abc123xyz0/prod"),
         Kind::AccessKey => kind.id("TGAKABCDEFGHIJKLMNOP"),
-        Kind::Consumer | Kind::Invitation | Kind::Member | Kind::Session | Kind::Tenant => {
-            kind.id("0198f2a0-0000-7000-8000-000000000000")
-        }
+        Kind::Consumer
+        | Kind::Invitation
+        | Kind::Member
+        | Kind::Secret
+        | Kind::Session
+        | Kind::Tenant => kind.id("0198f2a0-0000-7000-8000-000000000000"),
         _ => kind.id("abc123xyz0"),
     }
 }

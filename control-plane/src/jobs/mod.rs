@@ -15,8 +15,8 @@ use tokio::time::{Instant, MissedTickBehavior, interval, sleep};
 use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
-use crate::domain::erasure;
 use crate::domain::fleet::{self, Replica};
+use crate::domain::{erasure, secret};
 use crate::error::Result;
 use crate::{domain, ledger, telemetry};
 
@@ -30,6 +30,8 @@ const REST_MAX: Duration = Duration::from_secs(30);
 const SEAL_EVERY: Duration = Duration::from_secs(5);
 /// An hour of the ledger is sealed so long after it can be.
 const SEAL_USAGE_EVERY: Duration = Duration::from_mins(1);
+/// Nodes get the signing keys of a day that comes at most so long after the first ended, a day before they need them.
+const RENEW_EVERY: Duration = Duration::from_mins(1);
 /// A replica says so often that it is there.
 const PRESENT_EVERY: Duration = Duration::from_secs(5);
 /// What is exported of the database's connections, and of usage that waits for the operator, is at most so old.
@@ -52,6 +54,7 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
                 &app
             ))),
             every(SEAL_USAGE_EVERY, "seal hours of the ledger", || usage_roots::seal(&app)),
+            every(RENEW_EVERY, "renew the keys that nodes sign with", || secret::renew(&app)),
             every(SEAL_EVERY, "seal audit logs", || domain::audit_chain::seal(&app)),
             every(SECOND, "send letters", || mail::send_waiting(&app)),
             every(HOUR, "keep the partitions of usage", || usage_partitions::keep(&app)),

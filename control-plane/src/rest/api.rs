@@ -50,6 +50,9 @@ struct Api {
     /// Which payloads are binary. In `aws-rest` AWS's tables say what becomes of them; elsewhere they are base64 in the
     /// events of functions. Of the draft, as `apiKeyLocations`.
     binary_media_types: Vec<String>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
+    /// dialect has it, which is in `aws-rest` alone. Of the draft, as `apiKeyLocations`.
+    method_override: Option<bool>,
     /// Whether the draft differs from what each stage serves.
     pending_changes: bool,
     created_at: DateTime<Utc>,
@@ -74,6 +77,7 @@ impl Api {
             path_normalization: api.path_normalization,
             minimum_compression_size: api.minimum_compression_size,
             binary_media_types: api.binary_media_types,
+            method_override: api.method_override,
             pending_changes,
             created_at: api.created_at,
             updated_at: api.updated_at,
@@ -114,6 +118,8 @@ struct CreateApi {
     /// Which payloads are binary, as `image/png`, `image/*` or `*/*`.
     #[schema(max_items = 100)]
     binary_media_types: Option<Vec<String>>,
+    /// Whether callers may name another method by `X-HTTP-Method-Override`; when left out in `aws-rest` alone.
+    method_override: Option<bool>,
 }
 
 /// A field left out stays.
@@ -142,6 +148,10 @@ struct PatchApi {
     /// All media types that are binary.
     #[schema(max_items = 100)]
     binary_media_types: Option<Vec<String>>,
+    /// Null: as the Api's dialect has it.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    method_override: Patch<bool>,
 }
 
 /// The tenant's Apis, oldest first.
@@ -185,6 +195,7 @@ async fn create(
     let new = NewApi {
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        method_override: body.method_override,
         ..new
     };
     let size = body.minimum_compression_size.map(Into::into);
@@ -224,6 +235,7 @@ async fn update(
         path_normalization: body.path_normalization,
         minimum_compression_size: body.minimum_compression_size,
         binary_media_types: body.binary_media_types,
+        method_override: body.method_override,
     };
     let api = domain::api::update(&app, &actor, id, change).await?;
     Ok(Tag(Api::load(&app, &actor, api).await?))

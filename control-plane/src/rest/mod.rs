@@ -44,6 +44,7 @@ pub mod request_id;
 pub mod request_log;
 pub mod resource;
 pub mod route;
+pub mod secret;
 pub mod session;
 pub mod stage;
 pub mod tenant;
@@ -89,6 +90,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(api_key::routes())
         .merge(access_key::routes())
         .merge(consumer::routes())
+        .merge(secret::routes())
         .merge(usage::routes())
         .merge(usage_group::routes())
         .merge(key_usage::routes())

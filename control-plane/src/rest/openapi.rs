@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::rest::deprecation;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 18] = [
+const TAGS: [(&str, &str); 19] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
     ("user", "The caller's own account: password, address, and its end."),
     ("apis", "Apis: the draft that people edit."),
@@ -25,6 +25,10 @@ const TAGS: [(&str, &str); 18] = [
     ("usage plans", "Usage plans: how fast and how much a key may call."),
     ("API keys", "API keys: what a consumer sends with each call."),
     ("consumers", "Consumers: the owners of keys."),
+    (
+        "secrets",
+        "Secrets: texts and credentials of AWS that integrations use, written and never shown.",
+    ),
     ("usage", "What was called, what it costs, and both to take away."),
     (
         "access keys",
@@ -291,7 +295,7 @@ mod tests {
     /// A path with ids that could be some.
     fn filled(path: &str) -> String {
         let parts = path.split('/').map(|part| match part {
-            "{consumerId}" | "{invitationId}" | "{userId}" => {
+            "{consumerId}" | "{invitationId}" | "{secretId}" | "{userId}" => {
                 "0198f2a0-0000-7000-8000-000000000000"
             }
             "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",

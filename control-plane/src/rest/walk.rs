@@ -54,6 +54,7 @@ fn filled(path: &str) -> String {
         "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",
         "{day}" => "2026-11-16",
         "{consumerId}"
+        | "{secretId}"
         | "{sessionId}"
         | "{userId}"
         | "{invitationId}"

@@ -26,7 +26,8 @@ use crate::domain::throttle::{
     RouteThrottle, Throttle as Given, ThrottleEnforcement, ThrottleMode, ThrottleOutage,
 };
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
+use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId};
+use crate::snapshot::signing::secret_message;
 use crate::store::snapshot::{self as rows, Scope};
 
 /// All that the nodes of `cell` hold. The caller's transaction must read one moment (`repeatable read`, with
@@ -47,6 +48,9 @@ pub async fn load_cell(tx: &mut Tx, master: &WrappingKey, cell: &str) -> Result<
     }
     for row in rows::api_keys(tx, Scope::Cell(cell)).await? {
         resources.push(api_key_message(row)?);
+    }
+    for row in rows::secrets(tx, Scope::Cell(cell)).await? {
+        resources.push(secret_message(master, &row)?);
     }
     Ok(resources)
 }
@@ -69,6 +73,22 @@ pub async fn usage_plan(tx: &mut Tx, tenant: TenantId, id: UsagePlanId) -> Resul
 
 pub async fn api_key(tx: &mut Tx, tenant: TenantId, id: ApiKeyId) -> Result<Resource> {
     api_key_message(only("api key", rows::api_keys(tx, Scope::One(tenant, id)).await?)?)
+}
+
+/// None where no deployment needs it.
+pub async fn secret(
+    tx: &mut Tx,
+    master: &WrappingKey,
+    tenant: TenantId,
+    id: SecretId,
+) -> Result<Option<Resource>> {
+    let row = rows::secrets(tx, Scope::One(tenant, id)).await?.pop();
+    row.map(|row| secret_message(master, &row)).transpose()
+}
+
+/// What nodes forget a secret by.
+pub fn secret_name(id: SecretId) -> ResourceName {
+    Name::SecretId(id.to_string()).into()
 }
 
 /// What nodes forget a deployment by.
@@ -99,6 +119,7 @@ fn tenant_message(master: &WrappingKey, row: rows::TenantRow) -> Result<Resource
             burst_limit,
             ..Throttle::default()
         }),
+        integration_timeout_s: limit::integration_timeout(&row.limits).unwrap_or_default(),
     })
     .into())
 }

@@ -1,15 +1,19 @@
 //! An Api's draft, frozen: the immutable document that a deployment is.
 
-use plan::KeyLocation;
+use std::collections::BTreeSet;
+
+use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
-    Api, ContentHandling, Deployment, Dialect, Function, Header, HttpProxy, Integration, Mock,
-    PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion, Route, TrailingSlash,
-    integration,
+    Api, AwsSigning, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
+    InvocationType, Lambda, PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion,
+    ResponseTransferMode, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 
-use crate::snapshot::validate;
+use crate::domain::integration::InvocationType as Invocation;
+use crate::domain::secret::{SecretUse, SigningScope};
+use crate::snapshot::{mocks, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// The encoded message, without the deployment's id: the same draft gives the same bytes.
@@ -87,6 +91,7 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
             .minimum_compression_size
             .and_then(|bytes| bytes.try_into().ok()),
         binary_media_types: row.binary_media_types.clone(),
+        method_override: row.method_override,
     }
 }
 
@@ -125,18 +130,10 @@ fn payload_format_version(name: &str) -> PayloadFormatVersion {
     }
 }
 
-fn content_handling(name: &str) -> ContentHandling {
-    match name {
-        "CONVERT_TO_BINARY" => ContentHandling::ConvertToBinary,
-        "CONVERT_TO_TEXT" => ContentHandling::ConvertToText,
-        _ => ContentHandling::Unspecified,
-    }
-}
-
 fn backend(row: &IntegrationRow) -> HttpProxy {
     let ms = |timeout: i32| u32::try_from(timeout).unwrap_or(0);
     HttpProxy {
-        uri: row.uri.clone(),
+        uri: backend_uri(row),
         method: row.http_method.clone(),
         connect_timeout_ms: ms(row.connect_timeout_ms),
         first_byte_timeout_ms: ms(row.first_byte_timeout_ms),
@@ -144,26 +141,73 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         total_timeout_ms: ms(row.timeout_ms),
         preserve_host: row.preserve_host,
         protocol_version: protocol_version(&row.protocol_version).into(),
+        // Empty text goes unsaid, and is the dialect's.
+        forwarded: match row.forwarded.as_str() {
+            "APPEND" => ForwardedPolicy::Append,
+            "REPLACE" => ForwardedPolicy::Replace,
+            "REMOVE" => ForwardedPolicy::Remove,
+            _ => ForwardedPolicy::Unspecified,
+        }
+        .into(),
+        response_transfer_mode: match row.transfer_mode.as_str() {
+            "BUFFERED" => ResponseTransferMode::Buffered,
+            "STREAM" => ResponseTransferMode::Stream,
+            _ => ResponseTransferMode::Unspecified,
+        }
+        .into(),
     }
 }
 
+/// Where requests go: the URI, or what its ARN means.
+pub(super) fn backend_uri(row: &IntegrationRow) -> String {
+    match (AwsUri::parse(&row.uri), &row.aws) {
+        (Ok(uri), Some(aws)) => uri.url(aws.endpoint()),
+        _ => row.uri.clone(),
+    }
+}
+
+fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
+    let (uri, aws) = (AwsUri::parse(&row.uri).ok()?, row.aws.as_ref()?);
+    let invocation_type = match aws.invocation_type {
+        Invocation::RequestResponse => InvocationType::Unspecified,
+        Invocation::Event => InvocationType::Event,
+    };
+    Some(Lambda {
+        function: Some(function.clone()),
+        signing: Some(AwsSigning {
+            secret_id: aws.secret_id.to_string(),
+            region: uri.region,
+            service: uri.service,
+        }),
+        invocation_type: invocation_type.into(),
+        stream: false,
+    })
+}
+
+/// What a deployment of the draft needs of the tenant's secrets; in order, each once.
+pub fn secret_uses(draft: &Draft) -> Vec<SecretUse> {
+    let uses = draft.integrations.iter().filter_map(|row| {
+        let (uri, aws) = (AwsUri::parse(&row.uri).ok()?, row.aws.as_ref()?);
+        let scope = SigningScope { region: uri.region, service: uri.service };
+        Some(SecretUse { secret: aws.secret_id, scope: Some(scope) })
+    });
+    uses.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 fn integration(row: &IntegrationRow) -> Integration {
-    let kind = match (row.kind.as_str(), &row.mock_response) {
-        ("HTTP_PROXY", _) => Some(integration::Kind::HttpProxy(backend(row))),
-        ("AWS_PROXY", _) => Some(integration::Kind::Function(Function {
-            backend: Some(backend(row)),
-            payload_format_version: payload_format_version(&row.payload_format_version).into(),
-        })),
-        ("MOCK", Some(mock)) => Some(integration::Kind::Mock(Mock {
-            status: mock.status.into(),
-            headers: mock
-                .headers
-                .iter()
-                .map(|header| Header { name: header.name.clone(), value: header.value.clone() })
-                .collect(),
-            body: mock.body.clone().into_bytes(),
-            content_handling: content_handling(&row.content_handling).into(),
-        })),
+    let kind = match row.kind.as_str() {
+        "HTTP_PROXY" => Some(integration::Kind::HttpProxy(backend(row))),
+        "AWS_PROXY" => {
+            let function = Function {
+                backend: Some(backend(row)),
+                payload_format_version: payload_format_version(&row.payload_format_version).into(),
+            };
+            Some(match lambda(row, &function) {
+                Some(lambda) => integration::Kind::Lambda(lambda),
+                None => integration::Kind::Function(function),
+            })
+        }
+        "MOCK" => mocks::mock(row).map(integration::Kind::Mock),
         _ => None,
     };
     Integration { id: row.id.clone(), kind }

@@ -3,4 +3,6 @@
 pub mod changes;
 pub mod compile;
 pub mod document;
+mod mocks;
+mod signing;
 pub mod validate;

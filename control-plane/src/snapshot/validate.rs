@@ -10,6 +10,8 @@ use serde_json::Value;
 use crate::domain::integration::Reach;
 use crate::domain::route::route_key;
 use crate::error::{Error, Result};
+use crate::snapshot::document::backend_uri;
+use crate::snapshot::mocks;
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// A field to mend, as a path, and what is wrong with it.
@@ -46,7 +48,7 @@ pub fn deployable(draft: &Draft, reach: &Reach) -> Result<()> {
             ),
             Some(integration) => {
                 if let Ok(parsed) = RouteKey::parse(&route.method, &route.path)
-                    && let Ok(template) = UriTemplate::parse(&integration.uri)
+                    && let Ok(template) = UriTemplate::parse(&backend_uri(integration))
                     && let Err(reason) = template.check(&parsed)
                 {
                     report(format!("integrations[{}].uri", integration.id), reason.to_string());
@@ -150,26 +152,29 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
     let mut wrong = Vec::new();
     match row.kind.as_str() {
         "HTTP_PROXY" | "AWS_PROXY" => {
-            let unreadable = UriTemplate::parse(&row.uri).err().map(|reason| reason.to_string());
-            if let Some(reason) = unreadable.or_else(|| reach.check(&row.uri).err()) {
+            let uri = backend_uri(row);
+            let unreadable = UriTemplate::parse(&uri).err().map(|reason| reason.to_string());
+            if let Some(reason) = unreadable.or_else(|| reach.check(&uri).err()) {
                 wrong.push(("uri", reason));
             }
         }
-        "MOCK" if row.mock_response.is_none() => {
-            wrong.push(("mockResponse", "MOCK needs a fixed answer".to_owned()));
+        "MOCK" if mocks::mock(row).is_none() => {
+            wrong.push(("mockResponse", "MOCK needs something to answer".to_owned()));
         }
         "MOCK" => {}
         other => wrong.push(("type", format!("{other} is not served yet"))),
     }
+    // A mock's are constants, which are served.
+    let templated = row.kind != "MOCK";
     let unserved = set([
         ("connectionType", row.connection_type != "INTERNET"),
         ("credentials", !row.credentials.is_empty()),
         ("tlsConfig", filled(Some(&row.tls_config))),
         ("contentHandling", !row.content_handling.is_empty() && row.kind != "MOCK"),
         ("requestParameters", filled(Some(&row.request_parameters))),
-        ("requestTemplates", filled(Some(&row.request_templates))),
+        ("requestTemplates", templated && filled(Some(&row.request_templates))),
         ("responseParameters", filled(Some(&row.response_parameters))),
-        ("responses", filled(Some(&row.responses))),
+        ("responses", templated && filled(Some(&row.responses))),
     ]);
     wrong.extend(unserved.map(|field| (field, "is not served yet; take it away".to_owned())));
     wrong
@@ -196,6 +201,10 @@ pub fn fits_stage(
         let backend = match &row.kind {
             Some(integration::Kind::HttpProxy(proxy)) => Some(proxy),
             Some(integration::Kind::Function(function)) => function.backend.as_ref(),
+            Some(integration::Kind::Lambda(lambda)) => {
+                lambda.function.as_ref().and_then(|function| function.backend.as_ref())
+            }
+            Some(integration::Kind::AwsService(service)) => service.backend.as_ref(),
             Some(integration::Kind::Mock(_)) | None => None,
         };
         let Some(proxy) = backend else { continue };

@@ -147,6 +147,7 @@ pub async fn used(tx: &mut Tx, tenant: TenantId) -> Result<BTreeMap<LimitName, u
              (select count(*) from consumer where tenant_id = $1) as "consumers!",
              (select count(*) from invitation where tenant_id = $1) as "invitations!",
              (select count(*) from member where tenant_id = $1) as "members!",
+             (select count(*) from secret where tenant_id = $1) as "secrets!",
              (select count(*) from usage_plan where tenant_id = $1) as "usage_plans!",
              (select coalesce(max(n), 0) from (select count(*) as n from deployment where tenant_id = $1 group by api_id)
                  each_api) as "deployments!",
@@ -169,6 +170,7 @@ pub async fn used(tx: &mut Tx, tenant: TenantId) -> Result<BTreeMap<LimitName, u
         (LimitName::Consumers, row.consumers),
         (LimitName::Invitations, row.invitations),
         (LimitName::Members, row.members + row.invitations),
+        (LimitName::Secrets, row.secrets),
         (LimitName::UsagePlans, row.usage_plans),
         (LimitName::DeploymentsPerApi, row.deployments),
         (LimitName::IntegrationsPerApi, row.integrations),

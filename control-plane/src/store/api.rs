@@ -13,10 +13,10 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
     sqlx::query_as!(
         Row,
         "insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
-             trailing_slash, path_normalization, minimum_compression_size, binary_media_types)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             trailing_slash, path_normalization, method_override, minimum_compression_size, binary_media_types)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
+             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
         tenant.0,
         id.as_str(),
         new.name,
@@ -26,6 +26,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         &new.api_key_locations,
         or_dialects(new.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(new.path_normalization.map(PathNormalization::as_str)),
+        new.method_override,
         bytes(new.minimum_compression_size),
         &new.binary_media_types,
     )
@@ -50,7 +51,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let rows = sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision
+             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -65,7 +66,7 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision
+             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update",
         tenant.0,
         id.as_str(),
@@ -89,7 +90,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
     let rows = sqlx::query_as!(
         Row,
         "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision
+             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -115,10 +116,10 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
         "update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
-             path_normalization = $7, minimum_compression_size = $8, binary_media_types = $9, updated_at = now()
+             path_normalization = $7, method_override = $8, minimum_compression_size = $9, binary_media_types = $10, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
+             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
         tenant.0,
         api.id.as_str(),
         api.name,
@@ -126,6 +127,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         &api.api_key_locations,
         or_dialects(api.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(api.path_normalization.map(PathNormalization::as_str)),
+        api.method_override,
         bytes(api.minimum_compression_size),
         &api.binary_media_types,
     )
@@ -169,6 +171,7 @@ struct Row {
     path_normalization: String,
     minimum_compression_size: Option<i32>,
     binary_media_types: Vec<String>,
+    method_override: Option<bool>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -193,6 +196,7 @@ impl TryFrom<Row> for Api {
                 .transpose()
                 .map_err(|cause| Error::corrupt("compression size", cause))?,
             binary_media_types: row.binary_media_types,
+            method_override: row.method_override,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

@@ -5,7 +5,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
-use crate::domain::integration::MockResponse;
+use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
 
@@ -34,6 +34,7 @@ pub struct ApiRow {
     pub path_normalization: String,
     pub minimum_compression_size: Option<i32>,
     pub binary_media_types: Vec<String>,
+    pub method_override: Option<bool>,
 }
 
 pub struct RouteRow {
@@ -74,6 +75,10 @@ pub struct IntegrationRow {
     pub responses: Value,
     pub tls_config: Value,
     pub mock_response: Option<Json<MockResponse>>,
+    pub mock_examples: Json<Vec<MockExample>>,
+    pub forwarded: String,
+    pub transfer_mode: String,
+    pub aws: Option<Json<AwsSettings>>,
 }
 
 /// The drafts of those of `ids` that are the tenant's. Routes stand in the order of path and method, so that
@@ -84,7 +89,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         ApiRow,
         "select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
-             trailing_slash, path_normalization, minimum_compression_size, binary_media_types
+             trailing_slash, path_normalization, method_override, minimum_compression_size, binary_media_types
          from api where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -108,7 +113,9 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         r#"select id, api_id, type as kind, uri, http_method, connection_type, credentials,
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
-             responses, tls_config, mock_response as "mock_response: Json<MockResponse>"
+             responses, tls_config, mock_response as "mock_response: Json<MockResponse>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode,
+             aws as "aws: Json<AwsSettings>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id
                  and r.api_id = i.api_id and r.integration_id = i.id)

@@ -4,13 +4,14 @@ use chrono::{DateTime, Utc};
 
 use crate::app::Tx;
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, DeploymentId, TenantId, UsagePlanId};
+use crate::ids::{ApiId, DeploymentId, SecretId, TenantId, UsagePlanId};
 
 /// What nodes hold of a tenant beside its keys.
 pub struct Held {
     pub stages: Vec<(ApiId, String)>,
     pub deployments: Vec<DeploymentId>,
     pub usage_plans: Vec<UsagePlanId>,
+    pub secrets: Vec<SecretId>,
 }
 
 /// Tenants that were closed before this and are not erased.
@@ -58,7 +59,16 @@ pub async fn nouns(tx: &mut Tx, tenant: TenantId) -> Result<Held> {
     sqlx::query!("delete from access_key where tenant_id = $1", tenant.0)
         .execute(&mut **tx)
         .await?;
-    let mut held = Held { stages: Vec::new(), deployments: Vec::new(), usage_plans: Vec::new() };
+    let secrets =
+        sqlx::query_scalar!("delete from secret where tenant_id = $1 returning id", tenant.0)
+            .fetch_all(&mut **tx)
+            .await?;
+    let mut held = Held {
+        stages: Vec::new(),
+        deployments: Vec::new(),
+        usage_plans: Vec::new(),
+        secrets: secrets.into_iter().map(SecretId).collect(),
+    };
     for id in usage_plans {
         held.usage_plans.push(id.parse()?);
     }

@@ -1,11 +1,14 @@
 //! Integrations.
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::integration::{
-    Integration, IntegrationType, MockResponse, PayloadFormatVersion, ProtocolVersion, Settings,
+    AwsSettings, ForwardedPolicy, Integration, IntegrationResponse, IntegrationType, MockExample,
+    MockResponse, PayloadFormatVersion, ProtocolVersion, ResponseTransferMode, Settings,
 };
 use crate::domain::media::ContentHandling;
 use crate::domain::page::Page;
@@ -23,11 +26,15 @@ pub async fn insert(
         Row,
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response, description, payload_format_version, content_handling)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)
+             mock_response, description, payload_format_version, forwarded, transfer_mode,
+             request_templates, responses, mock_examples, aws, content_handling)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision"#,
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -43,6 +50,12 @@ pub async fn insert(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        forwarded(settings),
+        transfer_mode(settings),
+        Json(&settings.request_templates) as _,
+        Json(&settings.integration_responses) as _,
+        Json(&settings.examples) as _,
+        settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
     )
     .fetch_one(&mut **tx)
@@ -61,13 +74,15 @@ pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
     Ok(u32::try_from(count).unwrap_or(u32::MAX))
 }
 
-/// How many bytes the headers and bodies of the Api's MOCK integrations have together.
+/// How many bytes the answers of the Api's MOCK integrations have together, and the templates that choose among them.
 pub async fn mock_bytes(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u64> {
     let bytes = sqlx::query_scalar!(
         r#"select coalesce(sum(
-             octet_length(mock_response ->> 'headers') + octet_length(mock_response ->> 'body')
+             coalesce(octet_length(mock_response ->> 'headers') + octet_length(mock_response ->> 'body'), 0)
+             + octet_length(request_templates::text) + octet_length(responses::text)
+             + octet_length(mock_examples::text)
          ), 0)::bigint as "bytes!"
-         from integration where tenant_id = $1 and api_id = $2 and mock_response is not null"#,
+         from integration where tenant_id = $1 and api_id = $2 and type = 'MOCK'"#,
         tenant.0,
         api.as_str(),
     )
@@ -87,7 +102,10 @@ pub async fn find(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -107,7 +125,10 @@ pub async fn list(
         Row,
         r#"select id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -140,11 +161,15 @@ pub async fn update(
         r#"update integration set type = $3, uri = $4, http_method = $5, preserve_host = $6,
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
-             payload_format_version = $14, content_handling = $15, updated_at = now()
+             payload_format_version = $14, forwarded = $15, transfer_mode = $16, request_templates = $17,
+             responses = $18, mock_examples = $19, aws = $20, content_handling = $21, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
-             mock_response as "mock_response: Json<MockResponse>", content_handling, description, created_at, updated_at, revision"#,
+             mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
+             request_templates as "request_templates: Json<BTreeMap<String, String>>",
+             responses as "responses: Json<Vec<IntegrationResponse>>",
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -159,6 +184,12 @@ pub async fn update(
         settings.mock_response.as_ref().map(Json) as Option<Json<&MockResponse>>,
         settings.description,
         payload_format(settings),
+        forwarded(settings),
+        transfer_mode(settings),
+        Json(&settings.request_templates) as _,
+        Json(&settings.integration_responses) as _,
+        Json(&settings.examples) as _,
+        settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
     )
     .fetch_one(&mut **tx)
@@ -176,6 +207,14 @@ pub async fn delete(tx: &mut Tx, tenant: TenantId, id: IntegrationId) -> Result<
 /// Of what is no function too, as in AWS.
 fn payload_format(settings: &Settings) -> &'static str {
     settings.payload_format_version.unwrap_or(PayloadFormatVersion::V1).as_str()
+}
+
+fn forwarded(settings: &Settings) -> &'static str {
+    settings.forwarded.map(ForwardedPolicy::as_str).unwrap_or_default()
+}
+
+fn transfer_mode(settings: &Settings) -> &'static str {
+    settings.response_transfer_mode.map(ResponseTransferMode::as_str).unwrap_or_default()
 }
 
 fn ms(timeout: u32) -> i32 {
@@ -197,6 +236,12 @@ struct Row {
     timeout_ms: i32,
     mock_response: Option<Json<MockResponse>>,
     content_handling: String,
+    forwarded: String,
+    transfer_mode: String,
+    request_templates: Json<BTreeMap<String, String>>,
+    responses: Json<Vec<IntegrationResponse>>,
+    mock_examples: Json<Vec<MockExample>>,
+    aws: Option<Json<AwsSettings>>,
     description: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -219,6 +264,15 @@ impl TryFrom<Row> for Integration {
             .into_iter()
             .find(|version| version.as_str() == row.payload_format_version)
             .ok_or_else(|| Error::corrupt("payload format version", row.payload_format_version))?;
+        let forwarded = ForwardedPolicy::ALL.into_iter().find(|it| it.as_str() == row.forwarded);
+        if forwarded.is_none() && !row.forwarded.is_empty() {
+            return Err(Error::corrupt("policy for Forwarded", row.forwarded));
+        }
+        let response_transfer_mode =
+            ResponseTransferMode::ALL.into_iter().find(|it| it.as_str() == row.transfer_mode);
+        if response_transfer_mode.is_none() && !row.transfer_mode.is_empty() {
+            return Err(Error::corrupt("response transfer mode", row.transfer_mode));
+        }
         let ms = |timeout: i32| {
             u32::try_from(timeout).map_err(|cause| Error::corrupt("integration timeout", cause))
         };
@@ -233,12 +287,19 @@ impl TryFrom<Row> for Integration {
                 protocol_version,
                 payload_format_version: (kind == IntegrationType::AwsProxy)
                     .then_some(payload_format_version),
+                forwarded,
+                response_transfer_mode,
                 connect_timeout_ms: ms(row.connect_timeout_ms)?,
                 first_byte_timeout_ms: ms(row.first_byte_timeout_ms)?,
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,
                 timeout_ms: ms(row.timeout_ms)?,
+                aws: row.aws.map(|aws| aws.0),
                 mock_response: row.mock_response.map(|mock| mock.0),
                 content_handling: ContentHandling::stored(&row.content_handling)?,
+                request_templates: row.request_templates.0,
+                integration_responses: row.responses.0,
+                examples: row.mock_examples.0,
+                openapi_operation: None,
                 description: row.description,
             },
             created_at: row.created_at,

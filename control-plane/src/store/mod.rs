@@ -35,6 +35,7 @@ pub mod reconciliation;
 pub mod resource;
 pub mod route;
 pub mod schema;
+pub mod secret;
 pub mod session;
 pub mod sign_up;
 pub mod snapshot;

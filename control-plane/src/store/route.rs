@@ -43,6 +43,27 @@ pub async fn insert(
     .try_into()
 }
 
+/// Method and path of the Api's route with this operation name, but for `except`.
+pub async fn of_operation(
+    tx: &mut Tx,
+    tenant: TenantId,
+    api: ApiId,
+    operation_name: &str,
+    except: Option<RouteId>,
+) -> Result<Option<(String, String)>> {
+    let found = sqlx::query!(
+        "select method, path from route
+         where tenant_id = $1 and api_id = $2 and operation_name = $3 and ($4::text is null or id <> $4) limit 1",
+        tenant.0,
+        api.as_str(),
+        operation_name,
+        except.as_ref().map(RouteId::as_str),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(found.map(|row| (row.method, row.path)))
+}
+
 pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from route where tenant_id = $1 and api_id = $2"#,

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use chrono::{DateTime, Utc};
+use chrono::{DateTime, NaiveDate, Utc};
 use serde::Deserialize;
 use serde_json::Value;
 use sqlx::types::Json;
@@ -13,7 +13,7 @@ use crate::domain::concurrency::RouteConcurrencyLimit;
 use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
 use crate::error::Result;
-use crate::ids::{ApiId, ApiKeyId, DeploymentId, TenantId, UsagePlanId};
+use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId};
 use crate::store::client_throttle::StoredClientThrottle;
 use crate::store::throttle::{StoredRouteThrottle, StoredThrottle};
 
@@ -241,6 +241,41 @@ pub async fn api_keys(tx: &mut Tx, scope: Scope<'_, ApiKeyId>) -> Result<Vec<Api
         scope.cell(),
         scope.tenant(),
         scope.one().map(ApiKeyId::as_str),
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+pub struct SecretRow {
+    pub id: Uuid,
+    pub tenant_id: Uuid,
+    pub data_key: Vec<u8>,
+    pub kind: String,
+    pub value: Vec<u8>,
+    pub derived_for: NaiveDate,
+    /// For which of AWS's regions and services it signs; neither, where its value is needed.
+    pub regions: Vec<String>,
+    pub services: Vec<String>,
+}
+
+/// Those that a deployment needs.
+pub async fn secrets(tx: &mut Tx, scope: Scope<'_, SecretId>) -> Result<Vec<SecretRow>> {
+    Ok(sqlx::query_as!(
+        SecretRow,
+        r#"select s.id, s.tenant_id, t.data_key, s.kind, s.value, s.derived_for, u.regions as "regions!",
+             u.services as "services!"
+         from secret s join tenant t on t.id = s.tenant_id
+             join lateral (
+                 select array_agg(d.region order by d.region, d.service) as regions,
+                     array_agg(d.service order by d.region, d.service) as services
+                 from (select distinct region, service from secret_use
+                     where tenant_id = s.tenant_id and secret_id = s.id) d
+             ) u on u.regions is not null
+         where t.erased_at is null and (t.cell_id = $1 or (s.tenant_id = $2 and s.id = $3))
+         order by s.id"#,
+        scope.cell(),
+        scope.tenant(),
+        scope.one().map(|id| id.0),
     )
     .fetch_all(&mut **tx)
     .await?)

@@ -16,6 +16,7 @@ pub enum Part {
     Invitation,
     AccessKey,
     Consumer,
+    Secret,
     Api,
     Resource,
     Integration,
@@ -32,11 +33,12 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::Member,
         Self::Invitation,
         Self::AccessKey,
         Self::Consumer,
+        Self::Secret,
         Self::Api,
         Self::Resource,
         Self::Integration,
@@ -59,6 +61,7 @@ impl Part {
             Self::Invitation => "invitation",
             Self::AccessKey => "access_key",
             Self::Consumer => "consumer",
+            Self::Secret => "secret",
             Self::Api => "api",
             Self::Resource => "resource",
             Self::Integration => "integration",
@@ -90,6 +93,7 @@ pub async fn tenant(tx: &mut Tx, id: TenantId) -> Result<(Value, BTreeMap<String
          union all select 'invitation', count(*) from invitation where tenant_id = $1
          union all select 'access_key', count(*) from access_key where tenant_id = $1
          union all select 'consumer', count(*) from consumer where tenant_id = $1
+         union all select 'secret', count(*) from secret where tenant_id = $1
          union all select 'api', count(*) from api where tenant_id = $1
          union all select 'resource', count(*) from resource where tenant_id = $1
          union all select 'integration', count(*) from integration where tenant_id = $1
@@ -112,6 +116,7 @@ pub async fn tenant(tx: &mut Tx, id: TenantId) -> Result<(Value, BTreeMap<String
 }
 
 /// At most so many lines of a kind after this key, with their keys.
+#[expect(clippy::too_many_lines, reason = "a query for each table")]
 pub async fn page(
     tx: &mut Tx,
     tenant: TenantId,
@@ -144,6 +149,11 @@ pub async fn page(
         Part::Consumer => lines!(
             r#"select id::text as "key!", to_jsonb(consumer) - 'tenant_id' as "value!"
              from consumer where tenant_id = $1 and id::text > $2 order by id::text limit $3"#
+        ),
+        Part::Secret => lines!(
+            r#"select id::text as "key!", jsonb_build_object('id', id, 'name', name, 'kind', kind,
+                 'value_updated_at', value_updated_at, 'created_at', created_at) as "value!"
+             from secret where tenant_id = $1 and id::text > $2 order by id::text limit $3"#
         ),
         Part::Api => lines!(
             r#"select id as "key!", to_jsonb(api) - 'tenant_id' as "value!"

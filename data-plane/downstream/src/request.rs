@@ -16,6 +16,8 @@ use crate::{error::RequestError, target};
 
 /// The most fields that a head may have.
 pub const FIELDS_MAX: usize = 256;
+/// Room for what a gateway adds, without growing.
+const ADDED_FIELDS: usize = 8;
 /// What is looked at of a first line that has not ended.
 const EARLY_BYTES: usize = 32;
 
@@ -111,7 +113,7 @@ fn read(head: &Bytes) -> Result<Request, RequestError> {
     if count > FIELDS_MAX {
         return Err(RequestError::TooManyFields);
     }
-    request.head.headers.reserve(count);
+    request.head.headers.reserve(count + ADDED_FIELDS);
     for (start, end) in lines {
         let (name, value) = fields::parse(head, start, end)?;
         request.note(&name, &value, &head[start..end])?;

@@ -150,7 +150,7 @@ where
                 return Pin::new(io).poll_flush(cx).map_err(SendError::Connection);
             }
             while self.out.has_remaining() {
-                let written = ready!(poll_write_buf(Pin::new(io), cx, &mut self.out));
+                let written = ready!(self.out.poll_write(cx, io));
                 match written.map_err(SendError::Connection)? {
                     0 => return Poll::Ready(Err(SendError::Connection(closed()))),
                     _ => self.begun = true,
@@ -259,6 +259,23 @@ where
         }
         out.extend_from_slice(b"\r\n");
         Ok(())
+    }
+}
+
+impl Out {
+    fn poll_write<S: AsyncWrite + Unpin>(
+        &mut self,
+        cx: &mut Context<'_>,
+        io: &mut S,
+    ) -> Poll<io::Result<usize>> {
+        let first = self.chunk();
+        if first.len() < self.remaining() {
+            return poll_write_buf(Pin::new(io), cx, self);
+        }
+        // Most messages are one part, and send(2) costs the kernel less than writev(2).
+        let written = ready!(Pin::new(io).poll_write(cx, first))?;
+        self.advance(written);
+        Poll::Ready(Ok(written))
     }
 }
 

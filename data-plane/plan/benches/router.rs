@@ -1,6 +1,10 @@
 //! What a call's route costs among 100 and among 100,000: the table built, a path normalized, and its route found, or none.
 
-use std::{cell::Cell, hint::black_box, time::Duration};
+use std::{
+    cell::Cell,
+    hint::black_box,
+    time::{Duration, Instant},
+};
 
 use criterion::{Criterion, criterion_group, criterion_main};
 use http::Method;
@@ -23,14 +27,33 @@ fn path(number: usize) -> String {
     format!("/services/s{service}/r{resource}/{number}")
 }
 
+/// What single matches cost: each path once, in an order that memory's caches do not know. The clock's own time is in it.
+fn tell_percentiles(what: &str, router: &Router, paths: &[String]) {
+    let mut took: Vec<_> = (0..paths.len())
+        .map(|number| {
+            let path = &paths[number * 7_919 % paths.len()];
+            let began = Instant::now();
+            let found = black_box(router.find(black_box(&Method::GET), path));
+            let took = began.elapsed();
+            assert!(matches!(found, Found::Route { .. }));
+            took
+        })
+        .collect();
+    took.sort_unstable();
+    let at = |share: usize| took[(took.len() - 1) * share / 1000];
+    println!("{what}: p50 {:?}, p99 {:?}, p99.9 {:?}", at(500), at(990), at(999));
+}
+
 fn routes(c: &mut Criterion) {
+    // By `cargo bench`; a test runner asks for the names alone.
+    let is_measured = std::env::args().any(|argument| argument == "--bench");
     let mut group = c.benchmark_group("router");
     group
         .sample_size(20)
         .warm_up_time(Duration::from_millis(300))
         .measurement_time(Duration::from_secs(2));
     // Where this is only tried, and not measured, few are enough.
-    let most = if std::env::args().any(|argument| argument == "--bench") { 100_000 } else { 1_000 };
+    let most = if is_measured { 100_000 } else { 1_000 };
     for (precedence, name) in [(Precedence::Http, "HTTP"), (Precedence::Rest, "REST")] {
         for count in [100, most] {
             let keys: Vec<_> = (0..count).map(route).collect();
@@ -49,6 +72,9 @@ fn routes(c: &mut Criterion) {
                     assert!(matches!(found, Found::Route { index, .. } if index == expected));
                 });
             });
+            if is_measured {
+                tell_percentiles(&format!("{name}, a route among {count}"), &router, &paths);
+            }
             let others: Vec<_> = paths.iter().map(|path| format!("{path}/none")).collect();
             group.bench_function(format!("{name}, none among {count}"), |bencher| {
                 bencher.iter(|| {

@@ -7,21 +7,29 @@
 //! - [`Router`]: which route a request is for, by the precedence of AWS's HTTP or REST APIs.
 //! - [`media`]: which payloads are binary, and AWS's tables of what becomes of them.
 //! - [`UriTemplate`]: where an integration points, with the parameters and stage variables it takes.
+//! - [`AwsUri`]: a function or a service of AWS, by its ARN.
+//! - [`mock`]: which response a mock gives; [`Preferences`] and [`accept`]: which one its caller likes.
 //! - [`KeyLocation`]: where callers put their API key; [`OriginPattern`]: which pages a key is good from.
 #![forbid(unsafe_code)]
 
+pub mod accept;
+mod aws;
 mod key_location;
 pub mod media;
+pub mod mock;
 mod origin;
 pub mod path;
 mod period;
+mod prefer;
 mod route;
 mod router;
 mod uri;
 
+pub use aws::{AwsTarget, AwsUri, AwsUriError};
 pub use key_location::{KeyLocation, LocationError, Taken, take_parameter};
 pub use origin::{OriginError, OriginPattern};
 pub use period::{Period, Periods, Unit, time_zone};
+pub use prefer::Preferences;
 pub use route::{MethodMatch, RouteError, RouteKey, RoutePath, Segment};
 pub use router::{BuildError, Found, Precedence, Router, TrailingSlash};
 pub use uri::{BoundUri, TemplateError, UriTemplate};

@@ -4,6 +4,7 @@
 //! its queue by itself, so that putting one in wakes nobody. A sink that is slow, stuck or full loses records, and
 //! `tollgate_access_log_dropped_total` says how many. What the first sink has and has not is counted by tenant and hour.
 
+mod line;
 mod record;
 mod sinks;
 
@@ -21,6 +22,7 @@ use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
 pub(crate) use self::record::Outline;
 pub use self::{
+    line::Lines,
     record::{Record, Value},
     sinks::{File, Stdout},
 };

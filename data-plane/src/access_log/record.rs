@@ -1,15 +1,14 @@
 //! What is written down of one request. Names, counts and times only: never a key, a field's value or a path's text.
 
 use std::{
-    io::Write,
     net::IpAddr,
     sync::Arc,
     time::{Duration, SystemTime},
 };
 
-use chrono::{DateTime, SecondsFormat, Utc};
 use http::{Method, Version};
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
+use uuid::Uuid;
 
 use crate::{
     policies::throttle::Label,
@@ -20,7 +19,7 @@ use crate::{
 pub struct Record {
     pub(crate) at: SystemTime,
     /// `x-request-id`: a UUIDv7.
-    pub(crate) request_id: String,
+    pub(crate) request_id: Uuid,
     /// The `x-request-id` that the caller sent, if it is fit to be written down.
     pub(crate) client_request_id: Option<Box<str>>,
     pub(crate) trace: Option<(TraceId, SpanId, TraceFlags)>,
@@ -31,6 +30,8 @@ pub struct Record {
     pub(crate) method: Option<Method>,
     pub(crate) stage: Option<Arc<Stage>>,
     pub(crate) route: Option<Arc<str>>,
+    /// The route's `operationName`.
+    pub(crate) operation: Option<Arc<str>>,
     pub(crate) caller: Option<(Arc<ApiKey>, Arc<UsagePlan>)>,
     pub(crate) outline: Outline,
     /// The limit that refused it.
@@ -59,9 +60,10 @@ pub(crate) struct Outline {
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
     Text(&'a str),
+    Id(Uuid),
     Count(u64),
-    /// Such as milliseconds.
-    Measure(f64),
+    /// In milliseconds.
+    Millis(Duration),
     Flag(bool),
 }
 
@@ -92,14 +94,15 @@ impl Record {
         let key = self.caller.as_ref().map(|(key, _)| key);
         let plan = self.caller.as_ref().map(|(_, plan)| plan);
         let deployment = stage.and_then(|stage| stage.deployment.as_deref());
+        field("request.id", Value::Id(self.request_id));
         let texts = [
-            ("request.id", Some(&*self.request_id)),
             ("client_request.id", self.client_request_id.as_deref()),
             ("tenant.id", stage.map(|stage| &*stage.tenant_id)),
             ("api.id", stage.map(|stage| &*stage.api_id)),
             ("stage", stage.map(|stage| &*stage.name)),
             ("deployment.id", deployment.map(|deployment| &*deployment.id)),
             ("route", Some(self.route.as_deref().unwrap_or("-"))),
+            ("operation", self.operation.as_deref()),
             ("method", Some(self.method.as_ref().map_or("-", Method::as_str))),
             (
                 "protocol",
@@ -120,7 +123,7 @@ impl Record {
         field("status", Value::Count(ended.status.into()));
         field("bytes_in", Value::Count(ended.bytes_in));
         field("bytes_out", Value::Count(ended.bytes_out));
-        field("duration_ms", Value::Measure(ended.duration.as_secs_f64() * 1000.0));
+        field("duration_ms", Value::Millis(ended.duration));
         field("aborted", Value::Flag(ended.aborted));
         field("billed", Value::Flag(ended.billed));
         if ended.over_quota {
@@ -131,35 +134,11 @@ impl Record {
         }
     }
 
-    /// One JSON object and a line's end. The fields that every log line has come first.
-    pub fn line(&self, out: &mut Vec<u8>) {
-        let at = DateTime::<Utc>::from(self.at).to_rfc3339_opts(SecondsFormat::Micros, true);
-        // Writing to memory cannot fail.
-        let _ = write!(
-            out,
-            r#"{{"timestamp":"{at}","level":"INFO","message":"request","client.address":"{}""#,
-            self.client
-        );
-        if let Some((trace, span, _)) = self.trace {
-            let _ = write!(out, r#","trace.id":"{trace}","span.id":"{span}""#);
-        }
-        self.fields(|name, value| {
-            let _ = write!(out, r#","{name}":"#);
-            let _ = match value {
-                Value::Text(text) => serde_json::to_writer(&mut *out, text).map_err(Into::into),
-                Value::Count(count) => write!(out, "{count}"),
-                Value::Measure(measure) => write!(out, "{measure:.3}"),
-                Value::Flag(flag) => write!(out, "{flag}"),
-            };
-        });
-        out.extend_from_slice(b",\"target\":\"access\"}\n");
-    }
-
     #[cfg(test)]
     pub(crate) fn test() -> Self {
         Self {
             at: SystemTime::UNIX_EPOCH,
-            request_id: "018f0000-0000-7000-8000-00000000000a".to_owned(),
+            request_id: Uuid::from_u128(0x018f_0000_0000_7000_8000_0000_0000_000a),
             client_request_id: None,
             trace: None,
             client: IpAddr::from([192, 0, 2, 7]),
@@ -167,34 +146,11 @@ impl Record {
             method: None,
             stage: None,
             route: None,
+            operation: None,
             caller: None,
             outline: Outline { status: 400, code: Some("MALFORMED_REQUEST"), ..Outline::default() },
             throttled_by: None,
             shadow_throttled_by: String::new(),
         }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_record_is_one_line_of_json_whatever_a_caller_put_into_it() {
-        let mut record = Record::test();
-        record.method = Some(Method::from_bytes(b"GET'`|").unwrap());
-        record.route = Some("GET /\"quoted\"\n{id}".into());
-        record.trace = Some((TraceId::from(10), SpanId::from(11), TraceFlags::SAMPLED));
-        let mut text = Vec::new();
-        record.line(&mut text);
-        let text = String::from_utf8(text).unwrap();
-        assert_eq!(text.find('\n'), Some(text.len() - 1), "one line");
-        let line: serde_json::Value = serde_json::from_str(&text).unwrap();
-        assert_eq!(line["timestamp"], "1970-01-01T00:00:00.000000Z");
-        assert_eq!(line["route"], "GET /\"quoted\"\n{id}");
-        assert_eq!(line["trace.id"], "0000000000000000000000000000000a");
-        assert_eq!((&line["status"], &line["billed"]), (&400.into(), &false.into()));
-        assert_eq!(line["target"], "access");
-        assert!(line.get("tenant.id").is_none(), "what is not known is left out");
     }
 }

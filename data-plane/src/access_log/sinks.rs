@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use super::{Record, Sink};
+use super::{Lines, Record, Sink};
 
 /// A sink that goes on failing says so this often.
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
@@ -17,7 +17,7 @@ const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 /// Lines on standard output.
 #[derive(Default)]
 pub struct Stdout {
-    lines: Vec<u8>,
+    lines: Lines,
 }
 
 /// Lines at the end of a file. Renamed away, it is begun anew by itself, so that logrotate needs no signal.
@@ -26,7 +26,7 @@ pub struct File {
     /// A file that would grow beyond it becomes `{path}.1`, in the place of the one before.
     bytes_max: Option<u64>,
     open: Option<Open>,
-    lines: Vec<u8>,
+    lines: Lines,
     complained: Option<Instant>,
 }
 
@@ -37,12 +37,12 @@ struct Open {
     bytes: u64,
 }
 
-fn lines<'a>(records: &[Arc<Record>], lines: &'a mut Vec<u8>) -> &'a [u8] {
+fn lines<'a>(records: &[Arc<Record>], lines: &'a mut Lines) -> &'a [u8] {
     lines.clear();
     for record in records {
-        record.line(lines);
+        lines.push(record);
     }
-    lines
+    lines.as_bytes()
 }
 
 fn count(records: &[Arc<Record>]) -> u64 {
@@ -64,7 +64,7 @@ impl File {
     /// Opens it, so that a path that cannot be written is known at the start.
     pub fn open(path: PathBuf, bytes_max: Option<u64>) -> io::Result<Self> {
         let open = Some(Open::at(&path)?);
-        Ok(Self { path, bytes_max, open, lines: Vec::new(), complained: None })
+        Ok(Self { path, bytes_max, open, lines: Lines::default(), complained: None })
     }
 
     /// The file that is at the path now, with room for so many bytes.
@@ -163,9 +163,9 @@ mod tests {
     fn a_file_and_the_one_before_it_stay_within_the_bound() {
         let directory = directory();
         let path = directory.join("access.log");
-        let mut line = Vec::new();
-        Record::test().line(&mut line);
-        let max = u64::try_from(line.len() * 10).unwrap();
+        let mut line = Lines::default();
+        line.push(&Record::test());
+        let max = u64::try_from(line.as_bytes().len() * 10).unwrap();
         let mut file = File::open(path.clone(), Some(max)).unwrap();
         for _ in 0..35 {
             assert_eq!(file.write(&[Arc::new(Record::test())]), 0);

@@ -10,6 +10,7 @@ use std::{
 
 use bytes::Bytes;
 use egress::Stream;
+use http::HeaderMap;
 use http_body::{Body, Frame, SizeHint};
 
 use super::{BoxError, early::Early, http2, pool::Loan};
@@ -24,6 +25,15 @@ pub(crate) struct Download {
     deadline: Option<Instant>,
     began: Instant,
     moved_at: Instant,
+    /// What of it was read before its caller gets any: it comes first.
+    kept: Option<Box<Kept>>,
+}
+
+/// Read, and not given to the caller yet.
+#[derive(Default)]
+pub(super) struct Kept {
+    pub(super) bytes: Bytes,
+    pub(super) trailers: Option<HeaderMap>,
 }
 
 /// Nothing came for too long.
@@ -52,14 +62,20 @@ impl Download {
     ) -> Self {
         let began = Instant::now();
         let idle = timeouts.idle;
-        let mut download = Self { source, node, idle, deadline, began, moved_at: began };
+        let mut download =
+            Self { source, node, idle, deadline, began, moved_at: began, kept: None };
         download.end_if_read();
         download
     }
 
+    /// Puts back what was read of it.
+    pub(super) fn keep(&mut self, kept: Kept) {
+        self.kept = Some(Box::new(kept));
+    }
+
     /// How much of it a pipe may be filled with next.
     pub(super) fn unread(&self) -> u64 {
-        self.source.unread()
+        if self.kept.is_some() { 0 } else { self.source.unread() }
     }
 
     /// Fills an empty pipe with what comes next of it; gives how many bytes that are.
@@ -184,15 +200,28 @@ impl Body for Download {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        if let Some(mut kept) = self.kept.take() {
+            if !kept.bytes.is_empty() {
+                let bytes = std::mem::take(&mut kept.bytes);
+                self.kept = kept.trailers.is_some().then_some(kept);
+                return Poll::Ready(Some(Ok(Frame::data(bytes))));
+            }
+            if let Some(trailers) = kept.trailers {
+                return Poll::Ready(Some(Ok(Frame::trailers(trailers))));
+            }
+        }
         let polled = self.source.poll_frame(cx);
         self.minded(cx, polled)
     }
 
     fn is_end_stream(&self) -> bool {
-        matches!(self.source, Source::Ended)
+        self.kept.is_none() && matches!(self.source, Source::Ended)
     }
 
     fn size_hint(&self) -> SizeHint {
+        if self.kept.is_some() {
+            return SizeHint::default();
+        }
         match &self.source {
             Source::Whole(loan) => loan.line.connection.size_hint(),
             Source::Early(early) => {

@@ -17,7 +17,7 @@ use tokio::time::timeout_at;
 use upstream::{Answer, Error, Full, Length, Sending, request};
 
 use super::{
-    AnswerBody, BoxError,
+    AnswerBody, BoxError, buffered,
     connect::connect,
     download::{Download, Source},
     early::Early,
@@ -45,7 +45,7 @@ pub(super) async fn call(
     exchange: &mut Exchange,
     proxy: &Arc<HttpProxy>,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
-    let deadline = proxy.timeouts.total.map(|total| Instant::now() + total);
+    let deadline = deadline(snapshot, exchange, proxy.timeouts);
     let answered = within(deadline, exchange_with_backend(node, snapshot, exchange, proxy)).await;
     let answered = answered.ok_or_else(timed_out).flatten();
     if let Some(trace) = &mut exchange.trace {
@@ -58,16 +58,33 @@ pub(super) async fn call(
             Kind::IntegrationFailure.because("The backend switched protocols without being asked.")
         );
     }
-    headers::remove_hop_by_hop(&mut headers);
+    headers::prepare_answer(&mut headers, exchange.dialect().headers);
     if proxy.method == Some(Method::HEAD) && exchange.head.method != Method::HEAD {
         headers.remove(CONTENT_LENGTH); // of a body that this caller asked for, and does not get
     }
-    exchange.serving.pace().whole_by(deadline);
     let download = Download::new(source, exchange.node.clone(), proxy.timeouts, deadline);
-    let mut response = Response::new(AnswerBody::Download(Box::new(download)));
+    let body = if let Some(stage) = exchange.stage.as_ref().filter(|_| proxy.buffered) {
+        // On the heap: calls whose answers stream carry no room for it.
+        Box::pin(buffered::read(node, &stage.tenant_id, download)).await?
+    } else {
+        exchange.serving.pace().whole_by(deadline);
+        AnswerBody::Download(Box::new(download))
+    };
+    let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// When the exchange with a backend must be over: by its integration, and by what its tenant may take at most.
+pub(super) fn deadline(
+    snapshot: &Snapshot,
+    exchange: &Exchange,
+    timeouts: Timeouts,
+) -> Option<Instant> {
+    let tenant = exchange.stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
+    let limits = [timeouts.total, tenant.and_then(|tenant| tenant.integration_timeout)];
+    limits.into_iter().flatten().min().map(|limit| Instant::now() + limit)
 }
 
 /// The head of an answer, and where its body comes from.

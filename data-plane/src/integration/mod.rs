@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+mod buffered;
 mod connect;
 mod download;
 mod early;
@@ -9,6 +10,7 @@ mod http_proxy;
 mod media;
 mod mock;
 pub(crate) mod pool;
+mod sigv4;
 mod upload;
 
 use std::{

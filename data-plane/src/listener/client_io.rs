@@ -18,6 +18,7 @@ use tokio::{
 };
 use tokio_rustls::server::TlsStream;
 use tokio_util::either::Either;
+use uuid::Uuid;
 
 use super::{pace::Pace, streams::Streams, unserved::Unserved};
 use crate::config::Limits;
@@ -30,7 +31,7 @@ pub(crate) struct HeadClock {
     /// A request was taken up, and not all of its answer has left.
     answering: Cell<bool>,
     /// Of the request that the connection ends with, as it could not be served.
-    unserved_id: OnceCell<String>,
+    unserved_id: OnceCell<Uuid>,
     deadline: Cell<Option<Instant>>,
     /// The deadline passed.
     late: Cell<bool>,
@@ -188,8 +189,8 @@ impl HeadClock {
     }
 
     /// The id of the request that could not be served: one, since its connection ends.
-    pub(super) fn unserved_id(&self) -> &str {
-        self.unserved_id.get_or_init(|| uuid::Uuid::now_v7().to_string())
+    pub(super) fn unserved_id(&self) -> Uuid {
+        *self.unserved_id.get_or_init(Uuid::now_v7)
     }
 }
 

@@ -24,6 +24,7 @@ use tokio::{
 };
 use tokio_rustls::{TlsAcceptor, server::TlsStream};
 use tokio_util::either::Either;
+use uuid::Uuid;
 
 use super::{
     body::RequestBody,
@@ -206,8 +207,8 @@ async fn handshake(
     stream.peek(&mut first).await?;
     if first[0].is_ascii_uppercase() {
         // A method's first letter; a TLS record begins with 22.
-        let id = uuid::Uuid::now_v7().to_string();
-        let answer = Unserved::HttpOnHttpsPort.answer(&id);
+        let id = Uuid::now_v7();
+        let answer = Unserved::HttpOnHttpsPort.answer(id);
         Unserved::HttpOnHttpsPort.record_as(id, node, peer, Version::HTTP_11);
         stream.write_all(answer.as_bytes()).await?;
         return Err(io::Error::new(io::ErrorKind::InvalidData, "http on the port for https"));
@@ -284,7 +285,7 @@ async fn hyper_http1(
     if let Err(error) = &ended
         && let Some(unserved) = Unserved::of(error, &clock)
     {
-        unserved.record_as(clock.unserved_id().to_owned(), &node, peer, Version::HTTP_11);
+        unserved.record_as(clock.unserved_id(), &node, peer, Version::HTTP_11);
     }
     ended
 }

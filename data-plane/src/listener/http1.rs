@@ -18,6 +18,7 @@ use http::{Request, Response, StatusCode, Version, header::CONNECTION};
 use http_body::Body;
 use tokio::io::AsyncWrite;
 use tokio_util::either::Either;
+use uuid::Uuid;
 
 use super::{
     body::RequestBody,
@@ -162,8 +163,12 @@ impl Caller {
     /// `None`: the caller left meanwhile.
     async fn served(&mut self, request: Request<RequestBody>) -> Option<Response<Followed>> {
         let serving = Serving::begin(self.clock.clone());
-        // Not a part of the connection, which would be as large while it waits.
-        let mut serving = Box::pin(serve::serve(self.node.clone(), self.peer, serving, request));
+        // Not a part of the connection, which would be as large while it waits. Made where it stays, not copied there.
+        let place = Box::new_uninit();
+        let mut serving = Box::into_pin(Box::write(
+            place,
+            serve::serve(self.node.clone(), self.peer, serving, request),
+        ));
         poll_fn(|cx| {
             if let Poll::Ready(response) = serving.as_mut().poll(cx) {
                 return Poll::Ready(Some(response));
@@ -224,8 +229,8 @@ impl Caller {
 
     /// Says why there is no request, as far as the caller takes that.
     async fn refuse(&mut self, unserved: Unserved) -> End {
-        let id = uuid::Uuid::now_v7().to_string();
-        let answer = unserved.answer(&id);
+        let id = Uuid::now_v7();
+        let answer = unserved.answer(id);
         unserved.record_as(id, &self.node, self.peer, Version::HTTP_11);
         if answer.is_empty() {
             return End::Broken;

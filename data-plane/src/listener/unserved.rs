@@ -6,6 +6,7 @@ use std::time::SystemTime;
 use downstream::RequestError;
 use http::{StatusCode, Version};
 use serde_json::json;
+use uuid::Uuid;
 
 use super::{client_io::HeadClock, connection::Peer, streams::Missed};
 use crate::{
@@ -59,7 +60,7 @@ impl Unserved {
     }
 
     /// As a whole answer of HTTP/1.1, after which the connection ends; nothing where there is none to give.
-    pub(super) fn answer(self, id: &str) -> String {
+    pub(super) fn answer(self, id: Uuid) -> String {
         let (status, code) = self.told();
         let why;
         let (reason, message) = match self {
@@ -107,11 +108,11 @@ impl Unserved {
     }
 
     pub(super) fn record(self, node: &Node, peer: Peer, version: Version) {
-        self.record_as(uuid::Uuid::now_v7().to_string(), node, peer, version);
+        self.record_as(Uuid::now_v7(), node, peer, version);
     }
 
     /// The same under the id that its answer has.
-    pub(super) fn record_as(self, request_id: String, node: &Node, peer: Peer, version: Version) {
+    pub(super) fn record_as(self, request_id: Uuid, node: &Node, peer: Peer, version: Version) {
         let (status, code) = self.told();
         node.metrics.unserved(status);
         // It reached no tenant's routes, so nothing is missed where there is no room.
@@ -125,6 +126,7 @@ impl Unserved {
             method: None,
             stage: None,
             route: None,
+            operation: None,
             caller: None,
             outline: Outline {
                 status,

@@ -30,7 +30,7 @@ pub(crate) struct Followed {
 
 /// Ties a request's end to its answer's.
 pub(crate) fn follow(
-    mut exchange: Exchange,
+    mut exchange: Box<Exchange>,
     mut response: Response<AnswerBody>,
 ) -> Response<Followed> {
     let is_head = exchange.head.method == Method::HEAD;
@@ -49,7 +49,7 @@ pub(crate) fn follow(
             return Followed { body, rest: Bytes::new(), exchange: None };
         }
         exchange.serving.pace().offered(exchange.node.shared.config.limits.write_timeout);
-        Followed { body, rest: Bytes::new(), exchange: Some(Box::new(exchange)) }
+        Followed { body, rest: Bytes::new(), exchange: Some(exchange) }
     })
 }
 

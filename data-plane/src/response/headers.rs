@@ -1,7 +1,5 @@
 //! Which fields pass through, in both directions (RFC 9110 §7.6).
 
-use std::net::IpAddr;
-
 use http::{
     HeaderMap, HeaderName, HeaderValue, Version,
     header::{self, CONNECTION, HOST, TE, TRANSFER_ENCODING, UPGRADE},
@@ -9,8 +7,13 @@ use http::{
 
 use egress::Protocol;
 
-use super::cookies;
-use crate::{exchange::Exchange, router::Addressing, snapshot::served::HttpProxy};
+use super::{cookies, forwarded};
+use crate::{
+    dialect::headers::{Headers, REMAPPED},
+    exchange::Exchange,
+    router::Addressing,
+    snapshot::served::HttpProxy,
+};
 
 const HOP_BY_HOP: [HeaderName; 8] = [
     CONNECTION,
@@ -22,13 +25,17 @@ const HOP_BY_HOP: [HeaderName; 8] = [
     TRANSFER_ENCODING,
     UPGRADE,
 ];
-pub(crate) const FORWARDED_FOR: HeaderName = HeaderName::from_static("x-forwarded-for");
-const FORWARDED_HOST: HeaderName = HeaderName::from_static("x-forwarded-host");
-const FORWARDED_PROTO: HeaderName = HeaderName::from_static("x-forwarded-proto");
+pub(crate) use super::forwarded::FORWARDED_FOR;
 pub(crate) const REQUEST_ID: HeaderName = HeaderName::from_static("x-request-id");
 
 /// Removes what concerns one connection only: the fixed list, and whatever `Connection` names.
 pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
+    // Most messages have one of them or none, and a look at each name costs less than a search for each of the list.
+    let found = headers.keys().filter_map(|name| HOP_BY_HOP.iter().position(|it| it == name));
+    let found = found.fold(0_u8, |found, index| found | 1 << index);
+    if found == 0 {
+        return;
+    }
     if headers.contains_key(TRANSFER_ENCODING) {
         headers.remove(header::CONTENT_LENGTH); // it is not the body's (RFC 9112 §6.3)
     }
@@ -45,8 +52,10 @@ pub(crate) fn remove_hop_by_hop(headers: &mut HeaderMap) {
             headers.remove(name);
         }
     }
-    for name in &HOP_BY_HOP {
-        headers.remove(name);
+    for (index, name) in HOP_BY_HOP.iter().enumerate() {
+        if found & 1 << index != 0 {
+            headers.remove(name);
+        }
     }
 }
 
@@ -67,7 +76,7 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
         .and_then(|authority| HeaderValue::try_from(authority).ok())
         .or_else(|| exchange.head.headers.get(HOST).cloned());
     let by_path = matches!(exchange.addressing, Addressing::Path { .. });
-    let peer = exchange.peer;
+    let (peer, client, dialect) = (exchange.peer, exchange.client(), exchange.dialect());
     let is_http2 = exchange.head.version == Version::HTTP_2;
 
     let headers = &mut exchange.head.headers;
@@ -81,18 +90,11 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
         cookies::join(headers);
     }
     headers.remove(header::EXPECT); // the caller was told to go on when the body was first read
-    headers.remove(header::FORWARDED); // would contradict the fields below
     let host = asked_host.as_ref().filter(|_| proxy.preserve_host).unwrap_or(&proxy.authority);
     headers.insert(HOST, host.clone());
-    forward_for(headers, peer.address, peer.trusted);
-    if !(peer.trusted && headers.contains_key(FORWARDED_PROTO)) {
-        headers.insert(FORWARDED_PROTO, HeaderValue::from_static(peer.scheme()));
-    }
-    if let Some(host) = asked_host
-        && !(peer.trusted && headers.contains_key(FORWARDED_HOST))
-    {
-        headers.insert(FORWARDED_HOST, host);
-    }
+    let told = look(headers, dialect.headers);
+    let origin = forwarded::Origin { peer, client, host: asked_host.as_ref() };
+    forwarded::forward(headers, told, proxy.forwarding, &origin);
     if let Ok(id) = HeaderValue::try_from(&exchange.id) {
         headers.insert(REQUEST_ID, id);
     }
@@ -107,31 +109,73 @@ pub(crate) fn prepare_request(exchange: &mut Exchange, proxy: &HttpProxy) {
     }
 }
 
+/// Removes what the dialect does not pass on; gives whether there are fields that tell where the call comes from. One look
+/// at the names, and nothing else where there are none of either.
+fn look(headers: &mut HeaderMap, table: &Headers) -> bool {
+    let (mut told, mut dropped) = (false, false);
+    for name in headers.keys() {
+        let name = name.as_str();
+        told |= forwarded::tells(name);
+        dropped |= table.request_drops.find(name).is_some();
+    }
+    if dropped {
+        let drops = |name: &&HeaderName| {
+            // `TE` is this node's own word here.
+            **name != TE && table.request_drops.find(name.as_str()).is_some()
+        };
+        let names: Vec<_> = headers.keys().filter(drops).cloned().collect();
+        for name in names {
+            headers.remove(name);
+        }
+    }
+    told
+}
+
+/// Turns a backend's fields into those of the answer to its caller.
+pub(crate) fn prepare_answer(headers: &mut HeaderMap, table: &Headers) {
+    remap(headers, table);
+    remove_hop_by_hop(headers);
+}
+
+/// What the dialect calls otherwise, or keeps to itself.
+pub(crate) fn remap(headers: &mut HeaderMap, table: &Headers) {
+    if table.answer_remaps.is_empty() && table.answer_drops.is_empty() {
+        return;
+    }
+    let concerned = |name: &&HeaderName| {
+        let name = name.as_str();
+        table.answer_remaps.find(name).is_some() || table.answer_drops.find(name).is_some()
+    };
+    let names: Vec<_> = headers.keys().filter(concerned).cloned().collect();
+    for name in names {
+        if table.answer_remaps.find(name.as_str()).is_some()
+            && let Ok(other) = HeaderName::try_from(format!("{REMAPPED}{name}"))
+        {
+            let values: Vec<_> = headers.get_all(&name).iter().cloned().collect();
+            headers.remove(&other); // that is the gateway's to say
+            for value in values {
+                headers.append(&other, value);
+            }
+        }
+        // These say which others go with them, and are gone then.
+        if name != CONNECTION && name != TRANSFER_ENCODING {
+            headers.remove(name);
+        }
+    }
+}
+
 fn takes_trailers(headers: &HeaderMap) -> bool {
     let mut codings =
         headers.get_all(TE).iter().flat_map(|value| value.as_bytes().split(|b| *b == b','));
     codings.any(|coding| coding.trim_ascii().eq_ignore_ascii_case(b"trailers"))
 }
 
-/// The caller's address, after those that a trusted proxy vouches for.
-fn forward_for(headers: &mut HeaderMap, peer: IpAddr, trusted: bool) {
-    let mut value = String::new();
-    if trusted {
-        for earlier in headers.get_all(FORWARDED_FOR).iter().filter_map(|value| value.to_str().ok())
-        {
-            value.push_str(earlier);
-            value.push_str(", ");
-        }
-    }
-    value.push_str(&peer.to_canonical().to_string());
-    if let Ok(value) = HeaderValue::try_from(value) {
-        headers.insert(FORWARDED_FOR, value);
-    }
-}
-
 #[cfg(test)]
 mod tests {
+    use proto::config::v1::Dialect as Name;
+
     use super::*;
+    use crate::dialect::Dialect;
 
     fn map(fields: &[(&'static str, &'static str)]) -> HeaderMap {
         let mut headers = HeaderMap::new();
@@ -169,13 +213,39 @@ mod tests {
     }
 
     #[test]
-    fn forwarded_for_is_replaced_unless_a_trusted_proxy_sent_it() {
-        for (trusted, expected) in [(false, "192.0.2.1"), (true, "10.0.0.1, 10.0.0.2, 192.0.2.1")] {
-            let mut headers =
-                map(&[("x-forwarded-for", "10.0.0.1"), ("x-forwarded-for", "10.0.0.2")]);
-            forward_for(&mut headers, "::ffff:192.0.2.1".parse().unwrap(), trusted);
-            let values: Vec<&HeaderValue> = headers.get_all(FORWARDED_FOR).iter().collect();
-            assert_eq!(values, [expected]);
+    fn aws_rest_calls_some_fields_of_answers_otherwise() {
+        let backends = [
+            ("www-authenticate", "Basic"),
+            ("www-authenticate", "Digest"),
+            ("x-amzn-remapped-www-authenticate", "forged"),
+            ("server", "nginx"),
+            ("date", "Mon, 23 Nov 2026 00:00:00 GMT"),
+            ("connection", "close, x-hop"),
+            ("x-hop", "1"),
+            ("trailer", "x-sum"),
+            ("host", "h"),
+            ("content-type", "text/plain"),
+        ];
+        let mut rest = map(&backends);
+        prepare_answer(&mut rest, Dialect::of(Name::AwsRest.into()).unwrap().headers);
+        let mut expected = map(&[
+            ("x-amzn-remapped-www-authenticate", "Basic"),
+            ("x-amzn-remapped-www-authenticate", "Digest"),
+            ("x-amzn-remapped-server", "nginx"),
+            ("x-amzn-remapped-date", "Mon, 23 Nov 2026 00:00:00 GMT"),
+            ("x-amzn-remapped-connection", "close, x-hop"),
+            ("content-type", "text/plain"),
+        ]);
+        assert_eq!(rest, expected);
+
+        for name in [Name::Native, Name::AwsHttp] {
+            let mut others = map(&backends);
+            prepare_answer(&mut others, Dialect::of(name.into()).unwrap().headers);
+            expected = map(&backends);
+            for gone in ["connection", "x-hop"] {
+                expected.remove(gone);
+            }
+            assert_eq!(others, expected, "{name:?}");
         }
     }
 }

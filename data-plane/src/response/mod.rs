@@ -3,6 +3,7 @@
 pub(crate) mod compress;
 pub(crate) mod cookies;
 mod follow;
+mod forwarded;
 pub(crate) mod headers;
 pub(crate) mod rate_limit;
 mod render;

@@ -1,13 +1,14 @@
 //! From a request's address to a route of a stage: host, then stage, then path and method.
 
 mod host;
+mod method_override;
 
-use std::sync::Arc;
+use std::{borrow::Cow, sync::Arc};
 
 use http::header::{ALLOW, LOCATION, RETRY_AFTER};
 use plan::{
     Found,
-    path::{self, Normalization},
+    path::{self, Normalization, PathError},
 };
 
 pub(crate) use self::host::{Addressing, address};
@@ -36,8 +37,10 @@ pub(crate) fn route(
         }
         Kind::NotReady.because("This node has no configuration yet.").with(RETRY_AFTER, "1")
     })?;
-    let (stage, below) = select_stage(api, address.path)
-        .ok_or_else(|| Kind::ResourceNotFound.because("The path names no stage of this API."))?;
+    let Place { stage, path: below, before } = place(api, address.path, exchange.head.uri.path())
+        .ok_or_else(|| {
+        Kind::ResourceNotFound.because("The path names no stage of this API.")
+    })?;
     exchange.addressing = address.addressing();
     exchange.stage = Some(stage.clone());
     exchange.config_version = snapshot.version(&stage.cell);
@@ -47,9 +50,10 @@ pub(crate) fn route(
     if deployment.disable_execute_api_endpoint {
         return Err(unknown());
     }
-    exchange.path = path::normalize(below, deployment.normalization)
-        .map_err(|error| Kind::BadRequestParameters.because(error.to_string()))?
-        .into_owned();
+    exchange.path = below.map_err(|error| Kind::BadRequestParameters.because(error.to_string()))?;
+    if deployment.method_override {
+        method_override::apply(&mut exchange.head.method, &mut exchange.head.headers)?;
+    }
     match deployment.router.find(&exchange.head.method, &exchange.path) {
         Found::Route { index, captures } => {
             if deployment.normalization != Normalization::Pass
@@ -64,7 +68,7 @@ pub(crate) fn route(
         }
         Found::Redirect => Err(Kind::Moved
             .because("The path has a slash too many at its end.")
-            .with(LOCATION, without_last_slash(exchange, below))),
+            .with(LOCATION, without_last_slash(exchange, &before))),
         Found::MethodNotAllowed(methods) => {
             let allow = methods.iter().map(http::Method::as_str).collect::<Vec<_>>().join(", ");
             Err(Kind::MethodNotAllowed
@@ -85,7 +89,7 @@ fn hides_another_route(deployment: &Deployment, exchange: &Exchange, index: usiz
 }
 
 /// The stage that the first segment names, else `$default`; and the path below it.
-fn select_stage<'a>(api: &'a Api, full: &'a str) -> Option<(&'a Arc<Stage>, &'a str)> {
+fn select_stage<'a, 'p>(api: &'a Api, full: &'p str) -> Option<(&'a Arc<Stage>, &'p str)> {
     let rest = full.strip_prefix('/').unwrap_or(full);
     let (first, below) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     let named = Some(&*path::decode(first))
@@ -100,11 +104,60 @@ fn select_stage<'a>(api: &'a Api, full: &'a str) -> Option<(&'a Arc<Stage>, &'a 
     named.map(|stage| (stage, below)).or_else(|| default().map(|stage| (stage, full)))
 }
 
+/// Where a call goes.
+struct Place<'a> {
+    stage: &'a Arc<Stage>,
+    /// Below the stage, as the Api reads it.
+    path: Result<String, PathError>,
+    /// What of the request's path leads to the stage.
+    before: Before,
+}
+
+enum Before {
+    /// So many bytes of it.
+    Bytes(usize),
+    Text(String),
+}
+
+/// The stage that a path names, and the path below it. A path with two readings is read again as a stage that normalizes has
+/// it, so that `/./prod/a` is `/prod/a` before a stage is chosen too; unless the stage that it names as it came passes it.
+/// `whole` is the request's path, of which `raw` is the end.
+fn place<'a>(api: &'a Api, raw: &str, whole: &str) -> Option<Place<'a>> {
+    let as_it_came = select_stage(api, raw).map(|(stage, below)| {
+        let policy = policy(stage);
+        (stage, below, policy, path::normalize(below, policy))
+    });
+    let plain = |policy: &Normalization, path: &Result<Cow<'_, str>, _>| {
+        *policy == Normalization::Pass || matches!(path, Ok(Cow::Borrowed(_)))
+    };
+    if !as_it_came.as_ref().is_some_and(|(.., policy, path)| plain(policy, path))
+        && let Ok(Cow::Owned(normal)) = path::normalize(raw, Normalization::Normalize)
+        && let Some((stage, below)) = select_stage(api, &normal)
+        && policy(stage) == Normalization::Normalize
+    {
+        let address = whole.strip_suffix(raw).unwrap_or_default();
+        let lead = normal.strip_suffix(below).unwrap_or_default();
+        let before = Before::Text(format!("{address}{lead}"));
+        return Some(Place { stage, path: Ok(below.to_owned()), before });
+    }
+    let (stage, below, _, path) = as_it_came?;
+    let before = Before::Bytes(whole.strip_suffix(below).map_or(0, str::len));
+    Some(Place { stage, path: path.map(Cow::into_owned), before })
+}
+
+/// What becomes of a path with two readings; where nothing is deployed nobody reads it.
+fn policy(stage: &Stage) -> Normalization {
+    stage.deployment.as_ref().map_or(Normalization::Pass, |deployment| deployment.normalization)
+}
+
 /// Where a caller with one slash too many should go: to the path as the Api reads it, or a dot segment could lead back
-/// here for ever. `below` is that path as it came. Never another host: it starts with one slash.
-fn without_last_slash(exchange: &Exchange, below: &str) -> String {
+/// here for ever. Never another host: it starts with one slash.
+fn without_last_slash(exchange: &Exchange, before: &Before) -> String {
     let uri = &exchange.head.uri;
-    let stage = uri.path().strip_suffix(below).unwrap_or_default();
+    let stage = match before {
+        Before::Bytes(count) => uri.path().get(..*count).unwrap_or_default(),
+        Before::Text(text) => text,
+    };
     let path = format!("{stage}{}", exchange.path);
     // Browsers read a backslash as a slash.
     let path = path.trim_start_matches(['/', '\\']).trim_end_matches('/');

@@ -11,6 +11,7 @@ use super::{
         route_concurrency_limits, route_throttles, tenant, throttle, usage_plan,
     },
     resources::{Held, ResourceName, Resources},
+    secret::secret,
     served::{Api, ApiKey, Snapshot, Stage},
 };
 use crate::trace::sampling::Sampling;
@@ -114,6 +115,10 @@ impl Snapshot {
                 let plan = usage_plan(message)?;
                 self.usage_plans.insert(plan.id.clone(), Arc::new(plan));
             }
+            Kind::Secret(message) => {
+                let secret = secret(message)?;
+                self.secrets.insert(secret.id.clone(), Arc::new(secret));
+            }
             Kind::ApiKey(message) => {
                 let key = Arc::new(self.sharing(api_key(message)?));
                 if let Some(before) = self.api_keys_by_id.insert(key.id.clone(), key.clone()) {
@@ -163,6 +168,7 @@ impl Snapshot {
         match name {
             ResourceName::TenantId(id) => drop(self.tenants.remove(id.as_str())),
             ResourceName::DeploymentId(id) => drop(self.deployments.remove(id.as_str())),
+            ResourceName::SecretId(id) => drop(self.secrets.remove(id.as_str())),
             ResourceName::UsagePlanId(id) => drop(self.usage_plans.remove(id.as_str())),
             ResourceName::ApiKeyId(id) => {
                 if let Some(key) = self.api_keys_by_id.remove(id.as_str()) {

@@ -5,12 +5,16 @@
 
 mod apply;
 mod assembly;
+mod backends;
 mod channel;
 pub mod compile;
 pub mod join;
 pub(crate) mod last_good;
 pub(crate) mod messages;
+mod mocks;
 pub mod resources;
+mod retired;
+pub(crate) mod secret;
 pub mod served;
 mod sharded;
 pub(crate) mod signature;

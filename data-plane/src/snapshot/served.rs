@@ -5,7 +5,7 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use egress::{Policy, Protocol, Target};
 use hashbrown::HashMap;
-use http::{HeaderMap, HeaderName, Method, StatusCode};
+use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
     BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
@@ -15,10 +15,11 @@ use plan::{
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
+pub use super::secret::Secret;
 use super::sharded::Sharded;
 use crate::{
     config::{LimiterMode, LimiterOutage},
-    dialect::Dialect,
+    dialect::{Dialect, headers::Form},
     trace::sampling::Sampling,
 };
 
@@ -38,6 +39,7 @@ pub struct Snapshot {
     /// By tenant and digest; a key that was rotated stands here by its previous digest too.
     pub(super) api_keys: Sharded<(Arc<str>, [u8; 32]), Arc<ApiKey>>,
     pub(super) api_keys_by_id: Sharded<Arc<str>, Arc<ApiKey>>,
+    pub(super) secrets: Sharded<Arc<str>, Arc<Secret>>,
 }
 
 pub struct Tenant {
@@ -48,6 +50,8 @@ pub struct Tenant {
     pub egress: Arc<Policy>,
     /// Over all its stages.
     pub throttle: Option<Throttle>,
+    /// No exchange with a backend takes longer; `None`: as long as its integration says.
+    pub integration_timeout: Option<Duration>,
 }
 
 /// The stages of an Api that are live.
@@ -90,6 +94,8 @@ pub struct Deployment {
     pub binary_media_types: BinaryMediaTypes,
     /// How long an answer is at least that is compressed; `None`: none is.
     pub compression_bytes_min: Option<u64>,
+    /// Callers may name another method by `X-HTTP-Method-Override`.
+    pub method_override: bool,
     /// Where callers put their API key; the first that a call has decides.
     pub key_locations: Vec<KeyLocation>,
     pub router: Router,
@@ -102,6 +108,8 @@ pub struct Route {
     /// `GET /pets/{id}`: the name in logs and on the bill.
     pub name: Arc<str>,
     pub key: RouteKey,
+    /// `operationName`: what its tenant calls it.
+    pub operation: Option<Arc<str>>,
     /// Position in the deployment's integrations.
     pub integration: usize,
     pub api_key_required: bool,
@@ -112,7 +120,7 @@ pub struct Route {
 /// An integration before a stage's variables are known.
 pub(super) enum Template {
     HttpProxy(ProxyTemplate),
-    Function(ProxyTemplate, PayloadFormatVersion),
+    Function(ProxyTemplate, PayloadFormatVersion, Option<Arc<Lambda>>),
     Mock(Arc<Mock>),
 }
 
@@ -122,6 +130,8 @@ pub(super) struct ProxyTemplate {
     pub(super) timeouts: Timeouts,
     pub(super) preserve_host: bool,
     pub(super) protocol: Protocol,
+    pub(super) forwarding: Forwarding,
+    pub(super) buffered: bool,
 }
 
 pub enum Integration {
@@ -133,21 +143,63 @@ pub enum Integration {
 pub struct HttpProxy {
     pub target: Target,
     /// `Host` of the request to the backend, unless the caller's is preserved.
-    pub authority: http::HeaderValue,
+    pub authority: HeaderValue,
     pub uri: BoundUri,
     /// `None`: the caller's.
     pub method: Option<Method>,
     pub timeouts: Timeouts,
     pub preserve_host: bool,
     pub protocol: Protocol,
+    pub(crate) forwarding: Forwarding,
+    /// Its answers reach their callers whole, and not as they come.
+    pub(crate) buffered: bool,
+}
+
+/// How a backend is told where a call comes from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Forwarding {
+    pub(crate) policy: ForwardingPolicy,
+    pub(crate) form: Form,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum ForwardingPolicy {
+    /// What trusted proxies say goes on, with the caller's address behind it.
+    Append,
+    /// The client's address alone.
+    Replace,
+    /// Nothing is told.
+    Remove,
 }
 
 pub struct Function {
     /// Where events go, by POST. They tell of the caller's host, so that is preserved.
     pub backend: HttpProxy,
     pub format: PayloadFormatVersion,
+    /// By Lambda's Invoke API; `None`: the event goes by POST as it is.
+    pub lambda: Option<Arc<Lambda>>,
     /// As events tell them.
     pub stage_variables: Map<String, Value>,
+}
+
+/// How a function is invoked by Lambda's API.
+pub struct Lambda {
+    pub signing: AwsSigning,
+    pub invocation: Invocation,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Invocation {
+    RequestResponse,
+    /// Nobody waits for the function.
+    Event,
+}
+
+/// By which secret requests are signed, and for what of AWS.
+pub struct AwsSigning {
+    pub secret_id: Box<str>,
+    pub region: Box<str>,
+    pub service: Box<str>,
 }
 
 /// AWS's, of the event and of the function's answer.
@@ -157,13 +209,41 @@ pub enum PayloadFormatVersion {
     V2,
 }
 
-pub struct Mock {
+/// What answers by itself.
+pub enum Mock {
+    Fixed(MockAnswer),
+    /// By the status that the template for a request's body gives.
+    Responses {
+        choice: plan::mock::Choice,
+        responses: Box<[MockResponse]>,
+    },
+    /// By what the caller prefers.
+    Examples(Box<[MockExample]>),
+}
+
+pub struct MockAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: MockBody,
+}
+
+pub struct MockBody {
+    pub text: Bytes,
     pub handling: Option<ContentHandling>,
-    /// The body's base64 decoded, where a caller may get that; `None` too where it is none.
+    /// The bytes of which the text is the base64, where a caller may get them; `None` too where it is none.
     pub decoded: Option<Bytes>,
+}
+
+pub struct MockResponse {
+    pub status: StatusCode,
+    pub headers: HeaderMap,
+    /// By media type.
+    pub bodies: Box<[(HeaderValue, MockBody)]>,
+}
+
+pub struct MockExample {
+    pub name: Box<str>,
+    pub answer: MockAnswer,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -316,6 +396,11 @@ impl Snapshot {
 
     pub fn usage_plan(&self, id: &str) -> Option<&Arc<UsagePlan>> {
         self.usage_plans.get(id)
+    }
+
+    /// A tenant's secret.
+    pub fn secret(&self, tenant_id: &str, id: &str) -> Option<&Arc<Secret>> {
+        self.secrets.get(id).filter(|secret| *secret.tenant_id == *tenant_id)
     }
 
     /// The key of a tenant that has this digest, or had it before its last rotation.

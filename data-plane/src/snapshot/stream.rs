@@ -25,6 +25,7 @@ pub use super::apply::Publish;
 use super::apply::{Applier, Change, Input, Positions, QUEUE_LEN_MAX, Source};
 use super::assembly::Assembly;
 use super::join::{Error, Identity, JoinToken, causes};
+use super::retired::Retired;
 use super::signature::Verifier;
 use super::{channel, compile, last_good};
 use crate::Config;
@@ -151,9 +152,10 @@ enum Start {
 
 /// Compiles into what the node's threads read.
 pub fn publish_to(shared: Arc<Shared>) -> Publish {
+    let retired = Retired::start();
     Box::new(move |resources, changed| {
         let (next, refusals) = compile::compile(resources, changed, &shared.snapshot.load());
-        shared.snapshot.store(Arc::new(next));
+        retired.take(shared.snapshot.swap(Arc::new(next)), changed);
         refusals
     })
 }

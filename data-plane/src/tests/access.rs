@@ -16,7 +16,7 @@ use tokio::{
 use super::world::{API, PATIENCE, TestNode, api, mock, proxy, raw_origin, read_until, until};
 use crate::{
     Config,
-    access_log::{AccessLog, Record, Sink},
+    access_log::{AccessLog, Lines, Record, Sink},
     tls,
 };
 
@@ -31,9 +31,9 @@ impl Sink for Memory {
 
     fn write(&mut self, records: &[Arc<Record>]) -> u64 {
         for record in records {
-            let mut line = Vec::new();
-            record.line(&mut line);
-            self.0.lock().unwrap().push(serde_json::from_slice(&line).unwrap());
+            let mut lines = Lines::default();
+            lines.push(record);
+            self.0.lock().unwrap().push(serde_json::from_slice(lines.as_bytes()).unwrap());
         }
         0
     }

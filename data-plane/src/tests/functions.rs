@@ -17,12 +17,14 @@ use proto::config::v1::{
     Dialect::{self, AwsHttp, AwsRest, Native},
     Function, HttpProxy,
     PayloadFormatVersion::{self, PayloadFormatVersion10 as V1, PayloadFormatVersion20 as V2},
-    integration,
+    UsagePlan, integration,
 };
 use serde_json::{Value, json};
 use tokio::io::AsyncWriteExt;
 
-use super::world::{API, Answer, TestNode, api, api_with, full, origin, raw_origin, read_until};
+use super::world::{
+    API, Answer, TestNode, api, api_with, full, key, origin, raw_origin, read_until,
+};
 
 const MIB: usize = 1 << 20;
 
@@ -409,4 +411,22 @@ async fn a_function_may_be_spoken_to_over_http2() {
     let node = TestNode::start(api(Native, &[("GET /", to)]));
     let answer = node.get("/prod/").await;
     assert_eq!((answer.status(), answer.body()), (200, "/prod/"));
+}
+
+#[tokio::test]
+async fn the_function_of_a_rest_api_is_told_of_the_key() {
+    for (dialect, value, id) in
+        [(AwsRest, json!("a-key"), json!("keyaaaaaa1")), (Native, Value::Null, Value::Null)]
+    {
+        let to = function(format!("http://{}/", telling().await), V1, |_| {});
+        let mut resources = api_with(dialect, vec![("GET /", to, true)], |_| {});
+        resources.extend(key(
+            "a-key",
+            UsagePlan { id: "planaaaaa1".into(), ..UsagePlan::default() },
+            |_| {},
+        ));
+        let answer = TestNode::start(resources).call("GET /prod/", &["x-api-key: a-key"]).await;
+        let identity = answer.json()["event"]["requestContext"]["identity"].clone();
+        assert_eq!((&identity["apiKey"], &identity["apiKeyId"]), (&value, &id), "{identity}");
+    }
 }

@@ -24,7 +24,7 @@ fn pets() -> Vec<Resource> {
     api(Dialect::Native, &[("GET /pets", mock(200, "rex"))])
 }
 
-fn with_tls(config: &mut Config) {
+pub(super) fn with_tls(config: &mut Config) {
     let listen = SocketAddr::from(([127, 0, 0, 1], 0));
     config.tls = Some(tls::Settings { listen, certificates: Vec::new() });
 }
@@ -51,6 +51,11 @@ async fn connect(node: &TestNode, client: &Arc<ClientConfig>) -> TlsStream<TcpSt
     let stream = TcpStream::connect(node.tls_address.unwrap()).await.unwrap();
     let name = ServerName::try_from(format!("{API}.execute-api.localhost")).unwrap();
     TlsConnector::from(client.clone()).connect(name, stream).await.unwrap()
+}
+
+/// A caller's connection that speaks this protocol.
+pub(super) async fn connected(node: &TestNode, alpn: &str) -> TlsStream<TcpStream> {
+    connect(node, &client(node, &[&TLS13], &[alpn])).await
 }
 
 async fn get(stream: &mut TlsStream<TcpStream>, path: &str) -> String {

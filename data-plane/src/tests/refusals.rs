@@ -112,6 +112,11 @@ async fn a_redirecting_api_sends_callers_to_the_path_without_the_slash_on_this_h
         (Normalize, "/%70rod/./b/c/.", "/%70rod/b/c"),
         (Normalize, "/./a/.", "/a"),
         (Normalize, "//a/", "/a"),
+        // The stage too is chosen by the path as it reads.
+        (Normalize, "/./prod/a/", "/prod/a"),
+        (Normalize, "/x/../prod/b/c/", "/prod/b/c"),
+        (Normalize, "/prod/../prod/a/", "/prod/a"),
+        (Normalize, "/prod/../a/", "/a"),
         (Pass, "/prod/a/", "/prod/a"),
         (Pass, "/prod/b/../", "/prod/b/.."),
     ] {

@@ -352,7 +352,7 @@ pub(super) fn proxy_with(
 }
 
 pub(super) fn mock(status: u32, body: &str) -> integration::Kind {
-    integration::Kind::Mock(Mock { status, body: body.into(), ..Mock::default() })
+    integration::Kind::Mock(Mock { status, body: body.as_bytes().to_vec(), ..Mock::default() })
 }
 
 /// A key with this value on this plan, which gives access to the stage `prod`.

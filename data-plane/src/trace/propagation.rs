@@ -81,7 +81,7 @@ impl Propagator {
         };
         match self {
             Self::TraceContext => {
-                insert(TRACEPARENT, format!("00-{trace}-{span}-{:02x}", flags.to_u8() & FLAGS));
+                headers.insert(TRACEPARENT, traceparent(trace, span, flags));
             }
             Self::B3 => {
                 let sampled = sampled.map(|it| format!("-{it}")).unwrap_or_default();
@@ -104,6 +104,21 @@ impl Propagator {
             }
         }
     }
+}
+
+/// Of each call, so not by formatting.
+fn traceparent(trace: TraceId, span: SpanId, flags: TraceFlags) -> HeaderValue {
+    let mut text = *b"00-00000000000000000000000000000000-0000000000000000-00";
+    let parts: [(&[u8], _); 3] = [
+        (&trace.to_bytes(), 3..35),
+        (&span.to_bytes(), 36..52),
+        (&[flags.to_u8() & FLAGS], 53..55),
+    ];
+    for (bytes, place) in parts {
+        // Each has two digits for every byte.
+        let _ = hex::encode_to_slice(bytes, &mut text[place]);
+    }
+    HeaderValue::from_bytes(&text).unwrap_or(HeaderValue::from_static(""))
 }
 
 /// The field's text, where it comes once.

@@ -20,6 +20,8 @@ use crate::error::AnswerError;
 pub const HEAD_BYTES_MAX: usize = 256 * 1024;
 /// The most fields that a head may have.
 pub const FIELDS_MAX: usize = 128;
+/// Room for what a gateway adds, without growing.
+const ADDED_FIELDS: usize = 4;
 /// The most interim answers (RFC 9110 §15.2) before the final one.
 pub const INTERIM_COUNT_MAX: usize = 32;
 
@@ -77,7 +79,7 @@ fn read(head: &Bytes) -> Result<Answer, AnswerError> {
     let mut answer = Answer {
         version: if is_http11 { Version::HTTP_11 } else { Version::HTTP_10 },
         status,
-        headers: HeaderMap::with_capacity(parsed.headers.len()),
+        headers: HeaderMap::with_capacity(parsed.headers.len() + ADDED_FIELDS),
         length: None,
         chunked: false,
         keep_alive: is_http11,

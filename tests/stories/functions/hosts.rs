@@ -75,6 +75,23 @@ pub(super) async fn serverless_http() -> Host {
     }
 }
 
+/// Credentials that Lambda's API knows, and where.
+pub(super) const ACCESS_KEY_ID: &str = "AKIDEXAMPLE";
+pub(super) const SECRET_ACCESS_KEY: &str = "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY";
+pub(super) const REGION: &str = "eu-west-1";
+
+/// Lambda's Invoke API in front of a host, which checks signatures with botocore's own signer: where it is.
+pub(super) async fn invoke_api(host: &Host) -> (String, Child) {
+    let packages = tests().parent().unwrap().join("var/tools/functions");
+    let mut python = Command::new("python3");
+    python
+        .arg(tests().join("functions/invoke.py"))
+        .args([&*host.uri, ACCESS_KEY_ID, SECRET_ACCESS_KEY, REGION])
+        .env("PYTHONPATH", present(packages, "tests/run installs it"))
+        .env("PYTHONDONTWRITEBYTECODE", "1");
+    serving(python).await
+}
+
 /// A server whose first line says its port.
 async fn serving(mut command: Command) -> (String, Child) {
     let mut process = command.stdout(Stdio::piped()).kill_on_drop(true).spawn().unwrap();

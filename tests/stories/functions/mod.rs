@@ -8,7 +8,7 @@ use harness::World;
 use harness::tenant::{Api, Tenant};
 use serde_json::json;
 
-use self::hosts::Host;
+use self::hosts::{ACCESS_KEY_ID, Host, REGION, SECRET_ACCESS_KEY};
 
 /// What events and answers look like.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -68,6 +68,49 @@ async fn an_app_behind_lambda_http_is_served_by_events_of_every_shape() {
 }
 
 #[tokio::test]
+async fn a_function_is_invoked_by_lambdas_api_as_botocore_would_sign() {
+    let host = hosts::mangum().await;
+    let (endpoint, _lambda) = hosts::invoke_api(&host).await;
+    let world = World::start().await;
+    let acme = world.tenant("acme").await;
+    let credentials =
+        |secret: &str| json!({ "accessKeyId": ACCESS_KEY_ID, "secretAccessKey": secret });
+    let new = json!({ "name": "aws", "awsCredentials": credentials("not-yet-the-right-one") });
+    let secret = acme.mutate("createSecret", "CreateSecretInput!", new, "secret { id }").await;
+    let secret = secret["secret"]["id"].clone();
+    let invoked = |kind: &str| {
+        json!({
+            "type": "AWS_PROXY",
+            "uri": format!("arn:aws:lambda:{REGION}:123456789012:function:pets:live"),
+            "payloadFormatVersion": "2.0",
+            "aws": { "secretId": secret, "endpointUrl": endpoint, "invocationType": kind },
+        })
+    };
+    let api = acme.api("pets").await;
+    let route = |path: &str, kind: &str| json!({ "method": "ANY", "path": path, "integration": invoked(kind) });
+    let api = api.route_of(route("/{proxy+}", "REQUEST_RESPONSE")).await;
+    let api = api.route_of(route("/later", "EVENT")).await.deploy("$default").await;
+
+    let refused = api.client().get("/image").await.expect(502).json();
+    assert_eq!(
+        refused["message"],
+        "Lambda refused the invocation with 403 InvalidSignatureException."
+    );
+    // Another value is live without another deployment.
+    let input = json!({ "id": secret, "awsCredentials": credentials(SECRET_ACCESS_KEY) });
+    acme.mutate("updateSecret", "UpdateSecretInput!", input, "secret { id }").await;
+    world.settled().await;
+    calls::everything(&api, Shape::V2, &host).await;
+    assert_eq!(api.client().get("/later").await.expect(202).text(), "");
+    // It stays while it is used.
+    let input = json!({ "id": secret });
+    let query =
+        "mutation($input: DeleteInput!) { deleteSecret(input: $input) { userErrors { code } } }";
+    let refused = acme.graphql(query, json!({ "input": input })).await;
+    assert_eq!(refused["deleteSecret"]["userErrors"][0]["code"], "CONFLICT");
+}
+
+#[tokio::test]
 async fn what_is_no_function_is_refused_by_its_field() {
     let world = World::start_alone().await;
     let acme = world.tenant("acme").await;
@@ -85,7 +128,7 @@ async fn what_is_no_function_is_refused_by_its_field() {
             json!({ "type": "HTTP_PROXY", "uri": to, "payloadFormatVersion": "1.0" }),
         ),
         ("uri", json!({ "type": "AWS_PROXY", "payloadFormatVersion": "2.0" })),
-        ("uri", json!({ "type": "AWS_PROXY", "uri": arn, "payloadFormatVersion": "2.0" })),
+        ("aws", json!({ "type": "AWS_PROXY", "uri": arn, "payloadFormatVersion": "2.0" })),
         (
             "method",
             json!({ "type": "AWS_PROXY", "uri": to, "method": "GET", "payloadFormatVersion": "2.0" }),

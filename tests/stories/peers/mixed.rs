@@ -11,8 +11,6 @@ use super::backend::Backend;
 use super::calls::{ALL, Caller, Kind, Told, told};
 use super::{Duration, api};
 
-/// Calls before anything is measured.
-const WARM_UP: u64 = 8_000;
 /// What follows is looked at so often.
 const PARTS: u64 = 10;
 const CALLERS: u64 = 24;
@@ -105,6 +103,8 @@ async fn run(callers: &[Caller; 2], numbers: &Arc<AtomicU64>, calls: u64) -> BTr
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn nothing_is_held_and_nothing_is_lost_after_thousands_of_calls_that_broke_off() {
     let calls = at_length(20_000, 1_000_000);
+    // Before anything is measured. What is kept of the newest requests is full only after hundreds of thousands.
+    let warm_up = at_length(8_000, 200_000);
     let world = World::start_with(&[ALLOCATOR]).await;
     let backend = Arc::new(Backend::start().await);
     let acme = world.tenant("acme").await;
@@ -112,7 +112,7 @@ async fn nothing_is_held_and_nothing_is_lost_after_thousands_of_calls_that_broke
     let callers = [false, true].map(|tls| Caller::new(&api, backend.clone(), tls));
     let (numbers, mut read) = (Arc::new(AtomicU64::new(1)), 0);
 
-    let mut expected = run(&callers, &numbers, WARM_UP).await;
+    let mut expected = run(&callers, &numbers, warm_up).await;
     let mut looks = vec![at_rest(&world, &backend, usize::MAX).await];
     let descriptors = looks[0].descriptors;
     println!("before: {:?}", looks[0]);

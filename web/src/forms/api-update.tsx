@@ -25,6 +25,7 @@ const schema = z.object({
     .regex(/^\d*$/, "Enter a number of bytes, such as 1024, or nothing.")
     .transform((bytes) => (bytes === "" ? null : Number(bytes))),
   binaryMediaTypes: lines,
+  methodOverride: z.enum(["", "ON", "OFF"]).transform((way) => (way === "" ? null : way === "ON")),
 });
 
 type Api = {
@@ -37,6 +38,7 @@ type Api = {
   pathNormalization?: "REJECT" | "NORMALIZE" | "PASS" | null;
   minimumCompressionSize?: number | null;
   binaryMediaTypes: readonly string[];
+  methodOverride?: boolean | null;
 };
 
 export function ApiUpdateForm({ api }: { api: Api }) {
@@ -48,6 +50,7 @@ export function ApiUpdateForm({ api }: { api: Api }) {
     pathNormalization: api.pathNormalization ?? "",
     minimumCompressionSize: api.minimumCompressionSize?.toString() ?? "",
     binaryMediaTypes: linesTyped(api.binaryMediaTypes),
+    methodOverride: api.methodOverride == null ? "" : api.methodOverride ? "ON" : "OFF",
   });
   const { errors } = form.formState;
   return (
@@ -140,6 +143,18 @@ export function ApiUpdateForm({ api }: { api: Api }) {
         error={errors.binaryMediaTypes?.message}
         {...form.register("binaryMediaTypes")}
       />
+      <SelectField
+        label="X-HTTP-Method-Override"
+        hint="Whether a caller may name another method in this header. Its backend gets that method, and not the header. Live with the next deployment."
+        error={errors.methodOverride?.message}
+        {...form.register("methodOverride")}
+      >
+        <option value="">
+          As the dialect has it: {api.dialect === "AWS_REST" ? "it counts" : "it means nothing"}
+        </option>
+        <option value="ON">It counts</option>
+        <option value="OFF">It means nothing</option>
+      </SelectField>
     </Form>
   );
 }

@@ -1,12 +1,17 @@
-import { z } from "zod";
+import { useQuery } from "@tanstack/react-query";
 import { request } from "../api/client";
 import type { UserError } from "../api/errors";
 import { graphql } from "../api/generated";
 import type { IntegrationInput } from "../api/generated/graphql";
-import { refreshAll } from "../api/query";
+import { query, refreshAll } from "../api/query";
+import { Loaded } from "../components/loaded";
 import type { Route } from "../pages/apis/routes";
-import { SelectField, SwitchField, TextArea, TextField } from "../ui/field";
+import { SelectField, SwitchField, TextField } from "../ui/field";
 import { Form, useSchemaForm } from "./form";
+import { awsSettings, awsTyped, isArn, RouteAwsFields } from "./route-aws";
+import { BackendFields, backendOf, backendTyped } from "./route-backend";
+import { MockFields, mockOf, mockTyped, type StoredMock } from "./route-mock";
+import { schema, type Typed, type Values } from "./route-schema";
 
 const CreateRouteDocument = graphql(`
   mutation CreateRoute($input: CreateRouteInput!) {
@@ -22,77 +27,68 @@ const UpdateRouteDocument = graphql(`
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
 
-const schema = z
-  .object({
-    method: z.string(),
-    path: z.string().trim(),
-    apiKeyRequired: z.boolean(),
-    integration: z.object({
-      type: z.enum(["HTTP_PROXY", "AWS_PROXY", "MOCK"]),
-      uri: z.string().trim(),
-      protocolVersion: z.enum(["HTTP1", "HTTP2"]),
-      payloadFormatVersion: z.enum(["1.0", "2.0"]),
-      timeoutMs: z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 29000."),
-      mockResponse: z.object({
-        status: z.string().regex(/^[2-5]\d\d$/, "Enter a status from 200 to 599."),
-        contentType: z.string().trim(),
-        body: z.string(),
-        contentHandling: z.enum(["", "CONVERT_TO_BINARY", "CONVERT_TO_TEXT"]),
-      }),
-    }),
-  })
-  .superRefine(({ path, integration }, context) => {
-    if (!/^(\/|\$default$)/.test(path)) {
-      context.addIssue({
-        code: "custom",
-        path: ["path"],
-        message: "A path starts with /, such as /pets/{id}.",
-      });
+/** What of a mock a list of routes does not ask for. */
+const RouteMockDocument = graphql(`
+  query RouteMock($id: ID!) {
+    node(id: $id) {
+      __typename
+      ... on Integration {
+        requestTemplates { mediaType template }
+        integrationResponses {
+          statusCode selectionPattern headers { name value } responseTemplates { mediaType template } contentHandling
+        }
+        examples { name status headers { name value } mediaType body }
+      }
     }
-    if (integration.type !== "MOCK" && !/^https?:\/\/./.test(integration.uri)) {
-      const whose = integration.type === "AWS_PROXY" ? "function" : "backend";
-      const message = `Enter the ${whose}'s URL, starting with http:// or https://.`;
-      context.addIssue({ code: "custom", path: ["integration", "uri"], message });
-    }
-  });
+  }
+`);
 
-type Values = z.output<typeof schema>;
+type MockLists = Omit<StoredMock, "mockResponse" | "contentHandling">;
 
-/** Adds a route, or changes one. Its method and path are what it is, so they stay. */
-export function RouteForm({
-  api,
-  route,
-  at,
-  onDone,
-  onCancel,
-}: {
+type Props = {
   api: string;
   route: Route | undefined;
   /** The place in the tree that a new route is made at; else its path is typed. */
   at?: { path: string; resource: string | undefined };
   onDone: () => void;
   onCancel: () => void;
-}) {
+};
+
+/** Adds a route, or changes one. Its method and path are what it is, so they stay. */
+export function RouteForm(props: Props) {
+  const integration = props.route?.integration;
+  if (integration?.type === "MOCK") return <MockRouteForm {...props} integration={integration.id} />;
+  return <RouteFields {...props} lists={undefined} />;
+}
+
+function MockRouteForm({ integration, ...props }: Props & { integration: string }) {
+  const answer = useQuery(query(RouteMockDocument, { id: integration }));
+  return (
+    <Loaded query={answer}>
+      {({ node }) => <RouteFields {...props} lists={node?.__typename === "Integration" ? node : undefined} />}
+    </Loaded>
+  );
+}
+
+function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { lists: MockLists | undefined }) {
   const integration = route?.integration;
-  const mock = integration?.mockResponse;
-  const form = useSchemaForm(schema, {
+  const form = useSchemaForm<Typed, Values>(schema, {
     method: route?.method || "GET",
     path: route?.path || (route ? "$default" : (at?.path ?? "/")),
     apiKeyRequired: route?.apiKeyRequired ?? true,
+    operationName: route?.operationName ?? "",
     integration: {
       type: integration?.type ?? "HTTP_PROXY",
       uri: integration?.uri ?? "",
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
-      timeoutMs: integration ? String(integration.timeoutMs) : "",
-      mockResponse: {
-        status: String(mock?.status ?? 200),
-        contentType:
-          mock?.headers.find(({ name }) => name.toLowerCase() === "content-type")?.value ??
-          "application/json",
-        body: mock?.body ?? '{"message":"Hello"}',
-        contentHandling: integration?.contentHandling ?? "",
-      },
+      aws: awsTyped(integration?.aws),
+      ...backendTyped(integration),
+      ...mockTyped({
+        mockResponse: integration?.mockResponse,
+        contentHandling: integration?.contentHandling,
+        ...lists,
+      }),
     },
   });
   const { errors } = form.formState;
@@ -143,8 +139,8 @@ export function RouteForm({
       {type !== "MOCK" ? (
         <>
           <TextField
-            label={type === "AWS_PROXY" ? "Function URL" : "Backend URL"}
-            type="url"
+            label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
+            type={type === "AWS_PROXY" ? "text" : "url"}
             placeholder={
               type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
             }
@@ -162,6 +158,12 @@ export function RouteForm({
               <option>1.0</option>
             </SelectField>
           )}
+          {type === "AWS_PROXY" && isArn(form.watch("integration.uri")) && (
+            <RouteAwsFields
+              register={(field) => form.register(`integration.aws.${field}`)}
+              error={(field) => errors.integration?.aws?.[field]?.message}
+            />
+          )}
           <SelectField
             label="Protocol version"
             error={errors.integration?.protocolVersion?.message}
@@ -170,48 +172,18 @@ export function RouteForm({
             <option value="HTTP1">HTTP/1.1</option>
             <option value="HTTP2">HTTP/2 (gRPC)</option>
           </SelectField>
-          <TextField
-            label="Timeout in milliseconds"
-            optional
-            inputMode="numeric"
-            placeholder="29000"
-            error={errors.integration?.timeoutMs?.message}
-            {...form.register("integration.timeoutMs")}
-          />
+          <BackendFields form={form} proxy={type === "HTTP_PROXY"} />
         </>
       ) : (
-        <>
-          <div className="grid grid-cols-[7.5rem_1fr] gap-3">
-            <TextField
-              label="Status"
-              inputMode="numeric"
-              error={errors.integration?.mockResponse?.status?.message}
-              {...form.register("integration.mockResponse.status")}
-            />
-            <TextField
-              label="Content type"
-              error={errors.integration?.mockResponse?.contentType?.message}
-              {...form.register("integration.mockResponse.contentType")}
-            />
-          </div>
-          <TextArea
-            label="Body"
-            rows={4}
-            className="font-mono text-xs"
-            error={errors.integration?.mockResponse?.body?.message}
-            {...form.register("integration.mockResponse.body")}
-          />
-          <SelectField
-            label="The body is"
-            error={errors.integration?.mockResponse?.contentHandling?.message}
-            {...form.register("integration.mockResponse.contentHandling")}
-          >
-            <option value="">Text</option>
-            <option value="CONVERT_TO_BINARY">Base64 of the bytes to send</option>
-            <option value="CONVERT_TO_TEXT">Text, for callers who take binary too</option>
-          </SelectField>
-        </>
+        <MockFields form={form} />
       )}
+      <TextField
+        label="Operation name"
+        optional
+        hint="What documents, SDKs and the access log call it; one of the API's routes has it."
+        error={errors.operationName?.message}
+        {...form.register("operationName")}
+      />
       <SwitchField
         label="API key required"
         hint="Callers send an API key; their usage plan throttles and meters them."
@@ -222,20 +194,17 @@ export function RouteForm({
   );
 }
 
-function integrationOf({ integration }: Values): IntegrationInput {
-  const { type, uri, protocolVersion, payloadFormatVersion, timeoutMs, mockResponse } = integration;
-  if (type === "MOCK") {
-    const { status, contentType, body, contentHandling } = mockResponse;
-    const headers = contentType ? [{ name: "content-type", value: contentType }] : [];
-    const handling = contentHandling ? { contentHandling } : {};
-    return { type, mockResponse: { status: Number(status), headers, body }, ...handling };
-  }
+function integrationOf({ integration }: Values, stored: Route["integration"] | undefined): IntegrationInput {
+  const { type, uri, protocolVersion, payloadFormatVersion, aws } = integration;
+  if (type === "MOCK") return { type, ...mockOf(integration, stored) };
   return {
     type,
     uri,
     protocolVersion,
-    ...(type === "AWS_PROXY" ? { payloadFormatVersion } : {}),
-    ...(timeoutMs ? { timeoutMs: Number(timeoutMs) } : {}),
+    ...(type === "AWS_PROXY"
+      ? { payloadFormatVersion, ...awsSettings(uri, aws) }
+      : { method: stored?.method || undefined }),
+    ...backendOf(integration, type),
   };
 }
 
@@ -244,13 +213,16 @@ async function create(
   values: Values,
   resourceId: string | undefined,
 ): Promise<readonly UserError[]> {
-  const { method, path, apiKeyRequired } = values;
+  const { method, path, apiKeyRequired, operationName } = values;
   const place = resourceId ? { resourceId } : { path };
-  const input = { apiId, method, ...place, apiKeyRequired, integration: integrationOf(values) };
+  const integration = integrationOf(values, undefined);
+  const input = { apiId, method, ...place, apiKeyRequired, operationName, integration };
   return (await request(CreateRouteDocument, { input })).createRoute.userErrors;
 }
 
 async function update(route: Route, values: Values): Promise<readonly UserError[]> {
-  const input = { id: route.id, apiKeyRequired: values.apiKeyRequired, integration: integrationOf(values) };
+  const { apiKeyRequired, operationName } = values;
+  const integration = integrationOf(values, route.integration);
+  const input = { id: route.id, apiKeyRequired, operationName, integration };
   return (await request(UpdateRouteDocument, { input })).updateRoute.userErrors;
 }

@@ -4,7 +4,7 @@ import { graphql } from "../api/generated";
 import type { TenantLimitName } from "../api/generated/graphql";
 import { refreshAll } from "../api/query";
 import { count } from "../lib/format";
-import { isRate, LIMITS } from "../lib/limits";
+import { isRate, isUnused, LIMITS } from "../lib/limits";
 import { TextField } from "../ui/field";
 import { toast } from "../ui/toast";
 import { Form, useSchemaForm } from "./form";
@@ -82,8 +82,14 @@ export function TenantLimitsForm({
             key={name}
             label={LIMITS[name]}
             inputMode="numeric"
-            placeholder={isRate(name) ? "No limit" : count(usual)}
-            hint={isRate(name) ? "Over all its APIs. Empty: as the other." : `${count(used)} used`}
+            placeholder={isUnused(name) ? "No limit" : count(usual)}
+            hint={
+              isRate(name)
+                ? "Over all its APIs. Empty: as the other."
+                : isUnused(name)
+                  ? "Of a whole exchange. Empty: as its integration says."
+                  : `${count(used)} used`
+            }
             error={errors.limits?.[at]?.limit?.message}
             {...form.register(`limits.${at}.limit`)}
           />

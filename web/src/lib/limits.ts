@@ -11,9 +11,11 @@ export const LIMITS: Record<TenantLimitName, string> = {
   USAGE_PLANS: "Usage plans",
   API_KEYS: "API keys",
   CONSUMERS: "Consumers",
+  SECRETS: "Secrets",
   ACCESS_KEYS: "Access keys",
   MEMBERS: "Members, invited ones too",
   INVITATIONS: "Open invitations",
+  INTEGRATION_TIMEOUT_SECONDS: "Seconds for an answer of a backend",
   REQUESTS_PER_SECOND: "Requests a second",
   REQUEST_BURST: "Requests at once",
 };
@@ -21,6 +23,8 @@ export const LIMITS: Record<TenantLimitName, string> = {
 /** Nodes hold these, and nothing says how far they are used. */
 const RATES: TenantLimitName[] = ["REQUESTS_PER_SECOND", "REQUEST_BURST"];
 export const isRate = (name: TenantLimitName) => RATES.includes(name);
+/** Nobody uses it up. */
+export const isUnused = (name: TenantLimitName) => isRate(name) || name === "INTEGRATION_TIMEOUT_SECONDS";
 
 /** Whether calls are limited: where one of the two is set, the other follows from it. */
 export const areRated = (limits: readonly { name: TenantLimitName; adjusted: boolean }[]) =>

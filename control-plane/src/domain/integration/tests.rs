@@ -78,10 +78,36 @@ fn each_wrong_setting_is_named() {
     let good = answer(503, &[("Retry-After", "5"), ("content-type", "text/plain")], "later");
     assert!(good.checked(&reach()).is_ok());
     let huge = "x".repeat(MOCK_BODY_BYTES_MAX + 1);
-    for (settings, param) in [
+    let example = |name: &str, media_type: &str, body: &str| MockExample {
+        name: name.to_owned(),
+        status: 200,
+        headers: Vec::new(),
+        media_type: media_type.to_owned(),
+        body: body.to_owned(),
+    };
+    let examples =
+        |examples: Vec<MockExample>| Settings { mock_response: None, examples, ..mock("") };
+    let responses = |templates: &[(&str, &str)], patterns: &[&str]| {
+        let response = |pattern: &&str| IntegrationResponse {
+            status_code: 200,
+            selection_pattern: (*pattern).to_owned(),
+            headers: Vec::new(),
+            response_templates: BTreeMap::new(),
+            content_handling: None,
+        };
+        let template = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
+        Settings {
+            mock_response: None,
+            request_templates: templates.iter().map(template).collect(),
+            integration_responses: patterns.iter().map(response).collect(),
+            ..mock("")
+        }
+    };
+    for (settings, param) in vec![
         (Settings { method: "FETCH".into(), ..proxy() }, "method"),
         (Settings { connect_timeout_ms: 49, ..proxy() }, "connectTimeoutMs"),
-        (Settings { first_byte_timeout_ms: 600_001, ..proxy() }, "firstByteTimeoutMs"),
+        (Settings { connect_timeout_ms: 600_001, ..proxy() }, "connectTimeoutMs"),
+        (Settings { first_byte_timeout_ms: u32::MAX, ..proxy() }, "firstByteTimeoutMs"),
         (Settings { idle_timeout_ms: 1, ..proxy() }, "idleTimeoutMs"),
         (Settings { timeout_ms: u32::MAX, ..proxy() }, "timeoutMs"),
         (Settings { mock_response: mock("").mock_response, ..proxy() }, "mockResponse"),
@@ -95,6 +121,26 @@ fn each_wrong_setting_is_named() {
         (Settings { payload_format_version: None, ..function() }, "payloadFormatVersion"),
         (Settings { method: "POST".into(), ..function() }, "method"),
         (Settings { preserve_host: true, ..function() }, "preserveHost"),
+        (Settings { forwarded: Some(ForwardedPolicy::Remove), ..function() }, "forwarded"),
+        (
+            Settings { response_transfer_mode: Some(ResponseTransferMode::Stream), ..function() },
+            "responseTransferMode",
+        ),
+        (Settings { forwarded: Some(ForwardedPolicy::Remove), ..mock("") }, "forwarded"),
+        (Settings { examples: vec![example("a", "text/plain", "x")], ..proxy() }, "examples"),
+        (Settings { examples: vec![example("a", "text/plain", "x")], ..mock("") }, "examples"),
+        (examples(vec![]), "mockResponse"),
+        (examples(vec![example("", "text/plain", "x")]), "examples[0].name"),
+        (examples(vec![example("a", "", "x")]), "examples[0].mediaType"),
+        (examples(vec![example("a", "text", "x")]), "examples[0].mediaType"),
+        (examples(vec![example("a", "text/plain", "x"); 2]), "examples[1].name"),
+        (examples(vec![example("a", "text/plain", &huge)]), "examples"),
+        (examples((0..=100).map(|at| example(&at.to_string(), "a/b", "")).collect()), "examples"),
+        (responses(&[("application/json", "$input")], &[""]), "requestTemplates"),
+        (responses(&[("json", r#"{"statusCode":200}"#)], &[""]), "requestTemplates"),
+        (responses(&[("a/b", r#"{"statusCode":200}"#)], &[]), "requestTemplates"),
+        (responses(&[], &["("]), "integrationResponses[0].selectionPattern"),
+        (responses(&[], &["200", "200"]), "integrationResponses[1].selectionPattern"),
         (Settings { timeout_ms: 1, ..function() }, "timeoutMs"),
         (Settings { mock_response: mock("").mock_response, ..function() }, "mockResponse"),
         (answer(199, &[], ""), "mockResponse.status"),
@@ -125,7 +171,6 @@ fn a_function_is_a_uri_that_this_installation_reaches() {
     }
     for bad in [
         "",
-        "arn:aws:lambda:us-east-1:123456789012:function:pets",
         "arn:aws:apigateway:us-east-1:lambda:path/2015-03-31/functions/x/invocations",
         "http://10.0.0.1/",
         "http://127.0.0.1:8080/",
@@ -133,6 +178,8 @@ fn a_function_is_a_uri_that_this_installation_reaches() {
     ] {
         assert_eq!(refused(&Settings::aws_proxy(bad, V2)), "uri", "{bad}");
     }
+    let arn = "arn:aws:lambda:us-east-1:123456789012:function:pets";
+    assert_eq!(refused(&Settings::aws_proxy(arn, V2)), "aws", "who calls it must be said");
 }
 
 #[test]
@@ -161,6 +208,63 @@ async fn a_functions_settings_are_kept(db: PgPool) {
     let proxy = Settings::http_proxy("http://h.test/");
     update(&app, &alice, made.id, proxy.clone()).await.unwrap();
     assert_eq!(get(&app, &alice, made.id).await.unwrap().settings, proxy);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn how_a_backend_and_a_mock_answer_is_kept(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let api = new_api(&app, &alice, Dialect::Native).await;
+    let proxy = Settings {
+        forwarded: Some(ForwardedPolicy::Replace),
+        response_transfer_mode: Some(ResponseTransferMode::Buffered),
+        timeout_ms: backend::TIMEOUT_MS_MAX,
+        ..Settings::http_proxy("http://h.test/")
+    };
+    let made = create(&app, &alice, api, proxy.clone()).await.unwrap();
+    assert_eq!(get(&app, &alice, made.id).await.unwrap().settings, proxy);
+
+    let response = IntegrationResponse {
+        status_code: 404,
+        selection_pattern: "4\\d{2}".to_owned(),
+        headers: vec![Header { name: "x-a".to_owned(), value: "1".to_owned() }],
+        response_templates: [("text/plain".to_owned(), "gone".to_owned())].into(),
+        content_handling: None,
+    };
+    let chosen = Settings {
+        mock_response: None,
+        request_templates: [("application/json".to_owned(), r#"{"statusCode": 404}"#.to_owned())]
+            .into(),
+        integration_responses: vec![response],
+        ..mock("")
+    };
+    update(&app, &alice, made.id, chosen.clone()).await.unwrap();
+    assert_eq!(get(&app, &alice, made.id).await.unwrap().settings, chosen);
+
+    let operation = serde_json::json!({ "responses": { "200": { "content": {
+        "application/json": { "example": { "id": 1 } } } } } });
+    let from = Settings { mock_response: None, openapi_operation: Some(operation), ..mock("") };
+    update(&app, &alice, made.id, from).await.unwrap();
+    let kept = get(&app, &alice, made.id).await.unwrap().settings;
+    assert_eq!(kept.openapi_operation, None);
+    assert_eq!((kept.examples.len(), kept.examples[0].body.as_str()), (1, r#"{"id":1}"#));
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn a_timeout_is_within_its_apis_dialect(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let within = |timeout_ms| Settings { timeout_ms, ..Settings::http_proxy("http://h.test/") };
+    for (dialect, max) in [(Dialect::AwsRest, 29_000), (Dialect::AwsHttp, 30_000)] {
+        let api = new_api(&app, &alice, dialect).await;
+        let made = create(&app, &alice, api, within(max)).await.unwrap();
+        for refused in [
+            create(&app, &alice, api, within(max + 1)).await.unwrap_err(),
+            update(&app, &alice, made.id, within(max + 1)).await.unwrap_err(),
+        ] {
+            assert_eq!((refused.code(), refused.param()), ("bad_request", Some("timeoutMs")));
+        }
+    }
 }
 
 #[sqlx::test(migrations = "../migrations")]

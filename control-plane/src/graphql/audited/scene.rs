@@ -21,7 +21,7 @@ use crate::domain::usage_plan::NewUsagePlan;
 use crate::domain::user_link::{self, Purpose};
 use crate::domain::{
     access_key, account, api_key, consumer, integration, invitation, join_token, operator,
-    password, quarantined_segment, resource, session, sign_up, tenant, tenant_invitation,
+    password, quarantined_segment, resource, secret, session, sign_up, tenant, tenant_invitation,
     usage_plan,
 };
 use crate::graphql::node::Kind;
@@ -154,6 +154,10 @@ impl<'a> Scene<'a> {
                 let made = testing::new_route(app, &owner, api, "GET /other", testing::mock(""));
                 kind.id(made.await.id)
             }
+            Kind::Secret => {
+                let new = testing::text_secret("some");
+                kind.id(secret::create(app, &owner, new).await.unwrap().id)
+            }
             Kind::Session => kind.id(self.another_session().await),
             Kind::Stage => {
                 let (api, name) = (self.api().await, "prod".to_owned());
@@ -215,6 +219,7 @@ impl<'a> Scene<'a> {
                 let newest = &all.unwrap().items[0];
                 json!({ "quarantinedSegmentId": newest.id.to_string() })
             }
+            "createSecret" => json!({ "text": "some" }),
             "createJoinToken" => json!({ "name": "some", "cells": ["default"] }),
             "deleteAccount" => {
                 testing::join(app, self.owner.tenant, Role::Owner).await;

@@ -8,7 +8,10 @@ use http::{
     header::{CONTENT_TYPE, HOST, USER_AGENT},
 };
 use jiff::Timestamp;
-use plan::media::{BinaryMediaTypes, ContentHandling, Conversion};
+use plan::{
+    KeyLocation,
+    media::{BinaryMediaTypes, ContentHandling, Conversion},
+};
 use serde_json::{Map, Value};
 
 use super::{super::media, event_v1, event_v2};
@@ -34,6 +37,10 @@ pub(super) struct Call<'a> {
     pub(super) path_parameters: Map<String, Value>,
     pub(super) stage_variables: &'a Map<String, Value>,
     pub(super) source_ip: IpAddr,
+    /// Of whom was let in by a key.
+    pub(super) api_key_id: Option<&'a str>,
+    /// Its value, where it came in a field.
+    pub(super) api_key: Option<Cow<'a, str>>,
     pub(super) request_id: &'a str,
     pub(super) time_ms: u64,
     pub(super) body: &'a [u8],
@@ -67,6 +74,8 @@ impl<'a> Call<'a> {
             path_parameters: route.key.variables().filter_map(parameter).collect(),
             stage_variables,
             source_ip: exchange.client(),
+            api_key_id: exchange.caller.as_ref().map(|caller| &*caller.key.id),
+            api_key: exchange.caller.as_ref().and_then(|_| api_key(exchange)),
             request_id: &exchange.id,
             time_ms: exchange.started_ms,
             body,
@@ -153,6 +162,15 @@ impl<'a> Call<'a> {
         }
         (Some(String::from_utf8_lossy(self.body)), false)
     }
+}
+
+/// One that came in the query is told to nobody behind this node.
+fn api_key(exchange: &Exchange) -> Option<Cow<'_, str>> {
+    let mut locations = exchange.deployment()?.key_locations.iter();
+    locations.find_map(|location| match location {
+        KeyLocation::Header(name) => exchange.head.headers.get(name).map(text),
+        _ => None,
+    })
 }
 
 fn text(value: &HeaderValue) -> Cow<'_, str> {

@@ -66,6 +66,11 @@ struct Identity<'a> {
     user_agent: Option<Cow<'a, str>>,
     user_arn: (),
     client_cert: (),
+    /// REST APIs tell of a key, and say nothing of none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key: Option<&'a str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    api_key_id: Option<&'a str>,
 }
 
 pub(super) fn event<'a>(call: &'a Call<'_>) -> Event<'a> {
@@ -103,6 +108,8 @@ pub(super) fn event<'a>(call: &'a Call<'_>) -> Event<'a> {
             identity: Identity {
                 source_ip: call.source_ip.to_string(),
                 user_agent: call.user_agent(),
+                api_key: call.api_key.as_deref().filter(|_| is_rest),
+                api_key_id: call.api_key_id.filter(|_| is_rest),
                 ..Identity::default()
             },
             path: call.path_with_stage(),

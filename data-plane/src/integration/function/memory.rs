@@ -1,6 +1,6 @@
-//! What function calls hold in memory on one data thread. Events and answers are whole there, unlike what streams through, so
-//! the bytes of all and of each tenant are bounded: one whose function hangs leaves room for the others. What compresses
-//! answers is bounded in the same way, apart from functions.
+//! What calls of functions, and answers that are buffered, hold in memory on one data thread. They are whole there, unlike
+//! what streams through, so the bytes of all and of each tenant are bounded: one whose function hangs leaves room for the others.
+//! What compresses answers is bounded in the same way, apart from these.
 
 use std::{
     cell::RefCell,

@@ -1,21 +1,14 @@
-//! `AWS_PROXY`: makes AWS's Lambda proxy event of a call, POSTs it to an HTTP backend, and makes the answer of the JSON that
-//! comes back. Both are whole in memory, within Lambda's bounds and [`memory`]'s.
-//!
-//! A function whose URI is an ARN, called by Lambda's Invoke API, would differ in how the event is sent alone.
+//! `AWS_PROXY`: makes AWS's Lambda proxy event of a call, POSTs it to an HTTP backend or invokes a Lambda function with it, and
+//! makes the answer of the JSON that comes back. Both are whole in memory, within Lambda's bounds and [`memory`]'s.
 
 mod answer;
 mod event;
 mod event_v1;
 mod event_v2;
+mod lambda;
 pub(crate) mod memory;
 
-use std::{
-    future::poll_fn,
-    pin::Pin,
-    sync::Arc,
-    task::Poll,
-    time::{Duration, Instant},
-};
+use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -40,7 +33,10 @@ use crate::{
     listener::limits,
     node::Node,
     response::headers,
-    snapshot::{Snapshot, served::Function},
+    snapshot::{
+        Snapshot,
+        served::{Function, Invocation},
+    },
 };
 
 /// Lambda's bound on what is invoked synchronously: of the event, and of what the function answers.
@@ -63,14 +59,16 @@ pub(super) async fn call(
     exchange: &mut Exchange,
     function: &Arc<Function>,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
-    let deadline = function.backend.timeouts.total.map(|total| Instant::now() + total);
+    let deadline = http_proxy::deadline(snapshot, exchange, function.backend.timeouts);
     let invoking = invoke(node, snapshot, exchange, function);
     let answered = within(deadline, invoking).await.ok_or_else(http_proxy::timed_out).flatten();
     if let Some(trace) = &mut exchange.trace {
         let status = answered.as_ref().map(Response::status);
         trace.answered(status.map_err(|refused| refused.kind.code()));
     }
-    answered.map(|response| response.map(AnswerBody::whole))
+    let mut response = answered?;
+    headers::remap(response.headers_mut(), exchange.dialect().headers);
+    Ok(response.map(AnswerBody::whole))
 }
 
 async fn invoke(
@@ -94,12 +92,18 @@ async fn invoke(
     let event = Call::of(exchange, &function.stage_variables, &body)
         .and_then(|call| call.event(function.format).ok())
         .ok_or_else(|| Kind::Internal.because("The call cannot be told to a function."))?;
-    if event.len() > PAYLOAD_BYTES_MAX {
+    if event.len() > lambda::event_bytes_max(function.lambda.as_deref()) {
         return Err(too_large());
     }
     held.grow(event.len()).map_err(|memory::Full| full())?;
     drop(body);
-    let fields = fields(exchange, backend.authority.clone());
+    let mut fields = fields(exchange, backend.authority.clone());
+    let target = match function.lambda.as_deref() {
+        None => target,
+        Some(lambda) => {
+            lambda::prepare(snapshot, &tenant_id, lambda, &target, &event, &mut fields)?
+        }
+    };
     let (upload, progress) = Upload::of(event.into(), exchange.serving.clone());
     let outgoing = Outgoing {
         method: Method::POST,
@@ -110,7 +114,14 @@ async fn invoke(
         repeats_safely: false, // a function may have done what it was asked
     };
     let answered = http_proxy::send(node, snapshot, exchange, backend, outgoing).await?;
+    if function.lambda.is_some() && !answered.status.is_success() {
+        return Err(lambda::refused(answered.status, &answered.headers));
+    }
+    let invocation = function.lambda.as_deref().map(|lambda| lambda.invocation);
     let bytes = payload(exchange, backend.timeouts, answered, &mut held).await?;
+    if invocation == Some(Invocation::Event) {
+        return Ok(lambda::accepted(exchange));
+    }
     let response = answer::read(function.format, decodes, &bytes).map_err(|why| {
         if why.is_of_base64() && exchange.dialect().converts_media {
             return Kind::ApiConfigurationError.because("The function's body is not base64.");
@@ -233,8 +244,9 @@ fn broken_off(why: &BoxError) -> GatewayResponse {
 }
 
 fn too_large() -> GatewayResponse {
-    Kind::RequestTooLarge
-        .because("The request's event is larger than 6 MiB, or its body than this API takes.")
+    Kind::RequestTooLarge.because(
+        "The request's event is larger than a function takes, or its body than this API does.",
+    )
 }
 
 fn full() -> GatewayResponse {

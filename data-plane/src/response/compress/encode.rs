@@ -1,5 +1,4 @@
-//! The codings, at levels at which no piece of [`super::body::PIECE_BYTES_MAX`] takes a core for 500 µs, and none holds more
-//! than [`bytes_max`].
+//! The codings, at levels at which no piece of [`super::body::PIECE_BYTES_MAX`] takes a core for 500 µs.
 
 use std::io::{self, Write};
 
@@ -30,7 +29,8 @@ pub(super) enum Encoder {
     Deflate(ZlibEncoder<Vec<u8>>),
 }
 
-/// What an encoder holds at most, as measured over what compresses well and not at all.
+/// What an encoder counts as, of what those of a thread and of a tenant may hold; above the windows, hash tables and
+/// blocks that it has at these settings.
 pub(super) fn bytes_max(coding: Coding) -> usize {
     match coding {
         Coding::Zstd => 1 << 20,

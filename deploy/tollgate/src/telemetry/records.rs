@@ -87,10 +87,11 @@ impl Records {
         log.add_attribute("client.address", record.client().to_string());
         record.fields(|name, value| match value {
             Value::Text(text) => log.add_attribute(name, text.to_owned()),
+            Value::Id(id) => log.add_attribute(name, id.to_string()),
             Value::Count(count) => {
                 log.add_attribute(name, i64::try_from(count).unwrap_or(i64::MAX));
             }
-            Value::Measure(measure) => log.add_attribute(name, measure),
+            Value::Millis(time) => log.add_attribute(name, time.as_secs_f64() * 1000.0),
             Value::Flag(flag) => log.add_attribute(name, flag),
         });
         self.logger.emit(log);

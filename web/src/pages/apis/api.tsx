@@ -21,7 +21,7 @@ export const ApiDocument = graphql(`
       __typename
       ... on Api {
         id apiId name description dialect pendingChanges createdAt updatedAt
-        apiKeyLocations trailingSlash pathNormalization minimumCompressionSize binaryMediaTypes
+        apiKeyLocations trailingSlash pathNormalization methodOverride minimumCompressionSize binaryMediaTypes
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }
     }

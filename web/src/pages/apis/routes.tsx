@@ -27,7 +27,9 @@ export const RoutesDocument = graphql(`
           nodes {
             id routeKey method path apiKeyRequired operationName
             integration {
-              id type uri method protocolVersion payloadFormatVersion contentHandling timeoutMs
+              id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost forwarded
+              responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
+              aws { secretId endpointUrl invocationType }
               mockResponse { status headers { name value } body }
             }
           }

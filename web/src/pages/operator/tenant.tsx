@@ -15,7 +15,7 @@ import { TenantStatus } from "../../components/tenant-status";
 import { TenantLimitsForm } from "../../forms/tenant-limits";
 import { TenantSuspendForm } from "../../forms/tenant-suspend";
 import { bytes, count, minute, month } from "../../lib/format";
-import { areRated, isRate, LIMIT_NAMES, LIMITS } from "../../lib/limits";
+import { areRated, isRate, isUnused, LIMIT_NAMES, LIMITS } from "../../lib/limits";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
 import { Button } from "../../ui/button";
@@ -130,7 +130,7 @@ function Account({ account }: { account: Account }) {
               header: "Used",
               numeric: true,
               cell: ({ name, used, limit }) =>
-                isRate(name) ? (
+                isUnused(name) ? (
                   "–"
                 ) : (
                   <span className={used >= limit ? "font-medium text-warn" : ""}>{count(used)}</span>
@@ -142,7 +142,7 @@ function Account({ account }: { account: Account }) {
               cell: ({ name, limit, adjusted }) => (
                 <span className="inline-flex items-center gap-2">
                   {adjusted && <Badge tone="accent">Set</Badge>}
-                  {isRate(name) && !rated ? "No limit" : count(limit)}
+                  {(isRate(name) ? !rated : isUnused(name) && !adjusted) ? "No limit" : count(limit)}
                 </span>
               ),
             },
@@ -150,7 +150,7 @@ function Account({ account }: { account: Account }) {
               header: "Default",
               numeric: true,
               cell: ({ name, default: usual }) => (
-                <span className="text-muted">{isRate(name) ? "No limit" : count(usual)}</span>
+                <span className="text-muted">{isUnused(name) ? "No limit" : count(usual)}</span>
               ),
             },
           ]}

@@ -17,6 +17,7 @@ export function SettingsFrame() {
             { label: "Members", to: paths.members() },
             { label: "Sessions", to: paths.sessions() },
             { label: "Access keys", to: paths.accessKeys() },
+            { label: "Secrets", to: paths.secrets() },
             ...(may("readAudit")
               ? [
                   { label: "Audit log", to: paths.audit(), within: true },

@@ -56,6 +56,8 @@ fn call<'a>(headers: &'a HeaderMap, variables: &'a Map<String, Value>) -> Call<'
         path_parameters,
         stage_variables: variables,
         source_ip: "192.0.2.1".parse().unwrap(),
+        api_key_id: None,
+        api_key: None,
         request_id: "id",
         time_ms: 1_583_348_638_390,
         body: b"Hello from Lambda",

@@ -1,0 +1,121 @@
+//! How an integration calls AWS, or what speaks like it: by which credentials, and where.
+
+use plan::{AwsTarget, AwsUri};
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{IntegrationType, Reach, Settings};
+use crate::access::actor::Actor;
+use crate::app::Tx;
+use crate::domain::secret::SecretKind;
+use crate::error::{Error, Result};
+use crate::ids::SecretId;
+use crate::store;
+
+/// The longest endpoint, in bytes.
+const ENDPOINT_BYTES_MAX: usize = 512;
+
+/// What an integration whose `uri` is an ARN needs beside it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+pub struct AwsSettings {
+    /// A secret of kind `AWS_CREDENTIALS`: requests are signed by it, with AWS's Signature Version 4.
+    #[schema(value_type = String, format = Uuid)]
+    pub secret_id: SecretId,
+    /// Scheme, host and port of what is called in the place of AWS, such as an emulator; empty: AWS itself.
+    #[serde(default)]
+    pub endpoint_url: String,
+    /// `AWS_PROXY`: whether callers wait for the function.
+    #[serde(default)]
+    pub invocation_type: InvocationType,
+}
+
+/// AWS's words for whether an invocation is waited for.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum InvocationType {
+    /// The function's answer is the caller's.
+    #[default]
+    RequestResponse,
+    /// Callers are answered at once, with nothing: 202, or 200 in the AWS dialects. The event has 1 MiB at most.
+    Event,
+}
+
+impl AwsSettings {
+    /// Of AWS itself, by this secret.
+    pub fn by(secret_id: SecretId) -> Self {
+        Self { secret_id, endpoint_url: String::new(), invocation_type: InvocationType::default() }
+    }
+
+    /// Where to call, if not at AWS.
+    pub fn endpoint(&self) -> Option<&str> {
+        Some(&*self.endpoint_url).filter(|url| !url.is_empty())
+    }
+
+    fn check(&self, reach: &Reach) -> Result<()> {
+        let Some(endpoint) = self.endpoint() else { return Ok(()) };
+        let refused = |rule: String| Err(Error::bad_request("endpointUrl", rule));
+        if endpoint.len() > ENDPOINT_BYTES_MAX {
+            return refused(format!("must have at most {ENDPOINT_BYTES_MAX} bytes"));
+        }
+        let after = endpoint.split_once("://").map_or("", |(_, after)| after);
+        if after.trim_end_matches('/').contains(['/', '?', '#', '{', '}']) {
+            return refused("is a scheme, a host and perhaps a port, without a path".to_owned());
+        }
+        reach.check(endpoint).or_else(refused)
+    }
+}
+
+impl Settings {
+    /// What the ARN names, where the URI is one.
+    pub(crate) fn aws_uri(&self) -> Option<Result<AwsUri>> {
+        AwsUri::looks_like(&self.uri).then(|| {
+            AwsUri::parse(&self.uri).map_err(|why| Error::bad_request("uri", why.to_string()))
+        })
+    }
+
+    /// Where requests go: the URI, or what its ARN means. It is checked already.
+    pub(crate) fn backend_uri(&self) -> String {
+        match (self.aws_uri(), &self.aws) {
+            (Some(Ok(uri)), Some(aws)) => uri.url(aws.endpoint()),
+            _ => self.uri.clone(),
+        }
+    }
+
+    /// Whether the URI and `aws` fit each other and the type.
+    pub(super) fn check_aws(&self, reach: &Reach) -> Result<()> {
+        let uri = self.aws_uri().transpose()?;
+        let (Some(uri), Some(aws)) = (&uri, &self.aws) else {
+            return match (&uri, &self.aws) {
+                (Some(_), None) => {
+                    let rule = "a uri that is an ARN needs aws, whose secretId says by which credentials it is called";
+                    Err(Error::bad_request("aws", rule))
+                }
+                (None, Some(_)) => {
+                    Err(Error::bad_request("aws", "belongs to a uri that is an ARN"))
+                }
+                _ => Ok(()),
+            };
+        };
+        aws.check(reach).map_err(|error| error.within("aws"))?;
+        match (&uri.target, self.kind) {
+            (AwsTarget::Function { streams: true, .. }, IntegrationType::AwsProxy) => {
+                let rule = "a function's answers are not streamed yet; name it by its own ARN";
+                Err(Error::bad_request("uri", rule))
+            }
+            (AwsTarget::Function { .. }, IntegrationType::AwsProxy) => Ok(()),
+            _ => Err(Error::bad_request("uri", "names no function")),
+        }
+    }
+}
+
+/// Whether the secret is one of the tenant's that signs. It stays until the transaction ends.
+pub(super) async fn check_secret(tx: &mut Tx, actor: &Actor, settings: &Settings) -> Result<()> {
+    let Some(aws) = &settings.aws else { return Ok(()) };
+    match store::secret::lock(tx, actor.tenant, aws.secret_id).await?.kind {
+        SecretKind::AwsCredentials => Ok(()),
+        SecretKind::Text => {
+            Err(Error::bad_request("aws.secretId", "is no secret of kind AWS_CREDENTIALS"))
+        }
+    }
+}

@@ -1,0 +1,247 @@
+//! What backends get and what callers get of them, and what mocks answer: tables of a route, what its backend answers, and
+//! what is right on both sides.
+
+use crate::score::Score;
+use crate::table::Table;
+use bytes::Bytes;
+use harness::World;
+use harness::tenant::{Api, Tenant};
+use http_body_util::{BodyExt, Full};
+use hyper::service::service_fn;
+use hyper_util::rt::TokioIo;
+use serde::Deserialize;
+use serde_json::{Map, Value, json};
+use std::collections::BTreeMap;
+use std::convert::Infallible;
+use std::net::SocketAddr;
+use std::sync::{Arc, Mutex};
+use std::time::Duration;
+
+const TABLES: [&str; 2] = [include_str!("integrations.json"), include_str!("mock.json")];
+
+/// A route, its backend's answer, and what calls of it get: once in each of `dialects`.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Case {
+    row: String,
+    rule: String,
+    dialects: Vec<String>,
+    /// What `updateApi` is told beside the Api's id.
+    #[serde(default)]
+    api: Map<String, Value>,
+    /// `GET /a`, which leads to `integration`, whose URI is the backend's with this behind it.
+    #[serde(default)]
+    route: String,
+    #[serde(default)]
+    integration: Map<String, Value>,
+    #[serde(default)]
+    backend: Reply,
+    #[serde(default)]
+    calls: Vec<Call>,
+    /// The integration is not taken, and this field is named for it.
+    refused_for: Option<String>,
+}
+
+#[derive(Clone, Default, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "camelCase")]
+struct Reply {
+    status: Option<u16>,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
+    /// How often the body is said.
+    repeated: Option<usize>,
+    #[serde(default)]
+    delay_ms: u64,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Call {
+    request: String,
+    #[serde(default)]
+    headers: Vec<(String, String)>,
+    gets: Gets,
+    /// Where a dialect's answer is another one.
+    #[serde(default, rename = "in")]
+    others: BTreeMap<String, Gets>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Gets {
+    #[serde(default = "ok")]
+    status: u16,
+    /// Null: it is not there.
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    body: Option<String>,
+    /// What the backend got.
+    backend: Option<Got>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Got {
+    /// Method, path and query, byte for byte, behind the backend's address.
+    request: String,
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+}
+
+fn ok() -> u16 {
+    200
+}
+
+/// What the backend got last of each table, and what it answers.
+#[derive(Default)]
+struct Backend {
+    replies: BTreeMap<String, Reply>,
+    got: BTreeMap<String, (String, http::HeaderMap)>,
+}
+
+type Shared = Arc<Mutex<Backend>>;
+
+#[tokio::test]
+async fn backends_and_callers_get_what_the_tables_say() {
+    let world = World::start().await;
+    let acme = world.tenant("acme").await;
+    let cases: Vec<Case> =
+        TABLES.iter().flat_map(|text| serde_json::from_str::<Vec<Case>>(text).unwrap()).collect();
+    let backend = Shared::default();
+    let address = start(backend.clone()).await;
+    let mut score = Score::default();
+    let mut defined = Vec::new();
+    for (index, case) in cases.iter().enumerate() {
+        for dialect in &case.dialects {
+            let name = format!("{index}-{dialect}");
+            let api = acme.api_in(dialect, &format!("{} {dialect}", case.row)).await;
+            if !case.api.is_empty() {
+                let mut input = json!(case.api);
+                input["id"] = json!(api.id);
+                acme.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
+            }
+            let input = route(case, &api, &format!("http://{address}/{name}"));
+            if let Some(param) = &case.refused_for {
+                let told = refused(&acme, input, param).await;
+                score.note(&table(case), dialect, param, told);
+                continue;
+            }
+            acme.mutate("createRoute", "CreateRouteInput!", input, "route { id }").await;
+            let input = json!({ "apiId": api.id, "stage": "prod" });
+            acme.mutate("createDeployment", "CreateDeploymentInput!", input, "stage { id }").await;
+            backend.lock().unwrap().replies.insert(name.clone(), case.backend.clone());
+            defined.push((case, dialect, name, api));
+        }
+    }
+    world.settled().await;
+    for (case, dialect, name, api) in &defined {
+        for call in &case.calls {
+            let (method, target) = call.request.split_once(' ').unwrap();
+            let mut request = api.client().call(method, target);
+            for (field, value) in &call.headers {
+                request = request.header(field, value);
+            }
+            let answer = request.await;
+            let got = backend.lock().unwrap().got.remove(name);
+            let gets = call.others.get(*dialect).unwrap_or(&call.gets);
+            let host = api.host();
+            score.note(&table(case), dialect, &call.request, compared(gets, &answer, got, &host));
+        }
+    }
+    println!("{score}");
+    assert!(score.failures().is_empty(), "{}", score.failures().join("\n"));
+}
+
+/// As the score knows it.
+fn table(case: &Case) -> Table {
+    let of = json!({ "row": case.row, "rule": case.rule, "dialects": [] });
+    serde_json::from_value(of).unwrap()
+}
+
+fn route(case: &Case, api: &Api<'_>, backend: &str) -> Value {
+    let (method, path) = case.route.split_once(' ').unwrap();
+    let mut integration = json!(case.integration);
+    if let Some(Value::String(below)) = integration.get("uri") {
+        integration["uri"] = json!(format!("{backend}{below}"));
+    }
+    json!({ "apiId": api.id, "method": method, "path": path, "integration": integration })
+}
+
+async fn refused(tenant: &Tenant<'_>, input: Value, param: &str) -> Result<(), String> {
+    let query = "mutation($input: CreateRouteInput!) { createRoute(input: $input) { userErrors { param } } }";
+    let data = tenant.graphql(query, json!({ "input": input })).await;
+    let told = data["createRoute"]["userErrors"][0]["param"].as_str().unwrap_or("nothing");
+    if told == format!("integration.{param}") { Ok(()) } else { Err(format!("refused for {told}")) }
+}
+
+fn compared(
+    gets: &Gets,
+    answer: &harness::Answer,
+    got: Option<(String, http::HeaderMap)>,
+    host: &str,
+) -> Result<(), String> {
+    let mut wrong = Vec::new();
+    let mut compare = |what: &str, expected: Option<&str>, got: Option<&str>| {
+        let expected = expected.map(|text| text.replace("${host}", host));
+        if expected.as_deref() != got {
+            wrong.push(format!("{what} is {got:?}, not {expected:?}"));
+        }
+    };
+    let (status, expected) = (answer.status().to_string(), gets.status.to_string());
+    compare("status", Some(&expected), Some(&status));
+    for (name, value) in &gets.headers {
+        compare(name, value.as_deref(), answer.header(name));
+    }
+    if let Some(body) = &gets.body {
+        compare("body", Some(body), Some(&answer.text()));
+    }
+    if let Some(expected) = &gets.backend {
+        let (request, headers) = got.unwrap_or_default();
+        compare("backend's request", Some(&expected.request), Some(&request));
+        for (name, value) in &expected.headers {
+            let got = headers.get(name).and_then(|value| value.to_str().ok());
+            compare(&format!("backend's {name}"), value.as_deref(), got);
+        }
+    }
+    if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
+}
+
+/// Answers by the first segment of the path, which names a table's case in one dialect.
+async fn start(backend: Shared) -> SocketAddr {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let address = listener.local_addr().unwrap();
+    tokio::spawn(async move {
+        while let Ok((stream, _)) = listener.accept().await {
+            let backend = backend.clone();
+            let service = service_fn(move |request| answer(backend.clone(), request));
+            let server = hyper::server::conn::http1::Builder::new();
+            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+        }
+    });
+    address
+}
+
+async fn answer(
+    backend: Shared,
+    request: http::Request<hyper::body::Incoming>,
+) -> Result<http::Response<Full<Bytes>>, Infallible> {
+    let (head, body) = request.into_parts();
+    let _ = body.collect().await;
+    let target = head.uri.path_and_query().unwrap().as_str();
+    let end = target[1..].find(['/', '?']).map_or(target.len(), |at| at + 1);
+    let (name, below) = (target[1..end].to_owned(), &target[end..]);
+    let reply = {
+        let mut backend = backend.lock().unwrap();
+        backend.got.insert(name.clone(), (format!("{} {below}", head.method), head.headers));
+        backend.replies.get(&name).cloned().unwrap_or_default()
+    };
+    tokio::time::sleep(Duration::from_millis(reply.delay_ms)).await;
+    let mut response = http::Response::builder().status(reply.status.unwrap_or(200));
+    for (name, value) in &reply.headers {
+        response = response.header(name, value);
+    }
+    let body = reply.body.repeat(reply.repeated.unwrap_or(1));
+    Ok(response.body(Full::new(body.into())).unwrap())
+}

@@ -1,0 +1,115 @@
+import { z } from "zod";
+import { SelectField, SwitchField, TextField } from "../ui/field";
+import type { RouteFormState } from "./route-schema";
+
+const milliseconds = z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 29000.");
+
+/** How a backend is spoken to, as typed; an empty time is the default. */
+export const backendFields = {
+  preserveHost: z.boolean(),
+  forwarded: z.enum(["", "APPEND", "REPLACE", "REMOVE"]),
+  responseTransferMode: z.enum(["", "BUFFERED", "STREAM"]),
+  connectTimeoutMs: milliseconds,
+  firstByteTimeoutMs: milliseconds,
+  idleTimeoutMs: milliseconds,
+  timeoutMs: milliseconds,
+};
+
+const schema = z.object(backendFields);
+type Backend = z.output<typeof schema>;
+
+type Stored = {
+  preserveHost: boolean;
+  forwarded?: "APPEND" | "REPLACE" | "REMOVE" | null;
+  responseTransferMode?: "BUFFERED" | "STREAM" | null;
+  connectTimeoutMs: number;
+  firstByteTimeoutMs: number;
+  idleTimeoutMs: number;
+  timeoutMs: number;
+};
+
+const TIMES = ["connectTimeoutMs", "firstByteTimeoutMs", "idleTimeoutMs", "timeoutMs"] as const;
+
+const typed = (ms: number | undefined) => (ms ? String(ms) : "");
+
+export const backendTyped = (stored: Stored | null | undefined): Backend => ({
+  preserveHost: stored?.preserveHost ?? false,
+  forwarded: stored?.forwarded ?? "",
+  responseTransferMode: stored?.responseTransferMode ?? "",
+  connectTimeoutMs: typed(stored?.connectTimeoutMs),
+  firstByteTimeoutMs: typed(stored?.firstByteTimeoutMs),
+  idleTimeoutMs: typed(stored?.idleTimeoutMs),
+  timeoutMs: typed(stored?.timeoutMs),
+});
+
+/** What of it belongs to a type of integration: a function is told of callers in its event, and answers whole. */
+export function backendOf(backend: Backend, type: "HTTP_PROXY" | "AWS_PROXY") {
+  const times = TIMES.filter((name) => backend[name] !== "").map((name) => [name, Number(backend[name])]);
+  if (type === "AWS_PROXY") return Object.fromEntries(times);
+  return {
+    preserveHost: backend.preserveHost,
+    ...(backend.forwarded ? { forwarded: backend.forwarded } : {}),
+    ...(backend.responseTransferMode ? { responseTransferMode: backend.responseTransferMode } : {}),
+    ...Object.fromEntries(times),
+  };
+}
+
+const TIMEOUTS = [
+  ["timeoutMs", "Timeout in milliseconds", "Of the whole exchange; empty: the dialect's."],
+  ["connectTimeoutMs", "To connect", "Empty: 5000."],
+  ["firstByteTimeoutMs", "To the first byte", "Empty: as the whole, or 30000."],
+  ["idleTimeoutMs", "Between two pieces", "Empty: 300000."],
+] as const;
+
+/** The fields of it that stand in the form of a route, below `integration`. */
+export function BackendFields({ form, proxy }: { form: RouteFormState; proxy: boolean }) {
+  const errors = form.formState.errors.integration;
+  return (
+    <>
+      {proxy && (
+        <>
+          <SelectField
+            label="Answers"
+            hint="A buffered answer has at most 10 MiB; one that breaks off or is larger is refused as a whole."
+            error={errors?.responseTransferMode?.message}
+            {...form.register("integration.responseTransferMode")}
+          >
+            <option value="">As the dialect has it</option>
+            <option value="STREAM">Streamed as they come</option>
+            <option value="BUFFERED">Buffered</option>
+          </SelectField>
+          <SelectField
+            label="What the backend is told of callers"
+            hint="In X-Forwarded-…, and in AWS's HTTP APIs in Forwarded. What callers say of themselves is dropped, but where a trusted proxy says it."
+            error={errors?.forwarded?.message}
+            {...form.register("integration.forwarded")}
+          >
+            <option value="">The caller's address, behind those of trusted proxies</option>
+            <option value="APPEND">The caller's address, behind those of trusted proxies, always</option>
+            <option value="REPLACE">The client's address alone</option>
+            <option value="REMOVE">Nothing</option>
+          </SelectField>
+          <SwitchField
+            label="Keep the caller's Host"
+            hint="The backend gets the host that was called, not its own."
+            error={errors?.preserveHost?.message}
+            {...form.register("integration.preserveHost")}
+          />
+        </>
+      )}
+      <div className="grid gap-3 sm:grid-cols-2">
+        {TIMEOUTS.map(([name, label, hint]) => (
+          <TextField
+            key={name}
+            label={label}
+            optional
+            inputMode="numeric"
+            hint={hint}
+            error={errors?.[name]?.message}
+            {...form.register(`integration.${name}`)}
+          />
+        ))}
+      </div>
+    </>
+  );
+}
