@@ -8,10 +8,11 @@ import { Loaded } from "../components/loaded";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { Form, useSchemaForm } from "./form";
-import { awsSettings, awsTyped, isArn, RouteAwsFields } from "./route-aws";
-import { BackendFields, backendOf, backendTyped } from "./route-backend";
-import { MockFields, mockOf, mockTyped, type StoredMock } from "./route-mock";
-import { schema, type Typed, type Values } from "./route-schema";
+import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
+import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
+import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
+import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
+import { Part, Section } from "./section";
 
 const CreateRouteDocument = graphql(`
   mutation CreateRoute($input: CreateRouteInput!) {
@@ -91,8 +92,6 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       }),
     },
   });
-  const { errors } = form.formState;
-  const type = form.watch("integration.type");
   return (
     <Form
       form={form}
@@ -108,10 +107,22 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
         return errors;
       }}
     >
+      <MethodPart form={form} isNew={!route} placed={!!at} />
+      <TargetPart form={form} />
+      <Sections form={form} />
+    </Form>
+  );
+}
+
+/** What is called, and by whom it may be. */
+function MethodPart({ form, isNew, placed }: { form: RouteFormState; isNew: boolean; placed: boolean }) {
+  const { errors } = form.formState;
+  return (
+    <Part name="method">
       <div className="grid grid-cols-[7.5rem_1fr] gap-3">
         <SelectField
           label="Method"
-          disabled={!!route}
+          disabled={!isNew}
           error={errors.method?.message}
           {...form.register("method")}
         >
@@ -121,76 +132,97 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
         </SelectField>
         <TextField
           label="Path"
-          readOnly={!!route || !!at}
+          readOnly={!isNew || placed}
           className="font-mono text-xs"
           error={errors.path?.message}
           {...form.register("path")}
         />
       </div>
-      <SelectField
-        label="Answered by"
-        error={errors.integration?.type?.message}
-        {...form.register("integration.type")}
-      >
-        <option value="HTTP_PROXY">Your HTTP backend</option>
-        <option value="AWS_PROXY">Your function, by AWS Lambda's events</option>
-        <option value="MOCK">A fixed answer (mock)</option>
-      </SelectField>
-      {type !== "MOCK" ? (
-        <>
-          <TextField
-            label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
-            type={type === "AWS_PROXY" ? "text" : "url"}
-            placeholder={
-              type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
-            }
-            className="font-mono text-xs"
-            error={errors.integration?.uri?.message}
-            {...form.register("integration.uri")}
-          />
-          {type === "AWS_PROXY" && (
-            <SelectField
-              label="Payload format version"
-              error={errors.integration?.payloadFormatVersion?.message}
-              {...form.register("integration.payloadFormatVersion")}
-            >
-              <option>2.0</option>
-              <option>1.0</option>
-            </SelectField>
-          )}
-          {type === "AWS_PROXY" && isArn(form.watch("integration.uri")) && (
-            <RouteAwsFields
-              register={(field) => form.register(`integration.aws.${field}`)}
-              error={(field) => errors.integration?.aws?.[field]?.message}
-            />
-          )}
-          <SelectField
-            label="Protocol version"
-            error={errors.integration?.protocolVersion?.message}
-            {...form.register("integration.protocolVersion")}
-          >
-            <option value="HTTP1">HTTP/1.1</option>
-            <option value="HTTP2">HTTP/2 (gRPC)</option>
-          </SelectField>
-          <BackendFields form={form} proxy={type === "HTTP_PROXY"} />
-        </>
-      ) : (
-        <MockFields form={form} />
-      )}
-      <TextField
-        label="Operation name"
-        optional
-        hint="What documents, SDKs and the access log call it; one of the API's routes has it."
-        error={errors.operationName?.message}
-        {...form.register("operationName")}
-      />
       <SwitchField
         label="API key required"
         hint="Callers send an API key; their usage plan throttles and meters them."
         error={errors.apiKeyRequired?.message}
         {...form.register("apiKeyRequired")}
       />
-    </Form>
+    </Part>
+  );
+}
+
+/** What answers it. */
+function TargetPart({ form }: { form: RouteFormState }) {
+  const errors = form.formState.errors.integration;
+  const type = form.watch("integration.type");
+  return (
+    <Part name="target">
+      <SelectField label="Answered by" error={errors?.type?.message} {...form.register("integration.type")}>
+        <option value="HTTP_PROXY">Your HTTP backend</option>
+        <option value="AWS_PROXY">Your function, by AWS Lambda's events</option>
+        <option value="MOCK">A fixed answer (mock)</option>
+      </SelectField>
+      {type !== "MOCK" && (
+        <TextField
+          label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
+          type={type === "AWS_PROXY" ? "text" : "url"}
+          placeholder={
+            type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
+          }
+          className="font-mono text-xs"
+          error={errors?.uri?.message}
+          {...form.register("integration.uri")}
+        />
+      )}
+      {type === "AWS_PROXY" && (
+        <SelectField
+          label="Payload format version"
+          error={errors?.payloadFormatVersion?.message}
+          {...form.register("integration.payloadFormatVersion")}
+        >
+          <option>2.0</option>
+          <option>1.0</option>
+        </SelectField>
+      )}
+      {type !== "MOCK" && (
+        <SelectField
+          label="Protocol version"
+          error={errors?.protocolVersion?.message}
+          {...form.register("integration.protocolVersion")}
+        >
+          <option value="HTTP1">HTTP/1.1</option>
+          <option value="HTTP2">HTTP/2 (gRPC)</option>
+        </SelectField>
+      )}
+    </Part>
+  );
+}
+
+/** What is seldom set, each in a section of its own. */
+function Sections({ form }: { form: RouteFormState }) {
+  const type = form.watch("integration.type");
+  const isFunction = type === "AWS_PROXY" && isArn(form.watch("integration.uri"));
+  return (
+    <div className="flex flex-col gap-2">
+      {type === "MOCK" && <MockSection form={form} />}
+      {isFunction && <RouteAwsSection form={form} />}
+      {type !== "MOCK" && <TimeoutsSection form={form} />}
+      {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
+      {type === "HTTP_PROXY" && <AnswersSection form={form} />}
+      <DocumentsSection form={form} />
+    </div>
+  );
+}
+
+/** What documents call it. */
+function DocumentsSection({ form }: { form: RouteFormState }) {
+  return (
+    <Section form={form} name="documents" title="Its name in documents" fields={["operationName"]}>
+      <TextField
+        label="Operation name"
+        optional
+        hint="What documents, SDKs and the access log call it; one of the API's routes has it."
+        error={form.formState.errors.operationName?.message}
+        {...form.register("operationName")}
+      />
+    </Section>
   );
 }
 
