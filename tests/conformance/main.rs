@@ -28,7 +28,7 @@ async fn calls_are_routed_as_the_tables_say() {
         for dialect in &table.dialects {
             for refusal in &table.refusals {
                 let told = refused(&acme, table, dialect, refusal).await;
-                score.note(table.into(), dialect, &refusal.route, told);
+                score.note(table, dialect, &refusal.route, told);
             }
             let api = define(&acme, table, dialect).await;
             if !table.cases.is_empty() {
@@ -42,12 +42,7 @@ async fn calls_are_routed_as_the_tables_say() {
         for case in &table.cases {
             let (method, target) = case.request.split_once(' ').unwrap();
             let answer = api.client().call(method, target).await;
-            score.note(
-                table.into(),
-                dialect,
-                &case.request,
-                compared(case.expected(dialect), &answer),
-            );
+            score.note(table, dialect, &case.request, compared(case.expected(dialect), &answer));
         }
     }
     println!("{score}");

@@ -1,6 +1,6 @@
 //! How many cases of each row hold.
 
-use crate::table::Named;
+use crate::table::Table;
 use std::collections::BTreeMap;
 use std::fmt;
 
@@ -14,7 +14,7 @@ pub(crate) struct Score {
 impl Score {
     pub(crate) fn note(
         &mut self,
-        table: Named<'_>,
+        table: &Table,
         dialect: &str,
         case: &str,
         told: Result<(), String>,
@@ -26,7 +26,7 @@ impl Score {
         match told {
             Ok(()) => *held += 1,
             Err(wrong) => {
-                let Named { row, rule } = table;
+                let Table { row, rule, .. } = table;
                 self.failures.push(format!("{row} ({rule}) in {dialect}: {case}: {wrong}"));
             }
         }

@@ -4,15 +4,6 @@ use serde::Deserialize;
 use serde_json::{Map, Value};
 use std::collections::BTreeMap;
 
-/// What a case is counted by.
-#[derive(Clone, Copy)]
-pub(crate) struct Named<'t> {
-    /// The row of the feature list, such as `B4`.
-    pub(crate) row: &'t str,
-    /// The row in one sentence, or the part of it that a table is about.
-    pub(crate) rule: &'t str,
-}
-
 /// A definition, and what calls of it get: once in each of `dialects`.
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
