@@ -39,6 +39,10 @@ pub(crate) struct Dialect {
     pub(crate) converts_media: bool,
     /// How answers are compressed, where an Api asks for it.
     pub(crate) compression: Offer,
+    /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
+    pub(crate) preflight_status: u16,
+    /// Whether a preflight is told the method that it asks for where a route takes it and the Api names none.
+    pub(crate) preflight_tells_methods: bool,
     /// Which fields of proxied calls pass, and as what.
     pub(crate) headers: &'static Headers,
     /// What is answered where nobody waits for a function.
@@ -77,6 +81,8 @@ pub(crate) static NATIVE: Dialect = Dialect {
     rest_events: false,
     converts_media: false,
     compression: Offer::NATIVE,
+    preflight_status: 204,
+    preflight_tells_methods: true,
     headers: &headers::NATIVE,
     event_accepted: StatusCode::ACCEPTED,
     refusal: |kind| Refusal {
@@ -100,6 +106,8 @@ static AWS_REST: Dialect = Dialect {
     rest_events: true,
     converts_media: true,
     compression: Offer::AWS,
+    preflight_status: 200,
+    preflight_tells_methods: false,
     headers: &headers::AWS_REST,
     event_accepted: StatusCode::OK,
     refusal: aws_rest,
@@ -119,6 +127,8 @@ static AWS_HTTP: Dialect = Dialect {
     rest_events: false,
     converts_media: false,
     compression: Offer::AWS,
+    preflight_status: 204,
+    preflight_tells_methods: false,
     headers: &headers::AWS_HTTP,
     event_accepted: StatusCode::OK,
     refusal: aws_http,

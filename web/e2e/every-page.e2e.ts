@@ -17,6 +17,10 @@ const NOT_KEPT = [
   "closeTenant.name",
   "createApi.apiKeyLocations",
   "createApi.binaryMediaTypes",
+  "createApi.corsConfiguration.allowHeaders",
+  "createApi.corsConfiguration.allowMethods",
+  "createApi.corsConfiguration.allowOrigins",
+  "createApi.corsConfiguration.exposeHeaders",
   "createApiKey.clientNetworks",
   "createApiKey.origins",
   "createIntegration.integration.aws.endpointUrl",
@@ -30,6 +34,10 @@ const NOT_KEPT = [
   "createIntegration.integration.requestTemplates.template",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
+  "createRoute.corsConfiguration.allowHeaders",
+  "createRoute.corsConfiguration.allowMethods",
+  "createRoute.corsConfiguration.allowOrigins",
+  "createRoute.corsConfiguration.exposeHeaders",
   "createRoute.integration.aws.endpointUrl",
   "createRoute.integration.examples.mediaType",
   "createRoute.integration.integrationResponses.responseTemplates.mediaType",
@@ -67,6 +75,10 @@ const NOT_KEPT = [
   "signUp.token",
   "updateApi.apiKeyLocations",
   "updateApi.binaryMediaTypes",
+  "updateApi.corsConfiguration.allowHeaders",
+  "updateApi.corsConfiguration.allowMethods",
+  "updateApi.corsConfiguration.allowOrigins",
+  "updateApi.corsConfiguration.exposeHeaders",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
   "updateIntegration.integration.aws.endpointUrl",
@@ -78,6 +90,10 @@ const NOT_KEPT = [
   "updateIntegration.integration.payloadFormatVersion",
   "updateIntegration.integration.requestTemplates.mediaType",
   "updateIntegration.integration.requestTemplates.template",
+  "updateRoute.corsConfiguration.allowHeaders",
+  "updateRoute.corsConfiguration.allowMethods",
+  "updateRoute.corsConfiguration.allowOrigins",
+  "updateRoute.corsConfiguration.exposeHeaders",
   "updateRoute.integration.aws.endpointUrl",
   "updateRoute.integration.examples.mediaType",
   "updateRoute.integration.integrationResponses.responseTemplates.mediaType",
@@ -128,6 +144,7 @@ async function plantedTenant(member: Visit) {
     selectionPattern: "",
     responseTemplates: [{ mediaType: "text/plain" }],
   };
+  let shownRoute = "";
   for (const [method, kind] of Object.entries({
     POST: { ...silent, type: "HTTP_PROXY", payloadFormatVersion: null },
     PUT: { ...silent, type: "AWS_PROXY", payloadFormatVersion: "2.0", method: null },
@@ -153,6 +170,7 @@ async function plantedTenant(member: Visit) {
       integration: kind,
     });
     await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });
+    shownRoute = route.id;
   }
   const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
     apiId,
@@ -215,6 +233,7 @@ async function plantedTenant(member: Visit) {
     .toBeDefined();
   const ids = {
     api: apiId,
+    route: shownRoute,
     stage: stage.id,
     deployment: deployment.id,
     plan: usagePlan.id,

@@ -13,6 +13,7 @@ pub mod client_throttle;
 pub mod concurrency;
 pub mod consumer;
 pub mod convergence;
+pub mod cors;
 pub mod deployment;
 pub mod download;
 pub mod email;

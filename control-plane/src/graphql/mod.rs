@@ -24,6 +24,7 @@ pub mod concurrency;
 pub mod connection;
 pub mod consumer;
 pub mod convergence;
+pub mod cors;
 pub mod delete;
 pub mod deployment;
 pub mod download;

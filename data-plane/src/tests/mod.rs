@@ -6,6 +6,7 @@ mod backends;
 mod clients;
 mod compression;
 mod concurrency;
+mod cors;
 mod differential;
 mod events;
 mod explain;
