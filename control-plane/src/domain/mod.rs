@@ -9,6 +9,7 @@ pub mod api_key_value;
 pub mod audit;
 pub mod audit_chain;
 pub mod bill;
+pub mod change;
 pub mod client_throttle;
 pub mod concurrency;
 pub mod consumer;

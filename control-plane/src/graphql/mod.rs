@@ -18,6 +18,7 @@ pub mod audit;
 #[cfg(test)]
 mod audited;
 pub mod bill;
+pub mod change;
 pub mod client_mutation_id;
 pub mod client_throttle;
 pub mod concurrency;
