@@ -20,7 +20,7 @@ use crate::{
     counter::{Counter, Room, Want},
     explain::Kept,
     inquiry::Inquiries,
-    integration::{function::memory::Memory, pool::Pools},
+    integration::{breaker::Breakers, function::memory::Memory, pool::Pools},
     listener::{shares::Shares, turns::Turns},
     pipe::Pipes,
     policies::{
@@ -45,6 +45,8 @@ pub struct Shared {
     pub(crate) leases: Arc<Leases>,
     /// Permits of concurrency limits that this node holds.
     pub(crate) gates: Arc<NodeGates>,
+    /// What failed too often; a thread asks once for each backend that it has.
+    pub(crate) breakers: Breakers,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
     /// By which replicas ask data threads.
@@ -117,6 +119,7 @@ impl Shared {
             local_limits: Arc::default(),
             leases: Arc::default(),
             gates: Arc::default(),
+            breakers: Breakers::default(),
             tails: Arc::default(),
             inquiries: Arc::default(),
             counts,

@@ -15,7 +15,7 @@ use sqlx::types::Json;
 use crate::domain::cors::CorsConfiguration;
 use crate::domain::integration::InvocationType as Invocation;
 use crate::domain::secret::{SecretUse, SigningScope};
-use crate::snapshot::{mocks, validate};
+use crate::snapshot::{mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// The encoded message, without the deployment's id: the same draft gives the same bytes.
@@ -157,6 +157,8 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         total_timeout_ms: ms(row.timeout_ms),
         preserve_host: row.preserve_host,
         protocol_version: protocol_version(&row.protocol_version).into(),
+        retry_policy: row.retry_policy.as_deref().map(resilience::retry_policy),
+        circuit_breaker: row.circuit_breaker.as_deref().map(resilience::circuit_breaker),
         // Empty text goes unsaid, and is the dialect's.
         forwarded: match row.forwarded.as_str() {
             "APPEND" => ForwardedPolicy::Append,

@@ -5,8 +5,10 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::cors::CorsConfiguration;
 use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
+use crate::domain::retry_policy::RetryPolicy;
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
 
@@ -82,6 +84,8 @@ pub struct IntegrationRow {
     pub forwarded: String,
     pub transfer_mode: String,
     pub aws: Option<Json<AwsSettings>>,
+    pub retry_policy: Option<Json<RetryPolicy>>,
+    pub circuit_breaker: Option<Json<CircuitBreaker>>,
 }
 
 /// The drafts of those of `ids` that are the tenant's. Routes stand in the order of path and method, so that
@@ -119,7 +123,8 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
              responses, tls_config, mock_response as "mock_response: Json<MockResponse>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode,
-             aws as "aws: Json<AwsSettings>"
+             aws as "aws: Json<AwsSettings>",
+             retry_policy as "retry_policy: Json<RetryPolicy>", circuit_breaker as "circuit_breaker: Json<CircuitBreaker>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id
                  and r.api_id = i.api_id and r.integration_id = i.id)

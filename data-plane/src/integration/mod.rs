@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+pub(crate) mod breaker;
 mod buffered;
 mod connect;
 mod download;
@@ -8,8 +9,10 @@ pub(crate) mod function;
 mod http2;
 mod http_proxy;
 mod media;
+pub(crate) mod metrics;
 mod mock;
 pub(crate) mod pool;
+mod retry;
 mod sigv4;
 mod upload;
 

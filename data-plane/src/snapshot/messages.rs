@@ -73,6 +73,8 @@ impl ProxyTemplate {
             protocol: self.protocol,
             forwarding: self.forwarding,
             buffered: self.buffered,
+            retry_policy: self.retry_policy.clone(),
+            circuit_breaker: self.circuit_breaker,
         })
     }
 }

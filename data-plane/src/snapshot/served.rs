@@ -136,6 +136,8 @@ pub(super) struct ProxyTemplate {
     pub(super) protocol: Protocol,
     pub(super) forwarding: Forwarding,
     pub(super) buffered: bool,
+    pub(super) retry_policy: Option<Arc<RetryPolicy>>,
+    pub(super) circuit_breaker: Option<CircuitBreaker>,
 }
 
 pub enum Integration {
@@ -157,6 +159,40 @@ pub struct HttpProxy {
     pub(crate) forwarding: Forwarding,
     /// Its answers reach their callers whole, and not as they come.
     pub(crate) buffered: bool,
+    pub retry_policy: Option<Arc<RetryPolicy>>,
+    pub circuit_breaker: Option<CircuitBreaker>,
+}
+
+/// When a call is sent again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Beside the first time.
+    pub attempts: u32,
+    pub on: RetryConditions,
+    pub statuses: Box<[StatusCode]>,
+    /// Else only methods that repeat safely.
+    pub any_method: bool,
+    /// Of each try, for a connection and then for an answer's head; `None`: the integration's own.
+    pub per_try_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryConditions {
+    pub connect_failure: bool,
+    /// The connection broke before an answer.
+    pub reset: bool,
+    /// No connection, or no answer's head, in time.
+    pub timeout: bool,
+}
+
+/// When a backend is left alone. 0 of either kind of failures: it opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CircuitBreaker {
+    pub consecutive_failures: u32,
+    pub failure_percent: u32,
+    pub minimum_requests: u32,
+    pub open_ms: u32,
+    pub half_open_probes: u32,
 }
 
 /// How a backend is told where a call comes from.

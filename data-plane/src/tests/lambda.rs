@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use proto::config::v1::{
-    AwsSigner, AwsSigning, AwsSigningKey, Dialect, Dialect::Native, Function, HttpProxy,
-    InvocationType, Lambda, PayloadFormatVersion, Resource, Secret, integration, resource::Kind,
-    secret::Value as SecretValue,
+    AwsSigner, AwsSigning, AwsSigningKey, CircuitBreaker, Dialect, Dialect::Native, Function,
+    HttpProxy, InvocationType, Lambda, PayloadFormatVersion, Resource, Secret, integration,
+    resource::Kind, secret::Value as SecretValue,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -243,4 +243,26 @@ async fn an_event_that_nobody_waits_for_is_within_a_mebibyte() {
     let at = saying(200, None, r#"{"statusCode":200}"#).await;
     let answer = node(Native, at, InvocationType::Unspecified, secret()).raw(&request).await;
     assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_function_that_lambda_keeps_refusing_is_left_alone() {
+    let at = saying(429, Some(("x-amzn-errortype", "TooManyRequestsException")), "{}").await;
+    let mut kind = lambda(at, InvocationType::RequestResponse);
+    let integration::Kind::Lambda(Lambda { function: Some(function), .. }) = &mut kind else {
+        panic!("no function")
+    };
+    let breaker =
+        CircuitBreaker { consecutive_failures: 2, open_ms: 60_000, ..CircuitBreaker::default() };
+    function.backend.as_mut().unwrap().circuit_breaker = Some(breaker);
+    let mut resources = api(Native, &[("ANY /", kind)]);
+    resources.push(credentials(TENANT, "AKIDEXAMPLE", &[0]));
+    let node = TestNode::start(resources);
+    for _ in 0..2 {
+        assert_eq!(refused(&node.get("/prod").await), (502, "FUNCTION_FAILURE".to_owned()));
+    }
+    let alone = node.get("/prod").await;
+    assert_eq!(refused(&alone), (504, "INTEGRATION_FAILURE".to_owned()));
+    assert!(alone.field("retry-after").is_some(), "{alone:?}");
+    assert_eq!(node.shared.metrics.backends.circuits_opened.get(), 1);
 }

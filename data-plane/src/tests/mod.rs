@@ -32,6 +32,7 @@ mod quota_ahead;
 mod quota_losses;
 mod quotas;
 mod refusals;
+mod resilience;
 mod shadow;
 mod slow;
 mod splice;

@@ -12,6 +12,7 @@ import { Form, useSchemaForm } from "./form";
 import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
+import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
 import { Part, Section } from "./section";
 
@@ -89,6 +90,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
       ...backendTyped(integration),
+      ...resilienceOf(integration),
       ...mockTyped({
         mockResponse: integration?.mockResponse,
         contentHandling: integration?.contentHandling,
@@ -208,6 +210,7 @@ function Sections({ form }: { form: RouteFormState }) {
       {type === "MOCK" && <MockSection form={form} />}
       {isFunction && <RouteAwsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
+      {type !== "MOCK" && <ResilienceSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
       {type === "HTTP_PROXY" && <AnswersSection form={form} />}
       <CorsSection form={form} />
@@ -268,6 +271,8 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
       ? { payloadFormatVersion, ...awsSettings(uri, aws) }
       : { method: stored?.method || undefined }),
     ...backendOf(integration, type),
+    ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
+    ...circuitBreakerOf(integration, stored),
   };
 }
 

@@ -1,3 +1,4 @@
+use serde_json::json;
 use sqlx::PgPool;
 
 use super::PayloadFormatVersion::{V1, V2};
@@ -59,6 +60,41 @@ fn a_backend_is_an_address_that_this_installation_reaches() {
         &long,
     ] {
         assert_eq!(refused(&Settings::http_proxy(bad)), "uri", "{bad}");
+    }
+}
+
+#[test]
+fn what_is_said_of_a_failing_backend_is_checked_and_named() {
+    let proxy = || Settings::http_proxy("http://example.com");
+    let function = || Settings::aws_proxy("http://example.com", V2);
+    let retries = |attempts| {
+        let policy = json!({ "attempts": attempts, "on": ["RESET"] });
+        Some(serde_json::from_value(policy).unwrap())
+    };
+    let breaker = |open_ms| {
+        let breaker = json!({ "failurePercent": 50, "openMs": open_ms });
+        Some(serde_json::from_value(breaker).unwrap())
+    };
+    let good = Settings { retry_policy: retries(5), circuit_breaker: breaker(1000), ..proxy() };
+    assert!(good.checked(&reach()).is_ok());
+    assert!(Settings { circuit_breaker: breaker(1000), ..function() }.checked(&reach()).is_ok());
+    for (settings, param) in [
+        (Settings { retry_policy: retries(6), ..proxy() }, "retryPolicy.attempts"),
+        (
+            Settings {
+                retry_policy: retries(1),
+                protocol_version: ProtocolVersion::Http2,
+                ..proxy()
+            },
+            "retryPolicy",
+        ),
+        (Settings { retry_policy: retries(1), ..function() }, "retryPolicy"),
+        (Settings { retry_policy: retries(1), ..mock("") }, "retryPolicy"),
+        (Settings { circuit_breaker: breaker(0), ..proxy() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(0), ..function() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(1000), ..mock("") }, "circuitBreaker"),
+    ] {
+        assert_eq!(refused(&settings), param);
     }
 }
 

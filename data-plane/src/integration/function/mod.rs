@@ -21,7 +21,7 @@ use http_body::Body as _;
 pub(crate) use self::answer::read;
 use self::{event::Call, memory::Held};
 use super::{
-    AnswerBody, BoxError,
+    AnswerBody, BoxError, breaker,
     download::{Download, Stalled},
     http_proxy::{self, Answered, Outgoing, within},
     media,
@@ -60,8 +60,10 @@ pub(super) async fn call(
     function: &Arc<Function>,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     let deadline = http_proxy::deadline(snapshot, exchange, function.backend.timeouts);
+    let pass = breaker::enter(node, exchange, &function.backend)?;
     let invoking = invoke(node, snapshot, exchange, function);
     let answered = within(deadline, invoking).await.ok_or_else(http_proxy::timed_out).flatten();
+    breaker::leave(node, pass, answered.as_ref().map(Response::status).map_err(|it| it.kind));
     if let Some(trace) = &mut exchange.trace {
         let status = answered.as_ref().map(Response::status);
         trace.answered(status.map_err(|refused| refused.kind.code()));

@@ -33,6 +33,8 @@ export const RoutesDocument = graphql(`
               id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               aws { secretId endpointUrl invocationType }
+              retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
+              circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
               mockResponse { status headers { name value } body }
             }
           }
