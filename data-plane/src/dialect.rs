@@ -10,7 +10,7 @@ use plan::{Precedence, ResponseType, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
 use self::headers::Headers;
-use crate::gateway_response::Kind;
+use crate::{gateway_response::Kind, response::compress::Offer};
 
 /// The choices of one dialect.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub(crate) struct Dialect {
     pub(crate) buffers_answers: bool,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// Whether AWS's tables of text and binary payloads hold. Elsewhere a function's body says by itself what it is.
+    pub(crate) converts_media: bool,
+    /// How answers are compressed, where an Api asks for it.
+    pub(crate) compression: Offer,
     /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
     pub(crate) preflight_status: u16,
     /// Whether a preflight is told the method that it asks for where a route takes it and the Api names none.
@@ -79,6 +83,8 @@ pub(crate) static NATIVE: Dialect = Dialect {
     stream_timeout: None,
     buffers_answers: false,
     rest_events: false,
+    converts_media: false,
+    compression: Offer::NATIVE,
     preflight_status: 204,
     preflight_tells_methods: true,
     headers: &headers::NATIVE,
@@ -104,6 +110,8 @@ static AWS_REST: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: true,
+    converts_media: true,
+    compression: Offer::AWS,
     preflight_status: 200,
     preflight_tells_methods: false,
     headers: &headers::AWS_REST,
@@ -130,6 +138,8 @@ static AWS_HTTP: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: false,
+    converts_media: false,
+    compression: Offer::AWS,
     preflight_status: 204,
     preflight_tells_methods: false,
     headers: &headers::AWS_HTTP,

@@ -22,6 +22,7 @@ use crate::listener::{Peer, streams::Streams};
 use crate::policies::limiter::{Limit, Taken};
 use crate::policies::spending::{QuotaAnswer, Spending};
 use crate::policies::throttle::Throttle;
+use crate::response::compress::accept::{self, Offer};
 use crate::response::{cookies, rate_limit};
 use crate::router::{self, Addressing};
 use crate::snapshot::last_good::LastGood;
@@ -72,7 +73,13 @@ pub fn response_cookies(mut headers: HeaderMap, path_of: Option<&str>) -> Header
 
 /// What a caller gets for this answer of a function.
 pub fn function_answer(format: PayloadFormatVersion, bytes: &[u8]) -> Option<Response<Bytes>> {
-    function::read(format, bytes).ok()
+    function::read(format, true, bytes).ok()
+}
+
+/// The coding that these fields of `Accept-Encoding` ask a native Api for, and an Api of AWS's dialects.
+pub fn coding(fields: &[&[u8]]) -> [Option<&'static str>; 2] {
+    let chosen = |offer| accept::choose(fields.iter().copied(), offer).map(accept::Coding::name);
+    [chosen(&Offer::NATIVE), chosen(&Offer::AWS)]
 }
 
 /// What a caller gets of a function's answer that streams in pieces of so many bytes: its head, its body as far as it comes, and

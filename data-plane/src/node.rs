@@ -27,6 +27,7 @@ use crate::{
         desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local, spending::Standing,
     },
     reconciliation::{Counts, ThreadCounts},
+    response::compress::Codecs,
     snapshot::Snapshot,
     tail::Tails,
     telemetry::{Metrics, ThreadMetrics},
@@ -68,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) pools: Pools,
     /// What calls of functions hold.
     pub(crate) functions: Memory,
+    /// What compresses answers.
+    pub(crate) codecs: Codecs,
     /// For large answers in plain text.
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) limiter: Limiter,
@@ -179,6 +182,7 @@ impl Node {
             connector,
             pools: Pools::default(),
             functions: Memory::default(),
+            codecs: Codecs::default(),
             pipes: Rc::new(Pipes::new(shared.config.limits.pipes_max)),
             limiter,
             counter: RefCell::new(counter),
@@ -213,6 +217,7 @@ impl Node {
         self.pools.sweep();
         self.shares.sweep();
         self.functions.sweep();
+        self.codecs.sweep();
         self.metrics.flush();
         self.limiter.tick();
         self.shared.metrics.config_loaded.set(self.shared.snapshot.load().loaded.into());

@@ -30,6 +30,7 @@ pub struct Metrics {
     pub upstream_connects: IntCounter,
     pub(crate) backends: BackendMetrics,
     pub spliced_bytes: IntCounter,
+    pub uncompressed: IntCounter,
     pub journal_full: IntCounter,
     pub config_loaded: IntGauge,
 }
@@ -129,6 +130,10 @@ impl Metrics {
             in_flight: gauge("tollgate_requests_in_flight", "Requests in progress")?,
             connections: gauge("tollgate_connections", "Open connections of callers")?,
             config_loaded: gauge("tollgate_config_loaded", "1 once a configuration is served")?,
+            uncompressed: counter(
+                "tollgate_answers_uncompressed_total",
+                "Answers that were not compressed because as many were being compressed as may be",
+            )?,
             panics: counter("tollgate_panics_total", "Requests that ended in a panic of ours")?,
             tls_certificate_expires: gauge(
                 "tollgate_tls_certificate_expires_time_seconds",

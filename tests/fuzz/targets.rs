@@ -59,7 +59,7 @@ pub(crate) use answer::{cors, gateway_response};
 pub(crate) use backend::{
     chunked_body, function_answer, function_stream, response_cookies, response_head,
 };
-pub(crate) use caller::{pipeline, request_head};
+pub(crate) use caller::{accept_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
 pub(crate) use node::{count_report, quotas_asked};
 

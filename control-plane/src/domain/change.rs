@@ -51,10 +51,8 @@ pub async fn of_stage(app: &App, actor: &Actor, id: &StageId) -> Result<Changes>
     let mut drafts = store::draft::load(&mut tx, actor.tenant, &[id.api]).await?;
     let draft = drafts.pop().ok_or(Error::NotFound("api"))?;
     // What has no route cannot be deployed.
-    let draft = match draft.routes.is_empty() {
-        true => Value::Null,
-        false => tree(&Document::of(&draft).bytes)?,
-    };
+    let draft =
+        if draft.routes.is_empty() { Value::Null } else { tree(&Document::of(&draft).bytes)? };
     Ok(between(served, draft))
 }
 

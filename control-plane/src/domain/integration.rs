@@ -21,6 +21,7 @@ use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::limit::{self, LimitName};
+use crate::domain::media::ContentHandling;
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::retry_policy::RetryPolicy;
 use crate::domain::{audit, text};
@@ -159,6 +160,9 @@ pub struct Settings {
     #[serde(default, skip_serializing)]
     #[schema(value_type = Option<Object>, write_only)]
     pub openapi_operation: Option<Value>,
+    /// `MOCK`: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.
+    #[serde(default)]
+    pub content_handling: Option<ContentHandling>,
     #[serde(default)]
     pub description: String,
 }
@@ -288,6 +292,7 @@ impl Settings {
             retry_policy: None,
             circuit_breaker: None,
             mock_response: None,
+            content_handling: None,
             request_templates: BTreeMap::new(),
             integration_responses: Vec::new(),
             examples: Vec::new(),
@@ -365,6 +370,10 @@ impl Settings {
     /// Where something is sent to, and how long that may take.
     fn check_backend(&self, reach: &Reach) -> Result<()> {
         self.refuse_mocks()?;
+        if self.content_handling.is_some() {
+            let rule = "belongs to type MOCK: what passes through keeps its bytes";
+            return Err(Error::bad_request("contentHandling", rule));
+        }
         if self.uri.len() > URI_BYTES_MAX {
             let rule = format!("must have at most {URI_BYTES_MAX} bytes");
             return Err(Error::bad_request("uri", rule));

@@ -33,6 +33,7 @@ pub mod limit;
 pub mod limit_state;
 pub mod login_failure;
 pub mod management_request;
+pub mod media;
 pub mod member;
 pub mod node;
 pub mod operator;

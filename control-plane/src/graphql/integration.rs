@@ -61,6 +61,16 @@ pub enum ProtocolVersion {
     Http2,
 }
 
+/// What becomes of a payload on its way, by AWS's tables of text and binary.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::media::ContentHandling")]
+pub enum ContentHandling {
+    /// Base64 becomes the bytes that it stands for.
+    ConvertToBinary,
+    /// It is text: in the place of bytes stands their base64.
+    ConvertToText,
+}
+
 /// What a backend is told of where a call comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::integration::ForwardedPolicy")]
@@ -121,6 +131,8 @@ pub struct IntegrationInput {
     circuit_breaker: Option<CircuitBreakerInput>,
     /// MOCK: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
     mock_response: Option<MockResponseInput>,
+    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; left out: they are text.
+    content_handling: Option<ContentHandling>,
     /// MOCK: by a request's media type the status that it is to get, as a constant: `{"statusCode": 200}`.
     request_templates: Option<Vec<BodyTemplateInput>>,
     /// MOCK: the answers that `requestTemplates` choose from, the first whose pattern takes the status; a request that no
@@ -163,6 +175,7 @@ impl TryFrom<IntegrationInput> for Settings {
             retry_policy: input.retry_policy.map(TryInto::try_into).transpose()?,
             circuit_breaker: input.circuit_breaker.map(TryInto::try_into).transpose()?,
             mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
+            content_handling: input.content_handling.map(Into::into),
             request_templates: mock::templates(
                 "requestTemplates",
                 input.request_templates.unwrap_or_default(),
@@ -341,6 +354,11 @@ impl Integration {
     /// MOCK: the fixed answer.
     async fn mock_response(&self) -> Option<MockResponse> {
         self.0.settings.mock_response.as_ref().map(Into::into)
+    }
+
+    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.
+    async fn content_handling(&self) -> Option<ContentHandling> {
+        self.0.settings.content_handling.map(Into::into)
     }
 
     /// MOCK: by a request's media type the status that it is to get, as a constant.

@@ -91,6 +91,10 @@ fn api(draft: &Draft, locations: &[String]) -> Api {
         }
         .into(),
         api_key_locations: locations.to_vec(),
+        minimum_compression_size: row
+            .minimum_compression_size
+            .and_then(|bytes| bytes.try_into().ok()),
+        binary_media_types: row.binary_media_types.clone(),
         method_override: row.method_override,
         cors: row.cors_configuration.as_ref().map(cors),
         gateway_responses: draft.gateway_responses.iter().map(gateway_response).collect(),

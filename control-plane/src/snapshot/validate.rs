@@ -170,7 +170,7 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
         ("connectionType", row.connection_type != "INTERNET"),
         ("credentials", !row.credentials.is_empty()),
         ("tlsConfig", filled(Some(&row.tls_config))),
-        ("contentHandling", !row.content_handling.is_empty()),
+        ("contentHandling", !row.content_handling.is_empty() && row.kind != "MOCK"),
         ("requestParameters", filled(Some(&row.request_parameters))),
         ("requestTemplates", templated && filled(Some(&row.request_templates))),
         ("responseParameters", filled(Some(&row.response_parameters))),

@@ -5,6 +5,7 @@
 //! - [`path`]: a request's path: what spelling is accepted, and how it is decoded.
 //! - [`Periods`]: when the periods of a quota begin and end, by a calendar or from a day on.
 //! - [`Router`]: which route a request is for, by the precedence of AWS's HTTP or REST APIs.
+//! - [`media`]: which payloads are binary, and AWS's tables of what becomes of them.
 //! - [`UriTemplate`]: where an integration points, with the parameters and stage variables it takes.
 //! - [`AwsUri`]: a function or a service of AWS, by its ARN.
 //! - [`mock`]: which response a mock gives; [`Preferences`] and [`accept`]: which one its caller likes.
@@ -18,6 +19,7 @@ mod aws;
 mod cors;
 pub mod gateway_response;
 mod key_location;
+pub mod media;
 pub mod mock;
 mod origin;
 pub mod path;

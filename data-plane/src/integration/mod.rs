@@ -8,6 +8,7 @@ mod early;
 pub(crate) mod function;
 mod http2;
 mod http_proxy;
+mod media;
 pub(crate) mod metrics;
 mod mock;
 pub(crate) mod pool;
@@ -31,6 +32,7 @@ use crate::{
     gateway_response::{GatewayResponse, Kind},
     node::Node,
     pipe::Pipe,
+    response::Compressed,
     snapshot::{Snapshot, served::Integration},
 };
 
@@ -44,6 +46,8 @@ pub(crate) enum AnswerBody {
     Download(Box<Download>),
     /// From a function by Lambda's API, as it comes.
     Streamed(Box<Streamed>),
+    /// Either of them, compressed on its way.
+    Compressed(Box<Compressed>),
 }
 
 pub(crate) async fn call(
@@ -76,7 +80,7 @@ impl AnswerBody {
     /// How much of it a pipe may be filled with next.
     pub(crate) fn unread(&self) -> u64 {
         match self {
-            Self::Whole(_) | Self::Streamed(_) => 0,
+            Self::Whole(_) | Self::Streamed(_) | Self::Compressed(_) => 0,
             Self::Download(download) => download.unread(),
         }
     }
@@ -88,7 +92,7 @@ impl AnswerBody {
         pipe: &mut Pipe,
     ) -> Poll<Option<Result<u64, BoxError>>> {
         match self {
-            Self::Whole(_) | Self::Streamed(_) => Poll::Ready(None),
+            Self::Whole(_) | Self::Streamed(_) | Self::Compressed(_) => Poll::Ready(None),
             Self::Download(download) => download.poll_fill(cx, pipe),
         }
     }
@@ -106,6 +110,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Download(download) => Pin::new(&mut **download).poll_frame(cx),
             Self::Streamed(streamed) => Pin::new(&mut **streamed).poll_frame(cx),
+            Self::Compressed(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
 
@@ -114,6 +119,7 @@ impl Body for AnswerBody {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Download(download) => download.is_end_stream(),
             Self::Streamed(streamed) => streamed.is_end_stream(),
+            Self::Compressed(body) => body.is_end_stream(),
         }
     }
 
@@ -124,6 +130,7 @@ impl Body for AnswerBody {
             }
             Self::Download(download) => download.size_hint(),
             Self::Streamed(streamed) => streamed.size_hint(),
+            Self::Compressed(body) => body.size_hint(),
         }
     }
 }

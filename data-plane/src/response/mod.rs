@@ -1,5 +1,6 @@
 //! The one door through which every answer leaves: ours and backends'.
 
+pub(crate) mod compress;
 pub(crate) mod cookies;
 mod follow;
 mod forwarded;
@@ -9,6 +10,7 @@ mod render;
 pub(crate) mod restyle;
 
 pub(crate) use self::{
+    compress::{Compressed, compress},
     follow::{Followed, follow},
     render::render,
 };

@@ -9,7 +9,7 @@ use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use plan::{
     Cors, CorsSettings, KeyLocation, OriginPattern, Periods, ResponseType, RouteKey, Router,
-    TrailingSlash, Unit, UriTemplate, path::Normalization,
+    TrailingSlash, Unit, UriTemplate, media::BinaryMediaTypes, path::Normalization,
 };
 use proto::config::v1::{self as message, integration};
 
@@ -106,7 +106,10 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
         return Err("this node serves only APIs of protocol HTTP".to_owned());
     }
     let dialect = Dialect::of(api.dialect).ok_or("the Api's dialect is unknown to this node")?;
-    let templates = message.integrations.iter().map(|integration| template(integration, dialect));
+    let binary = BinaryMediaTypes::parse(&api.binary_media_types)
+        .map_err(|error| format!("one of the Api's binary media types {error}"))?;
+    let templates = message.integrations.iter();
+    let templates = templates.map(|integration| template(integration, dialect, &binary));
     let templates = templates.collect::<Compiled<Vec<Template>>>()?;
     let mut routes = Vec::with_capacity(message.routes.len());
     for route in &message.routes {
@@ -157,6 +160,8 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
             message::PathNormalization::Normalize => Normalization::Normalize,
             message::PathNormalization::Pass => Normalization::Pass,
         },
+        binary_media_types: binary,
+        compression_bytes_min: api.minimum_compression_size.map(Into::into),
         method_override: api.method_override.unwrap_or(dialect.method_override),
         key_locations: key_locations(&api.api_key_locations)?,
         cors: api.cors.as_ref().map(cors).transpose()?,
@@ -204,7 +209,11 @@ fn key_locations(given: &[String]) -> Compiled<Vec<KeyLocation>> {
         .collect()
 }
 
-fn template(message: &message::Integration, dialect: &Dialect) -> Compiled<Template> {
+fn template(
+    message: &message::Integration,
+    dialect: &Dialect,
+    binary: &BinaryMediaTypes,
+) -> Compiled<Template> {
     let wrong = |what: String| format!("integration {}: {what}", message.id);
     match &message.kind {
         Some(integration::Kind::HttpProxy(proxy)) => {
@@ -224,7 +233,7 @@ fn template(message: &message::Integration, dialect: &Dialect) -> Compiled<Templ
             Err(wrong("services of AWS are unknown to this node".to_owned()))
         }
         Some(integration::Kind::Mock(mock)) => {
-            Ok(Template::Mock(Arc::new(super::mocks::mock(mock).map_err(wrong)?)))
+            Ok(Template::Mock(Arc::new(super::mocks::mock(mock, binary).map_err(wrong)?)))
         }
         None => Err(wrong("its kind is unknown to this node".to_owned())),
     }

@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
     BoundUri, Cors, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
+    media::{BinaryMediaTypes, ContentHandling},
     path::Normalization,
 };
 use serde_json::{Map, Value};
@@ -92,6 +93,10 @@ pub struct Deployment {
     pub(crate) dialect: &'static Dialect,
     pub disable_execute_api_endpoint: bool,
     pub normalization: Normalization,
+    /// Which payloads are binary.
+    pub binary_media_types: BinaryMediaTypes,
+    /// How long an answer is at least that is compressed; `None`: none is.
+    pub compression_bytes_min: Option<u64>,
     /// Callers may name another method by `X-HTTP-Method-Override`.
     pub method_override: bool,
     /// Where callers put their API key; the first that a call has decides.
@@ -264,14 +269,21 @@ pub enum Mock {
 pub struct MockAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: MockBody,
+}
+
+pub struct MockBody {
+    pub text: Bytes,
+    pub handling: Option<ContentHandling>,
+    /// The bytes of which the text is the base64, where a caller may get them; `None` too where it is none.
+    pub decoded: Option<Bytes>,
 }
 
 pub struct MockResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// By media type.
-    pub bodies: Box<[(HeaderValue, Bytes)]>,
+    pub bodies: Box<[(HeaderValue, MockBody)]>,
 }
 
 pub struct MockExample {

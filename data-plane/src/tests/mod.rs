@@ -4,6 +4,7 @@
 mod access;
 mod backends;
 mod clients;
+mod compression;
 mod concurrency;
 mod cors;
 mod differential;
@@ -22,6 +23,7 @@ mod leases;
 mod limit_states;
 mod limited;
 pub(crate) mod limits;
+mod media;
 mod metering;
 mod mocks;
 mod modes;

@@ -38,7 +38,7 @@ export const RouteMockDocument = graphql(`
       ... on Integration {
         requestTemplates { mediaType template }
         integrationResponses {
-          statusCode selectionPattern headers { name value } responseTemplates { mediaType template }
+          statusCode selectionPattern headers { name value } responseTemplates { mediaType template } contentHandling
         }
         examples { name status headers { name value } mediaType body }
       }
@@ -46,7 +46,7 @@ export const RouteMockDocument = graphql(`
   }
 `);
 
-type MockLists = Omit<StoredMock, "mockResponse">;
+type MockLists = Omit<StoredMock, "mockResponse" | "contentHandling">;
 
 type Props = {
   api: string;
@@ -91,7 +91,11 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       aws: awsTyped(integration?.aws),
       ...backendTyped(integration),
       ...resilienceOf(integration),
-      ...mockTyped({ mockResponse: integration?.mockResponse, ...lists }),
+      ...mockTyped({
+        mockResponse: integration?.mockResponse,
+        contentHandling: integration?.contentHandling,
+        ...lists,
+      }),
     },
   });
   return (

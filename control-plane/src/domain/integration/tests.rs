@@ -158,6 +158,7 @@ fn each_wrong_setting_is_named() {
             selection_pattern: (*pattern).to_owned(),
             headers: Vec::new(),
             response_templates: BTreeMap::new(),
+            content_handling: None,
         };
         let template = |(name, text): &(&str, &str)| ((*name).to_owned(), (*text).to_owned());
         Settings {
@@ -291,6 +292,7 @@ async fn how_a_backend_and_a_mock_answer_is_kept(db: PgPool) {
         selection_pattern: "4\\d{2}".to_owned(),
         headers: vec![Header { name: "x-a".to_owned(), value: "1".to_owned() }],
         response_templates: [("text/plain".to_owned(), "gone".to_owned())].into(),
+        content_handling: None,
     };
     let chosen = Settings {
         mock_response: None,

@@ -44,7 +44,21 @@ struct Parts<'a> {
     is_base64_encoded: Option<&'a RawValue>,
 }
 
-pub(crate) fn read(format: Format, bytes: &[u8]) -> Result<Response<Bytes>, Malformed> {
+/// Why a body that says so is no base64.
+const NOT_BASE64: &str = "body is not base64";
+
+impl Malformed {
+    pub(super) fn is_of_base64(&self) -> bool {
+        self.0 == NOT_BASE64
+    }
+}
+
+/// `decodes`: a body that is base64 becomes the bytes that it stands for; else it stays.
+pub(crate) fn read(
+    format: Format,
+    decodes: bool,
+    bytes: &[u8],
+) -> Result<Response<Bytes>, Malformed> {
     let text = std::str::from_utf8(bytes).map_err(|_| Malformed("it is not UTF-8".into()))?;
     if !text.trim_start().starts_with('{') {
         return match format {
@@ -54,7 +68,7 @@ pub(crate) fn read(format: Format, bytes: &[u8]) -> Result<Response<Bytes>, Malf
     }
     let parts: Parts<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
     match (parts.status_code, format) {
-        (Some(status), _) => answer(status, &parts, format),
+        (Some(status), _) => answer(status, &parts, format, decodes),
         (None, Format::V1) => Err(Malformed("statusCode is missing".into())),
         (None, Format::V2) => inferred(text),
     }
@@ -79,10 +93,11 @@ fn answer(
     status: &RawValue,
     parts: &Parts<'_>,
     format: Format,
+    decodes: bool,
 ) -> Result<Response<Bytes>, Malformed> {
     let status = self::status(status)?;
     let fields = fields(parts, format == Format::V2)?;
-    let body = body(parts)?;
+    let body = body(parts, decodes)?;
     let body = if BODYLESS.contains(&status) { Bytes::new() } else { body };
     Ok(made(status, fields, body, Bytes::is_empty, format))
 }
@@ -150,13 +165,13 @@ fn made<B>(
     response
 }
 
-fn body(parts: &Parts<'_>) -> Result<Bytes, Malformed> {
+fn body(parts: &Parts<'_>, decodes: bool) -> Result<Bytes, Malformed> {
     let body = part_of::<Option<String>>("body", parts.body)?.unwrap_or_default();
-    if !part_of::<bool>("isBase64Encoded", parts.is_base64_encoded)? {
+    if !part_of::<bool>("isBase64Encoded", parts.is_base64_encoded)? || !decodes {
         return Ok(body.into());
     }
-    let decoded = STANDARD.decode(body);
-    decoded.map(Bytes::from).map_err(|_| Malformed("body is not base64".into()))
+    let bytes = STANDARD.decode(body);
+    bytes.map(Bytes::from).map_err(|_| Malformed(NOT_BASE64.into()))
 }
 
 fn not_json(error: &serde_json::Error) -> Malformed {

@@ -32,6 +32,7 @@ use super::{
     AnswerBody, BoxError, breaker,
     download::{Download, Source, Stalled},
     http_proxy::{self, Answered, Outgoing, within},
+    media,
     upload::Upload,
 };
 use crate::{
@@ -96,6 +97,7 @@ async fn invoke(
     let target = PathAndQuery::try_from(target).map_err(|_| {
         Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
     })?;
+    let decodes = media::decodes_answer(exchange);
     headers::prepare_request(exchange, backend);
     forward_port(exchange);
     let event = Call::of(exchange, &function.stage_variables, &body)
@@ -137,8 +139,12 @@ async fn invoke(
     if invocation == Some(Invocation::Event) {
         return Ok(lambda::accepted(exchange).map(AnswerBody::whole));
     }
-    let response = answer::read(function.format, &bytes)
-        .map_err(|why| failed(format!("The function's answer is malformed: {}.", why.0)))?;
+    let response = answer::read(function.format, decodes, &bytes).map_err(|why| {
+        if why.is_of_base64() && exchange.dialect().converts_media {
+            return Kind::ApiConfigurationError.because("The function's body is not base64.");
+        }
+        failed(format!("The function's answer is malformed: {}.", why.0))
+    })?;
     Ok(response.map(|body| AnswerBody::whole(held.keep(body))))
 }
 

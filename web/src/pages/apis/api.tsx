@@ -21,7 +21,7 @@ export const ApiDocument = graphql(`
       __typename
       ... on Api {
         id apiId name description dialect pendingChanges createdAt updatedAt
-        apiKeyLocations trailingSlash pathNormalization methodOverride
+        apiKeyLocations trailingSlash pathNormalization methodOverride minimumCompressionSize binaryMediaTypes
         corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }
