@@ -167,7 +167,7 @@ fn compared(
         compare("body", json!(text), json!(String::from_utf8_lossy(&body)));
     }
     if let Some(hex) = &expected.hex {
-        let got: String = body.iter().map(|byte| format!("{byte:02x}")).collect();
+        let got = hex::encode(&body);
         compare("bytes", json!(hex), json!(got));
     }
     if !expected.event.is_empty() {

@@ -20,7 +20,7 @@ pub(crate) fn render(
 ) -> Response<AnswerBody> {
     let mut response = match answer {
         Ok(response) => response,
-        Err(refusal) => refused(refusal, snapshot, exchange),
+        Err(refusal) => refused(&refusal, snapshot, exchange),
     };
     exchange.status = response.status().as_u16();
     let fields = response.headers_mut();
@@ -37,7 +37,7 @@ pub(crate) fn render(
 }
 
 fn refused(
-    refusal: GatewayResponse,
+    refusal: &GatewayResponse,
     snapshot: &Snapshot,
     exchange: &mut Exchange,
 ) -> Response<AnswerBody> {
