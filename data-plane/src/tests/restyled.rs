@@ -226,7 +226,7 @@ async fn aws_keeps_the_answer_to_what_is_too_large_but_for_the_defaults_headers(
 async fn limits_and_slow_backends_are_restyled_and_billed_as_they_were() {
     let limited = Limited::new();
     let slow = origin(|_| async {
-        tokio::time::sleep(std::time::Duration::from_secs(60)).await;
+        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
         Response::new(full(""))
     })
     .await;
