@@ -82,8 +82,8 @@ fn refused(
     if let Some(error_type) = looks.error_type {
         fields.insert(ERROR_TYPE, HeaderValue::from_static(error_type));
     }
-    for (name, value) in refusal.headers {
-        fields.append(name, value);
+    for (name, value) in &refusal.headers {
+        fields.append(name, value.clone());
     }
     if let Some((style, told)) = style {
         style.write_headers(fields, exchange, told);
