@@ -6,7 +6,7 @@ pub(crate) mod headers;
 use std::time::Duration;
 
 use http::StatusCode;
-use plan::{Precedence, TrailingSlash};
+use plan::{Precedence, ResponseType, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
 use self::headers::Headers;
@@ -35,10 +35,18 @@ pub(crate) struct Dialect {
     pub(crate) buffers_answers: bool,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
+    pub(crate) preflight_status: u16,
+    /// Whether a preflight is told the method that it asks for where a route takes it and the Api names none.
+    pub(crate) preflight_tells_methods: bool,
     /// Which fields of proxied calls pass, and as what.
     pub(crate) headers: &'static Headers,
     /// What is answered where nobody waits for a function.
     pub(crate) event_accepted: StatusCode,
+    /// By which gateway response a refusal is restyled, beside the default of its class.
+    pub(crate) response_type: fn(Kind) -> Option<ResponseType>,
+    /// Types that nobody restyles: of the default for their class they take the headers, and nothing else.
+    pub(crate) fixed_responses: &'static [ResponseType],
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -71,8 +79,12 @@ pub(crate) static NATIVE: Dialect = Dialect {
     stream_timeout: None,
     buffers_answers: false,
     rest_events: false,
+    preflight_status: 204,
+    preflight_tells_methods: true,
     headers: &headers::NATIVE,
     event_accepted: StatusCode::ACCEPTED,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -92,8 +104,17 @@ static AWS_REST: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: true,
+    preflight_status: 200,
+    preflight_tells_methods: false,
     headers: &headers::AWS_REST,
     event_accepted: StatusCode::OK,
+    response_type: |kind| match kind {
+        Kind::ResourceNotFound | Kind::MethodNotAllowed => {
+            Some(ResponseType::MissingAuthenticationToken)
+        }
+        other => other.response_type(),
+    },
+    fixed_responses: &[ResponseType::RequestTooLarge],
     refusal: aws_rest,
 };
 
@@ -109,8 +130,12 @@ static AWS_HTTP: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: false,
+    preflight_status: 204,
+    preflight_tells_methods: false,
     headers: &headers::AWS_HTTP,
     event_accepted: StatusCode::OK,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: aws_http,
 };
 
@@ -159,9 +184,10 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
-        Kind::ApiConfigurationError | Kind::ResponseTooLarge | Kind::Internal => {
-            (500, Message::Fixed("Internal server error"), internal)
-        }
+        Kind::ApiConfigurationError
+        | Kind::FunctionStreamFailure
+        | Kind::ResponseTooLarge
+        | Kind::Internal => (500, Message::Fixed("Internal server error"), internal),
         other => (other.status(), Message::Fixed(other.reason()), None),
     };
     Refusal { status, message, error_type }
@@ -175,6 +201,7 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
         Kind::FunctionFailure
+        | Kind::FunctionStreamFailure
         | Kind::ResponseTooLarge
         | Kind::AuthorizerConfigurationError
         | Kind::ApiConfigurationError

@@ -16,6 +16,10 @@ const NOT_KEPT = [
   "changePassword.newPassword",
   "closeTenant.name",
   "createApi.apiKeyLocations",
+  "createApi.corsConfiguration.allowHeaders",
+  "createApi.corsConfiguration.allowMethods",
+  "createApi.corsConfiguration.allowOrigins",
+  "createApi.corsConfiguration.exposeHeaders",
   "createApiKey.clientNetworks",
   "createApiKey.origins",
   "createIntegration.integration.aws.endpointUrl",
@@ -29,6 +33,10 @@ const NOT_KEPT = [
   "createIntegration.integration.requestTemplates.template",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
+  "createRoute.corsConfiguration.allowHeaders",
+  "createRoute.corsConfiguration.allowMethods",
+  "createRoute.corsConfiguration.allowOrigins",
+  "createRoute.corsConfiguration.exposeHeaders",
   "createRoute.integration.aws.endpointUrl",
   "createRoute.integration.examples.mediaType",
   "createRoute.integration.integrationResponses.responseTemplates.mediaType",
@@ -65,8 +73,16 @@ const NOT_KEPT = [
   "signUp.password",
   "signUp.token",
   "updateApi.apiKeyLocations",
+  "updateApi.corsConfiguration.allowHeaders",
+  "updateApi.corsConfiguration.allowMethods",
+  "updateApi.corsConfiguration.allowOrigins",
+  "updateApi.corsConfiguration.exposeHeaders",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
+  "updateGatewayResponse.responseParameters.name",
+  "updateGatewayResponse.responseParameters.value",
+  "updateGatewayResponse.responseTemplates.mediaType",
+  "updateGatewayResponse.responseTemplates.template",
   "updateIntegration.integration.aws.endpointUrl",
   "updateIntegration.integration.examples.mediaType",
   "updateIntegration.integration.integrationResponses.responseTemplates.mediaType",
@@ -76,6 +92,10 @@ const NOT_KEPT = [
   "updateIntegration.integration.payloadFormatVersion",
   "updateIntegration.integration.requestTemplates.mediaType",
   "updateIntegration.integration.requestTemplates.template",
+  "updateRoute.corsConfiguration.allowHeaders",
+  "updateRoute.corsConfiguration.allowMethods",
+  "updateRoute.corsConfiguration.allowOrigins",
+  "updateRoute.corsConfiguration.exposeHeaders",
   "updateRoute.integration.aws.endpointUrl",
   "updateRoute.integration.examples.mediaType",
   "updateRoute.integration.integrationResponses.responseTemplates.mediaType",
@@ -126,6 +146,7 @@ async function plantedTenant(member: Visit) {
     selectionPattern: "",
     responseTemplates: [{ mediaType: "text/plain" }],
   };
+  let shownRoute = "";
   for (const [method, kind] of Object.entries({
     POST: { ...silent, type: "HTTP_PROXY", payloadFormatVersion: null },
     PUT: { ...silent, type: "AWS_PROXY", payloadFormatVersion: "2.0", method: null },
@@ -151,6 +172,7 @@ async function plantedTenant(member: Visit) {
       integration: kind,
     });
     await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });
+    shownRoute = route.id;
   }
   const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
     apiId,
@@ -213,6 +235,7 @@ async function plantedTenant(member: Visit) {
     .toBeDefined();
   const ids = {
     api: apiId,
+    route: shownRoute,
     stage: stage.id,
     deployment: deployment.id,
     plan: usagePlan.id,

@@ -6,6 +6,8 @@ import type { AwsSettingsInput, InvocationType } from "../api/generated/graphql"
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
 import { SelectField, TextField } from "../ui/field";
+import type { RouteFormState } from "./route-schema";
+import { Section } from "./section";
 
 const SecretChoicesDocument = graphql(`
   query SecretChoices {
@@ -34,20 +36,13 @@ export const awsSettings = (uri: string, typed: z.output<typeof aws>): { aws?: A
 
 export const isArn = (uri: string) => uri.trim().startsWith("arn:");
 
-type Registered = { name: string };
-type Field = keyof z.output<typeof aws>;
-
-export function RouteAwsFields({
-  register,
-  error,
-}: {
-  register: (field: Field) => Registered;
-  error: (field: Field) => string | undefined;
-}) {
+/** As whom a function is called, and where. */
+export function RouteAwsSection({ form }: { form: RouteFormState }) {
+  const errors = form.formState.errors.integration?.aws;
   const secrets = useQuery(query(SecretChoicesDocument));
   const choices = secrets.data?.secrets.nodes.filter(({ kind }) => kind === "AWS_CREDENTIALS") ?? [];
   return (
-    <>
+    <Section form={form} name="function" title="The function's credentials" fields={["integration.aws"]}>
       <SelectField
         label="Credentials"
         hint={
@@ -55,8 +50,8 @@ export function RouteAwsFields({
             A <Link {...paths.secrets()}>secret</Link> with credentials of AWS: invocations are signed by it.
           </>
         }
-        error={error("secretId")}
-        {...register("secretId")}
+        error={errors?.secretId?.message}
+        {...form.register("integration.aws.secretId")}
       >
         <option value="">Choose a secret</option>
         {choices.map(({ id, name }) => (
@@ -71,13 +66,17 @@ export function RouteAwsFields({
         placeholder="http://127.0.0.1:9001"
         hint="Of what speaks Lambda's API in the place of AWS."
         className="font-mono text-xs"
-        error={error("endpointUrl")}
-        {...register("endpointUrl")}
+        error={errors?.endpointUrl?.message}
+        {...form.register("integration.aws.endpointUrl")}
       />
-      <SelectField label="Invocation" error={error("invocationType")} {...register("invocationType")}>
+      <SelectField
+        label="Invocation"
+        error={errors?.invocationType?.message}
+        {...form.register("integration.aws.invocationType")}
+      >
         <option value="REQUEST_RESPONSE">Callers wait for the function</option>
         <option value="EVENT">Callers are answered at once, with nothing</option>
       </SelectField>
-    </>
+    </Section>
   );
 }

@@ -2,6 +2,7 @@ import { z } from "zod";
 import type { IntegrationInput } from "../api/generated/graphql";
 import { SelectField, TextArea, TextField } from "../ui/field";
 import type { RouteFormState } from "./route-schema";
+import { Section } from "./section";
 
 /** What a mock answers, as typed: lists are JSON, in the words of GraphQL. */
 export const mockFields = {
@@ -121,8 +122,25 @@ export function mockOf(
   }
 }
 
-/** The fields of it that stand in the form of a route, below `integration`. */
-export function MockFields({ form }: { form: RouteFormState }) {
+const FIELDS = [
+  "integration.mockWay",
+  "integration.mockResponse",
+  "integration.examples",
+  "integration.openapiOperation",
+  "integration.requestTemplates",
+  "integration.integrationResponses",
+] as const;
+
+/** What a mock answers. */
+export function MockSection({ form }: { form: RouteFormState }) {
+  return (
+    <Section form={form} name="mock" title="The mock's answers" fields={FIELDS}>
+      <MockFields form={form} />
+    </Section>
+  );
+}
+
+function MockFields({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration;
   const way = form.watch("integration.mockWay");
   const json = (name: Text, label: string, hint: string) => (

@@ -2,16 +2,19 @@ import { useQuery } from "@tanstack/react-query";
 import { request } from "../api/client";
 import type { UserError } from "../api/errors";
 import { graphql } from "../api/generated";
-import type { IntegrationInput } from "../api/generated/graphql";
+import type { CorsConfigurationInput, IntegrationInput } from "../api/generated/graphql";
 import { query, refreshAll } from "../api/query";
 import { Loaded } from "../components/loaded";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextField } from "../ui/field";
+import { CorsFields, corsTyped } from "./cors-fields";
 import { Form, useSchemaForm } from "./form";
-import { awsSettings, awsTyped, isArn, RouteAwsFields } from "./route-aws";
-import { BackendFields, backendOf, backendTyped } from "./route-backend";
-import { MockFields, mockOf, mockTyped, type StoredMock } from "./route-mock";
-import { schema, type Typed, type Values } from "./route-schema";
+import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
+import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
+import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
+import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
+import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
+import { Part, Section } from "./section";
 
 const CreateRouteDocument = graphql(`
   mutation CreateRoute($input: CreateRouteInput!) {
@@ -28,7 +31,7 @@ const UpdateRouteDocument = graphql(`
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
 
 /** What of a mock a list of routes does not ask for. */
-const RouteMockDocument = graphql(`
+export const RouteMockDocument = graphql(`
   query RouteMock($id: ID!) {
     node(id: $id) {
       __typename
@@ -51,7 +54,7 @@ type Props = {
   /** The place in the tree that a new route is made at; else its path is typed. */
   at?: { path: string; resource: string | undefined };
   onDone: () => void;
-  onCancel: () => void;
+  onCancel?: () => void;
 };
 
 /** Adds a route, or changes one. Its method and path are what it is, so they stay. */
@@ -72,11 +75,14 @@ function MockRouteForm({ integration, ...props }: Props & { integration: string 
 
 function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { lists: MockLists | undefined }) {
   const integration = route?.integration;
+  const own = route?.corsConfiguration;
   const form = useSchemaForm<Typed, Values>(schema, {
     method: route?.method || "GET",
     path: route?.path || (route ? "$default" : (at?.path ?? "/")),
     apiKeyRequired: route?.apiKeyRequired ?? true,
     operationName: route?.operationName ?? "",
+    corsOf: !own ? "API" : own.allowOrigins.length > 0 ? "OWN" : "OFF",
+    corsConfiguration: corsTyped(own),
     integration: {
       type: integration?.type ?? "HTTP_PROXY",
       uri: integration?.uri ?? "",
@@ -84,11 +90,10 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
       ...backendTyped(integration),
+      ...resilienceOf(integration),
       ...mockTyped({ mockResponse: integration?.mockResponse, ...lists }),
     },
   });
-  const { errors } = form.formState;
-  const type = form.watch("integration.type");
   return (
     <Form
       form={form}
@@ -104,10 +109,22 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
         return errors;
       }}
     >
+      <MethodPart form={form} isNew={!route} placed={!!at} />
+      <TargetPart form={form} />
+      <Sections form={form} />
+    </Form>
+  );
+}
+
+/** What is called, and by whom it may be. */
+function MethodPart({ form, isNew, placed }: { form: RouteFormState; isNew: boolean; placed: boolean }) {
+  const { errors } = form.formState;
+  return (
+    <Part name="method">
       <div className="grid grid-cols-[7.5rem_1fr] gap-3">
         <SelectField
           label="Method"
-          disabled={!!route}
+          disabled={!isNew}
           error={errors.method?.message}
           {...form.register("method")}
         >
@@ -117,76 +134,125 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
         </SelectField>
         <TextField
           label="Path"
-          readOnly={!!route || !!at}
+          readOnly={!isNew || placed}
           className="font-mono text-xs"
           error={errors.path?.message}
           {...form.register("path")}
         />
       </div>
-      <SelectField
-        label="Answered by"
-        error={errors.integration?.type?.message}
-        {...form.register("integration.type")}
-      >
-        <option value="HTTP_PROXY">Your HTTP backend</option>
-        <option value="AWS_PROXY">Your function, by AWS Lambda's events</option>
-        <option value="MOCK">A fixed answer (mock)</option>
-      </SelectField>
-      {type !== "MOCK" ? (
-        <>
-          <TextField
-            label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
-            type={type === "AWS_PROXY" ? "text" : "url"}
-            placeholder={
-              type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
-            }
-            className="font-mono text-xs"
-            error={errors.integration?.uri?.message}
-            {...form.register("integration.uri")}
-          />
-          {type === "AWS_PROXY" && (
-            <SelectField
-              label="Payload format version"
-              error={errors.integration?.payloadFormatVersion?.message}
-              {...form.register("integration.payloadFormatVersion")}
-            >
-              <option>2.0</option>
-              <option>1.0</option>
-            </SelectField>
-          )}
-          {type === "AWS_PROXY" && isArn(form.watch("integration.uri")) && (
-            <RouteAwsFields
-              register={(field) => form.register(`integration.aws.${field}`)}
-              error={(field) => errors.integration?.aws?.[field]?.message}
-            />
-          )}
-          <SelectField
-            label="Protocol version"
-            error={errors.integration?.protocolVersion?.message}
-            {...form.register("integration.protocolVersion")}
-          >
-            <option value="HTTP1">HTTP/1.1</option>
-            <option value="HTTP2">HTTP/2 (gRPC)</option>
-          </SelectField>
-          <BackendFields form={form} proxy={type === "HTTP_PROXY"} />
-        </>
-      ) : (
-        <MockFields form={form} />
-      )}
-      <TextField
-        label="Operation name"
-        optional
-        hint="What documents, SDKs and the access log call it; one of the API's routes has it."
-        error={errors.operationName?.message}
-        {...form.register("operationName")}
-      />
       <SwitchField
         label="API key required"
         hint="Callers send an API key; their usage plan throttles and meters them."
         error={errors.apiKeyRequired?.message}
         {...form.register("apiKeyRequired")}
       />
-    </Form>
+    </Part>
+  );
+}
+
+/** What answers it. */
+function TargetPart({ form }: { form: RouteFormState }) {
+  const errors = form.formState.errors.integration;
+  const type = form.watch("integration.type");
+  return (
+    <Part name="target">
+      <SelectField label="Answered by" error={errors?.type?.message} {...form.register("integration.type")}>
+        <option value="HTTP_PROXY">Your HTTP backend</option>
+        <option value="AWS_PROXY">Your function, by AWS Lambda's events</option>
+        <option value="MOCK">A fixed answer (mock)</option>
+      </SelectField>
+      {type !== "MOCK" && (
+        <TextField
+          label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
+          type={type === "AWS_PROXY" ? "text" : "url"}
+          placeholder={
+            type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
+          }
+          className="font-mono text-xs"
+          error={errors?.uri?.message}
+          {...form.register("integration.uri")}
+        />
+      )}
+      {type === "AWS_PROXY" && (
+        <SelectField
+          label="Payload format version"
+          error={errors?.payloadFormatVersion?.message}
+          {...form.register("integration.payloadFormatVersion")}
+        >
+          <option>2.0</option>
+          <option>1.0</option>
+        </SelectField>
+      )}
+      {type !== "MOCK" && (
+        <SelectField
+          label="Protocol version"
+          error={errors?.protocolVersion?.message}
+          {...form.register("integration.protocolVersion")}
+        >
+          <option value="HTTP1">HTTP/1.1</option>
+          <option value="HTTP2">HTTP/2 (gRPC)</option>
+        </SelectField>
+      )}
+    </Part>
+  );
+}
+
+/** What is seldom set, each in a section of its own. */
+function Sections({ form }: { form: RouteFormState }) {
+  const type = form.watch("integration.type");
+  const isFunction = type === "AWS_PROXY" && isArn(form.watch("integration.uri"));
+  return (
+    <div className="flex flex-col gap-2">
+      {type === "MOCK" && <MockSection form={form} />}
+      {isFunction && <RouteAwsSection form={form} />}
+      {type !== "MOCK" && <TimeoutsSection form={form} />}
+      {type !== "MOCK" && <ResilienceSection form={form} />}
+      {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
+      {type !== "MOCK" && <AnswersSection form={form} />}
+      <CorsSection form={form} />
+      <DocumentsSection form={form} />
+    </div>
+  );
+}
+
+/** Which pages may read its answers. */
+function CorsSection({ form }: { form: RouteFormState }) {
+  const { errors } = form.formState;
+  return (
+    <Section
+      form={form}
+      name="cors"
+      title="Pages of other origins (CORS)"
+      fields={["corsOf", "corsConfiguration"]}
+      set={form.watch("corsOf") !== "API"}
+    >
+      <SelectField label="Pages of other origins" error={errors.corsOf?.message} {...form.register("corsOf")}>
+        <option value="API">As the API says</option>
+        <option value="OWN">As this route says</option>
+        <option value="OFF">As the backend says</option>
+      </SelectField>
+      {form.watch("corsOf") === "OWN" && (
+        <CorsFields
+          register={(field) => form.register(`corsConfiguration.${field}`)}
+          wrong={errors.corsConfiguration}
+        />
+      )}
+    </Section>
+  );
+}
+
+/** What documents call it. */
+function DocumentsSection({ form }: { form: RouteFormState }) {
+  return (
+    <Section form={form} name="documents" title="Its name in documents" fields={["operationName"]}>
+      <TextField
+        label="Operation name"
+        optional
+        hint="What documents, SDKs and the access log call it; one of the API's routes has it."
+        error={form.formState.errors.operationName?.message}
+        {...form.register("operationName")}
+      />
+    </Section>
   );
 }
 
@@ -201,7 +267,15 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
       ? { payloadFormatVersion, ...awsSettings(uri, aws) }
       : { method: stored?.method || undefined }),
     ...backendOf(integration, type),
+    ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
+    ...circuitBreakerOf(integration, stored),
   };
+}
+
+/** Null: the API's; without origins: none here. */
+function corsOf({ corsOf, corsConfiguration }: Values): CorsConfigurationInput | null {
+  if (corsOf === "API") return null;
+  return corsOf === "OWN" ? corsConfiguration : { allowOrigins: [] };
 }
 
 async function create(
@@ -212,13 +286,15 @@ async function create(
   const { method, path, apiKeyRequired, operationName } = values;
   const place = resourceId ? { resourceId } : { path };
   const integration = integrationOf(values, undefined);
-  const input = { apiId, method, ...place, apiKeyRequired, operationName, integration };
+  const corsConfiguration = corsOf(values);
+  const input = { apiId, method, ...place, apiKeyRequired, operationName, integration, corsConfiguration };
   return (await request(CreateRouteDocument, { input })).createRoute.userErrors;
 }
 
 async function update(route: Route, values: Values): Promise<readonly UserError[]> {
   const { apiKeyRequired, operationName } = values;
   const integration = integrationOf(values, route.integration);
-  const input = { id: route.id, apiKeyRequired, operationName, integration };
+  const corsConfiguration = corsOf(values);
+  const input = { id: route.id, apiKeyRequired, operationName, integration, corsConfiguration };
   return (await request(UpdateRouteDocument, { input })).updateRoute.userErrors;
 }
