@@ -162,8 +162,12 @@ impl Parser<'_> {
             return Ok(None);
         }
         let Some(name) = self.directive_name(start) else {
-            self.at = start + 1;
-            self.emit_text(start, start + 1);
+            // A number goes with it, so that spaces before a `#set` behind them go, too.
+            let sign = usize::from(self.byte(start + 1) == Some(b'-'));
+            let digits = &self.bytes()[start + 1 + sign..];
+            let digits = digits.iter().take_while(|byte| byte.is_ascii_digit()).count();
+            self.at = start + 1 + if digits > 0 { sign + digits } else { 0 };
+            self.emit_text(start, self.at);
             return Ok(None);
         };
         self.at = name.end;
