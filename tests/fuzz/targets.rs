@@ -10,6 +10,8 @@ mod caller;
 mod mock;
 #[path = "targets/node.rs"]
 mod node;
+#[path = "targets/template.rs"]
+mod template;
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -62,6 +64,7 @@ pub(crate) use backend::{
 pub(crate) use caller::{accept_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
 pub(crate) use node::{count_report, quotas_asked};
+pub(crate) use template::template;
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {
