@@ -28,6 +28,8 @@ pub struct GatewayResponse {
     pub response_type: ResponseType,
     #[serde(flatten)]
     pub settings: Settings,
+    /// Whether it is as the gateway has it, which one that says nothing is not: it stands before the default of its class.
+    pub default_response: bool,
     /// When it was first changed; none where it is as the gateway has it.
     #[serde(skip)]
     pub created_at: Option<DateTime<Utc>>,
@@ -58,13 +60,15 @@ fn name<S: Serializer>(kind: &ResponseType, to: S) -> Result<S::Ok, S::Error> {
 impl GatewayResponse {
     /// As the gateway has it.
     fn unchanged(api: ApiId, response_type: ResponseType) -> Self {
-        let settings = Settings::default();
-        Self { api, response_type, settings, created_at: None, updated_at: None, revision: 0 }
-    }
-
-    /// Whether it is as the gateway has it.
-    pub fn is_default(&self) -> bool {
-        self.created_at.is_none()
+        Self {
+            api,
+            response_type,
+            settings: Settings::default(),
+            default_response: true,
+            created_at: None,
+            updated_at: None,
+            revision: 0,
+        }
     }
 }
 
@@ -222,12 +226,12 @@ mod tests {
         assert!(deployed().await.is_empty());
         let all = list(&app, &alice, api).await.unwrap();
         assert_eq!(all.len(), 21);
-        assert!(all.iter().all(GatewayResponse::is_default));
+        assert!(all.iter().all(|it| it.default_response));
 
         let throttled = ResponseType::Throttled;
         let kept = update(&app, &alice, api, throttled, settings(503)).await.unwrap();
         assert_eq!(get(&app, &alice, api, throttled).await.unwrap(), kept);
-        assert!(!kept.is_default() && pending().await);
+        assert!(!kept.default_response && pending().await);
         let default = ResponseType::Default4xx;
         update(&app, &alice, api, default, Settings::default()).await.unwrap();
         let told = deployed().await;
@@ -238,7 +242,7 @@ mod tests {
 
         let again = update(&app, &alice, api, throttled, settings(429)).await.unwrap();
         assert_ne!(again.version(), kept.version());
-        assert!(delete(&app, &alice, api, throttled).await.unwrap().is_default());
+        assert!(delete(&app, &alice, api, throttled).await.unwrap().default_response);
         let gone = delete(&app, &alice, api, throttled).await.unwrap_err();
         assert!(matches!(gone, Error::NotFound(_)));
         assert_eq!(deployed().await.len(), 1);

@@ -173,7 +173,7 @@ impl GatewayResponse {
 
     /// Whether it is as the gateway has it.
     async fn default_response(&self) -> bool {
-        self.0.is_default()
+        self.0.default_response
     }
 
     /// Null: that of the default for its class, else the gateway's.

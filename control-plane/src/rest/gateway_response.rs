@@ -55,7 +55,7 @@ impl From<domain::gateway_response::GatewayResponse> for GatewayResponse {
         Self {
             version: of.version(),
             response_type: of.response_type.as_str(),
-            default_response: of.is_default(),
+            default_response: of.default_response,
             status_code: of.settings.status_code,
             default_status_code: of.response_type.default_status(),
             response_parameters: of.settings.response_parameters,

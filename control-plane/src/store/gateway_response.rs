@@ -110,6 +110,7 @@ impl TryFrom<Row> for GatewayResponse {
                 response_parameters: row.response_parameters.0,
                 response_templates: row.response_templates.0,
             },
+            default_response: false,
             created_at: Some(row.created_at),
             updated_at: Some(row.updated_at),
             revision: row.revision,
