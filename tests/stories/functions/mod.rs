@@ -38,6 +38,11 @@ async fn api<'w>(acme: &Tenant<'w>, shape: Shape, host: &Host) -> Api<'w> {
         Shape::Rest => ("AWS_REST", "1.0"),
     };
     let api = acme.api_in(dialect, &format!("pets by {shape:?}")).await;
+    if shape == Shape::Rest {
+        // As AWS has it of REST APIs whose functions take and give bytes.
+        let input = json!({ "id": api.id, "binaryMediaTypes": ["*/*"] });
+        acme.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
+    }
     let integration =
         json!({ "type": "AWS_PROXY", "uri": host.uri, "payloadFormatVersion": version });
     let route = json!({ "method": "ANY", "path": "/{proxy+}", "integration": integration });
