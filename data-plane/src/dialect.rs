@@ -6,11 +6,11 @@ pub(crate) mod headers;
 use std::time::Duration;
 
 use http::StatusCode;
-use plan::{Precedence, TrailingSlash};
+use plan::{Precedence, ResponseType, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
 use self::headers::Headers;
-use crate::gateway_response::Kind;
+use crate::{gateway_response::Kind, response::compress::Offer};
 
 /// The choices of one dialect.
 #[derive(Debug)]
@@ -35,6 +35,10 @@ pub(crate) struct Dialect {
     pub(crate) buffers_answers: bool,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// Whether AWS's tables of text and binary payloads hold. Elsewhere a function's body says by itself what it is.
+    pub(crate) converts_media: bool,
+    /// How answers are compressed, where an Api asks for it.
+    pub(crate) compression: Offer,
     /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
     pub(crate) preflight_status: u16,
     /// Whether a preflight is told the method that it asks for where a route takes it and the Api names none.
@@ -43,6 +47,10 @@ pub(crate) struct Dialect {
     pub(crate) headers: &'static Headers,
     /// What is answered where nobody waits for a function.
     pub(crate) event_accepted: StatusCode,
+    /// By which gateway response a refusal is restyled, beside the default of its class.
+    pub(crate) response_type: fn(Kind) -> Option<ResponseType>,
+    /// Types that nobody restyles: of the default for their class they take the headers, and nothing else.
+    pub(crate) fixed_responses: &'static [ResponseType],
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -75,10 +83,14 @@ pub(crate) static NATIVE: Dialect = Dialect {
     stream_timeout: None,
     buffers_answers: false,
     rest_events: false,
+    converts_media: false,
+    compression: Offer::NATIVE,
     preflight_status: 204,
     preflight_tells_methods: true,
     headers: &headers::NATIVE,
     event_accepted: StatusCode::ACCEPTED,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -98,10 +110,19 @@ static AWS_REST: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: true,
+    converts_media: true,
+    compression: Offer::AWS,
     preflight_status: 200,
     preflight_tells_methods: false,
     headers: &headers::AWS_REST,
     event_accepted: StatusCode::OK,
+    response_type: |kind| match kind {
+        Kind::ResourceNotFound | Kind::MethodNotAllowed => {
+            Some(ResponseType::MissingAuthenticationToken)
+        }
+        other => other.response_type(),
+    },
+    fixed_responses: &[ResponseType::RequestTooLarge],
     refusal: aws_rest,
 };
 
@@ -117,10 +138,14 @@ static AWS_HTTP: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: false,
+    converts_media: false,
+    compression: Offer::AWS,
     preflight_status: 204,
     preflight_tells_methods: false,
     headers: &headers::AWS_HTTP,
     event_accepted: StatusCode::OK,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: aws_http,
 };
 
@@ -169,9 +194,10 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
-        Kind::ApiConfigurationError | Kind::ResponseTooLarge | Kind::Internal => {
-            (500, Message::Fixed("Internal server error"), internal)
-        }
+        Kind::ApiConfigurationError
+        | Kind::FunctionStreamFailure
+        | Kind::ResponseTooLarge
+        | Kind::Internal => (500, Message::Fixed("Internal server error"), internal),
         other => (other.status(), Message::Fixed(other.reason()), None),
     };
     Refusal { status, message, error_type }
@@ -185,6 +211,7 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
         Kind::FunctionFailure
+        | Kind::FunctionStreamFailure
         | Kind::ResponseTooLarge
         | Kind::AuthorizerConfigurationError
         | Kind::ApiConfigurationError

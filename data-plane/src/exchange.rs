@@ -23,7 +23,7 @@ use crate::{
     listener::{Peer, body::RequestBody, client_io::Serving},
     node::{Node, ms, now_ms},
     policies::{concurrency, limiter::Limit, throttle::Label},
-    response::headers::REQUEST_ID,
+    response::{compress::Wanted, headers::REQUEST_ID},
     router::Addressing,
     snapshot::served::{ApiKey, Deployment, Route, Stage, UsagePlan},
     trace::{self, Parent, Trace},
@@ -78,8 +78,12 @@ pub(crate) struct Exchange {
     pub(crate) over_quota: bool,
     /// Which throttles in shadow would have refused it.
     pub(crate) shadow_throttled_by: Vec<Label>,
+    /// How its answer is to be compressed.
+    pub(crate) compression: Option<Wanted>,
     /// The page that called, kept where an answer has to tell it: its field goes to the backend with the others.
     pub(crate) origin: Option<HeaderValue>,
+    /// What its gateway responses tell of its fields, kept once they go to the backend.
+    pub(crate) kept_fields: Option<Box<HeaderMap>>,
     /// It is a preflight that was answered here.
     pub(crate) preflight: bool,
     /// Every policy let it through.
@@ -156,7 +160,9 @@ impl Exchange {
             decision: None,
             over_quota: false,
             shadow_throttled_by: Vec::new(),
+            compression: None,
             origin: None,
+            kept_fields: None,
             preflight: false,
             admitted: false,
             bytes_in,

@@ -20,13 +20,14 @@ use crate::{
     counter::{Counter, Room, Want},
     explain::Kept,
     inquiry::Inquiries,
-    integration::{function::memory::Memory, pool::Pools},
+    integration::{breaker::Breakers, function::memory::Memory, pool::Pools},
     listener::{shares::Shares, turns::Turns},
     pipe::Pipes,
     policies::{
         desk::Leases, gates::NodeGates, limiter::Limiter, outage::Local, spending::Standing,
     },
     reconciliation::{Counts, ThreadCounts},
+    response::compress::Codecs,
     snapshot::Snapshot,
     tail::Tails,
     telemetry::{Metrics, ThreadMetrics},
@@ -44,6 +45,8 @@ pub struct Shared {
     pub(crate) leases: Arc<Leases>,
     /// Permits of concurrency limits that this node holds.
     pub(crate) gates: Arc<NodeGates>,
+    /// What failed too often; a thread asks once for each backend that it has.
+    pub(crate) breakers: Breakers,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
     /// By which replicas ask data threads.
@@ -66,6 +69,8 @@ pub(crate) struct Node {
     pub(crate) pools: Pools,
     /// What calls of functions hold.
     pub(crate) functions: Memory,
+    /// What compresses answers.
+    pub(crate) codecs: Codecs,
     /// For large answers in plain text.
     pub(crate) pipes: Rc<Pipes>,
     pub(crate) limiter: Limiter,
@@ -114,6 +119,7 @@ impl Shared {
             local_limits: Arc::default(),
             leases: Arc::default(),
             gates: Arc::default(),
+            breakers: Breakers::default(),
             tails: Arc::default(),
             inquiries: Arc::default(),
             counts,
@@ -176,6 +182,7 @@ impl Node {
             connector,
             pools: Pools::default(),
             functions: Memory::default(),
+            codecs: Codecs::default(),
             pipes: Rc::new(Pipes::new(shared.config.limits.pipes_max)),
             limiter,
             counter: RefCell::new(counter),
@@ -210,6 +217,7 @@ impl Node {
         self.pools.sweep();
         self.shares.sweep();
         self.functions.sweep();
+        self.codecs.sweep();
         self.metrics.flush();
         self.limiter.tick();
         self.shared.metrics.config_loaded.set(self.shared.snapshot.load().loaded.into());

@@ -41,7 +41,8 @@ pub(crate) async fn serve(
     if !exchange.admitted {
         exchange.refusals_turn().await; // a preflight's too: no limit holds those
     }
-    let mut response = response::render(answer, &mut exchange);
+    let response = response::render(answer, &snapshot, &mut exchange);
+    let mut response = response::compress(&exchange, response);
     if panicked {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
     }
@@ -68,5 +69,7 @@ async fn answer(
     exchange.admitted = true;
     node.turns.serves(exchange.started);
     exchange.begin()?;
+    response::restyle::keep_fields(exchange);
+    exchange.compression = response::compress::wanted(exchange);
     integration::call(node, snapshot, exchange).await
 }

@@ -7,7 +7,9 @@ use prometheus::{
     local::{LocalHistogram, LocalIntCounter, LocalIntCounterVec},
 };
 
-use crate::{dialect::NATIVE, policies::limit_metrics::LimitMetrics};
+use crate::{
+    dialect::NATIVE, integration::metrics::BackendMetrics, policies::limit_metrics::LimitMetrics,
+};
 
 /// Every label has a handful of values: an Api or a key is never one.
 pub struct Metrics {
@@ -26,7 +28,9 @@ pub struct Metrics {
     pub panics: IntCounter,
     pub(crate) limits: LimitMetrics,
     pub upstream_connects: IntCounter,
+    pub(crate) backends: BackendMetrics,
     pub spliced_bytes: IntCounter,
+    pub uncompressed: IntCounter,
     pub journal_full: IntCounter,
     canary_requests: IntCounter,
     pub config_loaded: IntGauge,
@@ -128,6 +132,10 @@ impl Metrics {
             in_flight: gauge("tollgate_requests_in_flight", "Requests in progress")?,
             connections: gauge("tollgate_connections", "Open connections of callers")?,
             config_loaded: gauge("tollgate_config_loaded", "1 once a configuration is served")?,
+            uncompressed: counter(
+                "tollgate_answers_uncompressed_total",
+                "Answers that were not compressed because as many were being compressed as may be",
+            )?,
             panics: counter("tollgate_panics_total", "Requests that ended in a panic of ours")?,
             tls_certificate_expires: gauge(
                 "tollgate_tls_certificate_expires_time_seconds",
@@ -154,6 +162,7 @@ impl Metrics {
                 "tollgate_upstream_connects_total",
                 "Connections opened to backends",
             )?,
+            backends: BackendMetrics::new(&registry)?,
             spliced_bytes: counter(
                 "tollgate_spliced_bytes_total",
                 "Bytes of answers that went from a backend's socket to a caller's without being copied",

@@ -150,8 +150,7 @@ async fn backends_and_callers_get_what_the_tables_say() {
             score.note(&table(case), dialect, &call.request, compared(gets, &answer, got, &host));
         }
     }
-    println!("{score}");
-    assert!(score.failures().is_empty(), "{}", score.failures().join("\n"));
+    score.settle("Integrations");
 }
 
 /// As the score knows it.

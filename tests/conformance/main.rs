@@ -3,6 +3,8 @@
 
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
+mod bodies;
+mod functions;
 mod integrations;
 mod score;
 mod table;
@@ -11,7 +13,7 @@ use harness::tenant::{Api, Tenant};
 use harness::{Answer, World};
 use score::Score;
 use serde_json::{Value, json};
-use table::{Expected, Refusal, SettingsRefusal, Table};
+use table::{Expected, Refusal, ResponseRefusal, SettingsRefusal, Table};
 
 const TABLES: [&str; 3] = [
     include_str!("routing.json"),
@@ -38,6 +40,10 @@ async fn calls_get_what_the_tables_say() {
                 let told = settings_refused(&acme, table, dialect, refusal).await;
                 score.note(table, dialect, &json!(refusal.api).to_string(), told);
             }
+            for refusal in &table.refused_gateway_responses {
+                let told = response_refused(&acme, table, dialect, refusal).await;
+                score.note(table, dialect, &json!(refusal.response).to_string(), told);
+            }
             let api = define(&acme, table, dialect).await;
             if !table.cases.is_empty() {
                 deploy(&acme, table, &api).await;
@@ -56,8 +62,7 @@ async fn calls_get_what_the_tables_say() {
             score.note(table, dialect, &case.request, compared(case.expected(dialect), &answer));
         }
     }
-    println!("{score}");
-    assert!(score.failures().is_empty(), "{}", score.failures().join("\n"));
+    score.settle("Routing, CORS, gateway responses");
 }
 
 /// The Api of a table in one dialect. Each of its routes answers with its own key, in the field `x-route`.
@@ -67,6 +72,13 @@ async fn define<'w>(tenant: &Tenant<'w>, table: &Table, dialect: &str) -> Api<'w
         let mut input = json!(table.api);
         input["id"] = json!(api.id);
         tenant.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
+    }
+    for (response_type, settings) in &table.gateway_responses {
+        let mut input = json!(settings);
+        input["apiId"] = json!(api.id);
+        input["responseType"] = json!(response_type);
+        let (kind, selection) = ("UpdateGatewayResponseInput!", "gatewayResponse { version }");
+        tenant.mutate("updateGatewayResponse", kind, input, selection).await;
     }
     for key in &table.routes {
         api = api.route_of(route(table, key)).await;
@@ -124,6 +136,24 @@ async fn settings_refused(
     let mut input = json!(refusal.api);
     input["id"] = json!(api.id);
     let param = param_of(tenant, "updateApi", "UpdateApiInput", input).await;
+    if param.as_ref() == Some(&refusal.param) {
+        return Ok(());
+    }
+    Err(format!("refused for {param:?}, not for {:?}", refusal.param))
+}
+
+/// What is wrong with the answer to a gateway response that an Api must not have.
+async fn response_refused(
+    tenant: &Tenant<'_>,
+    table: &Table,
+    dialect: &str,
+    refusal: &ResponseRefusal,
+) -> Result<(), String> {
+    let api = tenant.api_in(dialect, &format!("{} refused {dialect}", table.row)).await;
+    let mut input = json!(refusal.response);
+    input["apiId"] = json!(api.id);
+    let kind = "UpdateGatewayResponseInput";
+    let param = param_of(tenant, "updateGatewayResponse", kind, input).await;
     if param.as_ref() == Some(&refusal.param) {
         return Ok(());
     }

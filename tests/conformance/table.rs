@@ -16,6 +16,9 @@ pub(crate) struct Table {
     /// What `updateApi` is told beside the Api's id.
     #[serde(default)]
     pub(crate) api: Map<String, Value>,
+    /// What `updateGatewayResponse` is told, by type.
+    #[serde(default)]
+    pub(crate) gateway_responses: BTreeMap<String, Map<String, Value>>,
     #[serde(default)]
     pub(crate) routes: Vec<String>,
     /// What `createRoute` is told beside, or in the place of, what it is told anyway; by the route's key.
@@ -29,11 +32,16 @@ pub(crate) struct Table {
     pub(crate) refusals: Vec<Refusal>,
     #[serde(default)]
     pub(crate) refused_settings: Vec<SettingsRefusal>,
+    #[serde(default)]
+    pub(crate) refused_gateway_responses: Vec<ResponseRefusal>,
 }
 
 impl Table {
     pub(crate) fn has_cases(&self) -> bool {
-        !(self.cases.is_empty() && self.refusals.is_empty() && self.refused_settings.is_empty())
+        !(self.cases.is_empty()
+            && self.refusals.is_empty()
+            && self.refused_settings.is_empty()
+            && self.refused_gateway_responses.is_empty())
     }
 }
 
@@ -92,5 +100,13 @@ pub(crate) struct Refusal {
 #[serde(deny_unknown_fields)]
 pub(crate) struct SettingsRefusal {
     pub(crate) api: Map<String, Value>,
+    pub(crate) param: String,
+}
+
+/// A gateway response that no Api takes, and the field that is named for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct ResponseRefusal {
+    pub(crate) response: Map<String, Value>,
     pub(crate) param: String,
 }

@@ -10,6 +10,8 @@ mod caller;
 mod mock;
 #[path = "targets/node.rs"]
 mod node;
+#[path = "targets/template.rs"]
+mod template;
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -55,11 +57,14 @@ use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
-pub(crate) use answer::cors;
-pub(crate) use backend::{chunked_body, function_answer, response_cookies, response_head};
-pub(crate) use caller::{pipeline, request_head};
+pub(crate) use answer::{cors, gateway_response};
+pub(crate) use backend::{
+    chunked_body, function_answer, function_stream, response_cookies, response_head,
+};
+pub(crate) use caller::{accept_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
 pub(crate) use node::{count_report, quotas_asked};
+pub(crate) use template::template;
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {

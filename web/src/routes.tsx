@@ -177,6 +177,11 @@ const requests = createRoute({
   validateSearch: requestsSearch,
   component: lazyRouteComponent(() => import("./pages/apis/requests"), "RequestsPage"),
 });
+const gatewayResponses = createRoute({
+  getParentRoute: () => api,
+  path: "/gateway-responses",
+  component: lazyRouteComponent(() => import("./pages/apis/gateway-responses"), "GatewayResponsesPage"),
+});
 const apiSettings = createRoute({
   getParentRoute: () => api,
   path: "/settings",
@@ -401,6 +406,7 @@ export const routeTree = root.addChildren([
       deployments,
       deployment,
       requests,
+      gatewayResponses,
       apiSettings,
     ]),
     explanation,

@@ -16,7 +16,7 @@ use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::paths::{PathNormalization, TrailingSlash};
-use crate::domain::{audit, stage, text};
+use crate::domain::{audit, media, stage, text};
 use crate::error::{Error, Result};
 use crate::ids::ApiId;
 use crate::snapshot::compile;
@@ -43,6 +43,10 @@ pub struct Api {
     pub trailing_slash: Option<TrailingSlash>,
     /// None: `reject`, in each dialect.
     pub path_normalization: Option<PathNormalization>,
+    /// How many bytes an answer has at least that is compressed; none: nothing is.
+    pub minimum_compression_size: Option<u32>,
+    /// Which payloads are binary, such as `image/*`.
+    pub binary_media_types: Vec<String>,
     /// None: preflights are calls like others, and backends speak for themselves.
     pub cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`. None: as its dialect has it, which is in
@@ -143,6 +147,8 @@ pub struct NewApi {
     pub api_key_locations: Vec<String>,
     pub trailing_slash: Option<TrailingSlash>,
     pub path_normalization: Option<PathNormalization>,
+    pub minimum_compression_size: Option<u32>,
+    pub binary_media_types: Vec<String>,
     pub cors_configuration: Option<CorsConfiguration>,
     pub method_override: Option<bool>,
 }
@@ -165,6 +171,8 @@ impl NewApi {
             api_key_locations: vec![KeyLocation::DEFAULT.to_owned()],
             trailing_slash: None,
             path_normalization: None,
+            minimum_compression_size: None,
+            binary_media_types: Vec::new(),
             cors_configuration: None,
             method_override: None,
         })
@@ -177,6 +185,19 @@ impl NewApi {
         }
         Ok(self)
     }
+
+    /// With what it says of bodies, where it says anything.
+    pub fn with_media(
+        mut self,
+        minimum_compression_size: Option<i64>,
+        binary_media_types: Option<Vec<String>>,
+    ) -> Result<Self> {
+        self.minimum_compression_size =
+            minimum_compression_size.map(media::compression_size).transpose()?;
+        self.binary_media_types =
+            media::binary_media_types(&binary_media_types.unwrap_or_default())?;
+        Ok(self)
+    }
 }
 
 /// A change of an Api; what is absent stays.
@@ -187,6 +208,8 @@ pub struct UpdateApi {
     pub api_key_locations: Option<Vec<String>>,
     pub trailing_slash: Patch<TrailingSlash>,
     pub path_normalization: Patch<PathNormalization>,
+    pub minimum_compression_size: Patch<u32>,
+    pub binary_media_types: Option<Vec<String>>,
     pub cors_configuration: Patch<CorsConfiguration>,
     pub method_override: Patch<bool>,
 }
@@ -232,6 +255,10 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
     let description = description.transpose()?;
     let locations = change.api_key_locations.map(|locations| checked_locations(&locations));
     let locations = locations.transpose()?;
+    let size =
+        change.minimum_compression_size.try_map(|size| media::compression_size(size.into()))?;
+    let binary = change.binary_media_types.map(|types| media::binary_media_types(&types));
+    let binary = binary.transpose()?;
     let cors = change.cors_configuration.try_map(CorsConfiguration::of_api)?;
 
     let mut tx = app.begin(actor).await?;
@@ -243,6 +270,8 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         api_key_locations: locations.unwrap_or_else(|| before.api_key_locations.clone()),
         trailing_slash: change.trailing_slash.apply(before.trailing_slash),
         path_normalization: change.path_normalization.apply(before.path_normalization),
+        minimum_compression_size: size.apply(before.minimum_compression_size),
+        binary_media_types: binary.unwrap_or_else(|| before.binary_media_types.clone()),
         cors_configuration: cors.apply(before.cors_configuration.clone()),
         method_override: change.method_override.apply(before.method_override),
         ..before.clone()

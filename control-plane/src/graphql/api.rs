@@ -11,13 +11,16 @@ use chrono::{DateTime, Utc};
 use crate::access::precondition::Versioned;
 use crate::domain;
 use crate::domain::api::{NewApi, UpdateApi};
+use crate::domain::media;
 use crate::domain::page::Key;
+use crate::domain::patch::Patch;
 use crate::error::Error;
 use crate::graphql::connection::{connection, page};
 use crate::graphql::cors::{CorsConfiguration, CorsConfigurationInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::gateway_response::{self, GatewayResponse};
 use crate::graphql::integration::Integration;
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
@@ -100,6 +103,11 @@ struct CreateApiInput {
     trailing_slash: Option<TrailingSlash>,
     /// Left out: `REJECT`.
     path_normalization: Option<PathNormalization>,
+    /// How many bytes an answer has at least that is compressed for callers who take it, 0 to 10485760. Left out: nothing
+    /// is compressed.
+    minimum_compression_size: Option<i32>,
+    /// Which payloads are binary, as `image/png`, `image/*` or `*/*`: at most 100.
+    binary_media_types: Option<Vec<String>>,
     /// Which pages may read answers. Left out: preflights are calls like others, and backends speak for themselves.
     cors_configuration: Option<CorsConfigurationInput>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`. Left out: in `AWS_REST` alone.
@@ -119,6 +127,10 @@ struct UpdateApiInput {
     trailing_slash: MaybeUndefined<TrailingSlash>,
     /// Null: `REJECT`.
     path_normalization: MaybeUndefined<PathNormalization>,
+    /// 0 to 10485760. Null: nothing is compressed.
+    minimum_compression_size: MaybeUndefined<i32>,
+    /// All media types that are binary: at most 100.
+    binary_media_types: Option<Vec<String>>,
     /// All of it; null: off.
     cors_configuration: MaybeUndefined<CorsConfigurationInput>,
     /// Null: as the Api's dialect has it.
@@ -177,6 +189,8 @@ impl ApiMutation {
                 method_override: input.method_override,
                 ..new.located(input.api_key_locations)?
             };
+            let size = input.minimum_compression_size.map(Into::into);
+            let new = new.with_media(size, input.binary_media_types)?;
             domain::api::create(app, actor, new).await
         };
         ApiPayload::of(create().await)
@@ -191,12 +205,16 @@ impl ApiMutation {
         let actor = &actor.expecting(input.expected_version);
         let update = async || {
             let id = Kind::Api.parse(&input.id, "id")?;
+            let size: Patch<i32> = input.minimum_compression_size.into();
             let change = UpdateApi {
                 name: input.name,
                 description: input.description,
                 api_key_locations: input.api_key_locations,
                 trailing_slash: input.trailing_slash.map_value(Into::into).into(),
                 path_normalization: input.path_normalization.map_value(Into::into).into(),
+                minimum_compression_size: size
+                    .try_map(|bytes| media::compression_size(bytes.into()))?,
+                binary_media_types: input.binary_media_types,
                 cors_configuration: input.cors_configuration.map_value(Into::into).into(),
                 method_override: input.method_override.into(),
             };
@@ -263,6 +281,18 @@ impl Api {
         self.0.path_normalization.map(Into::into)
     }
 
+    /// How many bytes an answer has at least that is compressed for callers who take it; null: nothing is compressed. Of
+    /// the draft, as `apiKeyLocations`.
+    async fn minimum_compression_size(&self) -> Option<u32> {
+        self.0.minimum_compression_size
+    }
+
+    /// Which payloads are binary. In `AWS_REST` AWS's tables say what becomes of them; elsewhere they are base64 in the
+    /// events of functions. Of the draft, as `apiKeyLocations`.
+    async fn binary_media_types(&self) -> &[String] {
+        &self.0.binary_media_types
+    }
+
     /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
     /// draft, as `apiKeyLocations`.
     async fn cors_configuration(&self) -> Option<CorsConfiguration> {
@@ -273,6 +303,14 @@ impl Api {
     /// dialect has it, which is in `AWS_REST` alone. Of the draft, as `apiKeyLocations`.
     async fn method_override(&self) -> Option<bool> {
         self.0.method_override
+    }
+
+    /// What the gateway answers by itself, one of each type. Of the draft, as `apiKeyLocations`.
+    async fn gateway_responses(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Vec<GatewayResponse>> {
+        gateway_response::of_api(ctx, self.0.id).await
     }
 
     /// Whether the draft differs from what each stage serves.

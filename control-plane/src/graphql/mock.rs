@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use async_graphql::{InputObject, SimpleObject};
 
+use super::integration::ContentHandling;
 use crate::domain::integration as domain;
 use crate::error::{Error, Result};
 
@@ -38,6 +39,8 @@ pub struct IntegrationResponse {
     headers: Vec<Header>,
     /// Bodies, of which a caller gets the one that its `Accept` likes best.
     response_templates: Vec<BodyTemplate>,
+    /// What becomes of the bodies; null: they are text.
+    content_handling: Option<ContentHandling>,
 }
 
 /// An answer that a caller may prefer: `Prefer: code=404, example=unknown`.
@@ -83,6 +86,8 @@ pub struct IntegrationResponseInput {
     headers: Option<Vec<HeaderInput>>,
     /// Bodies, of which a caller gets the one that its `Accept` likes best.
     response_templates: Option<Vec<BodyTemplateInput>>,
+    /// What becomes of the bodies; left out: they are text.
+    content_handling: Option<ContentHandling>,
 }
 
 /// An answer that a caller may prefer: `Prefer: code=404, example=unknown`.
@@ -125,6 +130,7 @@ impl From<&domain::IntegrationResponse> for IntegrationResponse {
             selection_pattern: response.selection_pattern.clone(),
             headers: told_headers(&response.headers),
             response_templates: told(&response.response_templates),
+            content_handling: response.content_handling.map(Into::into),
         }
     }
 }
@@ -146,7 +152,7 @@ fn headers(input: Option<Vec<HeaderInput>>) -> Vec<domain::Header> {
     input.unwrap_or_default().into_iter().map(header).collect()
 }
 
-fn status(param: &str, number: i32) -> Result<u16> {
+pub fn status(param: &str, number: i32) -> Result<u16> {
     u16::try_from(number).map_err(|_| Error::bad_request(param, "must be from 200 to 599"))
 }
 
@@ -173,6 +179,7 @@ pub fn responses(input: Vec<IntegrationResponseInput>) -> Result<Vec<domain::Int
                 it.response_templates.unwrap_or_default(),
             )
             .map_err(within)?,
+            content_handling: it.content_handling.map(Into::into),
         })
     };
     input.into_iter().enumerate().map(response).collect()

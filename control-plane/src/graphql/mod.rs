@@ -19,6 +19,8 @@ pub mod audit;
 mod audited;
 pub mod bill;
 pub mod canary;
+pub mod change;
+pub mod circuit_breaker;
 pub mod client_mutation_id;
 pub mod client_throttle;
 pub mod concurrency;
@@ -32,6 +34,7 @@ pub mod download;
 pub mod error;
 pub mod explanation;
 pub mod fleet;
+pub mod gateway_response;
 pub mod http;
 pub mod installation;
 pub mod integration;
@@ -56,6 +59,7 @@ pub mod rate_limit;
 pub mod reconciliation;
 pub mod request;
 pub mod resource;
+pub mod retry_policy;
 pub mod route;
 pub mod sampling;
 pub mod secret;
@@ -127,6 +131,7 @@ pub struct Mutation(
     access_key::AccessKeyMutation,
     consumer::ConsumerMutation,
     api::ApiMutation,
+    gateway_response::GatewayResponseMutation,
     integration::IntegrationMutation,
     resource::ResourceMutation,
     route::RouteMutation,

@@ -45,6 +45,12 @@ struct Api {
     trailing_slash: Option<TrailingSlash>,
     /// Null: `reject`. Of the draft, as `apiKeyLocations`.
     path_normalization: Option<PathNormalization>,
+    /// How many bytes an answer has at least that is compressed for callers who take it; null: nothing is compressed. Of
+    /// the draft, as `apiKeyLocations`.
+    minimum_compression_size: Option<u32>,
+    /// Which payloads are binary. In `aws-rest` AWS's tables say what becomes of them; elsewhere they are base64 in the
+    /// events of functions. Of the draft, as `apiKeyLocations`.
+    binary_media_types: Vec<String>,
     /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
     /// draft, as `apiKeyLocations`.
     cors_configuration: Option<CorsConfiguration>,
@@ -73,6 +79,8 @@ impl Api {
             key_locations: api.api_key_locations,
             trailing_slash: api.trailing_slash,
             path_normalization: api.path_normalization,
+            minimum_compression_size: api.minimum_compression_size,
+            binary_media_types: api.binary_media_types,
             cors_configuration: api.cors_configuration,
             method_override: api.method_override,
             pending_changes,
@@ -108,6 +116,13 @@ struct CreateApi {
     trailing_slash: Option<TrailingSlash>,
     /// `reject` when left out.
     path_normalization: Option<PathNormalization>,
+    /// How many bytes an answer has at least that is compressed for callers who take it. When left out nothing is
+    /// compressed.
+    #[schema(minimum = 0, maximum = 10_485_760)]
+    minimum_compression_size: Option<u32>,
+    /// Which payloads are binary, as `image/png`, `image/*` or `*/*`.
+    #[schema(max_items = 100)]
+    binary_media_types: Option<Vec<String>>,
     cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`; when left out in `aws-rest` alone.
     method_override: Option<bool>,
@@ -132,6 +147,13 @@ struct PatchApi {
     #[serde(default)]
     #[schema(value_type = Option<PathNormalization>)]
     path_normalization: Patch<PathNormalization>,
+    /// Null: nothing is compressed.
+    #[serde(default)]
+    #[schema(value_type = Option<u32>, minimum = 0, maximum = 10_485_760)]
+    minimum_compression_size: Patch<u32>,
+    /// All media types that are binary.
+    #[schema(max_items = 100)]
+    binary_media_types: Option<Vec<String>>,
     /// All of it; null: off.
     #[serde(default)]
     #[schema(value_type = Option<CorsConfiguration>)]
@@ -187,6 +209,8 @@ async fn create(
         method_override: body.method_override,
         ..new
     };
+    let size = body.minimum_compression_size.map(Into::into);
+    let new = new.with_media(size, body.binary_media_types)?;
     let api = domain::api::create(&app, &actor, new).await?;
     Ok((StatusCode::CREATED, Tag(Api::of(api, false))))
 }
@@ -202,7 +226,7 @@ async fn get(State(app): State<App>, actor: Actor, Path(id): Path<ApiId>) -> Res
     Ok(Tag(Api::load(&app, &actor, api).await?))
 }
 
-/// Changes an Api's name, description, where its callers put their key, or how it reads their paths.
+/// Changes an Api's name, description, where its callers put their key, how it reads their paths, or what it says of bodies.
 #[utoipa::path(patch, path = "/apis/{apiId}", tag = "apis", operation_id = "updateApi",
     params(("apiId" = String, Path)), request_body = PatchApi, responses(
         (status = 200, body = Api),
@@ -220,6 +244,8 @@ async fn update(
         api_key_locations: body.api_key_locations,
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        minimum_compression_size: body.minimum_compression_size,
+        binary_media_types: body.binary_media_types,
         cors_configuration: body.cors_configuration,
         method_override: body.method_override,
     };

@@ -5,17 +5,18 @@ use std::collections::BTreeSet;
 use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
-    Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
-    InvocationType, Lambda, PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion,
-    ResponseTransferMode, Route, TrailingSlash, integration,
+    Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse,
+    HttpProxy, Integration, InvocationType, Lambda, PathNormalization, PayloadFormatVersion,
+    Protocol, ProtocolVersion, ResponseTransferMode as Mode, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
 
 use crate::domain::cors::CorsConfiguration;
-use crate::domain::integration::InvocationType as Invocation;
+use crate::domain::gateway_response as domain;
+use crate::domain::integration::{InvocationType as Invocation, ResponseTransferMode};
 use crate::domain::secret::{SecretUse, SigningScope};
-use crate::snapshot::{mocks, validate};
+use crate::snapshot::{mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// The encoded message, without the deployment's id: the same draft gives the same bytes.
@@ -29,7 +30,7 @@ impl Document {
         let locations = key_locations(&draft.api);
         let deployment = Deployment {
             id: String::new(),
-            api: Some(api(&draft.api, &locations)),
+            api: Some(api(draft, &locations)),
             routes: draft.routes.iter().map(|row| route(row, &locations)).collect(),
             integrations: draft.integrations.iter().map(integration).collect(),
         };
@@ -55,7 +56,8 @@ fn restricts(locations: &[String], row: &RouteRow) -> bool {
     row.api_key_required && !locations.is_empty() || locations.iter().any(in_query)
 }
 
-fn api(row: &ApiRow, locations: &[String]) -> Api {
+fn api(draft: &Draft, locations: &[String]) -> Api {
+    let row = &draft.api;
     Api {
         id: row.id.clone(),
         tenant_id: row.tenant_id.to_string(),
@@ -89,8 +91,22 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
         }
         .into(),
         api_key_locations: locations.to_vec(),
+        minimum_compression_size: row
+            .minimum_compression_size
+            .and_then(|bytes| bytes.try_into().ok()),
+        binary_media_types: row.binary_media_types.clone(),
         method_override: row.method_override,
         cors: row.cors_configuration.as_ref().map(cors),
+        gateway_responses: draft.gateway_responses.iter().map(gateway_response).collect(),
+    }
+}
+
+fn gateway_response(of: &domain::GatewayResponse) -> GatewayResponse {
+    GatewayResponse {
+        response_type: of.response_type.as_str().to_owned(),
+        status_code: of.settings.status_code.map_or(0, Into::into),
+        response_parameters: of.settings.response_parameters.clone(),
+        response_templates: of.settings.response_templates.clone(),
     }
 }
 
@@ -153,6 +169,8 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         total_timeout_ms: ms(row.timeout_ms),
         preserve_host: row.preserve_host,
         protocol_version: protocol_version(&row.protocol_version).into(),
+        retry_policy: row.retry_policy.as_deref().map(resilience::retry_policy),
+        circuit_breaker: row.circuit_breaker.as_deref().map(resilience::circuit_breaker),
         // Empty text goes unsaid, and is the dialect's.
         forwarded: match row.forwarded.as_str() {
             "APPEND" => ForwardedPolicy::Append,
@@ -162,9 +180,9 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         }
         .into(),
         response_transfer_mode: match row.transfer_mode.as_str() {
-            "BUFFERED" => ResponseTransferMode::Buffered,
-            "STREAM" => ResponseTransferMode::Stream,
-            _ => ResponseTransferMode::Unspecified,
+            "BUFFERED" => Mode::Buffered,
+            "STREAM" => Mode::Stream,
+            _ => Mode::Unspecified,
         }
         .into(),
     }
@@ -173,9 +191,14 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
 /// Where requests go: the URI, or what its ARN means.
 pub(super) fn backend_uri(row: &IntegrationRow) -> String {
     match (AwsUri::parse(&row.uri), &row.aws) {
+        (Ok(uri), Some(aws)) if streams(row) => uri.streaming().url(aws.endpoint()),
         (Ok(uri), Some(aws)) => uri.url(aws.endpoint()),
         _ => row.uri.clone(),
     }
+}
+
+fn streams(row: &IntegrationRow) -> bool {
+    row.transfer_mode == ResponseTransferMode::Stream.as_str()
 }
 
 fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
@@ -192,7 +215,7 @@ fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
             service: uri.service,
         }),
         invocation_type: invocation_type.into(),
-        stream: false,
+        stream: streams(row),
     })
 }
 

@@ -2,20 +2,23 @@
 
 use std::collections::BTreeMap;
 
-use proto::config::v1::{Header, IntegrationResponse, Mock, MockExample};
+use proto::config::v1::{self, Header, IntegrationResponse, Mock, MockExample};
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
 use crate::domain::integration as domain;
+use crate::domain::media::ContentHandling;
 use crate::store::draft::IntegrationRow;
 
 /// None where it answers nothing, or what cannot be read: [`super::validate`] refuses it.
 pub(super) fn mock(row: &IntegrationRow) -> Option<Mock> {
+    let stored = ContentHandling::stored(&row.content_handling).ok()?;
     if let Some(fixed) = &row.mock_response {
         return Some(Mock {
             status: fixed.status.into(),
             headers: headers(&fixed.headers),
             body: fixed.body.clone().into_bytes(),
+            content_handling: handling(stored),
             ..Mock::default()
         });
     }
@@ -29,12 +32,22 @@ pub(super) fn mock(row: &IntegrationRow) -> Option<Mock> {
         examples: examples.iter().map(example).collect(),
         request_templates,
         responses: responses.into_iter().map(response).collect(),
+        content_handling: handling(stored),
         ..Mock::default()
     })
 }
 
 fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     T::deserialize(value).ok()
+}
+
+fn handling(of: Option<ContentHandling>) -> i32 {
+    match of {
+        Some(ContentHandling::ConvertToBinary) => v1::ContentHandling::ConvertToBinary,
+        Some(ContentHandling::ConvertToText) => v1::ContentHandling::ConvertToText,
+        None => v1::ContentHandling::Unspecified,
+    }
+    .into()
 }
 
 fn example(of: &domain::MockExample) -> MockExample {
@@ -53,6 +66,7 @@ fn response(of: domain::IntegrationResponse) -> IntegrationResponse {
         headers: headers(&of.headers),
         selection_pattern: of.selection_pattern,
         templates: of.response_templates,
+        content_handling: handling(of.content_handling),
     }
 }
 

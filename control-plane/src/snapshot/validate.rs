@@ -170,7 +170,7 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
         ("connectionType", row.connection_type != "INTERNET"),
         ("credentials", !row.credentials.is_empty()),
         ("tlsConfig", filled(Some(&row.tls_config))),
-        ("contentHandling", !row.content_handling.is_empty()),
+        ("contentHandling", !row.content_handling.is_empty() && row.kind != "MOCK"),
         ("requestParameters", filled(Some(&row.request_parameters))),
         ("requestTemplates", templated && filled(Some(&row.request_templates))),
         ("responseParameters", filled(Some(&row.response_parameters))),
@@ -180,7 +180,7 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
     wrong
 }
 
-/// Restrictions of stages that nodes of this release enforce.
+/// Restrictions of stages that this release's nodes enforce. They are named for those that are older.
 const ENFORCED: [&str; 3] = ["canarySettings", "clientThrottles", "concurrencyLimit"];
 
 /// Refuses a stage that restricts its calls by something that no node enforces yet.

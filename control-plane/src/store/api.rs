@@ -15,11 +15,12 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
     sqlx::query_as!(
         Row,
         r#"insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
-             trailing_slash, path_normalization, method_override, cors_configuration)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)
+             trailing_slash, path_normalization, method_override, cors_configuration,
+             minimum_compression_size, binary_media_types)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             created_at, updated_at, revision"#,
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         new.name,
@@ -31,6 +32,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         or_dialects(new.path_normalization.map(PathNormalization::as_str)),
         new.method_override,
         new.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
+        bytes(new.minimum_compression_size),
+        &new.binary_media_types,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -54,7 +57,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             created_at, updated_at, revision
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -70,7 +73,7 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             created_at, updated_at, revision
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update"#,
         tenant.0,
         id.as_str(),
@@ -95,7 +98,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             created_at, updated_at, revision
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -121,11 +124,12 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
         r#"update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
-             path_normalization = $7, method_override = $8, cors_configuration = $9, updated_at = now()
+             path_normalization = $7, method_override = $8, cors_configuration = $9, minimum_compression_size = $10,
+             binary_media_types = $11, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             created_at, updated_at, revision"#,
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision"#,
         tenant.0,
         api.id.as_str(),
         api.name,
@@ -135,6 +139,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         or_dialects(api.path_normalization.map(PathNormalization::as_str)),
         api.method_override,
         api.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
+        bytes(api.minimum_compression_size),
+        &api.binary_media_types,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -156,7 +162,11 @@ fn or_dialects(setting: Option<&'static str>) -> &'static str {
     setting.unwrap_or_default()
 }
 
-/// The same the other way.
+fn bytes(size: Option<u32>) -> Option<i32> {
+    size.map(|bytes| i32::try_from(bytes).unwrap_or(i32::MAX)) // checked sizes are far below
+}
+
+/// A dialect's settings the other way.
 fn own<'a, T: TryFrom<&'a str>>(setting: &'a str) -> Result<Option<T>, T::Error> {
     (!setting.is_empty()).then(|| setting.try_into()).transpose()
 }
@@ -170,6 +180,8 @@ struct Row {
     api_key_locations: Vec<String>,
     trailing_slash: String,
     path_normalization: String,
+    minimum_compression_size: Option<i32>,
+    binary_media_types: Vec<String>,
     method_override: Option<bool>,
     cors_configuration: Option<Json<CorsConfiguration>>,
     created_at: DateTime<Utc>,
@@ -190,6 +202,12 @@ impl TryFrom<Row> for Api {
             api_key_locations: row.api_key_locations,
             trailing_slash: own(&row.trailing_slash)?,
             path_normalization: own(&row.path_normalization)?,
+            minimum_compression_size: row
+                .minimum_compression_size
+                .map(u32::try_from)
+                .transpose()
+                .map_err(|cause| Error::corrupt("compression size", cause))?,
+            binary_media_types: row.binary_media_types,
             method_override: row.method_override,
             cors_configuration: row.cors_configuration.map(|cors| cors.0),
             created_at: row.created_at,

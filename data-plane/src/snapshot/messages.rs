@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use plan::{
-    Cors, CorsSettings, KeyLocation, OriginPattern, Periods, RouteKey, Router, TrailingSlash, Unit,
-    UriTemplate, path::Normalization,
+    Cors, CorsSettings, KeyLocation, OriginPattern, Periods, ResponseType, RouteKey, Router,
+    TrailingSlash, Unit, UriTemplate, media::BinaryMediaTypes, path::Normalization,
 };
 use proto::config::v1::{self as message, integration};
 
@@ -23,6 +23,7 @@ use super::served::{
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::{Dialect, headers::Form},
+    response::restyle::Restyled,
 };
 
 pub(crate) type Compiled<T> = Result<T, String>;
@@ -73,6 +74,8 @@ impl ProxyTemplate {
             protocol: self.protocol,
             forwarding: self.forwarding,
             buffered: self.buffered,
+            retry_policy: self.retry_policy.clone(),
+            circuit_breaker: self.circuit_breaker,
         })
     }
 }
@@ -104,7 +107,10 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
         return Err("this node serves only APIs of protocol HTTP".to_owned());
     }
     let dialect = Dialect::of(api.dialect).ok_or("the Api's dialect is unknown to this node")?;
-    let templates = message.integrations.iter().map(|integration| template(integration, dialect));
+    let binary = BinaryMediaTypes::parse(&api.binary_media_types)
+        .map_err(|error| format!("one of the Api's binary media types {error}"))?;
+    let templates = message.integrations.iter();
+    let templates = templates.map(|integration| template(integration, dialect, &binary));
     let templates = templates.collect::<Compiled<Vec<Template>>>()?;
     let mut routes = Vec::with_capacity(message.routes.len());
     for route in &message.routes {
@@ -155,13 +161,32 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
             message::PathNormalization::Normalize => Normalization::Normalize,
             message::PathNormalization::Pass => Normalization::Pass,
         },
+        binary_media_types: binary,
+        compression_bytes_min: api.minimum_compression_size.map(Into::into),
         method_override: api.method_override.unwrap_or(dialect.method_override),
         key_locations: key_locations(&api.api_key_locations)?,
         cors: api.cors.as_ref().map(cors).transpose()?,
+        restyled: Restyled::new(api.gateway_responses.iter().filter_map(style).collect()),
         router: table,
         routes,
         templates,
     })
+}
+
+/// `None` where this node knows no such type, or cannot read it: the answer is the gateway's, then.
+fn style(
+    message: &message::GatewayResponse,
+) -> Option<(ResponseType, plan::gateway_response::GatewayResponse)> {
+    let status = u16::try_from(message.status_code).ok().filter(|status| *status != 0);
+    let style = plan::gateway_response::GatewayResponse::new(
+        status,
+        &message.response_parameters,
+        &message.response_templates,
+    );
+    let style = style.inspect_err(|error| {
+        tracing::warn!(response_type = message.response_type, %error, "a gateway response is not known to this node");
+    });
+    Some((ResponseType::parse(&message.response_type)?, style.ok()?))
 }
 
 fn cors(message: &message::Cors) -> Compiled<Arc<Cors>> {
@@ -185,7 +210,11 @@ fn key_locations(given: &[String]) -> Compiled<Vec<KeyLocation>> {
         .collect()
 }
 
-fn template(message: &message::Integration, dialect: &Dialect) -> Compiled<Template> {
+fn template(
+    message: &message::Integration,
+    dialect: &Dialect,
+    binary: &BinaryMediaTypes,
+) -> Compiled<Template> {
     let wrong = |what: String| format!("integration {}: {what}", message.id);
     match &message.kind {
         Some(integration::Kind::HttpProxy(proxy)) => {
@@ -205,7 +234,7 @@ fn template(message: &message::Integration, dialect: &Dialect) -> Compiled<Templ
             Err(wrong("services of AWS are unknown to this node".to_owned()))
         }
         Some(integration::Kind::Mock(mock)) => {
-            Ok(Template::Mock(Arc::new(super::mocks::mock(mock).map_err(wrong)?)))
+            Ok(Template::Mock(Arc::new(super::mocks::mock(mock, binary).map_err(wrong)?)))
         }
         None => Err(wrong("its kind is unknown to this node".to_owned())),
     }
@@ -223,16 +252,20 @@ fn called(
         preserve_host: true,
         // Events tell of callers by these fields in each dialect.
         forwarding: Forwarding { form: Form::XForwarded, ..backend.forwarding },
+        // What a function streams begins otherwise, so that it does where its integration says so and nowhere else.
+        buffered: !streams(function),
         ..backend
     };
     Ok((backend, payload_format_version(function)?))
 }
 
+fn streams(function: &message::Function) -> bool {
+    let mode = function.backend.as_ref().map(message::HttpProxy::response_transfer_mode);
+    mode == Some(message::ResponseTransferMode::Stream)
+}
+
 fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
     let function = message.function.as_ref().ok_or("it has no function")?;
-    if message.stream {
-        return Err("this node does not stream the answers of functions".to_owned());
-    }
     let invocation = match message::InvocationType::try_from(message.invocation_type) {
         Ok(message::InvocationType::Unspecified | message::InvocationType::RequestResponse) => {
             Invocation::RequestResponse
@@ -240,6 +273,9 @@ fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
         Ok(message::InvocationType::Event) => Invocation::Event,
         Err(_) => return Err("its invocation type is unknown to this node".to_owned()),
     };
+    if message.stream != streams(function) || message.stream && invocation == Invocation::Event {
+        return Err("its answer streams and does not".to_owned());
+    }
     let signing = message.signing.as_ref().ok_or("nothing signs for it")?;
     Ok((function, Lambda { signing: aws_signing(signing), invocation }))
 }

@@ -1,38 +1,65 @@
 //! What a mock answers, ready to be sent.
 
-use bytes::Bytes;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{
     HeaderMap, HeaderName, HeaderValue, StatusCode,
     header::{CONTENT_TYPE, VARY},
 };
-use plan::mock::Choice;
+use plan::{
+    media::{BinaryMediaTypes, ContentHandling},
+    mock::Choice,
+};
 use proto::config::v1 as message;
 
 use super::{
     messages::Compiled,
-    served::{Mock, MockAnswer, MockExample, MockResponse},
+    served::{Mock, MockAnswer, MockBody, MockExample, MockResponse},
 };
 
-pub(super) fn mock(message: &message::Mock) -> Compiled<Mock> {
+pub(super) fn mock(message: &message::Mock, binary: &BinaryMediaTypes) -> Compiled<Mock> {
+    let handling = handling(message.content_handling)?;
     if !message.examples.is_empty() {
-        let examples = message.examples.iter().map(example).collect::<Compiled<_>>()?;
+        let examples = message.examples.iter().map(|it| example(it, handling, binary));
+        let examples = examples.collect::<Compiled<_>>()?;
         return Ok(Mock::Examples(examples));
     }
     if !message.responses.is_empty() {
         let patterns = message.responses.iter().map(|it| it.selection_pattern.as_str());
         let choice = Choice::new(&message.request_templates, patterns);
         let choice = choice.map_err(|error| error.to_string())?;
-        let responses = message.responses.iter().map(response).collect::<Compiled<_>>()?;
+        let responses = message.responses.iter().map(|it| response(it, binary));
+        let responses = responses.collect::<Compiled<_>>()?;
         return Ok(Mock::Responses { choice, responses });
     }
     Ok(Mock::Fixed(MockAnswer {
         status: status(message.status)?,
         headers: headers(&message.headers)?,
-        body: Bytes::from(message.body.clone()),
+        body: body(&message.body, handling, binary),
     }))
 }
 
-fn example(message: &message::MockExample) -> Compiled<MockExample> {
+/// Decoded beforehand, so that no call has that to do.
+fn body(text: &[u8], handling: Option<ContentHandling>, binary: &BinaryMediaTypes) -> MockBody {
+    let may_decode = handling == Some(ContentHandling::ConvertToBinary) || !binary.is_empty();
+    let decoded = may_decode.then(|| STANDARD.decode(text).ok()).flatten();
+    MockBody { text: text.to_vec().into(), handling, decoded: decoded.map(Into::into) }
+}
+
+fn handling(number: i32) -> Compiled<Option<ContentHandling>> {
+    use message::ContentHandling::{ConvertToBinary, ConvertToText, Unspecified};
+    match message::ContentHandling::try_from(number) {
+        Ok(Unspecified) => Ok(None),
+        Ok(ConvertToBinary) => Ok(Some(ContentHandling::ConvertToBinary)),
+        Ok(ConvertToText) => Ok(Some(ContentHandling::ConvertToText)),
+        Err(_) => Err("its content handling is unknown to this node".to_owned()),
+    }
+}
+
+fn example(
+    message: &message::MockExample,
+    handling: Option<ContentHandling>,
+    binary: &BinaryMediaTypes,
+) -> Compiled<MockExample> {
     let mut headers = headers(&message.headers)?;
     if !message.media_type.is_empty() {
         headers.insert(CONTENT_TYPE, media_type(&message.media_type)?);
@@ -43,14 +70,18 @@ fn example(message: &message::MockExample) -> Compiled<MockExample> {
         answer: MockAnswer {
             status: status(message.status)?,
             headers,
-            body: Bytes::from(message.body.clone()),
+            body: body(&message.body, handling, binary),
         },
     })
 }
 
-fn response(message: &message::IntegrationResponse) -> Compiled<MockResponse> {
+fn response(
+    message: &message::IntegrationResponse,
+    binary: &BinaryMediaTypes,
+) -> Compiled<MockResponse> {
+    let handling = handling(message.content_handling)?;
     let body = |(name, text): (&String, &String)| {
-        Ok((media_type(name)?, Bytes::from(text.clone().into_bytes())))
+        Ok((media_type(name)?, body(text.as_bytes(), handling, binary)))
     };
     Ok(MockResponse {
         status: status(message.status_code)?,

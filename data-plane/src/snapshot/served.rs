@@ -9,6 +9,7 @@ use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
     BoundUri, Cors, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
+    media::{BinaryMediaTypes, ContentHandling},
     path::Normalization,
 };
 use serde_json::{Map, Value};
@@ -19,6 +20,7 @@ use super::sharded::Sharded;
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::{Dialect, headers::Form},
+    response::restyle::Restyled,
     trace::sampling::Sampling,
 };
 
@@ -74,6 +76,8 @@ pub struct Stage {
     pub route_concurrency_limits: HashMap<RouteKey, ConcurrencyLimit>,
     pub client_throttles: Vec<ClientThrottle>,
     pub rate_limit_headers: bool,
+    /// Those that its gateway responses tell.
+    pub told_variables: Box<[(Box<str>, Box<str>)]>,
     /// Which traces are kept; `None`: the tracer's sampler says.
     pub sampling: Option<Sampling>,
     /// A restriction that this node cannot enforce: every call is refused.
@@ -111,12 +115,18 @@ pub struct Deployment {
     pub(crate) dialect: &'static Dialect,
     pub disable_execute_api_endpoint: bool,
     pub normalization: Normalization,
+    /// Which payloads are binary.
+    pub binary_media_types: BinaryMediaTypes,
+    /// How long an answer is at least that is compressed; `None`: none is.
+    pub compression_bytes_min: Option<u64>,
     /// Callers may name another method by `X-HTTP-Method-Override`.
     pub method_override: bool,
     /// Where callers put their API key; the first that a call has decides.
     pub key_locations: Vec<KeyLocation>,
     /// Which pages may read answers, unless a route says otherwise.
     pub cors: Option<Arc<Cors>>,
+    /// How what the gateway answers by itself looks; `None`: as the dialect has it.
+    pub(crate) restyled: Option<Box<Restyled>>,
     pub router: Router,
     /// By the router's positions.
     pub routes: Vec<Route>,
@@ -153,6 +163,8 @@ pub(super) struct ProxyTemplate {
     pub(super) protocol: Protocol,
     pub(super) forwarding: Forwarding,
     pub(super) buffered: bool,
+    pub(super) retry_policy: Option<Arc<RetryPolicy>>,
+    pub(super) circuit_breaker: Option<CircuitBreaker>,
 }
 
 pub enum Integration {
@@ -174,6 +186,40 @@ pub struct HttpProxy {
     pub(crate) forwarding: Forwarding,
     /// Its answers reach their callers whole, and not as they come.
     pub(crate) buffered: bool,
+    pub retry_policy: Option<Arc<RetryPolicy>>,
+    pub circuit_breaker: Option<CircuitBreaker>,
+}
+
+/// When a call is sent again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Beside the first time.
+    pub attempts: u32,
+    pub on: RetryConditions,
+    pub statuses: Box<[StatusCode]>,
+    /// Else only methods that repeat safely.
+    pub any_method: bool,
+    /// Of each try, for a connection and then for an answer's head; `None`: the integration's own.
+    pub per_try_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryConditions {
+    pub connect_failure: bool,
+    /// The connection broke before an answer.
+    pub reset: bool,
+    /// No connection, or no answer's head, in time.
+    pub timeout: bool,
+}
+
+/// When a backend is left alone. 0 of either kind of failures: it opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CircuitBreaker {
+    pub consecutive_failures: u32,
+    pub failure_percent: u32,
+    pub minimum_requests: u32,
+    pub open_ms: u32,
+    pub half_open_probes: u32,
 }
 
 /// How a backend is told where a call comes from.
@@ -194,7 +240,7 @@ pub(crate) enum ForwardingPolicy {
 }
 
 pub struct Function {
-    /// Where events go, by POST. They tell of the caller's host, so that is preserved.
+    /// Where events go, by POST. They tell of the caller's host, so that is preserved. `buffered`: the answer is one JSON.
     pub backend: HttpProxy,
     pub format: PayloadFormatVersion,
     /// By Lambda's Invoke API; `None`: the event goes by POST as it is.
@@ -245,14 +291,21 @@ pub enum Mock {
 pub struct MockAnswer {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    pub body: Bytes,
+    pub body: MockBody,
+}
+
+pub struct MockBody {
+    pub text: Bytes,
+    pub handling: Option<ContentHandling>,
+    /// The bytes of which the text is the base64, where a caller may get them; `None` too where it is none.
+    pub decoded: Option<Bytes>,
 }
 
 pub struct MockResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
     /// By media type.
-    pub bodies: Box<[(HeaderValue, Bytes)]>,
+    pub bodies: Box<[(HeaderValue, MockBody)]>,
 }
 
 pub struct MockExample {

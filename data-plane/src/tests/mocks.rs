@@ -19,6 +19,7 @@ fn chosen(template: Option<&str>, patterns: &[(&str, u32)]) -> integration::Kind
         ]
         .map(|(name, text)| (name.to_owned(), text))
         .into(),
+        ..IntegrationResponse::default()
     };
     let template = template.map(|text| ("application/json".to_owned(), text.to_owned()));
     integration::Kind::Mock(Mock {

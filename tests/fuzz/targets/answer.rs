@@ -1,6 +1,7 @@
 //! What is told of answers that the node makes by itself.
 
 use http::HeaderValue;
+use plan::gateway_response::{Escape, GatewayResponse, Text};
 use plan::{Allowed, Cors, CorsSettings};
 
 /// What is kept of CORS settings reads the same and can be sent; a page is allowed by its origin's exact text or by `*`.
@@ -32,4 +33,28 @@ pub(crate) fn cors(bytes: &[u8]) {
     for origin in kept.allow_origins.iter().filter(|it| !it.contains('*')) {
         assert!(cors.allows(origin.as_bytes()).is_some(), "{origin}");
     }
+}
+
+/// What is kept of a gateway response can be sent; a value ends neither a string of JSON nor markup; what comes out is
+/// bounded.
+pub(crate) fn gateway_response(bytes: &[u8]) {
+    let text = String::from_utf8_lossy(bytes);
+    let mut parts = text.splitn(3, '\n');
+    let mut next = || parts.next().unwrap_or_default();
+    let (value, header, template) = (next(), next(), next());
+    let parameters = [("gatewayresponse.header.x-a".to_owned(), header.to_owned())].into();
+    let _ = GatewayResponse::new(None, &parameters, &[].into());
+
+    if let Ok(text) = Text::parse(template, Escape::None) {
+        let filled = text.fill(|_| Some(value.into()));
+        assert!(filled.len() <= template.len() + 80 * 1024);
+        assert!(text.variables().count() > 0 || filled == template);
+    }
+    let strings = r#"["$context.path",$context.error.messageString,"$method.request.header.x-a"]"#;
+    let json = Text::parse(strings, Escape::Json).unwrap().fill(|_| Some(value.into()));
+    let told: Vec<String> = serde_json::from_str(&json).unwrap();
+    assert!(told.iter().all(|told| value.starts_with(told.as_str())), "{json}");
+    let markup = Text::parse("$context.path", Escape::Markup).unwrap();
+    let markup = markup.fill(|_| Some(value.into()));
+    assert!(!markup.contains(['<', '>', '"', '\'']), "{markup}");
 }

@@ -104,3 +104,18 @@ pub(crate) fn pipeline(bytes: &[u8]) {
     let bodies: usize = whole.0.iter().map(|(_, body)| body.len()).sum();
     assert!(bodies <= bytes.len());
 }
+
+/// What is chosen was named, or was among all that `*` stands for, and the same fields in one line ask for the same.
+pub(crate) fn accept_encoding(bytes: &[u8]) {
+    let lines: Vec<&[u8]> = bytes.split(|byte| *byte == b'\n').collect();
+    let chosen = data_plane::hostile::coding(&lines);
+    assert_eq!(chosen, data_plane::hostile::coding(&[&lines.join(&b','), b""]));
+    let lower = bytes.to_ascii_lowercase();
+    let says = |word: &str| lower.windows(word.len()).any(|part| part == word.as_bytes());
+    let [native, aws] = chosen;
+    assert!(native.is_none_or(|coding| says(coding) || says("*")), "{native:?}");
+    assert!(
+        aws.is_none_or(|coding| ["gzip", "deflate"].contains(&coding) && says(coding)),
+        "{aws:?}"
+    );
+}

@@ -426,6 +426,7 @@ impl<'a> Fill<'a> {
             "currency" => "EUR".to_owned(),
             "method" => "GET".to_owned(),
             "origins" | "allowOrigins" => "https://example.com".to_owned(),
+            "responseType" => "THROTTLED".to_owned(),
             "path" => format!("/{}", some()),
             "uri" | "url" => "http://example.com/".to_owned(),
             "email" => format!("{}@example.com", some()),

@@ -1,5 +1,5 @@
 import { z } from "zod";
-import type { IntegrationInput } from "../api/generated/graphql";
+import type { ContentHandling, IntegrationInput } from "../api/generated/graphql";
 import { SelectField, TextArea, TextField } from "../ui/field";
 import type { RouteFormState } from "./route-schema";
 import { Section } from "./section";
@@ -12,6 +12,7 @@ export const mockFields = {
     contentType: z.string().trim(),
     body: z.string(),
   }),
+  contentHandling: z.enum(["", "CONVERT_TO_BINARY", "CONVERT_TO_TEXT"]),
   examples: z.string(),
   openapiOperation: z.string(),
   requestTemplates: z.string(),
@@ -39,7 +40,9 @@ export type StoredMock = {
     selectionPattern: string;
     headers: readonly Header[];
     responseTemplates: readonly Template[];
+    contentHandling?: ContentHandling | null;
   }[];
+  contentHandling?: ContentHandling | null;
 };
 
 const isContentType = ({ name }: Header) => name.toLowerCase() === "content-type";
@@ -72,6 +75,7 @@ export function mockTyped(stored: StoredMock): Mock {
       contentType: fixed?.headers.find(isContentType)?.value ?? "application/json",
       body: fixed?.body ?? '{"message":"Hello"}',
     },
+    contentHandling: stored.contentHandling ?? "",
     examples: asText(stored.examples, EXAMPLES),
     openapiOperation: "",
     requestTemplates: asText(stored.requestTemplates, TEMPLATES),
@@ -103,11 +107,12 @@ export function mockOf(
   mock: Mock,
   stored: Pick<StoredMock, "mockResponse"> | null | undefined,
 ): Partial<IntegrationInput> {
+  const handling = mock.contentHandling ? { contentHandling: mock.contentHandling } : {};
   switch (mock.mockWay) {
     case "EXAMPLES":
-      return { examples: JSON.parse(mock.examples) };
+      return { examples: JSON.parse(mock.examples), ...handling };
     case "OPENAPI":
-      return { openapiOperation: mock.openapiOperation };
+      return { openapiOperation: mock.openapiOperation, ...handling };
     case "RESPONSES":
       return {
         requestTemplates: JSON.parse(mock.requestTemplates),
@@ -117,7 +122,7 @@ export function mockOf(
       const { status, contentType, body } = mock.mockResponse;
       const others = (stored?.mockResponse?.headers ?? []).filter((header) => !isContentType(header));
       const headers = contentType ? [{ name: "content-type", value: contentType }, ...others] : others;
-      return { mockResponse: { status: Number(status), headers, body } };
+      return { mockResponse: { status: Number(status), headers, body }, ...handling };
     }
   }
 }
@@ -129,6 +134,7 @@ const FIELDS = [
   "integration.openapiOperation",
   "integration.requestTemplates",
   "integration.integrationResponses",
+  "integration.contentHandling",
 ] as const;
 
 /** What a mock answers. */
@@ -210,6 +216,17 @@ function MockFields({ form }: { form: RouteFormState }) {
             {...form.register("integration.mockResponse.body")}
           />
         </>
+      )}
+      {way !== "RESPONSES" && (
+        <SelectField
+          label="Bodies are"
+          error={errors?.contentHandling?.message}
+          {...form.register("integration.contentHandling")}
+        >
+          <option value="">Text</option>
+          <option value="CONVERT_TO_BINARY">Base64 of the bytes to send</option>
+          <option value="CONVERT_TO_TEXT">Text, for callers who take binary too</option>
+        </SelectField>
       )}
     </>
   );

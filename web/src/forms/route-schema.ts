@@ -4,6 +4,7 @@ import { cors } from "./cors-fields";
 import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
 import { mockFields, unreadable } from "./route-mock";
+import { resilienceFields } from "./route-resilience";
 
 /** A route with what answers it, as typed. */
 export const schema = z
@@ -21,6 +22,7 @@ export const schema = z
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       aws,
       ...backendFields,
+      ...resilienceFields,
       ...mockFields,
     }),
   })

@@ -12,6 +12,7 @@ import { Form, useSchemaForm } from "./form";
 import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
+import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
 import { Part, Section } from "./section";
 
@@ -37,7 +38,7 @@ export const RouteMockDocument = graphql(`
       ... on Integration {
         requestTemplates { mediaType template }
         integrationResponses {
-          statusCode selectionPattern headers { name value } responseTemplates { mediaType template }
+          statusCode selectionPattern headers { name value } responseTemplates { mediaType template } contentHandling
         }
         examples { name status headers { name value } mediaType body }
       }
@@ -45,7 +46,7 @@ export const RouteMockDocument = graphql(`
   }
 `);
 
-type MockLists = Omit<StoredMock, "mockResponse">;
+type MockLists = Omit<StoredMock, "mockResponse" | "contentHandling">;
 
 type Props = {
   api: string;
@@ -89,7 +90,12 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
       ...backendTyped(integration),
-      ...mockTyped({ mockResponse: integration?.mockResponse, ...lists }),
+      ...resilienceOf(integration),
+      ...mockTyped({
+        mockResponse: integration?.mockResponse,
+        contentHandling: integration?.contentHandling,
+        ...lists,
+      }),
     },
   });
   return (
@@ -204,8 +210,9 @@ function Sections({ form }: { form: RouteFormState }) {
       {type === "MOCK" && <MockSection form={form} />}
       {isFunction && <RouteAwsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
+      {type !== "MOCK" && <ResilienceSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
-      {type === "HTTP_PROXY" && <AnswersSection form={form} />}
+      {type !== "MOCK" && <AnswersSection form={form} />}
       <CorsSection form={form} />
       <DocumentsSection form={form} />
     </div>
@@ -264,6 +271,8 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
       ? { payloadFormatVersion, ...awsSettings(uri, aws) }
       : { method: stored?.method || undefined }),
     ...backendOf(integration, type),
+    ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
+    ...circuitBreakerOf(integration, stored),
   };
 }
 

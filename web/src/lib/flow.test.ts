@@ -85,6 +85,8 @@ it("tells what is set from what is the default", () => {
   expect(facts.filter(({ own }) => !own).map(({ name }) => name)).toEqual([
     "Throttle",
     "Mapping",
+    "Retries",
+    "Circuit breaker",
     "TLS",
     "Mapping",
     "Status and headers",
@@ -210,6 +212,19 @@ it("says which pages may read answers, by the route or else by its API", () => {
   expect(pages(null, app)).toEqual(["https://app.example.com, by the API", true]);
   expect(pages(["*"], app)).toEqual(["*", true]);
   expect(pages(["a", "b", "c"], null)).toEqual(["a, b and 1 more", true]);
+});
+
+it("says what happens when a backend fails", () => {
+  const retryPolicy = { attempts: 2, statuses: [502, 503] };
+  const circuitBreaker = { consecutiveFailures: 5, failurePercent: 50 };
+  const of = route({ ...proxy, retryPolicy, circuitBreaker });
+  expect(fact("Integration request > Retries", of)?.value).toBe("at most 2, also on 502, 503");
+  expect(fact("Integration request > Circuit breaker", of)?.value).toBe(
+    "opens at 5 failures in a row or 50 % failures",
+  );
+  const bare = route({ ...proxy, retryPolicy: null, circuitBreaker: null });
+  for (const name of ["Retries", "Circuit breaker"])
+    expect(fact(`Integration request > ${name}`, bare)).toMatchObject({ value: "none", own: false });
 });
 
 it("names the variables of a path", () => {

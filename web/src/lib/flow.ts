@@ -34,6 +34,8 @@ export type Integration = {
   firstByteTimeoutMs: number;
   idleTimeoutMs: number;
   timeoutMs: number;
+  retryPolicy?: { attempts: number; statuses: readonly number[] } | null;
+  circuitBreaker?: { consecutiveFailures: number; failurePercent: number } | null;
   aws?: { endpointUrl: string; invocationType: string } | null;
   mockResponse?: { status: number; headers: readonly Header[] } | null;
   /** Those of a mock; asked for one route at a time. */
@@ -175,6 +177,7 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
           ? [invocation(integration.aws.invocationType), own("Signed by", "a secret", FUNCTION)]
           : []),
         timeouts(integration, dialect),
+        circuit(integration),
       ];
     default: {
       const { method } = integration;
@@ -186,6 +189,8 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
         byDefault("Mapping", "none: passes as it came"),
         ...forwarded(integration),
         timeouts(integration, dialect),
+        retries(integration),
+        circuit(integration),
       ];
     }
   }
@@ -240,6 +245,27 @@ function timeouts(integration: Integration, dialect: Dialect): Fact {
   ].filter((text) => !!text);
   const isOwn = connectTimeoutMs + firstByteTimeoutMs + idleTimeoutMs + timeoutMs > 0;
   return { name: "Timeout", value: said.join(", "), own: isOwn, at };
+}
+
+const RESILIENCE = { at: { section: "resilience" } } as const;
+
+function retries({ retryPolicy }: Integration): Fact {
+  const name = "Retries";
+  if (!retryPolicy) return byDefault(name, "none", RESILIENCE);
+  const { attempts, statuses } = retryPolicy;
+  const on = statuses.length > 0 ? `, also on ${statuses.join(", ")}` : "";
+  return own(name, `at most ${attempts}${on}`, RESILIENCE);
+}
+
+function circuit({ circuitBreaker }: Integration): Fact {
+  const name = "Circuit breaker";
+  const said = [
+    circuitBreaker?.consecutiveFailures && `${circuitBreaker.consecutiveFailures} failures in a row`,
+    circuitBreaker?.failurePercent && `${circuitBreaker.failurePercent} % failures`,
+  ].filter((text) => !!text);
+  return said.length > 0
+    ? own(name, `opens at ${said.join(" or ")}`, RESILIENCE)
+    : byDefault(name, "none", RESILIENCE);
 }
 
 function backend(integration: Integration | null | undefined): Fact[] {

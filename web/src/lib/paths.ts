@@ -26,6 +26,7 @@ export const paths = {
     ({ to: "/apis/$api/requests", params: { api }, search: filter }) as const,
   /** Why a call was limited, by its request id. */
   explanation: (request?: string) => ({ to: "/explanation", search: { request } }) as const,
+  gatewayResponses: (api: string) => ({ to: "/apis/$api/gateway-responses", params: { api } }) as const,
   apiSettings: (api: string) => ({ to: "/apis/$api/settings", params: { api } }) as const,
 
   usagePlans: (after?: string) => ({ to: "/usage-plans", search: { after } }) as const,

@@ -3,6 +3,8 @@
 
 use std::collections::BTreeMap;
 
+use base64::Engine;
+use base64::engine::general_purpose::STANDARD;
 use http::{HeaderName, HeaderValue, StatusCode};
 use plan::mock;
 use serde::{Deserialize, Serialize};
@@ -10,6 +12,7 @@ use serde_json::Value;
 use utoipa::ToSchema;
 
 use super::{Settings, openapi};
+use crate::domain::media::ContentHandling;
 use crate::error::{Error, Result};
 
 /// The largest body of a fixed answer, in bytes. All the examples of an integration together have no more either.
@@ -73,6 +76,9 @@ pub struct IntegrationResponse {
     /// Bodies by media type, constants. A caller gets the one that its `Accept` likes best.
     #[serde(default)]
     pub response_templates: BTreeMap<String, String>,
+    /// What becomes of the bodies; absent: they are text.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub content_handling: Option<ContentHandling>,
 }
 
 /// An answer that a caller may prefer: `Prefer: code=404, example=unknown`.
@@ -141,8 +147,14 @@ impl Settings {
             }
             _ => {}
         }
+        if self.content_handling.is_some() && !self.integration_responses.is_empty() {
+            let rule = "belongs to each of the integrationResponses where there are some";
+            return Err(Error::bad_request("contentHandling", rule));
+        }
         if let Some(mock) = &self.mock_response {
-            mock.check().map_err(|error| error.within("mockResponse"))?;
+            let checked =
+                mock.check().and_then(|()| base64("body", self.content_handling, &mock.body));
+            checked.map_err(|error| error.within("mockResponse"))?;
         }
         self.check_responses()?;
         self.check_examples()
@@ -183,7 +195,10 @@ impl Settings {
         }
         for (at, example) in self.examples.iter().enumerate() {
             let within = |error: Error| error.within(&format!("examples[{at}]"));
-            example.check().map_err(within)?;
+            let checked = example.check();
+            let checked =
+                checked.and_then(|()| base64("body", self.content_handling, &example.body));
+            checked.map_err(within)?;
             let same = |other: &MockExample| {
                 (&other.name, other.status, &other.media_type)
                     == (&example.name, example.status, &example.media_type)
@@ -213,6 +228,7 @@ impl IntegrationResponse {
         for (media_type, body) in &self.response_templates {
             check_media_type("responseTemplates", media_type)?;
             check_body("responseTemplates", self.status_code, body)?;
+            base64("responseTemplates", self.content_handling, body)?;
             if !mock::is_constant(body) {
                 let rule = format!(
                     "of {media_type}: mapping templates are not served yet: give the body as it is"
@@ -238,6 +254,15 @@ impl MockExample {
             (false, _) => check_media_type("mediaType", &self.media_type),
         }
     }
+}
+
+/// What is to become bytes must be the base64 of some.
+fn base64(param: &'static str, handling: Option<ContentHandling>, body: &str) -> Result<()> {
+    if handling == Some(ContentHandling::ConvertToBinary) && STANDARD.decode(body).is_err() {
+        let rule = "must be base64 where contentHandling is CONVERT_TO_BINARY";
+        return Err(Error::bad_request(param, rule));
+    }
+    Ok(())
 }
 
 impl Header {

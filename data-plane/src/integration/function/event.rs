@@ -8,10 +8,13 @@ use http::{
     header::{CONTENT_TYPE, HOST, USER_AGENT},
 };
 use jiff::Timestamp;
-use plan::KeyLocation;
+use plan::{
+    KeyLocation,
+    media::{BinaryMediaTypes, ContentHandling, Conversion},
+};
 use serde_json::{Map, Value};
 
-use super::{event_v1, event_v2};
+use super::{super::media, event_v1, event_v2};
 use crate::{
     dialect::Dialect, exchange::Exchange, snapshot::served::PayloadFormatVersion as Format,
 };
@@ -41,6 +44,7 @@ pub(super) struct Call<'a> {
     pub(super) request_id: &'a str,
     pub(super) time_ms: u64,
     pub(super) body: &'a [u8],
+    pub(super) binary_media_types: &'a BinaryMediaTypes,
 }
 
 impl<'a> Call<'a> {
@@ -51,6 +55,7 @@ impl<'a> Call<'a> {
         body: &'a [u8],
     ) -> Option<Self> {
         let (stage, route) = (exchange.stage.as_deref()?, exchange.route()?);
+        let binary_media_types = &exchange.deployment()?.binary_media_types;
         let parameter = |name: &str| {
             let value = plan::path::decode(exchange.parameter(name)?).into_owned();
             Some((name.to_owned(), value.into()))
@@ -74,6 +79,7 @@ impl<'a> Call<'a> {
             request_id: &exchange.id,
             time_ms: exchange.started_ms,
             body,
+            binary_media_types,
         })
     }
 
@@ -136,16 +142,25 @@ impl<'a> Call<'a> {
         self.headers.keys().map(move |name| (name, values(name)))
     }
 
-    /// `None` without one. Text where its media type says so and it is UTF-8, else base64, which the second tells.
+    /// `None` without one. Else text, or base64, which the second tells: in AWS's REST APIs what the Api calls binary, and
+    /// elsewhere what is no UTF-8 and of no media type that is text too.
     pub(super) fn body(&self) -> (Option<Cow<'_, str>>, bool) {
         if self.body.is_empty() {
             return (None, false);
         }
-        let media_type = self.headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
-        match std::str::from_utf8(self.body) {
-            Ok(body) if media_type.is_some_and(is_text) => (Some(body.into()), false),
-            _ => (Some(STANDARD.encode(self.body).into()), true),
+        let media_type = media::text(self.headers, CONTENT_TYPE);
+        let is_binary = if self.dialect.converts_media {
+            let handling = Some(ContentHandling::ConvertToText); // an event holds nothing else
+            self.binary_media_types.of_request(media_type, handling) == Conversion::Encode
+        } else {
+            self.binary_media_types.cover(media_type)
+                || !media_type.is_some_and(is_text)
+                || std::str::from_utf8(self.body).is_err()
+        };
+        if is_binary {
+            return (Some(STANDARD.encode(self.body).into()), true);
         }
+        (Some(String::from_utf8_lossy(self.body)), false)
     }
 }
 

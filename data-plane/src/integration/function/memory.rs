@@ -1,5 +1,6 @@
 //! What calls of functions, and answers that are buffered, hold in memory on one data thread. They are whole there, unlike
 //! what streams through, so the bytes of all and of each tenant are bounded: one whose function hangs leaves room for the others.
+//! What compresses answers is bounded in the same way, apart from these.
 
 use std::{
     cell::RefCell,
@@ -25,7 +26,7 @@ pub(crate) struct Memory {
 }
 
 /// What one call holds; given back when it is dropped.
-pub(in crate::integration) struct Held {
+pub(crate) struct Held {
     all: Arc<AtomicUsize>,
     tenant: Arc<AtomicUsize>,
     bytes: usize,
@@ -33,10 +34,10 @@ pub(in crate::integration) struct Held {
 
 /// As many bytes are held as may be.
 #[derive(Debug)]
-pub(in crate::integration) struct Full;
+pub(crate) struct Full;
 
 impl Memory {
-    pub(in crate::integration) fn enter(&self, tenant: &Arc<str>) -> Held {
+    pub(crate) fn enter(&self, tenant: &Arc<str>) -> Held {
         let mut tenants = self.tenants.borrow_mut();
         let tenant = match tenants.get(tenant) {
             Some(known) => known.clone(),
@@ -53,7 +54,7 @@ impl Memory {
 
 impl Held {
     /// So many bytes more.
-    pub(in crate::integration) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
+    pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
         let fits = self.all.load(Relaxed).saturating_add(bytes) <= BYTES_MAX
             && self.tenant.load(Relaxed).saturating_add(bytes) <= TENANT_BYTES_MAX;
         if !fits {
@@ -66,7 +67,7 @@ impl Held {
     }
 
     /// The bytes, held until the last of them is dropped.
-    pub(in crate::integration) fn keep(self, bytes: Bytes) -> Bytes {
+    pub(crate) fn keep(self, bytes: Bytes) -> Bytes {
         if bytes.is_empty() { bytes } else { Bytes::from_owner(Kept { bytes, _held: self }) }
     }
 }

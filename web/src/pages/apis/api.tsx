@@ -21,7 +21,7 @@ export const ApiDocument = graphql(`
       __typename
       ... on Api {
         id apiId name description dialect pendingChanges createdAt updatedAt
-        apiKeyLocations trailingSlash pathNormalization methodOverride
+        apiKeyLocations trailingSlash pathNormalization methodOverride minimumCompressionSize binaryMediaTypes
         corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }
@@ -67,6 +67,7 @@ export function ApiFrame() {
             { label: "Stages", to: paths.stages(id), within: true },
             { label: "Deployments", to: paths.deployments(id), within: true },
             { label: "Requests", to: paths.requests(id) },
+            { label: "Gateway responses", to: paths.gatewayResponses(id) },
             { label: "Settings", to: paths.apiSettings(id) },
           ]}
         />

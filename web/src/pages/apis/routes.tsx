@@ -30,9 +30,11 @@ export const RoutesDocument = graphql(`
             resource { id }
             corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
             integration {
-              id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
+              id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               aws { secretId endpointUrl invocationType }
+              retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
+              circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
               mockResponse { status headers { name value } body }
             }
           }

@@ -36,7 +36,7 @@ export function ApiSettingsPage() {
       {({ node: api }) =>
         api?.__typename === "Api" && (
           <>
-            <Panel title="Name, description, API keys and paths">
+            <Panel title="Name, description, API keys, paths and bodies">
               <div className="max-w-xl">
                 <ApiUpdateForm key={api.updatedAt} api={api} />
               </div>

@@ -3,7 +3,7 @@ use serde_json::json;
 use super::*;
 
 fn read_text(format: Format, text: &str) -> Result<Response<Bytes>, String> {
-    read(format, text.as_bytes()).map_err(|why| why.0.into_owned())
+    read(format, true, text.as_bytes()).map_err(|why| why.0.into_owned())
 }
 
 fn fields(response: &Response<Bytes>) -> Vec<(&str, &str)> {
@@ -164,7 +164,20 @@ fn what_is_malformed_is_named() {
         let why = read_text(Format::V2, &text).unwrap_err();
         assert!(why.contains("cookies"), "{text:.100}: {why}");
     }
-    assert!(read(Format::V2, b"\"\xff\"").is_err());
+    assert!(read(Format::V2, true, b"\"\xff\"").is_err());
     let deep = "[".repeat(1 << 20);
     assert!(read_text(Format::V2, &deep).is_err());
+}
+
+#[test]
+fn a_body_that_is_not_to_be_decoded_stays_base64() {
+    for (text, body) in [
+        (r#"{"statusCode":200,"body":"aGk=","isBase64Encoded":true}"#, "aGk="),
+        (r#"{"statusCode":200,"body":"no base64","isBase64Encoded":true}"#, "no base64"),
+    ] {
+        let answer = read(Format::V1, false, text.as_bytes()).unwrap();
+        assert_eq!(&answer.body()[..], body.as_bytes());
+    }
+    let wrong = read(Format::V1, true, br#"{"statusCode":200,"body":"-","isBase64Encoded":true}"#);
+    assert!(wrong.unwrap_err().is_of_base64());
 }

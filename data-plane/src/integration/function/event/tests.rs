@@ -61,6 +61,7 @@ fn call<'a>(headers: &'a HeaderMap, variables: &'a Map<String, Value>) -> Call<'
         request_id: "id",
         time_ms: 1_583_348_638_390,
         body: b"Hello from Lambda",
+        binary_media_types: const { &BinaryMediaTypes::NONE },
     }
 }
 
@@ -241,6 +242,33 @@ fn a_rest_api_tells_no_version_and_no_authorizer() {
     call.dialect = Dialect::of(proto::config::v1::Dialect::AwsRest.into()).unwrap();
     let event = event(&call, Format::V1);
     assert!(event.get("version").is_none() && event["requestContext"].get("authorizer").is_none());
+}
+
+#[test]
+fn in_aws_rest_what_the_api_calls_binary_is_base64_and_nothing_else() {
+    let (mut headers, none) = (documented(), Map::new());
+    let rest = Dialect::of(proto::config::v1::Dialect::AwsRest.into()).unwrap();
+    let some = BinaryMediaTypes::parse(&["image/*"]).unwrap();
+    for (types, media_type, body, told, is_base64) in [
+        (&some, "image/png", &b"\x89PNG"[..], "iVBORw==", true),
+        (&some, "text/plain", b"hello", "hello", false),
+        (&some, "application/octet-stream", b"a\xff", "a\u{fffd}", false),
+        (&BinaryMediaTypes::NONE, "image/png", b"hello", "hello", false),
+    ] {
+        headers.insert(CONTENT_TYPE, HeaderValue::from_static(media_type));
+        let called =
+            Call { body, dialect: rest, binary_media_types: types, ..call(&headers, &none) };
+        let event = event(&called, Format::V1);
+        assert_eq!((&event["body"], &event["isBase64Encoded"]), (&json!(told), &json!(is_base64)));
+        let called = Call { body, binary_media_types: types, ..call(&headers, &none) };
+        let elsewhere = self::event(&called, Format::V2);
+        let expected = media_type != "text/plain";
+        assert_eq!(
+            elsewhere["isBase64Encoded"],
+            json!(expected),
+            "{media_type} in another dialect"
+        );
+    }
 }
 
 #[test]
