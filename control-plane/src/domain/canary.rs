@@ -46,7 +46,6 @@ pub struct Canary {
     pub settings: CanarySettings,
 }
 
-#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's signature")]
 fn id_text<S: serde::Serializer>(
     id: &DeploymentId,
     out: S,
