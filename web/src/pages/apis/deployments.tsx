@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
+import { Fragment } from "react";
 import { graphql } from "../../api/generated";
 import { query } from "../../api/query";
 import { DeploymentStatus } from "../../components/deployment-status";
@@ -95,9 +96,10 @@ export function DeploymentsPage() {
                       {stages
                         .filter((stage) => stage.canarySettings?.deployment?.id === deployment.id)
                         .map((stage) => (
-                          <Badge key={`canary ${stage.id}`} tone="warn">
-                            {`${stage.name}: canary, ${stage.canarySettings?.percentTraffic} %`}
-                          </Badge>
+                          <Fragment key={`canary ${stage.id}`}>
+                            <Badge tone="warn">{stage.name}</Badge>
+                            <Badge tone="warn">{`canary, ${stage.canarySettings?.percentTraffic} %`}</Badge>
+                          </Fragment>
                         ))}
                     </span>
                   ),
