@@ -1,19 +1,16 @@
 //! What backends get and what callers get of them, and what mocks answer: tables of a route, what its backend answers, and
 //! what is right on both sides.
 
+use crate::backend::serve;
 use crate::score::Score;
 use crate::table::Table;
 use bytes::Bytes;
 use harness::World;
 use harness::tenant::{Api, Tenant};
-use http_body_util::{BodyExt, Full};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
@@ -110,7 +107,8 @@ async fn backends_and_callers_get_what_the_tables_say() {
     let cases: Vec<Case> =
         TABLES.iter().flat_map(|text| serde_json::from_str::<Vec<Case>>(text).unwrap()).collect();
     let backend = Shared::default();
-    let address = start(backend.clone()).await;
+    let asked = backend.clone();
+    let address = serve(move |request| answer(asked.clone(), request)).await;
     let mut score = Score::default();
     let mut defined = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -208,26 +206,8 @@ fn compared(
 }
 
 /// Answers by the first segment of the path, which names a table's case in one dialect.
-async fn start(backend: Shared) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let backend = backend.clone();
-            let service = service_fn(move |request| answer(backend.clone(), request));
-            let server = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    address
-}
-
-async fn answer(
-    backend: Shared,
-    request: http::Request<hyper::body::Incoming>,
-) -> Result<http::Response<Full<Bytes>>, Infallible> {
-    let (head, body) = request.into_parts();
-    let _ = body.collect().await;
+async fn answer(backend: Shared, request: http::Request<Bytes>) -> http::Response<Full<Bytes>> {
+    let (head, _) = request.into_parts();
     let target = head.uri.path_and_query().unwrap().as_str();
     let end = target[1..].find(['/', '?']).map_or(target.len(), |at| at + 1);
     let (name, below) = (target[1..end].to_owned(), &target[end..]);
@@ -242,5 +222,5 @@ async fn answer(
         response = response.header(name, value);
     }
     let body = reply.body.repeat(reply.repeated.unwrap_or(1));
-    Ok(response.body(Full::new(body.into())).unwrap())
+    response.body(Full::new(body.into())).unwrap()
 }
