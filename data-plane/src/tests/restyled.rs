@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use http::Response;
 use proto::config::v1::{
     Cors,
     Dialect::{self, AwsHttp, AwsRest, Native},
@@ -11,7 +10,7 @@ use proto::config::v1::{
 
 use super::{
     limited::Limited,
-    world::{TENANT, TestNode, api_with, full, mock, origin, proxy, proxy_with},
+    world::{TENANT, TestNode, api_with, mock, origin, proxy, proxy_with},
 };
 
 type Texts<'a> = &'a [(&'a str, &'a str)];
