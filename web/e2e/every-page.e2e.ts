@@ -19,6 +19,7 @@ const NOT_KEPT = [
   "createApiKey.clientNetworks",
   "createApiKey.origins",
   "createIntegration.integration.aws.endpointUrl",
+  "createIntegration.integration.connectionId",
   "createIntegration.integration.examples.mediaType",
   "createIntegration.integration.integrationResponses.responseTemplates.mediaType",
   "createIntegration.integration.integrationResponses.selectionPattern",
@@ -30,6 +31,7 @@ const NOT_KEPT = [
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
   "createRoute.integration.aws.endpointUrl",
+  "createRoute.integration.connectionId",
   "createRoute.integration.examples.mediaType",
   "createRoute.integration.integrationResponses.responseTemplates.mediaType",
   "createRoute.integration.integrationResponses.selectionPattern",
@@ -48,6 +50,10 @@ const NOT_KEPT = [
   "createUsageExport.filter.route",
   "createUsageExport.filter.stage",
   "createUsagePlan.quota.timeZone",
+  "createVpcLink.balancing.hashKey.name",
+  "createVpcLink.balancing.healthCheck.host",
+  "createVpcLink.balancing.healthCheck.path",
+  "createVpcLink.balancing.targets.host",
   "deleteAccount.password",
   "deleteJoinToken.joinTokenId",
   "deleteTenantInvitation.tenantInvitationId",
@@ -68,6 +74,7 @@ const NOT_KEPT = [
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
   "updateIntegration.integration.aws.endpointUrl",
+  "updateIntegration.integration.connectionId",
   "updateIntegration.integration.examples.mediaType",
   "updateIntegration.integration.integrationResponses.responseTemplates.mediaType",
   "updateIntegration.integration.integrationResponses.selectionPattern",
@@ -77,6 +84,7 @@ const NOT_KEPT = [
   "updateIntegration.integration.requestTemplates.mediaType",
   "updateIntegration.integration.requestTemplates.template",
   "updateRoute.integration.aws.endpointUrl",
+  "updateRoute.integration.connectionId",
   "updateRoute.integration.examples.mediaType",
   "updateRoute.integration.integrationResponses.responseTemplates.mediaType",
   "updateRoute.integration.integrationResponses.selectionPattern",
@@ -91,6 +99,10 @@ const NOT_KEPT = [
   "updateSecret.text",
   "updateStage.clientThrottles.name",
   "updateUsagePlan.quota.timeZone",
+  "updateVpcLink.balancing.hashKey.name",
+  "updateVpcLink.balancing.healthCheck.host",
+  "updateVpcLink.balancing.healthCheck.path",
+  "updateVpcLink.balancing.targets.host",
   "verifyEmail.token",
 ];
 
@@ -114,6 +126,8 @@ async function plantedTenant(member: Visit) {
   await make("Resource", "resource { id }", { apiId, parentId: api.resources.nodes[0]?.id });
   const silent = {
     aws: null,
+    connectionType: null,
+    connectionId: null,
     mockResponse: null,
     requestTemplates: null,
     integrationResponses: null,
@@ -180,6 +194,10 @@ async function plantedTenant(member: Visit) {
   const value = { text: "not planted", awsCredentials: null };
   const { secret } = await make<{ secret: Made }>("Secret", "secret { id }", value);
   await planter.mutate("updateSecret", "secret { id }", { id: secret.id, ...value });
+  const targets = [{ host: "backend.example.com", port: 8080, weight: 1 }];
+  const balancing = { targets, algorithm: "ROUND_ROBIN", hashKey: null, healthCheck: null, ejection: null };
+  const { vpcLink } = await make<{ vpcLink: Made }>("VpcLink", "vpcLink { id }", { balancing });
+  await planter.mutate("updateVpcLink", "vpcLink { id }", { id: vpcLink.id, balancing });
   const { accessKey } = await make<{ accessKey: Made }>("AccessKey", "accessKey { id }", {});
   for (const [noun, { id }] of Object.entries({ api, usagePlan, apiKey, accessKey })) {
     const name = noun.charAt(0).toUpperCase() + noun.slice(1);

@@ -17,6 +17,7 @@ mod attacks;
 pub mod audit;
 #[cfg(test)]
 mod audited;
+pub mod balancing;
 pub mod bill;
 pub mod circuit_breaker;
 pub mod client_mutation_id;
@@ -72,12 +73,14 @@ pub mod usage_plan;
 pub mod usage_statement;
 pub mod user_account;
 #[cfg(test)]
+pub mod vpc_link;
 pub(crate) mod walk;
 
 /// Every question. Each noun brings its own part.
 #[derive(MergedObject, Default)]
 pub struct Query(
     secret::SecretQuery,
+    vpc_link::VpcLinkQuery,
     session::SessionQuery,
     rate_limit::RateLimitQuery,
     node::NodeQuery,
@@ -117,6 +120,7 @@ pub struct LedgerQuery(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     secret::SecretMutation,
+    vpc_link::VpcLinkMutation,
     session::SessionMutation,
     user_account::UserAccountMutation,
     member::MemberMutation,

@@ -6,13 +6,14 @@ use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
     Api, AwsSigning, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
-    InvocationType, Lambda, PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion,
-    ResponseTransferMode, Route, TrailingSlash, integration,
+    InvocationType, Lambda, LinkedProxy, PathNormalization, PayloadFormatVersion, Protocol,
+    ProtocolVersion, ResponseTransferMode, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 
 use crate::domain::integration::InvocationType as Invocation;
 use crate::domain::secret::{SecretUse, SigningScope};
+use crate::ids::VpcLinkId;
 use crate::snapshot::{mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
@@ -192,8 +193,21 @@ pub fn secret_uses(draft: &Draft) -> Vec<SecretUse> {
     uses.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// The VPC links that a deployment of the draft needs; in order, each once.
+pub fn vpc_link_uses(draft: &Draft) -> Vec<VpcLinkId> {
+    let ids = draft.integrations.iter().filter(|row| row.connection_type == "VPC_LINK");
+    let ids = ids.filter_map(|row| row.connection_id.parse().ok());
+    ids.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 fn integration(row: &IntegrationRow) -> Integration {
     let kind = match row.kind.as_str() {
+        "HTTP_PROXY" if row.connection_type == "VPC_LINK" => {
+            Some(integration::Kind::LinkedProxy(LinkedProxy {
+                backend: Some(backend(row)),
+                vpc_link_id: row.connection_id.clone(),
+            }))
+        }
         "HTTP_PROXY" => Some(integration::Kind::HttpProxy(backend(row))),
         "AWS_PROXY" => {
             let function = Function {

@@ -20,8 +20,8 @@ const VERBS: [&str; 23] = [
     "end", "reopen", "settle",
 ];
 /// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: a secret's own tests, and
-/// those of integrations, name ids of strangers there.
-const NO_IDS: [&str; 4] = ["aws", "awsCredentials", "externalId", "nounId"];
+/// those of integrations and of VPC links, name ids of strangers there.
+const NO_IDS: [&str; 5] = ["aws", "awsCredentials", "connectionId", "externalId", "nounId"];
 
 /// A text that is given back and kept nowhere: a change that is right but for it is made, also one that deletes.
 const NOT_KEPT: &str = "clientMutationId";

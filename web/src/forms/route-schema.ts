@@ -2,6 +2,7 @@ import type { UseFormReturn } from "react-hook-form";
 import { z } from "zod";
 import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
+import { connectionFields } from "./route-connection";
 import { mockFields, unreadable } from "./route-mock";
 import { resilienceFields } from "./route-resilience";
 
@@ -19,6 +20,7 @@ export const schema = z
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       aws,
       ...backendFields,
+      ...connectionFields,
       ...resilienceFields,
       ...mockFields,
     }),

@@ -27,7 +27,7 @@ export const RoutesDocument = graphql(`
           nodes {
             id routeKey method path apiKeyRequired operationName
             integration {
-              id type uri method protocolVersion payloadFormatVersion preserveHost forwarded
+              id type uri method protocolVersion payloadFormatVersion preserveHost connectionId forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               aws { secretId endpointUrl invocationType }
               retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
