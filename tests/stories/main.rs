@@ -44,4 +44,5 @@ mod tenants;
 mod tls;
 mod traces;
 mod upgrade;
+mod vpc_links;
 mod whole_way;

@@ -72,8 +72,8 @@ pub mod usage_group;
 pub mod usage_plan;
 pub mod usage_statement;
 pub mod user_account;
-#[cfg(test)]
 pub mod vpc_link;
+#[cfg(test)]
 pub(crate) mod walk;
 
 /// Every question. Each noun brings its own part.

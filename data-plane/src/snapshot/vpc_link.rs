@@ -25,8 +25,6 @@ pub struct VpcLink {
 }
 
 pub(crate) struct LinkTarget {
-    pub(crate) host: Box<str>,
-    pub(crate) port: u16,
     /// What calls connect to. Its scheme means nothing: the integration's URI has one.
     pub(crate) target: Target,
     pub(crate) weight: u32,
@@ -105,8 +103,6 @@ fn link_target(message: &message::VpcLinkTarget, before: Option<&VpcLink>) -> Co
     let same = |known: &&LinkTarget| known.target == target;
     let known = before.and_then(|before| before.targets.iter().find(same));
     Ok(LinkTarget {
-        host: host.into(),
-        port,
         seed: crate::integration::balance::hash(authority.as_bytes()),
         target,
         weight: message.weight,

@@ -208,7 +208,7 @@ impl Balancing {
             (_, None) => {}
         }
         if let Some(check) = &self.health_check {
-            check.check(reach).map_err(|error| error.within("healthCheck"))?;
+            check.check().map_err(|error| error.within("healthCheck"))?;
         }
         if let Some(ejection) = &self.ejection {
             ejection.check().map_err(|error| error.within("ejection"))?;
@@ -251,7 +251,7 @@ impl HashKey {
 }
 
 impl HealthCheck {
-    fn check(&self, reach: &Reach) -> Result<()> {
+    fn check(&self) -> Result<()> {
         within("intervalMs", self.interval_ms, (500, 300_000))?;
         within("timeoutMs", self.timeout_ms, (100, 120_000))?;
         if self.timeout_ms >= self.interval_ms {
