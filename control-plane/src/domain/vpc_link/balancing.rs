@@ -9,8 +9,8 @@ use utoipa::ToSchema;
 use crate::domain::integration::Reach;
 use crate::error::{Error, Result};
 
-pub const TARGETS_MAX: usize = 100;
-pub const WEIGHT_MAX: u32 = 1000;
+const TARGETS_MAX: usize = 100;
+const WEIGHT_MAX: u32 = 1000;
 const HOST_BYTES_MAX: usize = 253;
 const NAME_BYTES_MAX: usize = 256;
 const PATH_BYTES_MAX: usize = 1024;
