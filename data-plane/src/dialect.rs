@@ -35,6 +35,10 @@ pub(crate) struct Dialect {
     pub(crate) buffers_answers: bool,
     /// Whether the event 1.0 of a function tells no version and no authorizer, as a REST API's.
     pub(crate) rest_events: bool,
+    /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
+    pub(crate) preflight_status: u16,
+    /// Whether a preflight is told the method that it asks for where a route takes it and the Api names none.
+    pub(crate) preflight_tells_methods: bool,
     /// Which fields of proxied calls pass, and as what.
     pub(crate) headers: &'static Headers,
     /// What is answered where nobody waits for a function.
@@ -71,6 +75,8 @@ pub(crate) static NATIVE: Dialect = Dialect {
     stream_timeout: None,
     buffers_answers: false,
     rest_events: false,
+    preflight_status: 204,
+    preflight_tells_methods: true,
     headers: &headers::NATIVE,
     event_accepted: StatusCode::ACCEPTED,
     refusal: |kind| Refusal {
@@ -92,6 +98,8 @@ static AWS_REST: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: true,
+    preflight_status: 200,
+    preflight_tells_methods: false,
     headers: &headers::AWS_REST,
     event_accepted: StatusCode::OK,
     refusal: aws_rest,
@@ -109,6 +117,8 @@ static AWS_HTTP: Dialect = Dialect {
     stream_timeout: Some(Duration::from_mins(15)),
     buffers_answers: true,
     rest_events: false,
+    preflight_status: 204,
+    preflight_tells_methods: false,
     headers: &headers::AWS_HTTP,
     event_accepted: StatusCode::OK,
     refusal: aws_http,

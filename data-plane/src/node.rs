@@ -16,7 +16,7 @@ use arc_swap::{ArcSwap, Cache};
 use egress::Connector;
 
 use crate::{
-    Config,
+    Config, access_log,
     counter::{Counter, Room, Want},
     explain::Kept,
     inquiry::Inquiries,
@@ -76,6 +76,7 @@ pub(crate) struct Node {
     /// What became of the newest requests.
     pub(crate) kept: Kept,
     pub(crate) metrics: ThreadMetrics,
+    pub(crate) log: access_log::Writer,
     pub(crate) in_flight: Cell<usize>,
     /// Of them, each tenant's.
     pub(crate) shares: Shares,
@@ -173,6 +174,7 @@ impl Node {
         let mine = Rc::new(Served(source.load().clone()));
         Rc::new(Self {
             metrics: shared.metrics.thread(),
+            log: shared.config.access_log.writer(),
             snapshot: RefCell::new(Current { source, mine }),
             connector,
             pools: Pools::default(),

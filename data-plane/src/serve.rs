@@ -38,8 +38,8 @@ pub(crate) async fn serve(
     if matches!(exchange.body, Some(RequestBody::Http1(_))) {
         exchange.body = None; // nobody took it: its connection says so with the answer, unless it is little
     }
-    if answer.is_err() && !exchange.admitted {
-        exchange.refusals_turn().await;
+    if !exchange.admitted {
+        exchange.refusals_turn().await; // a preflight's too: no limit holds those
     }
     let mut response = response::render(answer, &mut exchange);
     if panicked {
@@ -56,6 +56,9 @@ async fn answer(
     limits::check(node, exchange)?;
     let routed = router::route(node, snapshot, exchange);
     exchange.begin_trace();
+    if let Some(answer) = policies::cors::preflight(snapshot, exchange) {
+        return answer; // no key and no limit: browsers send it by themselves. Counted, never billed
+    }
     routed?;
     limits::check_share(exchange)?;
     limits::check_body(exchange)?;

@@ -18,12 +18,23 @@ pub(crate) struct Table {
     pub(crate) api: Map<String, Value>,
     #[serde(default)]
     pub(crate) routes: Vec<String>,
+    /// What `createRoute` is told beside, or in the place of, what it is told anyway; by the route's key.
+    #[serde(default)]
+    pub(crate) route_settings: BTreeMap<String, Map<String, Value>>,
     #[serde(default = "prod")]
     pub(crate) stages: Vec<String>,
     #[serde(default)]
     pub(crate) cases: Vec<Case>,
     #[serde(default)]
     pub(crate) refusals: Vec<Refusal>,
+    #[serde(default)]
+    pub(crate) refused_settings: Vec<SettingsRefusal>,
+}
+
+impl Table {
+    pub(crate) fn has_cases(&self) -> bool {
+        !(self.cases.is_empty() && self.refusals.is_empty() && self.refused_settings.is_empty())
+    }
 }
 
 fn prod() -> Vec<String> {
@@ -35,6 +46,8 @@ fn prod() -> Vec<String> {
 pub(crate) struct Case {
     /// Method and target, byte for byte.
     pub(crate) request: String,
+    #[serde(default)]
+    pub(crate) fields: BTreeMap<String, String>,
     gets: Expected,
     /// Where a dialect's answer is another one.
     #[serde(default, rename = "in")]
@@ -55,7 +68,8 @@ pub(crate) struct Expected {
     /// The key of the route that answers; none where the node does.
     pub(crate) route: Option<String>,
     #[serde(default)]
-    pub(crate) headers: BTreeMap<String, String>,
+    /// Null: the answer has none.
+    pub(crate) headers: BTreeMap<String, Option<String>>,
     /// Fields of the answer's JSON; others may be beside them.
     #[serde(default)]
     pub(crate) body: Map<String, Value>,
@@ -70,5 +84,13 @@ fn ok() -> u16 {
 #[serde(deny_unknown_fields)]
 pub(crate) struct Refusal {
     pub(crate) route: String,
+    pub(crate) param: String,
+}
+
+/// Settings that no Api takes, and the field that is named for it.
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+pub(crate) struct SettingsRefusal {
+    pub(crate) api: Map<String, Value>,
     pub(crate) param: String,
 }

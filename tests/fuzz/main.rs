@@ -175,7 +175,7 @@ macro_rules! fuzzed {
 }
 
 fuzzed! {
-    path route uri_template egress_target proxy_protocol api_key_value origin query_key cursor
+    path route uri_template egress_target proxy_protocol api_key_value cors origin query_key cursor
     global_id join_token stream_message count_report quotas_asked usage_segment
     address traceparent trace_fields request_cookies response_cookies forwarded_for redis_answer http2_frames
     last_good graphql_guard graphql_request access_token refresh_cookie idempotency_key if_match rest_body email

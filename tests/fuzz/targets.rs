@@ -1,5 +1,7 @@
 //! The targets: each takes any bytes, and panics only where the parser or a property of it is broken.
 
+#[path = "targets/answer.rs"]
+mod answer;
 #[path = "targets/backend.rs"]
 mod backend;
 #[path = "targets/caller.rs"]
@@ -53,6 +55,7 @@ use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
+pub(crate) use answer::cors;
 pub(crate) use backend::{chunked_body, function_answer, response_cookies, response_head};
 pub(crate) use caller::{pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};

@@ -16,6 +16,10 @@ const NOT_KEPT = [
   "changePassword.newPassword",
   "closeTenant.name",
   "createApi.apiKeyLocations",
+  "createApi.corsConfiguration.allowHeaders",
+  "createApi.corsConfiguration.allowMethods",
+  "createApi.corsConfiguration.allowOrigins",
+  "createApi.corsConfiguration.exposeHeaders",
   "createApiKey.clientNetworks",
   "createApiKey.origins",
   "createIntegration.integration.aws.endpointUrl",
@@ -30,6 +34,10 @@ const NOT_KEPT = [
   "createIntegration.integration.requestTemplates.template",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
+  "createRoute.corsConfiguration.allowHeaders",
+  "createRoute.corsConfiguration.allowMethods",
+  "createRoute.corsConfiguration.allowOrigins",
+  "createRoute.corsConfiguration.exposeHeaders",
   "createRoute.integration.aws.endpointUrl",
   "createRoute.integration.connectionId",
   "createRoute.integration.examples.mediaType",
@@ -71,6 +79,10 @@ const NOT_KEPT = [
   "signUp.password",
   "signUp.token",
   "updateApi.apiKeyLocations",
+  "updateApi.corsConfiguration.allowHeaders",
+  "updateApi.corsConfiguration.allowMethods",
+  "updateApi.corsConfiguration.allowOrigins",
+  "updateApi.corsConfiguration.exposeHeaders",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
   "updateIntegration.integration.aws.endpointUrl",
@@ -83,6 +95,10 @@ const NOT_KEPT = [
   "updateIntegration.integration.payloadFormatVersion",
   "updateIntegration.integration.requestTemplates.mediaType",
   "updateIntegration.integration.requestTemplates.template",
+  "updateRoute.corsConfiguration.allowHeaders",
+  "updateRoute.corsConfiguration.allowMethods",
+  "updateRoute.corsConfiguration.allowOrigins",
+  "updateRoute.corsConfiguration.exposeHeaders",
   "updateRoute.integration.aws.endpointUrl",
   "updateRoute.integration.connectionId",
   "updateRoute.integration.examples.mediaType",
@@ -140,6 +156,7 @@ async function plantedTenant(member: Visit) {
     selectionPattern: "",
     responseTemplates: [{ mediaType: "text/plain" }],
   };
+  let shownRoute = "";
   for (const [method, kind] of Object.entries({
     POST: { ...silent, type: "HTTP_PROXY", payloadFormatVersion: null },
     PUT: { ...silent, type: "AWS_PROXY", payloadFormatVersion: "2.0", method: null },
@@ -165,6 +182,7 @@ async function plantedTenant(member: Visit) {
       integration: kind,
     });
     await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });
+    shownRoute = route.id;
   }
   const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
     apiId,
@@ -231,6 +249,7 @@ async function plantedTenant(member: Visit) {
     .toBeDefined();
   const ids = {
     api: apiId,
+    route: shownRoute,
     stage: stage.id,
     deployment: deployment.id,
     plan: usagePlan.id,

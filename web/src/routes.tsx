@@ -146,6 +146,11 @@ const resources = createRoute({
   path: "/resources",
   component: lazyRouteComponent(() => import("./pages/apis/resources"), "ResourcesPage"),
 });
+const method = createRoute({
+  getParentRoute: () => resources,
+  path: "/$route",
+  component: lazyRouteComponent(() => import("./pages/apis/method"), "MethodPage"),
+});
 const stages = createRoute({
   getParentRoute: () => api,
   path: "/stages",
@@ -394,7 +399,16 @@ export const routeTree = root.addChildren([
     firstRequest,
     apis,
     newApi,
-    api.addChildren([routes, resources, stages, stage, deployments, deployment, requests, apiSettings]),
+    api.addChildren([
+      routes,
+      resources.addChildren([method]),
+      stages,
+      stage,
+      deployments,
+      deployment,
+      requests,
+      apiSettings,
+    ]),
     explanation,
     usagePlans,
     newUsagePlan,

@@ -11,6 +11,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
@@ -42,6 +43,8 @@ pub struct Api {
     pub trailing_slash: Option<TrailingSlash>,
     /// None: `reject`, in each dialect.
     pub path_normalization: Option<PathNormalization>,
+    /// None: preflights are calls like others, and backends speak for themselves.
+    pub cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`. None: as its dialect has it, which is in
     /// `aws-rest` alone.
     pub method_override: Option<bool>,
@@ -140,6 +143,7 @@ pub struct NewApi {
     pub api_key_locations: Vec<String>,
     pub trailing_slash: Option<TrailingSlash>,
     pub path_normalization: Option<PathNormalization>,
+    pub cors_configuration: Option<CorsConfiguration>,
     pub method_override: Option<bool>,
 }
 
@@ -161,6 +165,7 @@ impl NewApi {
             api_key_locations: vec![KeyLocation::DEFAULT.to_owned()],
             trailing_slash: None,
             path_normalization: None,
+            cors_configuration: None,
             method_override: None,
         })
     }
@@ -182,12 +187,15 @@ pub struct UpdateApi {
     pub api_key_locations: Option<Vec<String>>,
     pub trailing_slash: Patch<TrailingSlash>,
     pub path_normalization: Patch<PathNormalization>,
+    pub cors_configuration: Patch<CorsConfiguration>,
     pub method_override: Patch<bool>,
 }
 
 /// Makes an Api, and the root of its resources with it.
 pub async fn create(app: &App, actor: &Actor, new: NewApi) -> Result<Api> {
     actor.may(Action::ManageApis)?;
+    let cors = new.cors_configuration.map(CorsConfiguration::of_api).transpose()?;
+    let new = NewApi { cors_configuration: cors, ..new };
 
     let mut tx = app.begin(actor).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::Apis).await?;
@@ -224,6 +232,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
     let description = description.transpose()?;
     let locations = change.api_key_locations.map(|locations| checked_locations(&locations));
     let locations = locations.transpose()?;
+    let cors = change.cors_configuration.try_map(CorsConfiguration::of_api)?;
 
     let mut tx = app.begin(actor).await?;
     let before = store::api::lock(&mut tx, actor.tenant, id).await?;
@@ -234,6 +243,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         api_key_locations: locations.unwrap_or_else(|| before.api_key_locations.clone()),
         trailing_slash: change.trailing_slash.apply(before.trailing_slash),
         path_normalization: change.path_normalization.apply(before.path_normalization),
+        cors_configuration: cors.apply(before.cors_configuration.clone()),
         method_override: change.method_override.apply(before.method_override),
         ..before.clone()
     };

@@ -14,6 +14,7 @@ use crate::domain::api::{NewApi, UpdateApi};
 use crate::domain::page::Key;
 use crate::error::Error;
 use crate::graphql::connection::{connection, page};
+use crate::graphql::cors::{CorsConfiguration, CorsConfigurationInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
@@ -99,6 +100,8 @@ struct CreateApiInput {
     trailing_slash: Option<TrailingSlash>,
     /// Left out: `REJECT`.
     path_normalization: Option<PathNormalization>,
+    /// Which pages may read answers. Left out: preflights are calls like others, and backends speak for themselves.
+    cors_configuration: Option<CorsConfigurationInput>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`. Left out: in `AWS_REST` alone.
     method_override: Option<bool>,
 }
@@ -116,6 +119,8 @@ struct UpdateApiInput {
     trailing_slash: MaybeUndefined<TrailingSlash>,
     /// Null: `REJECT`.
     path_normalization: MaybeUndefined<PathNormalization>,
+    /// All of it; null: off.
+    cors_configuration: MaybeUndefined<CorsConfigurationInput>,
     /// Null: as the Api's dialect has it.
     method_override: MaybeUndefined<bool>,
 }
@@ -168,6 +173,7 @@ impl ApiMutation {
             let new = NewApi {
                 trailing_slash: input.trailing_slash.map(Into::into),
                 path_normalization: input.path_normalization.map(Into::into),
+                cors_configuration: input.cors_configuration.map(Into::into),
                 method_override: input.method_override,
                 ..new.located(input.api_key_locations)?
             };
@@ -191,6 +197,7 @@ impl ApiMutation {
                 api_key_locations: input.api_key_locations,
                 trailing_slash: input.trailing_slash.map_value(Into::into).into(),
                 path_normalization: input.path_normalization.map_value(Into::into).into(),
+                cors_configuration: input.cors_configuration.map_value(Into::into).into(),
                 method_override: input.method_override.into(),
             };
             domain::api::update(app, actor, id, change).await
@@ -254,6 +261,12 @@ impl Api {
     /// Null: `REJECT`. Of the draft, as `apiKeyLocations`.
     async fn path_normalization(&self) -> Option<PathNormalization> {
         self.0.path_normalization.map(Into::into)
+    }
+
+    /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
+    /// draft, as `apiKeyLocations`.
+    async fn cors_configuration(&self) -> Option<CorsConfiguration> {
+        self.0.cors_configuration.clone().map(Into::into)
     }
 
     /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the

@@ -13,6 +13,7 @@ use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::api::{Dialect, NewApi, Protocol, UpdateApi};
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::patch::Patch;
 use crate::domain::paths::{PathNormalization, TrailingSlash};
 use crate::error::Result;
@@ -44,6 +45,9 @@ struct Api {
     trailing_slash: Option<TrailingSlash>,
     /// Null: `reject`. Of the draft, as `apiKeyLocations`.
     path_normalization: Option<PathNormalization>,
+    /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
+    /// draft, as `apiKeyLocations`.
+    cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
     /// dialect has it, which is in `aws-rest` alone. Of the draft, as `apiKeyLocations`.
     method_override: Option<bool>,
@@ -69,6 +73,7 @@ impl Api {
             key_locations: api.api_key_locations,
             trailing_slash: api.trailing_slash,
             path_normalization: api.path_normalization,
+            cors_configuration: api.cors_configuration,
             method_override: api.method_override,
             pending_changes,
             created_at: api.created_at,
@@ -103,6 +108,7 @@ struct CreateApi {
     trailing_slash: Option<TrailingSlash>,
     /// `reject` when left out.
     path_normalization: Option<PathNormalization>,
+    cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`; when left out in `aws-rest` alone.
     method_override: Option<bool>,
 }
@@ -126,6 +132,10 @@ struct PatchApi {
     #[serde(default)]
     #[schema(value_type = Option<PathNormalization>)]
     path_normalization: Patch<PathNormalization>,
+    /// All of it; null: off.
+    #[serde(default)]
+    #[schema(value_type = Option<CorsConfiguration>)]
+    cors_configuration: Patch<CorsConfiguration>,
     /// Null: as the Api's dialect has it.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
@@ -173,6 +183,7 @@ async fn create(
     let new = NewApi {
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        cors_configuration: body.cors_configuration,
         method_override: body.method_override,
         ..new
     };
@@ -209,6 +220,7 @@ async fn update(
         api_key_locations: body.api_key_locations,
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        cors_configuration: body.cors_configuration,
         method_override: body.method_override,
     };
     let api = domain::api::update(&app, &actor, id, change).await?;

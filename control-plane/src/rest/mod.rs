@@ -14,6 +14,7 @@ pub mod api;
 pub mod api_key;
 pub mod audit;
 pub mod bill;
+pub mod change;
 pub mod consumer;
 pub mod deployment;
 pub mod deprecation;
@@ -78,6 +79,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(member::routes())
         .merge(invitation::routes())
         .merge(api::routes())
+        .merge(change::routes())
         .merge(deployment::routes())
         .merge(integration::routes())
         .merge(resource::routes())

@@ -5,12 +5,14 @@ use std::collections::BTreeSet;
 use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
-    Api, AwsSigning, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
+    Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
     InvocationType, Lambda, LinkedProxy, PathNormalization, PayloadFormatVersion, Protocol,
     ProtocolVersion, ResponseTransferMode, Route, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
+use sqlx::types::Json;
 
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::integration::InvocationType as Invocation;
 use crate::domain::secret::{SecretUse, SigningScope};
 use crate::ids::VpcLinkId;
@@ -89,6 +91,19 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
         .into(),
         api_key_locations: locations.to_vec(),
         method_override: row.method_override,
+        cors: row.cors_configuration.as_ref().map(cors),
+    }
+}
+
+fn cors(row: &Json<CorsConfiguration>) -> Cors {
+    let row = &row.0;
+    Cors {
+        allow_origins: row.allow_origins.clone(),
+        allow_methods: row.allow_methods.clone(),
+        allow_headers: row.allow_headers.clone(),
+        expose_headers: row.expose_headers.clone(),
+        allow_credentials: row.allow_credentials,
+        max_age_s: row.max_age,
     }
 }
 
@@ -108,6 +123,7 @@ fn route(row: &RouteRow, locations: &[String]) -> Route {
             .chain(located)
             .map(str::to_owned)
             .collect(),
+        cors: row.cors_configuration.as_ref().map(cors),
     }
 }
 

@@ -6,6 +6,7 @@ use uuid::Uuid;
 
 use crate::app::Tx;
 use crate::domain::circuit_breaker::CircuitBreaker;
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
 use crate::domain::retry_policy::RetryPolicy;
 use crate::error::Result;
@@ -35,6 +36,7 @@ pub struct ApiRow {
     pub trailing_slash: String,
     pub path_normalization: String,
     pub method_override: Option<bool>,
+    pub cors_configuration: Option<Json<CorsConfiguration>>,
 }
 
 pub struct RouteRow {
@@ -51,6 +53,7 @@ pub struct RouteRow {
     pub request_validator_id: String,
     pub request_parameters: Value,
     pub request_models: Value,
+    pub cors_configuration: Option<Json<CorsConfiguration>>,
 }
 
 pub struct IntegrationRow {
@@ -90,10 +93,11 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let apis = sqlx::query_as!(
         ApiRow,
-        "select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
+        r#"select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
-             trailing_slash, path_normalization, method_override
-         from api where tenant_id = $1 and id = any($2)",
+             trailing_slash, path_normalization, method_override,
+             cors_configuration as "cors_configuration: Json<CorsConfiguration>"
+         from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
     )
@@ -103,7 +107,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         RouteRow,
         r#"select id, api_id, method, path, integration_id, api_key_required, authorization_type,
              authorizer_id, authorization_scopes, operation_name, request_validator_id,
-             request_parameters, request_models
+             request_parameters, request_models, cors_configuration as "cors_configuration: Json<CorsConfiguration>"
          from route where tenant_id = $1 and api_id = any($2)
          order by path collate "C", method collate "C""#,
         tenant.0,

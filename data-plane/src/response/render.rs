@@ -7,7 +7,7 @@ use serde_json::json;
 use super::{cookies, headers, rate_limit};
 use crate::{
     dialect::Message, exchange::Exchange, gateway_response::GatewayResponse,
-    integration::AnswerBody,
+    integration::AnswerBody, policies,
 };
 
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
@@ -28,6 +28,7 @@ pub(crate) fn render(
     if told || exchange.dialect().rate_limit_headers {
         rate_limit::insert(fields, &exchange.limits);
     }
+    policies::cors::apply(fields, exchange);
     if let Ok(id) = HeaderValue::try_from(&exchange.id) {
         fields.insert(headers::REQUEST_ID, id);
     }

@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use plan::{
-    KeyLocation, OriginPattern, Periods, RouteKey, Router, TrailingSlash, Unit, UriTemplate,
-    path::Normalization,
+    Cors, CorsSettings, KeyLocation, OriginPattern, Periods, RouteKey, Router, TrailingSlash, Unit,
+    UriTemplate, path::Normalization,
 };
 use proto::config::v1::{self as message, integration};
 
@@ -130,6 +130,7 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
                 .map(|name| name.as_str().into()),
             integration,
             api_key_required: route.api_key_required,
+            cors: route.cors.as_ref().map(cors).transpose()?,
             unknown_restriction: !matches!(&*route.authorization_type, "" | "NONE")
                 || !route.restrictions.iter().all(|it| ENFORCED.contains(&it.as_str())),
         });
@@ -158,10 +159,23 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
         },
         method_override: api.method_override.unwrap_or(dialect.method_override),
         key_locations: key_locations(&api.api_key_locations)?,
+        cors: api.cors.as_ref().map(cors).transpose()?,
         router: table,
         routes,
         templates,
     })
+}
+
+fn cors(message: &message::Cors) -> Compiled<Arc<Cors>> {
+    let settings = CorsSettings {
+        allow_origins: message.allow_origins.clone(),
+        allow_methods: message.allow_methods.clone(),
+        allow_headers: message.allow_headers.clone(),
+        expose_headers: message.expose_headers.clone(),
+        allow_credentials: message.allow_credentials,
+        max_age_s: message.max_age_s,
+    };
+    Cors::new(settings).map(Arc::new).map_err(|error| format!("corsConfiguration: {error}"))
 }
 
 fn key_locations(given: &[String]) -> Compiled<Vec<KeyLocation>> {

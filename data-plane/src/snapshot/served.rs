@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
-    BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
+    BoundUri, Cors, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
     path::Normalization,
 };
 use serde_json::{Map, Value};
@@ -94,6 +94,8 @@ pub struct Deployment {
     pub method_override: bool,
     /// Where callers put their API key; the first that a call has decides.
     pub key_locations: Vec<KeyLocation>,
+    /// Which pages may read answers, unless a route says otherwise.
+    pub cors: Option<Arc<Cors>>,
     pub router: Router,
     /// By the router's positions.
     pub routes: Vec<Route>,
@@ -109,6 +111,8 @@ pub struct Route {
     /// Position in the deployment's integrations.
     pub integration: usize,
     pub api_key_required: bool,
+    /// In the place of the Api's.
+    pub cors: Option<Arc<Cors>>,
     /// An authorization or restriction that this node does not know: every call is refused.
     pub unknown_restriction: bool,
 }

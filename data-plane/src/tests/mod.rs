@@ -5,6 +5,7 @@ mod access;
 mod backends;
 mod clients;
 mod concurrency;
+mod cors;
 mod differential;
 mod events;
 mod explain;

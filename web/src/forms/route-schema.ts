@@ -1,5 +1,6 @@
 import type { UseFormReturn } from "react-hook-form";
 import { z } from "zod";
+import { cors } from "./cors-fields";
 import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
 import { connectionFields } from "./route-connection";
@@ -13,6 +14,8 @@ export const schema = z
     path: z.string().trim(),
     apiKeyRequired: z.boolean(),
     operationName: z.string().trim().max(64, "An operation's name has at most 64 characters."),
+    corsOf: z.enum(["API", "OWN", "OFF"]),
+    corsConfiguration: cors,
     integration: z.object({
       type: z.enum(["HTTP_PROXY", "AWS_PROXY", "MOCK"]),
       uri: z.string().trim(),

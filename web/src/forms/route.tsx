@@ -2,11 +2,12 @@ import { useQuery } from "@tanstack/react-query";
 import { request } from "../api/client";
 import type { UserError } from "../api/errors";
 import { graphql } from "../api/generated";
-import type { IntegrationInput } from "../api/generated/graphql";
+import type { CorsConfigurationInput, IntegrationInput } from "../api/generated/graphql";
 import { query, refreshAll } from "../api/query";
 import { Loaded } from "../components/loaded";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextField } from "../ui/field";
+import { CorsFields, corsTyped } from "./cors-fields";
 import { Form, useSchemaForm } from "./form";
 import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
@@ -31,7 +32,7 @@ const UpdateRouteDocument = graphql(`
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
 
 /** What of a mock a list of routes does not ask for. */
-const RouteMockDocument = graphql(`
+export const RouteMockDocument = graphql(`
   query RouteMock($id: ID!) {
     node(id: $id) {
       __typename
@@ -54,7 +55,7 @@ type Props = {
   /** The place in the tree that a new route is made at; else its path is typed. */
   at?: { path: string; resource: string | undefined };
   onDone: () => void;
-  onCancel: () => void;
+  onCancel?: () => void;
 };
 
 /** Adds a route, or changes one. Its method and path are what it is, so they stay. */
@@ -75,11 +76,14 @@ function MockRouteForm({ integration, ...props }: Props & { integration: string 
 
 function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { lists: MockLists | undefined }) {
   const integration = route?.integration;
+  const own = route?.corsConfiguration;
   const form = useSchemaForm<Typed, Values>(schema, {
     method: route?.method || "GET",
     path: route?.path || (route ? "$default" : (at?.path ?? "/")),
     apiKeyRequired: route?.apiKeyRequired ?? true,
     operationName: route?.operationName ?? "",
+    corsOf: !own ? "API" : own.allowOrigins.length > 0 ? "OWN" : "OFF",
+    corsConfiguration: corsTyped(own),
     integration: {
       type: integration?.type ?? "HTTP_PROXY",
       uri: integration?.uri ?? "",
@@ -208,8 +212,35 @@ function Sections({ form }: { form: RouteFormState }) {
       {type !== "MOCK" && <ResilienceSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
       {type === "HTTP_PROXY" && <AnswersSection form={form} />}
+      <CorsSection form={form} />
       <DocumentsSection form={form} />
     </div>
+  );
+}
+
+/** Which pages may read its answers. */
+function CorsSection({ form }: { form: RouteFormState }) {
+  const { errors } = form.formState;
+  return (
+    <Section
+      form={form}
+      name="cors"
+      title="Pages of other origins (CORS)"
+      fields={["corsOf", "corsConfiguration"]}
+      set={form.watch("corsOf") !== "API"}
+    >
+      <SelectField label="Pages of other origins" error={errors.corsOf?.message} {...form.register("corsOf")}>
+        <option value="API">As the API says</option>
+        <option value="OWN">As this route says</option>
+        <option value="OFF">As the backend says</option>
+      </SelectField>
+      {form.watch("corsOf") === "OWN" && (
+        <CorsFields
+          register={(field) => form.register(`corsConfiguration.${field}`)}
+          wrong={errors.corsConfiguration}
+        />
+      )}
+    </Section>
   );
 }
 
@@ -245,6 +276,12 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
   };
 }
 
+/** Null: the API's; without origins: none here. */
+function corsOf({ corsOf, corsConfiguration }: Values): CorsConfigurationInput | null {
+  if (corsOf === "API") return null;
+  return corsOf === "OWN" ? corsConfiguration : { allowOrigins: [] };
+}
+
 async function create(
   apiId: string,
   values: Values,
@@ -253,13 +290,15 @@ async function create(
   const { method, path, apiKeyRequired, operationName } = values;
   const place = resourceId ? { resourceId } : { path };
   const integration = integrationOf(values, undefined);
-  const input = { apiId, method, ...place, apiKeyRequired, operationName, integration };
+  const corsConfiguration = corsOf(values);
+  const input = { apiId, method, ...place, apiKeyRequired, operationName, integration, corsConfiguration };
   return (await request(CreateRouteDocument, { input })).createRoute.userErrors;
 }
 
 async function update(route: Route, values: Values): Promise<readonly UserError[]> {
   const { apiKeyRequired, operationName } = values;
   const integration = integrationOf(values, route.integration);
-  const input = { id: route.id, apiKeyRequired, operationName, integration };
+  const corsConfiguration = corsOf(values);
+  const input = { id: route.id, apiKeyRequired, operationName, integration, corsConfiguration };
   return (await request(UpdateRouteDocument, { input })).updateRoute.userErrors;
 }
