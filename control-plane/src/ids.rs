@@ -171,6 +171,7 @@ short_id! {
     DeploymentId
     UsagePlanId
     ApiKeyId
+    VpcLinkId
 }
 
 uuid_id! {

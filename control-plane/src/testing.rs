@@ -40,6 +40,7 @@ use crate::domain::secret::{self, GivenValue, NewSecret};
 use crate::domain::session::{self, Grant};
 use crate::domain::tenant::{self, SignUp};
 use crate::domain::usage_plan::{self, NewUsagePlan};
+use crate::domain::vpc_link::{self, NewVpcLink};
 use crate::domain::{access_key, invitation, node, tenant_invitation};
 use crate::error::Result;
 use crate::ids::{ApiId, MailId, NodeId, Rng, SessionId, StageId, TenantId, UsagePlanId, UserId};
@@ -318,6 +319,7 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
         let consumer = NewConsumer { name: name.to_owned(), external_id: String::new() };
         consumer::create(app, &owner, consumer).await.unwrap();
         secret::create(app, &owner, text_secret(name)).await.unwrap();
+        vpc_link::create(app, &owner, new_vpc_link(name)).await.unwrap();
         join(app, owner.tenant, Role::Viewer).await;
         let email = format!("{name}@example.com");
         invitation::create(app, &owner, &email, Role::Viewer).await.unwrap();
@@ -327,6 +329,17 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
     }
     write_requests(app).await;
     Furnished { owner, api, plan }
+}
+
+/// A VPC link of this name, with one target.
+pub(crate) fn new_vpc_link(name: &str) -> NewVpcLink {
+    let balancing =
+        serde_json::json!({ "targets": [{ "host": "backend.example.com", "port": 8080 }] });
+    NewVpcLink {
+        name: name.to_owned(),
+        description: String::new(),
+        balancing: serde_json::from_value(balancing).unwrap(),
+    }
 }
 
 /// A secret of this name and some text.

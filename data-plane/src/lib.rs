@@ -59,6 +59,7 @@ use std::{
     time::Duration,
 };
 
+use egress::Connector;
 use tokio::{net::TcpListener, time::Instant};
 
 pub use self::config::Config;
@@ -67,6 +68,7 @@ use self::{
     config::Start,
     counter::{Journal, Shipper},
     handover::{Door, Predecessor, Successor},
+    integration::health,
     listener::sockets::{Given, Sockets},
     node::Shared,
     policies::store::Place,
@@ -147,6 +149,9 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let admin_socket = sockets.admin.one().and_then(TcpListener::from_std).map_err(listen)?;
     let mut admin = tokio::spawn(admin::serve(admin_socket, shared.clone()));
     let renewals = tokio::spawn(renewals(threads.certificate.clone(), shared.clone()));
+    let connector = Connector::new(threads.own.clone(), &config.backend_roots)
+        .map_err(|error| Error::Egress(Box::new(error)))?;
+    let checks = tokio::spawn(health::run(shared.clone(), connector));
     let door = Door::open(&config.dir)
         .inspect_err(|error| tracing::warn!(%error, "no other process can take this node's place"))
         .ok();
@@ -219,6 +224,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     line.end().await;
     save(shipper).await;
     renewals.abort();
+    checks.abort();
     admin.abort();
     outcome
 }

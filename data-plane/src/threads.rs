@@ -22,6 +22,8 @@ use crate::{
 pub(crate) struct Threads {
     /// What callers over TLS are shown.
     pub(crate) certificate: Option<Arc<tls::Shown>>,
+    /// What no outbound call may reach.
+    pub(crate) own: Own,
     drain: watch::Sender<bool>,
     /// Each sends once, when it ends.
     ended: tokio::sync::mpsc::UnboundedReceiver<()>,
@@ -76,7 +78,7 @@ impl Threads {
             let builder = std::thread::Builder::new().name(format!("data-{index}"));
             handles.push(builder.spawn(serve).map_err(Error::Thread)?);
         }
-        Ok(Self { certificate, drain, ended, handles })
+        Ok(Self { certificate, own, drain, ended, handles })
     }
 
     /// Resolves when a thread ended although nobody asked it to.

@@ -16,6 +16,7 @@ impl resource::Kind {
             }
             Self::UsagePlan(plan) => Name::UsagePlanId(plan.id.clone()),
             Self::ApiKey(key) => Name::ApiKeyId(key.id.clone()),
+            Self::VpcLink(link) => Name::VpcLinkId(link.id.clone()),
             Self::Secret(secret) => Name::SecretId(secret.id.clone()),
         }
     }
@@ -42,6 +43,7 @@ impl fmt::Display for resource_name::Kind {
             Self::Stage(stage) => write!(f, "stage {}/{}", stage.api_id, stage.name),
             Self::UsagePlanId(id) => write!(f, "usage plan {id}"),
             Self::ApiKeyId(id) => write!(f, "api key {id}"),
+            Self::VpcLinkId(id) => write!(f, "VPC link {id}"),
             Self::SecretId(id) => write!(f, "secret {id}"),
         }
     }

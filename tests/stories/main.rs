@@ -46,4 +46,5 @@ mod tenants;
 mod tls;
 mod traces;
 mod upgrade;
+mod vpc_links;
 mod whole_way;

@@ -24,6 +24,7 @@ const NOT_KEPT = [
   "createApiKey.clientNetworks",
   "createApiKey.origins",
   "createIntegration.integration.aws.endpointUrl",
+  "createIntegration.integration.connectionId",
   "createIntegration.integration.examples.mediaType",
   "createIntegration.integration.integrationResponses.responseTemplates.mediaType",
   "createIntegration.integration.integrationResponses.selectionPattern",
@@ -39,6 +40,7 @@ const NOT_KEPT = [
   "createRoute.corsConfiguration.allowOrigins",
   "createRoute.corsConfiguration.exposeHeaders",
   "createRoute.integration.aws.endpointUrl",
+  "createRoute.integration.connectionId",
   "createRoute.integration.examples.mediaType",
   "createRoute.integration.integrationResponses.responseTemplates.mediaType",
   "createRoute.integration.integrationResponses.selectionPattern",
@@ -57,6 +59,10 @@ const NOT_KEPT = [
   "createUsageExport.filter.route",
   "createUsageExport.filter.stage",
   "createUsagePlan.quota.timeZone",
+  "createVpcLink.balancing.hashKey.name",
+  "createVpcLink.balancing.healthCheck.host",
+  "createVpcLink.balancing.healthCheck.path",
+  "createVpcLink.balancing.targets.host",
   "deleteAccount.password",
   "deleteJoinToken.joinTokenId",
   "deleteTenantInvitation.tenantInvitationId",
@@ -86,6 +92,7 @@ const NOT_KEPT = [
   "updateGatewayResponse.responseTemplates.mediaType",
   "updateGatewayResponse.responseTemplates.template",
   "updateIntegration.integration.aws.endpointUrl",
+  "updateIntegration.integration.connectionId",
   "updateIntegration.integration.examples.mediaType",
   "updateIntegration.integration.integrationResponses.responseTemplates.mediaType",
   "updateIntegration.integration.integrationResponses.selectionPattern",
@@ -99,6 +106,7 @@ const NOT_KEPT = [
   "updateRoute.corsConfiguration.allowOrigins",
   "updateRoute.corsConfiguration.exposeHeaders",
   "updateRoute.integration.aws.endpointUrl",
+  "updateRoute.integration.connectionId",
   "updateRoute.integration.examples.mediaType",
   "updateRoute.integration.integrationResponses.responseTemplates.mediaType",
   "updateRoute.integration.integrationResponses.selectionPattern",
@@ -113,6 +121,10 @@ const NOT_KEPT = [
   "updateSecret.text",
   "updateStage.clientThrottles.name",
   "updateUsagePlan.quota.timeZone",
+  "updateVpcLink.balancing.hashKey.name",
+  "updateVpcLink.balancing.healthCheck.host",
+  "updateVpcLink.balancing.healthCheck.path",
+  "updateVpcLink.balancing.targets.host",
   "verifyEmail.token",
 ];
 
@@ -136,6 +148,8 @@ async function plantedTenant(member: Visit) {
   await make("Resource", "resource { id }", { apiId, parentId: api.resources.nodes[0]?.id });
   const silent = {
     aws: null,
+    connectionType: null,
+    connectionId: null,
     mockResponse: null,
     requestTemplates: null,
     integrationResponses: null,
@@ -210,6 +224,10 @@ async function plantedTenant(member: Visit) {
   const value = { text: "not planted", awsCredentials: null };
   const { secret } = await make<{ secret: Made }>("Secret", "secret { id }", value);
   await planter.mutate("updateSecret", "secret { id }", { id: secret.id, ...value });
+  const targets = [{ host: "backend.example.com", port: 8080, weight: 1 }];
+  const balancing = { targets, algorithm: "ROUND_ROBIN", hashKey: null, healthCheck: null, ejection: null };
+  const { vpcLink } = await make<{ vpcLink: Made }>("VpcLink", "vpcLink { id }", { balancing });
+  await planter.mutate("updateVpcLink", "vpcLink { id }", { id: vpcLink.id, balancing });
   const { accessKey } = await make<{ accessKey: Made }>("AccessKey", "accessKey { id }", {});
   for (const [noun, { id }] of Object.entries({ api, usagePlan, apiKey, accessKey })) {
     const name = noun.charAt(0).toUpperCase() + noun.slice(1);

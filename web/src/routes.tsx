@@ -288,6 +288,12 @@ const secrets = createRoute({
   validateSearch: texts("after"),
   component: lazyRouteComponent(() => import("./pages/settings/secrets"), "SecretsPage"),
 });
+const vpcLinks = createRoute({
+  getParentRoute: () => settings,
+  path: "/vpc-links",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(() => import("./pages/settings/vpc-links"), "VpcLinksPage"),
+});
 const audit = createRoute({
   getParentRoute: () => settings,
   path: "/audit",
@@ -426,6 +432,7 @@ export const routeTree = root.addChildren([
       sessions,
       accessKeys,
       secrets,
+      vpcLinks,
       audit,
       auditEntry,
       managementRequests,

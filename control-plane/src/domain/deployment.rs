@@ -16,11 +16,11 @@ use crate::domain::integration::Reach;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::stage::{self, NewStage, Stage};
-use crate::domain::{audit, secret, text};
+use crate::domain::{audit, secret, text, vpc_link};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId};
 use crate::snapshot::compile;
-use crate::snapshot::document::{Document, secret_uses};
+use crate::snapshot::document::{Document, secret_uses, vpc_link_uses};
 use crate::snapshot::validate;
 use crate::store;
 
@@ -98,6 +98,7 @@ pub async fn create(
     validate::deployable(&draft, &reach)?;
     let document = Document::of(&draft);
     let uses = secret_uses(&draft);
+    let links = vpc_link_uses(&draft);
     drop(draft);
     if document.bytes.len() > CHANGE_BYTES_MAX {
         let rule =
@@ -116,6 +117,7 @@ pub async fn create(
     .await?;
     // Before the stage: what it needs is there when it is.
     secret::used_by(&mut tx, app, actor.tenant, api.id, deployment.id, &uses).await?;
+    vpc_link::used_by(&mut tx, actor.tenant, api.id, deployment.id, &links).await?;
     let id = deployment.id.as_str();
     audit::record(app, &mut tx, actor, "deployment.create", id, None, Some(&deployment)).await?;
     let stage = match (&new.stage, new.canary) {

@@ -65,6 +65,9 @@ async fn erase(app: &App, tenant: TenantId) -> Result<()> {
     for id in gone.usage_plans {
         tx.remove(Name::UsagePlanId(id.to_string()).into());
     }
+    for id in gone.vpc_links {
+        tx.remove(compile::vpc_link_name(id));
+    }
     for id in gone.secrets {
         tx.remove(compile::secret_name(id));
     }

@@ -2,6 +2,7 @@
 
 mod aws;
 pub mod backend;
+mod connection;
 pub mod mock;
 pub mod openapi;
 
@@ -26,11 +27,12 @@ use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::retry_policy::RetryPolicy;
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, IntegrationId, TenantId};
+use crate::ids::{ApiId, IntegrationId, TenantId, VpcLinkId};
 use crate::store;
 
 pub use self::aws::{AwsSettings, InvocationType};
 pub use self::backend::{Bounds, ForwardedPolicy, ResponseTransferMode};
+pub use self::connection::ConnectionType;
 pub use self::mock::{
     Header, IntegrationResponse, MOCK_BODY_BYTES_MAX, MOCK_HEADERS_MAX, MOCKS_BYTES_MAX,
     MockExample, MockResponse,
@@ -115,6 +117,13 @@ pub struct Settings {
     /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
     #[serde(default)]
     pub aws: Option<AwsSettings>,
+    /// `HTTP_PROXY`: which way calls go to the backend.
+    #[serde(default)]
+    pub connection_type: ConnectionType,
+    /// `VPC_LINK`, which needs it: the id of a VPC link.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    pub connection_id: Option<VpcLinkId>,
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; absent: `APPEND`.
     #[serde(default)]
     pub forwarded: Option<ForwardedPolicy>,
@@ -282,6 +291,8 @@ impl Settings {
             preserve_host: false,
             protocol_version: ProtocolVersion::default(),
             payload_format_version: None,
+            connection_type: ConnectionType::default(),
+            connection_id: None,
             forwarded: None,
             response_transfer_mode: None,
             aws: None,
@@ -313,6 +324,7 @@ impl Settings {
     /// Checks every field; an error names the field.
     pub fn checked(mut self, reach: &Reach) -> Result<Self> {
         self.description = text::description("description", self.description)?;
+        self.check_connection()?;
         match self.kind {
             IntegrationType::HttpProxy => self.check_http_proxy(reach)?,
             IntegrationType::AwsProxy => self.check_aws_proxy(reach)?,
@@ -457,6 +469,7 @@ pub(crate) async fn insert(
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     Bounds::of(tx, actor.tenant, api).await?.check(&settings)?;
     aws::check_secret(tx, actor, &settings).await?;
+    connection::check_link(tx, actor, &settings).await?;
     let integration =
         store::integration::insert(tx, actor.tenant, api, app.rng.id(), &settings).await?;
     check_mocks(tx, actor, &integration).await?;
@@ -524,6 +537,7 @@ pub(crate) async fn replace(
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     Bounds::of(tx, actor.tenant, before.api).await?.check(&settings)?;
     aws::check_secret(tx, actor, &settings).await?;
+    connection::check_link(tx, actor, &settings).await?;
     for route in store::route::of_integration(tx, actor.tenant, before.api, id).await? {
         settings.check_fit(&route.parsed()?)?;
     }

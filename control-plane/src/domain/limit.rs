@@ -8,7 +8,7 @@ use crate::access::actor::{Caller, Operator};
 use crate::app::{App, Job, Tx};
 use crate::domain::{
     access_key, api, api_key, audit, consumer, deployment, invitation, member, resource, route,
-    secret, stage, usage_plan,
+    secret, stage, usage_plan, vpc_link,
 };
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
@@ -44,10 +44,11 @@ pub enum LimitName {
     Secrets,
     StagesPerApi,
     UsagePlans,
+    VpcLinks,
 }
 
 impl LimitName {
-    pub const ALL: [Self; 16] = [
+    pub const ALL: [Self; 17] = [
         Self::AccessKeys,
         Self::ApiKeys,
         Self::Apis,
@@ -64,6 +65,7 @@ impl LimitName {
         Self::Secrets,
         Self::StagesPerApi,
         Self::UsagePlans,
+        Self::VpcLinks,
     ];
 
     pub fn as_str(self) -> &'static str {
@@ -84,6 +86,7 @@ impl LimitName {
             Self::Secrets => "secrets",
             Self::StagesPerApi => "stagesPerApi",
             Self::UsagePlans => "usagePlans",
+            Self::VpcLinks => "vpcLinks",
         }
     }
 
@@ -110,6 +113,7 @@ impl LimitName {
             Self::Secrets => ("this tenant", "secrets"),
             Self::StagesPerApi => ("an API of this tenant", "stages"),
             Self::UsagePlans => ("this tenant", "usage plans"),
+            Self::VpcLinks => ("this tenant", "VPC links"),
         }
     }
 
@@ -143,6 +147,7 @@ impl LimitName {
             Self::Secrets => secret::SECRETS_MAX,
             Self::StagesPerApi => stage::STAGES_MAX,
             Self::UsagePlans => usage_plan::PLANS_MAX,
+            Self::VpcLinks => vpc_link::VPC_LINKS_MAX,
         }
     }
 }

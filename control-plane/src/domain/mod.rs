@@ -70,3 +70,4 @@ pub mod usage_tick;
 pub mod user;
 pub mod user_account;
 pub mod user_link;
+pub mod vpc_link;

@@ -48,6 +48,16 @@ pub enum IntegrationType {
     Mock,
 }
 
+/// Which way calls go to a backend.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
+#[graphql(remote = "domain::integration::ConnectionType")]
+pub enum ConnectionType {
+    /// To the host of the integration's URI.
+    Internet,
+    /// To the targets of a VPC link; `Host` and TLS name the host of the URI.
+    VpcLink,
+}
+
 /// What a backend is spoken to in.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Enum)]
 #[graphql(remote = "domain::integration::ProtocolVersion")]
@@ -111,6 +121,10 @@ pub struct IntegrationInput {
     payload_format_version: Option<String>,
     /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
     aws: Option<AwsSettingsInput>,
+    /// `HTTP_PROXY`: which way calls go to the backend; left out: INTERNET.
+    connection_type: Option<ConnectionType>,
+    /// `VPC_LINK`, which needs it: the `vpcLinkId` of a VPC link.
+    connection_id: Option<String>,
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; left out: APPEND.
     forwarded: Option<ForwardedPolicy>,
     /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: with STREAM a
@@ -167,6 +181,15 @@ impl TryFrom<IntegrationInput> for Settings {
                 .transpose()?,
             forwarded: input.forwarded.map(Into::into),
             response_transfer_mode: input.response_transfer_mode.map(Into::into),
+            connection_type: input.connection_type.map(Into::into).unwrap_or_default(),
+            connection_id: input
+                .connection_id
+                .filter(|id| !id.is_empty())
+                .map(|id| {
+                    id.parse()
+                        .map_err(|_| Error::bad_request("connectionId", "is no id of a VPC link"))
+                })
+                .transpose()?,
             aws: input.aws.map(Aws::try_from).transpose()?,
             connect_timeout_ms: ms("connectTimeoutMs", input.connect_timeout_ms)?,
             first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
@@ -312,6 +335,16 @@ impl Integration {
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; null: APPEND.
     async fn forwarded(&self) -> Option<ForwardedPolicy> {
         self.0.settings.forwarded.map(Into::into)
+    }
+
+    /// `HTTP_PROXY`: which way calls go to the backend.
+    async fn connection_type(&self) -> ConnectionType {
+        self.0.settings.connection_type.into()
+    }
+
+    /// The `vpcLinkId` of a VPC link.
+    async fn connection_id(&self) -> Option<String> {
+        self.0.settings.connection_id.map(|id| id.to_string())
     }
 
     /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: null is BUFFERED.

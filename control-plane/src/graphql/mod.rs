@@ -17,6 +17,7 @@ mod attacks;
 pub mod audit;
 #[cfg(test)]
 mod audited;
+pub mod balancing;
 pub mod bill;
 pub mod canary;
 pub mod change;
@@ -75,6 +76,7 @@ pub mod usage_group;
 pub mod usage_plan;
 pub mod usage_statement;
 pub mod user_account;
+pub mod vpc_link;
 #[cfg(test)]
 pub(crate) mod walk;
 
@@ -82,6 +84,7 @@ pub(crate) mod walk;
 #[derive(MergedObject, Default)]
 pub struct Query(
     secret::SecretQuery,
+    vpc_link::VpcLinkQuery,
     session::SessionQuery,
     rate_limit::RateLimitQuery,
     node::NodeQuery,
@@ -121,6 +124,7 @@ pub struct LedgerQuery(
 #[derive(MergedObject, Default)]
 pub struct Mutation(
     secret::SecretMutation,
+    vpc_link::VpcLinkMutation,
     session::SessionMutation,
     user_account::UserAccountMutation,
     member::MemberMutation,

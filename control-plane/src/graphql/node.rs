@@ -27,9 +27,11 @@ use crate::graphql::session::Session;
 use crate::graphql::stage::Stage;
 use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
+use crate::graphql::vpc_link::VpcLink;
 use crate::ids::{
     AccessKeyId, ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId,
     InvitationId, ResourceId, RouteId, SecretId, SessionId, StageId, UsagePlanId, UserId,
+    VpcLinkId,
 };
 
 /// How many ids `nodes` takes at once.
@@ -56,6 +58,7 @@ pub enum Node {
     Tenant(Tenant),
     UsagePlan(UsagePlan),
     User(User),
+    VpcLink(VpcLink),
 }
 
 /// The nouns that have global ids. To the caller an id is opaque: the kind and the plain id in base64url.
@@ -79,10 +82,11 @@ pub enum Kind {
     Tenant,
     UsagePlan,
     User,
+    VpcLink,
 }
 
 impl Kind {
-    const ALL: [Self; 17] = [
+    const ALL: [Self; 18] = [
         Self::AccessKey,
         Self::Api,
         Self::ApiKey,
@@ -100,6 +104,7 @@ impl Kind {
         Self::Tenant,
         Self::UsagePlan,
         Self::User,
+        Self::VpcLink,
     ];
 
     /// The global id of this kind's `plain` id.
@@ -143,6 +148,7 @@ impl Kind {
             Self::Tenant => "tenant",
             Self::UsagePlan => "usage plan",
             Self::User => "user",
+            Self::VpcLink => "VPC link",
         }
     }
 
@@ -166,6 +172,7 @@ impl Kind {
             Self::Tenant => "Tenant",
             Self::UsagePlan => "UsagePlan",
             Self::User => "User",
+            Self::VpcLink => "VpcLink",
         }
     }
 }
@@ -240,6 +247,10 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
         Kind::Route => {
             let id: RouteId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Route(noun.into()))
+        }
+        Kind::VpcLink => {
+            let id: VpcLinkId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::VpcLink(noun.into()))
         }
         Kind::Secret => {
             let id: SecretId = kind.parse(id, param)?;

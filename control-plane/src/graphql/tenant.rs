@@ -50,6 +50,7 @@ pub enum TenantLimitName {
     Secrets,
     StagesPerApi,
     UsagePlans,
+    VpcLinks,
 }
 
 /// A limit of a tenant, and how far it is used.

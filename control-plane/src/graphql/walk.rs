@@ -228,6 +228,7 @@ pub(super) fn kind(name: &str, operation: &str) -> Kind {
         "Secret" => Kind::Secret,
         "Session" => Kind::Session,
         "Canary" | "Stage" => Kind::Stage,
+        "VpcLink" => Kind::VpcLink,
         "Tenant" | "TenantLimits" => Kind::Tenant,
         _ => Kind::UsagePlan, // also for `node`, which takes any
     }

@@ -58,6 +58,7 @@ pub mod usage_plan;
 pub mod usage_statement;
 pub mod user_account;
 pub mod version;
+pub mod vpc_link;
 #[cfg(test)]
 pub(crate) mod walk;
 
@@ -96,6 +97,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(access_key::routes())
         .merge(consumer::routes())
         .merge(secret::routes())
+        .merge(vpc_link::routes())
         .merge(usage::routes())
         .merge(usage_group::routes())
         .merge(key_usage::routes())

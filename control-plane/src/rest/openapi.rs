@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::rest::deprecation;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 19] = [
+const TAGS: [(&str, &str); 20] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
     ("user", "The caller's own account: password, address, and its end."),
     ("apis", "Apis: the draft that people edit."),
@@ -25,6 +25,10 @@ const TAGS: [(&str, &str); 19] = [
     ("usage plans", "Usage plans: how fast and how much a key may call."),
     ("API keys", "API keys: what a consumer sends with each call."),
     ("consumers", "Consumers: the owners of keys."),
+    (
+        "vpc-links",
+        "VPC links: the targets that integrations connect to, and how calls are spread among them.",
+    ),
     (
         "secrets",
         "Secrets: texts and credentials of AWS that integrations use, written and never shown.",

@@ -29,7 +29,8 @@ use crate::domain::throttle::{
     RouteThrottle, Throttle as Given, ThrottleEnforcement, ThrottleMode, ThrottleOutage,
 };
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId};
+use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId};
+use crate::snapshot::balancing::vpc_link_message;
 use crate::snapshot::signing::secret_message;
 use crate::store::snapshot::{self as rows, Scope};
 
@@ -54,6 +55,9 @@ pub async fn load_cell(tx: &mut Tx, master: &WrappingKey, cell: &str) -> Result<
     }
     for row in rows::secrets(tx, Scope::Cell(cell)).await? {
         resources.push(secret_message(master, &row)?);
+    }
+    for row in rows::vpc_links(tx, Scope::Cell(cell)).await? {
+        resources.push(vpc_link_message(&row));
     }
     Ok(resources)
 }
@@ -87,6 +91,17 @@ pub async fn secret(
 ) -> Result<Option<Resource>> {
     let row = rows::secrets(tx, Scope::One(tenant, id)).await?.pop();
     row.map(|row| secret_message(master, &row)).transpose()
+}
+
+/// None where no deployment needs it.
+pub async fn vpc_link(tx: &mut Tx, tenant: TenantId, id: VpcLinkId) -> Result<Option<Resource>> {
+    let row = rows::vpc_links(tx, Scope::One(tenant, id)).await?.pop();
+    Ok(row.map(|row| vpc_link_message(&row)))
+}
+
+/// What nodes forget a VPC link by.
+pub fn vpc_link_name(id: VpcLinkId) -> ResourceName {
+    Name::VpcLinkId(id.to_string()).into()
 }
 
 /// What nodes forget a secret by.

@@ -6,8 +6,9 @@ use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
     Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse,
-    HttpProxy, Integration, InvocationType, Lambda, PathNormalization, PayloadFormatVersion,
-    Protocol, ProtocolVersion, ResponseTransferMode as Mode, Route, TrailingSlash, integration,
+    HttpProxy, Integration, InvocationType, Lambda, LinkedProxy, PathNormalization,
+    PayloadFormatVersion, Protocol, ProtocolVersion, ResponseTransferMode as Mode, Route,
+    TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
@@ -16,6 +17,7 @@ use crate::domain::cors::CorsConfiguration;
 use crate::domain::gateway_response as domain;
 use crate::domain::integration::{InvocationType as Invocation, ResponseTransferMode};
 use crate::domain::secret::{SecretUse, SigningScope};
+use crate::ids::VpcLinkId;
 use crate::snapshot::{mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
@@ -229,8 +231,21 @@ pub fn secret_uses(draft: &Draft) -> Vec<SecretUse> {
     uses.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// The VPC links that a deployment of the draft needs; in order, each once.
+pub fn vpc_link_uses(draft: &Draft) -> Vec<VpcLinkId> {
+    let ids = draft.integrations.iter().filter(|row| row.connection_type == "VPC_LINK");
+    let ids = ids.filter_map(|row| row.connection_id.parse().ok());
+    ids.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 fn integration(row: &IntegrationRow) -> Integration {
     let kind = match row.kind.as_str() {
+        "HTTP_PROXY" if row.connection_type == "VPC_LINK" => {
+            Some(integration::Kind::LinkedProxy(LinkedProxy {
+                backend: Some(backend(row)),
+                vpc_link_id: row.connection_id.clone(),
+            }))
+        }
         "HTTP_PROXY" => Some(integration::Kind::HttpProxy(backend(row))),
         "AWS_PROXY" => {
             let function = Function {

@@ -167,7 +167,7 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
     // A mock's are constants, which are served.
     let templated = row.kind != "MOCK";
     let unserved = set([
-        ("connectionType", row.connection_type != "INTERNET"),
+        ("connectionType", !is_connection_served(row)),
         ("credentials", !row.credentials.is_empty()),
         ("tlsConfig", filled(Some(&row.tls_config))),
         ("contentHandling", !row.content_handling.is_empty() && row.kind != "MOCK"),
@@ -178,6 +178,14 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
     ]);
     wrong.extend(unserved.map(|field| (field, "is not served yet; take it away".to_owned())));
     wrong
+}
+
+fn is_connection_served(row: &IntegrationRow) -> bool {
+    match row.connection_type.as_str() {
+        "INTERNET" => true,
+        "VPC_LINK" => row.kind == "HTTP_PROXY" && !row.connection_id.is_empty(),
+        _ => false,
+    }
 }
 
 /// Restrictions of stages that this release's nodes enforce. They are named for those that are older.
@@ -204,6 +212,7 @@ pub fn fits_stage(
     for row in &deployment.integrations {
         let backend = match &row.kind {
             Some(integration::Kind::HttpProxy(proxy)) => Some(proxy),
+            Some(integration::Kind::LinkedProxy(linked)) => linked.backend.as_ref(),
             Some(integration::Kind::Function(function)) => function.backend.as_ref(),
             Some(integration::Kind::Lambda(lambda)) => {
                 lambda.function.as_ref().and_then(|function| function.backend.as_ref())

@@ -149,6 +149,7 @@ pub async fn used(tx: &mut Tx, tenant: TenantId) -> Result<BTreeMap<LimitName, u
              (select count(*) from member where tenant_id = $1) as "members!",
              (select count(*) from secret where tenant_id = $1) as "secrets!",
              (select count(*) from usage_plan where tenant_id = $1) as "usage_plans!",
+             (select count(*) from vpc_link where tenant_id = $1) as "vpc_links!",
              (select coalesce(max(n), 0) from (select count(*) as n from deployment where tenant_id = $1 group by api_id)
                  each_api) as "deployments!",
              (select coalesce(max(n), 0) from (select count(*) as n from integration where tenant_id = $1 group by api_id)
@@ -172,6 +173,7 @@ pub async fn used(tx: &mut Tx, tenant: TenantId) -> Result<BTreeMap<LimitName, u
         (LimitName::Members, row.members + row.invitations),
         (LimitName::Secrets, row.secrets),
         (LimitName::UsagePlans, row.usage_plans),
+        (LimitName::VpcLinks, row.vpc_links),
         (LimitName::DeploymentsPerApi, row.deployments),
         (LimitName::IntegrationsPerApi, row.integrations),
         (LimitName::ResourcesPerApi, row.resources),

@@ -68,6 +68,7 @@ pub struct IntegrationRow {
     pub uri: String,
     pub http_method: String,
     pub connection_type: String,
+    pub connection_id: String,
     pub credentials: String,
     pub connect_timeout_ms: i32,
     pub first_byte_timeout_ms: i32,
@@ -122,7 +123,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
     .await?;
     let mut integrations = sqlx::query_as!(
         IntegrationRow,
-        r#"select id, api_id, type as kind, uri, http_method, connection_type, credentials,
+        r#"select id, api_id, type as kind, uri, http_method, connection_type, connection_id, credentials,
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
              responses, tls_config, mock_response as "mock_response: Json<MockResponse>",

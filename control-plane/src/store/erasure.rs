@@ -4,7 +4,7 @@ use chrono::{DateTime, Utc};
 
 use crate::app::Tx;
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, DeploymentId, SecretId, TenantId, UsagePlanId};
+use crate::ids::{ApiId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId};
 
 /// What nodes hold of a tenant beside its keys.
 pub struct Held {
@@ -12,6 +12,7 @@ pub struct Held {
     pub deployments: Vec<DeploymentId>,
     pub usage_plans: Vec<UsagePlanId>,
     pub secrets: Vec<SecretId>,
+    pub vpc_links: Vec<VpcLinkId>,
 }
 
 /// Tenants that were closed before this and are not erased.
@@ -63,14 +64,22 @@ pub async fn nouns(tx: &mut Tx, tenant: TenantId) -> Result<Held> {
         sqlx::query_scalar!("delete from secret where tenant_id = $1 returning id", tenant.0)
             .fetch_all(&mut **tx)
             .await?;
+    let vpc_links: Vec<String> =
+        sqlx::query_scalar!("delete from vpc_link where tenant_id = $1 returning id", tenant.0)
+            .fetch_all(&mut **tx)
+            .await?;
     let mut held = Held {
         stages: Vec::new(),
         deployments: Vec::new(),
         usage_plans: Vec::new(),
         secrets: secrets.into_iter().map(SecretId).collect(),
+        vpc_links: Vec::new(),
     };
     for id in usage_plans {
         held.usage_plans.push(id.parse()?);
+    }
+    for id in vpc_links {
+        held.vpc_links.push(id.parse()?);
     }
     for stage in stages {
         held.stages.push((stage.api_id.parse()?, stage.name));

@@ -8,8 +8,9 @@ use sqlx::types::Json;
 use crate::app::Tx;
 use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::integration::{
-    AwsSettings, ForwardedPolicy, Integration, IntegrationResponse, IntegrationType, MockExample,
-    MockResponse, PayloadFormatVersion, ProtocolVersion, ResponseTransferMode, Settings,
+    AwsSettings, ConnectionType, ForwardedPolicy, Integration, IntegrationResponse,
+    IntegrationType, MockExample, MockResponse, PayloadFormatVersion, ProtocolVersion,
+    ResponseTransferMode, Settings,
 };
 use crate::domain::media::ContentHandling;
 use crate::domain::page::Page;
@@ -29,15 +30,16 @@ pub async fn insert(
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response, description, payload_format_version, forwarded, transfer_mode,
-             request_templates, responses, mock_examples, aws, retry_policy, circuit_breaker, content_handling)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24)
+             request_templates, responses, mock_examples, aws, retry_policy, circuit_breaker, content_handling,
+             connection_type, connection_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, description, created_at, updated_at, revision"#,
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -62,6 +64,8 @@ pub async fn insert(
         settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
         settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
+        settings.connection_type.as_str(),
+        settings.connection_id.map(|id| id.to_string()).unwrap_or_default(),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -111,7 +115,7 @@ pub async fn find(
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, description, created_at, updated_at, revision
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -135,7 +139,7 @@ pub async fn list(
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, description, created_at, updated_at, revision
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -169,7 +173,8 @@ pub async fn update(
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
              payload_format_version = $14, forwarded = $15, transfer_mode = $16, request_templates = $17,
-             responses = $18, mock_examples = $19, aws = $20, retry_policy = $21, circuit_breaker = $22, content_handling = $23, updated_at = now()
+             responses = $18, mock_examples = $19, aws = $20, retry_policy = $21, circuit_breaker = $22, content_handling = $23,
+             connection_type = $24, connection_id = $25, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
@@ -177,7 +182,7 @@ pub async fn update(
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, description, created_at, updated_at, revision"#,
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -201,6 +206,8 @@ pub async fn update(
         settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
         settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
+        settings.connection_type.as_str(),
+        settings.connection_id.map(|id| id.to_string()).unwrap_or_default(),
     )
     .fetch_one(&mut **tx)
     .await?
@@ -254,6 +261,8 @@ struct Row {
     aws: Option<Json<AwsSettings>>,
     retry_policy: Option<Json<RetryPolicy>>,
     circuit_breaker: Option<Json<CircuitBreaker>>,
+    connection_type: String,
+    connection_id: String,
     description: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -308,6 +317,14 @@ impl TryFrom<Row> for Integration {
                 aws: row.aws.map(|aws| aws.0),
                 retry_policy: row.retry_policy.map(|policy| policy.0),
                 circuit_breaker: row.circuit_breaker.map(|breaker| breaker.0),
+                connection_type: ConnectionType::ALL
+                    .into_iter()
+                    .find(|it| it.as_str() == row.connection_type)
+                    .ok_or_else(|| Error::corrupt("connectionType", row.connection_type))?,
+                connection_id: match row.connection_id.as_str() {
+                    "" => None,
+                    id => Some(id.parse()?),
+                },
                 mock_response: row.mock_response.map(|mock| mock.0),
                 content_handling: ContentHandling::stored(&row.content_handling)?,
                 request_templates: row.request_templates.0,

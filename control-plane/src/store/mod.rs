@@ -56,3 +56,4 @@ pub mod usage_plan;
 pub mod usage_root;
 pub mod user;
 pub mod user_link;
+pub mod vpc_link;

@@ -13,8 +13,9 @@ use crate::domain::canary::CanarySettings;
 use crate::domain::concurrency::RouteConcurrencyLimit;
 use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
+use crate::domain::vpc_link::Balancing;
 use crate::error::Result;
-use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId};
+use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId};
 use crate::store::client_throttle::StoredClientThrottle;
 use crate::store::throttle::{StoredRouteThrottle, StoredThrottle};
 
@@ -281,6 +282,30 @@ pub async fn secrets(tx: &mut Tx, scope: Scope<'_, SecretId>) -> Result<Vec<Secr
         scope.cell(),
         scope.tenant(),
         scope.one().map(|id| id.0),
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+pub struct VpcLinkRow {
+    pub id: String,
+    pub tenant_id: Uuid,
+    pub balancing: Json<Balancing>,
+}
+
+/// Those that a deployment needs.
+pub async fn vpc_links(tx: &mut Tx, scope: Scope<'_, VpcLinkId>) -> Result<Vec<VpcLinkRow>> {
+    let one = scope.one().map(ToString::to_string);
+    Ok(sqlx::query_as!(
+        VpcLinkRow,
+        r#"select l.id, l.tenant_id, l.balancing as "balancing: Json<Balancing>"
+         from vpc_link l join tenant t on t.id = l.tenant_id
+         where t.erased_at is null and (t.cell_id = $1 or (l.tenant_id = $2 and l.id = $3))
+             and exists (select 1 from vpc_link_use u where u.tenant_id = l.tenant_id and u.vpc_link_id = l.id)
+         order by l.id"#,
+        scope.cell(),
+        scope.tenant(),
+        one,
     )
     .fetch_all(&mut **tx)
     .await?)

@@ -17,6 +17,7 @@ pub enum Part {
     AccessKey,
     Consumer,
     Secret,
+    VpcLink,
     Api,
     Resource,
     Integration,
@@ -34,12 +35,13 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 19] = [
+    pub const ALL: [Self; 20] = [
         Self::Member,
         Self::Invitation,
         Self::AccessKey,
         Self::Consumer,
         Self::Secret,
+        Self::VpcLink,
         Self::Api,
         Self::Resource,
         Self::Integration,
@@ -64,6 +66,7 @@ impl Part {
             Self::AccessKey => "access_key",
             Self::Consumer => "consumer",
             Self::Secret => "secret",
+            Self::VpcLink => "vpc_link",
             Self::Api => "api",
             Self::Resource => "resource",
             Self::Integration => "integration",
@@ -97,6 +100,7 @@ pub async fn tenant(tx: &mut Tx, id: TenantId) -> Result<(Value, BTreeMap<String
          union all select 'access_key', count(*) from access_key where tenant_id = $1
          union all select 'consumer', count(*) from consumer where tenant_id = $1
          union all select 'secret', count(*) from secret where tenant_id = $1
+         union all select 'vpc_link', count(*) from vpc_link where tenant_id = $1
          union all select 'api', count(*) from api where tenant_id = $1
          union all select 'resource', count(*) from resource where tenant_id = $1
          union all select 'integration', count(*) from integration where tenant_id = $1
@@ -158,6 +162,10 @@ pub async fn page(
             r#"select id::text as "key!", jsonb_build_object('id', id, 'name', name, 'kind', kind,
                  'value_updated_at', value_updated_at, 'created_at', created_at) as "value!"
              from secret where tenant_id = $1 and id::text > $2 order by id::text limit $3"#
+        ),
+        Part::VpcLink => lines!(
+            r#"select id as "key!", to_jsonb(vpc_link) - 'tenant_id' as "value!"
+             from vpc_link where tenant_id = $1 and id > $2 order by id limit $3"#
         ),
         Part::Api => lines!(
             r#"select id as "key!", to_jsonb(api) - 'tenant_id' as "value!"

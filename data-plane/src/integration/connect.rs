@@ -51,7 +51,7 @@ pub(super) async fn addresses(
     if let Some(addresses) = endpoint.addresses(policy) {
         return Ok(addresses);
     }
-    let addresses = node.connector.resolve(target, policy, left(deadline)).await?;
+    let addresses = node.connector.resolve(place.dials(target), policy, left(deadline)).await?;
     endpoint.remember(policy, &addresses);
     Ok(addresses)
 }

@@ -18,7 +18,9 @@ use tokio::time::{Sleep, timeout_at};
 use upstream::{Answer, Error, Full, Length, Sending, request};
 
 use super::{
-    AnswerBody, BoxError, breaker, buffered,
+    AnswerBody, BoxError,
+    balance::{Choice, Pick},
+    breaker, buffered,
     connect::connect,
     download::{Download, Source},
     early::Early,
@@ -141,11 +143,37 @@ pub(super) async fn send(
     let stage = exchange.stage.clone();
     let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
     let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
+    let way = Way { tenant, proxy, choice: choice(snapshot, tenant, exchange, proxy, &outgoing)? };
     match proxy.protocol {
-        Protocol::Http1 => over_http1(node, tenant, exchange, proxy, outgoing).await,
+        Protocol::Http1 => over_http1(node, &way, exchange, outgoing).await,
         // On the heap: calls over HTTP/1.1 carry no room for it.
-        Protocol::Http2 => Box::pin(http2::exchange(node, tenant, exchange, proxy, outgoing)).await,
+        Protocol::Http2 => Box::pin(http2::exchange(node, &way, exchange, outgoing)).await,
     }
+}
+
+/// Whose call goes where.
+pub(super) struct Way<'a> {
+    pub(super) tenant: &'a Tenant,
+    pub(super) proxy: &'a HttpProxy,
+    /// Among the targets of a VPC link.
+    choice: Option<Box<Choice>>,
+}
+
+/// On the heap: calls that go through no VPC link carry no room for it.
+fn choice(
+    snapshot: &Snapshot,
+    tenant: &Tenant,
+    exchange: &Exchange,
+    proxy: &HttpProxy,
+    outgoing: &Outgoing,
+) -> Result<Option<Box<Choice>>, GatewayResponse> {
+    let Some(id) = &proxy.vpc_link_id else { return Ok(None) };
+    let link = snapshot.vpc_link(&tenant.id, id).ok_or_else(|| {
+        Kind::ApiConfigurationError.because(format!("The VPC link {id} is not on this node."))
+    })?;
+    let timeouts = proxy.timeouts;
+    let patience = timeouts.total.map_or(timeouts.first_byte, |it| it.min(timeouts.first_byte));
+    Ok(Some(Box::new(Choice::new(link.clone(), exchange, &outgoing.fields, Some(patience)))))
 }
 
 /// Sends the request and waits for the head of the answer. A request that surely had no effect is sent once
@@ -153,32 +181,37 @@ pub(super) async fn send(
 /// connection turned out dead. What else is sent again is for the integration's retry policy to say.
 async fn over_http1(
     node: &Node,
-    tenant: &Tenant,
+    way: &Way<'_>,
     exchange: &mut Exchange,
-    proxy: &HttpProxy,
     outgoing: Outgoing,
 ) -> Result<Answered, GatewayResponse> {
+    let Way { tenant, proxy, .. } = *way;
     let Outgoing { method, target, fields, upload, progress, repeats_safely } = outgoing;
     let whole = upload.is_end_stream();
     let mut request = request(node, &method, &target, &fields, upload);
     let mut tries = Tries::new(proxy.retry_policy.as_deref(), is_idempotent(&method), whole);
     let timeouts = tries.timeouts(proxy.timeouts);
     let mut connect_by = Instant::now() + timeouts.connect;
-    let place = enter(node, tenant, exchange, proxy, connect_by).await?;
-    let retries = &place.endpoint.retries;
+    let mut place = enter(node, way, exchange, connect_by).await?;
+    let first = place.endpoint.clone(); // whose budget it is that a call is sent again by
+    let retries = &first.retries;
     let mut fresh = false;
     loop {
         let connected = connect(node, &place, &proxy.target, &tenant.egress, connect_by, fresh);
         let mut line = match connected.await {
             Ok(line) => line,
-            Err(error) if !tries.unconnected(&error) => return Err(not_connected(&error)),
-            Err(error) => match tries.again(retries) {
-                Some(pause) => {
-                    connect_by = again(node, pause, timeouts).await;
+            Err(error) => {
+                place.judge(node, true);
+                // Nothing was sent: another target of a VPC link may have the call at once.
+                connect_by = Instant::now() + timeouts.connect;
+                if move_on(node, way, exchange, &mut place, connect_by).await? {
                     continue;
                 }
-                None => return Err(not_connected(&error)),
-            },
+                let pause = if tries.unconnected(&error) { tries.again(retries) } else { None };
+                let Some(pause) = pause else { return Err(not_connected(&error)) };
+                connect_by = again(node, pause, timeouts).await;
+                continue;
+            }
         };
         line.connection.begin(node.pools.buffers.take());
         progress.start();
@@ -187,14 +220,20 @@ async fn over_http1(
         let answered = first_byte(&mut line, &mut request, is_head, &progress, timeouts);
         let error = match answered.await {
             Err(refusal) => {
-                let is_late = tries.timed_out() && !progress.awaits_caller();
-                let pause = if is_late { tries.again(retries) } else { None };
+                let is_late = !progress.awaits_caller();
+                if is_late {
+                    place.judge(node, true);
+                }
+                let retried = is_late && tries.timed_out();
+                let pause = if retried { tries.again(retries) } else { None };
                 let Some(pause) = pause.filter(|_| request.rewind()) else { return Err(refusal) };
                 drop(line);
                 connect_by = again(node, pause, timeouts).await;
+                move_on(node, way, exchange, &mut place, connect_by).await?;
                 continue;
             }
             Ok(Ok(Answer { status, headers, .. })) => {
+                place.judge(node, status.is_server_error());
                 if tries.answered(status)
                     && request.is_sent()
                     && let Some(pause) = tries.again(retries)
@@ -202,6 +241,7 @@ async fn over_http1(
                 {
                     node.pools.give_up(line, &place);
                     connect_by = again(node, pause, timeouts).await;
+                    move_on(node, way, exchange, &mut place, connect_by).await?;
                     continue;
                 }
                 node.metrics.phase(Phase::UpstreamFirstByte, began.elapsed());
@@ -222,13 +262,20 @@ async fn over_http1(
         let may_repeat = || repeats_safely && place.endpoint.retries.retry();
         let repeats = dead && (request.is_unsent() || may_repeat());
         let pause = if !repeats && tries.unanswered(&error) { tries.again(retries) } else { None };
+        if !repeats && !matches!(error, Error::Upload(_)) {
+            place.judge(node, true);
+        }
         if !((repeats || pause.is_some()) && request.rewind()) {
             return Err(not_answered(&error, exchange, &progress));
         }
         fresh = true;
         drop(line);
         connect_by = match pause {
-            Some(pause) => again(node, pause, timeouts).await,
+            Some(pause) => {
+                let connect_by = again(node, pause, timeouts).await;
+                move_on(node, way, exchange, &mut place, connect_by).await?;
+                connect_by
+            }
             None => Instant::now() + timeouts.connect,
         };
     }
@@ -241,15 +288,45 @@ async fn again(node: &Node, pause: Pin<Box<Sleep>>, timeouts: Timeouts) -> Insta
     Instant::now() + timeouts.connect
 }
 
-/// A place at the backend, by `deadline`.
+/// A place at the backend, by `deadline`: of a VPC link at the target that is chosen.
 pub(super) async fn enter(
     node: &Node,
-    tenant: &Tenant,
+    way: &Way<'_>,
     exchange: &mut Exchange,
-    proxy: &HttpProxy,
     deadline: Instant,
 ) -> Result<Place, GatewayResponse> {
-    let entering = node.pools.enter(&tenant.id, &proxy.target, &node.shared.config.limits);
+    let pick = match &way.choice {
+        Some(choice) => Some(choice.pick(None).ok_or_else(|| {
+            Kind::IntegrationFailure.because("No target of the VPC link takes calls.")
+        })?),
+        None => None,
+    };
+    enter_at(node, way, exchange, pick, deadline).await
+}
+
+/// Takes the call to another target of its VPC link, where there is one. On the heap: calls seldom do.
+pub(super) async fn move_on(
+    node: &Node,
+    way: &Way<'_>,
+    exchange: &mut Exchange,
+    place: &mut Place,
+    deadline: Instant,
+) -> Result<bool, GatewayResponse> {
+    let pick = way.choice.as_ref().and_then(|choice| choice.pick(place.pick.as_ref()));
+    let Some(pick) = pick else { return Ok(false) };
+    *place = Box::pin(enter_at(node, way, exchange, Some(pick), deadline)).await?;
+    Ok(true)
+}
+
+async fn enter_at(
+    node: &Node,
+    way: &Way<'_>,
+    exchange: &mut Exchange,
+    pick: Option<Pick>,
+    deadline: Instant,
+) -> Result<Place, GatewayResponse> {
+    let limits = &node.shared.config.limits;
+    let entering = node.pools.enter(&way.tenant.id, &way.proxy.target, pick, limits);
     let place = within(Some(deadline), entering).await.ok_or_else(timed_out)?;
     place.map_err(|Full| too_many(node, exchange))
 }

@@ -1,11 +1,16 @@
-//! What is counted of backends that fail.
+//! What is counted of backends that fail, and of the targets of VPC links.
 
-use prometheus::{IntCounter, Registry};
+use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 pub(crate) struct BackendMetrics {
     pub(crate) retries: IntCounter,
     pub(crate) circuits_opened: IntCounter,
     pub(crate) circuit_refusals: IntCounter,
+    pub(crate) targets_ejected: IntCounter,
+    /// By `result`.
+    pub(crate) health_checks: IntCounterVec,
+    /// By `state`.
+    pub(crate) targets: IntGaugeVec,
 }
 
 impl BackendMetrics {
@@ -15,7 +20,29 @@ impl BackendMetrics {
             registry.register(Box::new(counter.clone()))?;
             prometheus::Result::Ok(counter)
         };
+        let health_checks = IntCounterVec::new(
+            Opts::new(
+                "tollgate_upstream_health_checks_total",
+                "Health checks of targets of VPC links, by how they went",
+            ),
+            &["result"],
+        )?;
+        registry.register(Box::new(health_checks.clone()))?;
+        let targets = IntGaugeVec::new(
+            Opts::new(
+                "tollgate_upstream_targets",
+                "Targets of VPC links, by what is thought of them",
+            ),
+            &["state"],
+        )?;
+        registry.register(Box::new(targets.clone()))?;
         Ok(Self {
+            health_checks,
+            targets,
+            targets_ejected: counter(
+                "tollgate_upstream_targets_ejected_total",
+                "Times that a target of a VPC link was left for a while because calls to it failed",
+            )?,
             retries: counter(
                 "tollgate_upstream_retries_total",
                 "Calls that were sent to their backend again by their integration's retry policy",

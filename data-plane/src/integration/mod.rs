@@ -1,11 +1,13 @@
 //! What answers a call that was let through.
 
+pub(crate) mod balance;
 pub(crate) mod breaker;
 mod buffered;
 mod connect;
 mod download;
 mod early;
 pub(crate) mod function;
+pub(crate) mod health;
 mod http2;
 mod http_proxy;
 mod media;

@@ -15,10 +15,11 @@ use hashbrown::{Equivalent, HashMap};
 use upstream::{Alarm, Budget, Buffers, Connection, Full, Gate, Turn};
 
 use super::{
+    balance::Pick,
     breaker::{Breaker, Breakers},
     http2::Sessions,
 };
-use crate::{config::Limits, snapshot::served::CircuitBreaker};
+use crate::{config::Limits, node::Node, snapshot::served::CircuitBreaker};
 
 /// How long a connection may wait. Most backends close theirs after 60 s or more.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -43,9 +44,11 @@ pub(crate) struct Pools {
 struct Key {
     tenant_id: Arc<str>,
     target: Target,
+    /// Of a VPC link: who is connected to in its place.
+    via: Option<Target>,
 }
 
-struct KeyRef<'a>(&'a Arc<str>, &'a Target);
+struct KeyRef<'a>(&'a Arc<str>, &'a Target, Option<&'a Target>);
 
 /// A backend as one tenant has it: a scheme, a host and a port, and so one TLS identity.
 pub(super) struct Endpoint {
@@ -85,6 +88,8 @@ pub(super) struct Line {
 /// A request's place among those that a backend has at once.
 pub(super) struct Place {
     pub(super) endpoint: Rc<Endpoint>,
+    /// Which target of a VPC link it is at.
+    pub(super) pick: Option<Pick>,
     _turn: Turn,
 }
 
@@ -100,14 +105,15 @@ impl Pools {
         &self,
         tenant_id: &Arc<str>,
         target: &Target,
+        pick: Option<Pick>,
         limits: &Limits,
     ) -> Result<Place, Full> {
-        let endpoint = self.endpoint(tenant_id, target);
+        let endpoint = self.endpoint(tenant_id, target, pick.as_ref().map(Pick::target));
         endpoint.used_at.set(Instant::now());
         let (max, waiting_max) = (limits.backend_in_flight_max, limits.backend_waiting_max);
         let turn = endpoint.gate.enter(max, waiting_max).await?;
         endpoint.retries.request();
-        Ok(Place { endpoint, _turn: turn })
+        Ok(Place { endpoint, pick, _turn: turn })
     }
 
     /// The node's circuit breaker of a backend with these settings.
@@ -118,7 +124,7 @@ impl Pools {
         target: &Target,
         settings: CircuitBreaker,
     ) -> Arc<Breaker> {
-        let endpoint = self.endpoint(tenant_id, target);
+        let endpoint = self.endpoint(tenant_id, target, None);
         endpoint.used_at.set(Instant::now());
         let mut known = endpoint.breakers.borrow_mut();
         if let Some(breaker) = known.iter().find(|breaker| breaker.settings() == settings) {
@@ -132,9 +138,14 @@ impl Pools {
         breaker
     }
 
-    fn endpoint(&self, tenant_id: &Arc<str>, target: &Target) -> Rc<Endpoint> {
+    fn endpoint(
+        &self,
+        tenant_id: &Arc<str>,
+        target: &Target,
+        via: Option<&Target>,
+    ) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
-        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target)) {
+        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target, via)) {
             return endpoint.clone();
         }
         let endpoint = Rc::new(Endpoint {
@@ -146,7 +157,7 @@ impl Pools {
             breakers: RefCell::default(),
             used_at: Cell::new(Instant::now()),
         });
-        let key = Key { tenant_id: tenant_id.clone(), target: target.clone() };
+        let key = Key { tenant_id: tenant_id.clone(), target: target.clone(), via: via.cloned() };
         endpoints.insert(key, endpoint.clone());
         endpoint
     }
@@ -177,6 +188,20 @@ impl Pools {
             endpoint.sessions.sweep();
             endpoint.is_used() || endpoint.used_at.get().elapsed() < FORGET_AFTER
         });
+    }
+}
+
+impl Place {
+    /// Whose addresses are connected to.
+    pub(super) fn dials<'a>(&'a self, target: &'a Target) -> &'a Target {
+        self.pick.as_ref().map_or(target, Pick::target)
+    }
+
+    /// How the call went with its target, where it went through a VPC link.
+    pub(super) fn judge(&self, node: &Node, failed: bool) {
+        if let Some(pick) = &self.pick {
+            pick.judge(node, failed);
+        }
     }
 }
 
@@ -243,7 +268,7 @@ impl Line {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef(&self.tenant_id, &self.target).hash(state);
+        KeyRef(&self.tenant_id, &self.target, self.via.as_ref()).hash(state);
     }
 }
 
@@ -251,11 +276,14 @@ impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
         self.1.hash(state);
+        if let Some(via) = self.2 {
+            via.hash(state);
+        }
     }
 }
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self.0 == key.tenant_id && *self.1 == key.target
+        *self.0 == key.tenant_id && *self.1 == key.target && self.2 == key.via.as_ref()
     }
 }

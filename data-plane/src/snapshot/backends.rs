@@ -38,7 +38,15 @@ pub(super) fn backend(proxy: &message::HttpProxy, dialect: &Dialect) -> Compiled
         buffered,
         retry_policy: proxy.retry_policy.as_ref().map(resilience::retry_policy).map(Arc::new),
         circuit_breaker: proxy.circuit_breaker.as_ref().map(resilience::circuit_breaker),
+        vpc_link_id: None,
     })
+}
+
+/// Through a VPC link.
+pub(super) fn linked(proxy: &message::LinkedProxy, dialect: &Dialect) -> Compiled<ProxyTemplate> {
+    let of = proxy.backend.as_ref().ok_or("it has no backend")?;
+    let vpc_link_id = Some(proxy.vpc_link_id.as_str().into());
+    Ok(ProxyTemplate { vpc_link_id, ..backend(of, dialect)? })
 }
 
 fn protocol(proxy: &message::HttpProxy) -> Compiled<Protocol> {

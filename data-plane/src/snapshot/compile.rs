@@ -15,6 +15,7 @@ use super::{
     resources::{Held, ResourceName, Resources},
     secret::secret,
     served::{Api, ApiKey, Canary, Deployment, Snapshot, Stage, Stickiness},
+    vpc_link::vpc_link,
 };
 use crate::trace::sampling::Sampling;
 
@@ -125,6 +126,11 @@ impl Snapshot {
                 let secret = secret(message)?;
                 self.secrets.insert(secret.id.clone(), Arc::new(secret));
             }
+            Kind::VpcLink(message) => {
+                let before = self.vpc_links.get(&*message.id).map(|before| &**before);
+                let link = vpc_link(message, before)?;
+                self.vpc_links.insert(link.id.clone(), Arc::new(link));
+            }
             Kind::ApiKey(message) => {
                 let key = Arc::new(self.sharing(api_key(message)?));
                 if let Some(before) = self.api_keys_by_id.insert(key.id.clone(), key.clone()) {
@@ -175,6 +181,7 @@ impl Snapshot {
             ResourceName::TenantId(id) => drop(self.tenants.remove(id.as_str())),
             ResourceName::DeploymentId(id) => drop(self.deployments.remove(id.as_str())),
             ResourceName::SecretId(id) => drop(self.secrets.remove(id.as_str())),
+            ResourceName::VpcLinkId(id) => drop(self.vpc_links.remove(id.as_str())),
             ResourceName::UsagePlanId(id) => drop(self.usage_plans.remove(id.as_str())),
             ResourceName::ApiKeyId(id) => {
                 if let Some(key) = self.api_keys_by_id.remove(id.as_str()) {

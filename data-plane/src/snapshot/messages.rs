@@ -13,7 +13,7 @@ use plan::{
 };
 use proto::config::v1::{self as message, integration};
 
-use super::backends::backend;
+use super::backends::{backend, linked};
 use super::served::{
     ApiKey, AwsSigning, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment,
     Forwarding, Function, Grant, HttpProxy, Integration, Invocation, KeyRestrictions, Lambda,
@@ -76,6 +76,7 @@ impl ProxyTemplate {
             buffered: self.buffered,
             retry_policy: self.retry_policy.clone(),
             circuit_breaker: self.circuit_breaker,
+            vpc_link_id: self.vpc_link_id.clone(),
         })
     }
 }
@@ -219,6 +220,9 @@ fn template(
     match &message.kind {
         Some(integration::Kind::HttpProxy(proxy)) => {
             Ok(Template::HttpProxy(backend(proxy, dialect).map_err(wrong)?))
+        }
+        Some(integration::Kind::LinkedProxy(proxy)) => {
+            Ok(Template::HttpProxy(linked(proxy, dialect).map_err(wrong)?))
         }
         Some(integration::Kind::Function(function)) => {
             let (backend, format) = called(function, dialect).map_err(wrong)?;

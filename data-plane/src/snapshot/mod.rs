@@ -20,6 +20,7 @@ pub mod served;
 mod sharded;
 pub(crate) mod signature;
 pub mod stream;
+pub(crate) mod vpc_link;
 
 pub use compile::{Refusal, compile};
 pub use served::Snapshot;

@@ -15,8 +15,8 @@ use plan::{
 use serde_json::{Map, Value};
 use subtle::ConstantTimeEq;
 
-pub use super::secret::Secret;
 use super::sharded::Sharded;
+pub use super::{secret::Secret, vpc_link::VpcLink};
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::{Dialect, headers::Form},
@@ -41,6 +41,7 @@ pub struct Snapshot {
     pub(super) api_keys: Sharded<(Arc<str>, [u8; 32]), Arc<ApiKey>>,
     pub(super) api_keys_by_id: Sharded<Arc<str>, Arc<ApiKey>>,
     pub(super) secrets: Sharded<Arc<str>, Arc<Secret>>,
+    pub(super) vpc_links: Sharded<Arc<str>, Arc<VpcLink>>,
 }
 
 pub struct Tenant {
@@ -165,6 +166,7 @@ pub(super) struct ProxyTemplate {
     pub(super) buffered: bool,
     pub(super) retry_policy: Option<Arc<RetryPolicy>>,
     pub(super) circuit_breaker: Option<CircuitBreaker>,
+    pub(super) vpc_link_id: Option<Arc<str>>,
 }
 
 pub enum Integration {
@@ -188,6 +190,8 @@ pub struct HttpProxy {
     pub(crate) buffered: bool,
     pub retry_policy: Option<Arc<RetryPolicy>>,
     pub circuit_breaker: Option<CircuitBreaker>,
+    /// Whose targets are connected to, in the place of `target`.
+    pub vpc_link_id: Option<Arc<str>>,
 }
 
 /// When a call is sent again.
@@ -468,6 +472,16 @@ impl Snapshot {
     /// A tenant's secret.
     pub fn secret(&self, tenant_id: &str, id: &str) -> Option<&Arc<Secret>> {
         self.secrets.get(id).filter(|secret| *secret.tenant_id == *tenant_id)
+    }
+
+    /// A tenant's VPC link.
+    pub fn vpc_link(&self, tenant_id: &str, id: &str) -> Option<&Arc<VpcLink>> {
+        self.vpc_links.get(id).filter(|link| *link.tenant_id == *tenant_id)
+    }
+
+    /// All of them, of all tenants.
+    pub(crate) fn vpc_links(&self) -> impl Iterator<Item = &Arc<VpcLink>> {
+        self.vpc_links.values()
     }
 
     /// The key of a tenant that has this digest, or had it before its last rotation.

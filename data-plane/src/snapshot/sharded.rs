@@ -53,6 +53,10 @@ impl<K: Hash + Eq + Clone, V: Clone> Sharded<K, V> {
         if shard.contains_key(key) { Arc::make_mut(shard).remove(key) } else { None }
     }
 
+    pub(crate) fn values(&self) -> impl Iterator<Item = &V> {
+        self.shards.iter().flat_map(|shard| shard.values())
+    }
+
     #[cfg(test)]
     pub(crate) fn len(&self) -> usize {
         self.shards.iter().map(|shard| shard.len()).sum()

@@ -41,4 +41,5 @@ mod slow;
 mod splice;
 mod tls;
 mod transfer;
+mod vpc_link;
 mod world;

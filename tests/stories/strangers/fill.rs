@@ -20,8 +20,9 @@ const VERBS: [&str; 24] = [
     "end", "reopen", "settle", "promote",
 ];
 /// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: the own tests of
-/// secrets, integrations and canaries name ids of strangers there.
-const NO_IDS: [&str; 5] = ["aws", "awsCredentials", "canarySettings", "externalId", "nounId"];
+/// secrets, integrations, canaries and VPC links name ids of strangers there.
+const NO_IDS: [&str; 6] =
+    ["aws", "awsCredentials", "canarySettings", "connectionId", "externalId", "nounId"];
 
 /// A text that is given back and kept nowhere: a change that is right but for it is made, also one that deletes.
 const NOT_KEPT: &str = "clientMutationId";

@@ -3,6 +3,7 @@ import { z } from "zod";
 import { cors } from "./cors-fields";
 import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
+import { connectionFields } from "./route-connection";
 import { mockFields, unreadable } from "./route-mock";
 import { resilienceFields } from "./route-resilience";
 
@@ -22,6 +23,7 @@ export const schema = z
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       aws,
       ...backendFields,
+      ...connectionFields,
       ...resilienceFields,
       ...mockFields,
     }),

@@ -11,6 +11,7 @@ import { CorsFields, corsTyped } from "./cors-fields";
 import { Form, useSchemaForm } from "./form";
 import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
+import { ConnectionSection, connectionOf } from "./route-connection";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
 import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
@@ -90,6 +91,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
       ...backendTyped(integration),
+      connectionId: integration?.connectionId ?? "",
       ...resilienceOf(integration),
       ...mockTyped({
         mockResponse: integration?.mockResponse,
@@ -209,6 +211,7 @@ function Sections({ form }: { form: RouteFormState }) {
     <div className="flex flex-col gap-2">
       {type === "MOCK" && <MockSection form={form} />}
       {isFunction && <RouteAwsSection form={form} />}
+      {type === "HTTP_PROXY" && <ConnectionSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
       {type !== "MOCK" && <ResilienceSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
@@ -271,6 +274,7 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
       ? { payloadFormatVersion, ...awsSettings(uri, aws) }
       : { method: stored?.method || undefined }),
     ...backendOf(integration, type),
+    ...(type === "HTTP_PROXY" ? connectionOf(integration) : {}),
     ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
     ...circuitBreakerOf(integration, stored),
   };

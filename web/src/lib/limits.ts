@@ -12,6 +12,7 @@ export const LIMITS: Record<TenantLimitName, string> = {
   API_KEYS: "API keys",
   CONSUMERS: "Consumers",
   SECRETS: "Secrets",
+  VPC_LINKS: "VPC links",
   ACCESS_KEYS: "Access keys",
   MEMBERS: "Members, invited ones too",
   INVITATIONS: "Open invitations",

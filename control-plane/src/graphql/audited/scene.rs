@@ -22,7 +22,7 @@ use crate::domain::user_link::{self, Purpose};
 use crate::domain::{
     access_key, account, api_key, consumer, gateway_response, integration, invitation, join_token,
     operator, password, quarantined_segment, resource, secret, session, sign_up, tenant,
-    tenant_invitation, usage_plan,
+    tenant_invitation, usage_plan, vpc_link,
 };
 use crate::graphql::node::Kind;
 use crate::ids::{ApiId, SessionId, StageId, TenantId};
@@ -185,6 +185,10 @@ impl<'a> Scene<'a> {
             Kind::UsagePlan => {
                 let new = NewUsagePlan { name: "some".to_owned(), ..NewUsagePlan::default() };
                 kind.id(usage_plan::create(app, &owner, new).await.unwrap().id)
+            }
+            Kind::VpcLink => {
+                let new = testing::new_vpc_link("some");
+                kind.id(vpc_link::create(app, &owner, new).await.unwrap().id)
             }
             Kind::AuditEntry | Kind::Deployment | Kind::User => {
                 panic!("{operation} takes a {}, which this walk cannot make yet", kind.noun())

@@ -29,14 +29,14 @@ use self::{
 use super::{
     BoxError,
     download::Source,
-    http_proxy::{self, Answered, Outgoing},
+    http_proxy::{self, Answered, Outgoing, Way},
     upload::{Progress, Upload},
 };
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     node::Node,
-    snapshot::served::{HttpProxy, Tenant, Timeouts},
+    snapshot::served::{HttpProxy, Timeouts},
     telemetry::Phase,
 };
 
@@ -51,22 +51,32 @@ enum Failed {
 /// that the backend says it did not look at, or one that repeats safely and whose connection turned out dead.
 pub(super) async fn exchange(
     node: &Node,
-    tenant: &Tenant,
+    way: &Way<'_>,
     exchange: &mut Exchange,
-    proxy: &HttpProxy,
     outgoing: Outgoing,
 ) -> Result<Answered, GatewayResponse> {
+    let Way { tenant, proxy, .. } = *way;
     let Outgoing { method, target, fields, upload, progress, repeats_safely } = outgoing;
     let head = head(proxy, method, target, fields, &upload)?;
     let mut body = Body::new(upload);
     let mut connect_by = Instant::now() + proxy.timeouts.connect;
-    let place = http_proxy::enter(node, tenant, exchange, proxy, connect_by).await?;
+    let mut place = http_proxy::enter(node, way, exchange, connect_by).await?;
     let mut repeated = false;
     loop {
         let policy = &tenant.egress;
-        let slot = sessions::enter(node, &place, &proxy.target, policy, connect_by)
-            .await
-            .map_err(not_connected)?;
+        let entered = sessions::enter(node, &place, &proxy.target, policy, connect_by).await;
+        let slot = match entered {
+            Ok(slot) => slot,
+            Err(error) => {
+                place.judge(node, true);
+                connect_by = Instant::now() + proxy.timeouts.connect;
+                // Nothing was sent: another target of a VPC link may have the call.
+                if !http_proxy::move_on(node, way, exchange, &mut place, connect_by).await? {
+                    return Err(not_connected(error));
+                }
+                continue;
+            }
+        };
         progress.start();
         let began = Instant::now();
         let is_whole = body.is_end_stream();
@@ -81,6 +91,7 @@ pub(super) async fn exchange(
                     Some(Ok(response)) => {
                         node.metrics.phase(Phase::UpstreamFirstByte, began.elapsed());
                         sending.answered();
+                        place.judge(node, response.status().is_server_error());
                         let idle = proxy.timeouts.idle;
                         let rest = (!is_sent).then_some((sending, progress, idle));
                         return answered_with(response, Held { slot, _place: place }, rest);
@@ -96,6 +107,7 @@ pub(super) async fn exchange(
                     }
                     None => {
                         slot.doubt();
+                        place.judge(node, true);
                         return Err(http_proxy::timed_out());
                     }
                 }
@@ -104,6 +116,9 @@ pub(super) async fn exchange(
         let dead = slot.reused && matches!(&error, Failed::Stream(error) if error.is_io());
         let harmless = unprocessed || dead && repeats_safely;
         if !(harmless && !repeated && body.rewind() && place.endpoint.retries.retry()) {
+            if matches!(&error, Failed::Stream(_)) {
+                place.judge(node, true);
+            }
             return Err(not_answered(error, exchange, &progress));
         }
         repeated = true;

@@ -30,7 +30,7 @@ export const RoutesDocument = graphql(`
             resource { id }
             corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
             integration {
-              id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost forwarded
+              id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost connectionId forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               aws { secretId endpointUrl invocationType }
               retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }

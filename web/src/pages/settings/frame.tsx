@@ -18,6 +18,7 @@ export function SettingsFrame() {
             { label: "Sessions", to: paths.sessions() },
             { label: "Access keys", to: paths.accessKeys() },
             { label: "Secrets", to: paths.secrets() },
+            { label: "VPC links", to: paths.vpcLinks() },
             ...(may("readAudit")
               ? [
                   { label: "Audit log", to: paths.audit(), within: true },

@@ -1,0 +1,58 @@
+//! Which way an integration's calls go to its backend.
+
+use serde::{Deserialize, Serialize};
+use utoipa::ToSchema;
+
+use super::{IntegrationType, Settings};
+use crate::access::actor::Actor;
+use crate::app::Tx;
+use crate::error::{Error, Result};
+use crate::store;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
+#[serde(rename_all = "SCREAMING_SNAKE_CASE")]
+pub enum ConnectionType {
+    /// To the host of its URI.
+    #[default]
+    Internet,
+    /// To the targets of a VPC link; `Host` and TLS name the host of its URI.
+    VpcLink,
+}
+
+impl ConnectionType {
+    pub const ALL: [Self; 2] = [Self::Internet, Self::VpcLink];
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            Self::Internet => "INTERNET",
+            Self::VpcLink => "VPC_LINK",
+        }
+    }
+}
+
+impl Settings {
+    /// Whether its fields fit each other and the type.
+    pub(super) fn check_connection(&self) -> Result<()> {
+        match (self.connection_type, &self.connection_id) {
+            (ConnectionType::VpcLink, _) if self.kind != IntegrationType::HttpProxy => {
+                Err(Error::bad_request("connectionType", "VPC_LINK belongs to type HTTP_PROXY"))
+            }
+            (ConnectionType::VpcLink, None) => {
+                let rule = "connectionType VPC_LINK needs a connectionId: the id of a VPC link";
+                Err(Error::bad_request("connectionId", rule))
+            }
+            (ConnectionType::Internet, Some(_)) => {
+                Err(Error::bad_request("connectionId", "belongs to connectionType VPC_LINK"))
+            }
+            (ConnectionType::VpcLink, Some(_)) | (ConnectionType::Internet, None) => Ok(()),
+        }
+    }
+}
+
+/// Whether the VPC link is one of the tenant's. It stays until the transaction ends.
+pub(super) async fn check_link(tx: &mut Tx, actor: &Actor, settings: &Settings) -> Result<()> {
+    if let Some(id) = settings.connection_id {
+        store::vpc_link::lock(tx, actor.tenant, id).await?;
+    }
+    Ok(())
+}
