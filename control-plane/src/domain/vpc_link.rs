@@ -118,7 +118,7 @@ pub async fn create(app: &App, actor: &Actor, new: NewVpcLink) -> Result<VpcLink
     let id: VpcLinkId = app.rng.id();
     let new = NewVpcLink { name, description, balancing: new.balancing };
     let link = store::vpc_link::insert(&mut tx, tenant, id, &new).await?;
-    audit::record(app, &mut tx, actor, "vpcLink.create", id.as_str(), None, Some(&link)).await?;
+    audit::record(app, &mut tx, actor, "vpc_link.create", id.as_str(), None, Some(&link)).await?;
     tx.commit().await?;
     Ok(link)
 }
@@ -165,7 +165,7 @@ pub async fn update(
     };
     let after = store::vpc_link::update(&mut tx, tenant, id, &after).await?;
     let noun_id = id.as_str();
-    audit::record(app, &mut tx, actor, "vpcLink.update", noun_id, Some(&before), Some(&after))
+    audit::record(app, &mut tx, actor, "vpc_link.update", noun_id, Some(&before), Some(&after))
         .await?;
     if after.balancing != before.balancing {
         publish(&mut tx, tenant, id).await?;
@@ -186,7 +186,7 @@ pub async fn delete(app: &App, actor: &Actor, id: VpcLinkId) -> Result<()> {
     }
     store::vpc_link::delete(&mut tx, actor.tenant, id).await?;
     let noun_id = id.as_str();
-    audit::record(app, &mut tx, actor, "vpcLink.delete", noun_id, Some(&before), None).await?;
+    audit::record(app, &mut tx, actor, "vpc_link.delete", noun_id, Some(&before), None).await?;
     tx.remove(compile::vpc_link_name(id));
     tx.commit().await?;
     Ok(())

@@ -429,6 +429,7 @@ impl<'a> Fill<'a> {
             "origins" | "allowOrigins" => "https://example.com".to_owned(),
             "responseType" => "THROTTLED".to_owned(),
             "path" => format!("/{}", some()),
+            "host" => "example.com".to_owned(),
             "uri" | "url" => "http://example.com/".to_owned(),
             "email" => format!("{}@example.com", some()),
             "role" => "viewer".to_owned(),
