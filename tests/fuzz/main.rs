@@ -180,7 +180,7 @@ fuzzed! {
     address traceparent trace_fields request_cookies response_cookies forwarded_for redis_answer http2_frames
     last_good graphql_guard graphql_request access_token refresh_cookie idempotency_key if_match rest_body email
     audit_export socket_message certificate_request usage_statement response_head chunked_body
-    request_head pipeline function_answer accept_encoding preferences mock_examples
+    request_head pipeline function_answer accept_encoding preferences mock_examples tls_authorities
 }
 
 /// `cargo fuzz` builds what lies here, outside the workspace: a file for each target, all alike.

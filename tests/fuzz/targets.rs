@@ -53,7 +53,9 @@ use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
-pub(crate) use backend::{chunked_body, function_answer, response_cookies, response_head};
+pub(crate) use backend::{
+    chunked_body, function_answer, response_cookies, response_head, tls_authorities,
+};
 pub(crate) use caller::{accept_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
 pub(crate) use node::{count_report, quotas_asked};

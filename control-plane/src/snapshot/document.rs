@@ -7,12 +7,13 @@ use prost::Message;
 use proto::config::v1::{
     Api, AwsSigning, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
     InvocationType, Lambda, PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion,
-    ResponseTransferMode, Route, TrailingSlash, integration,
+    ResponseTransferMode, Route, TlsConfig, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 
 use crate::domain::integration::InvocationType as Invocation;
 use crate::domain::secret::{SecretUse, SigningScope};
+use crate::domain::tls_config as domain;
 use crate::snapshot::{mocks, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
@@ -28,7 +29,7 @@ impl Document {
         let deployment = Deployment {
             id: String::new(),
             api: Some(api(&draft.api, &locations)),
-            routes: draft.routes.iter().map(|row| route(row, &locations)).collect(),
+            routes: draft.routes.iter().map(|row| route(row, draft, &locations)).collect(),
             integrations: draft.integrations.iter().map(integration).collect(),
         };
         Self { bytes: deployment.encode_to_vec() }
@@ -95,7 +96,10 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
     }
 }
 
-fn route(row: &RouteRow, locations: &[String]) -> Route {
+fn route(row: &RouteRow, draft: &Draft, locations: &[String]) -> Route {
+    let id = row.integration_id.as_deref();
+    let integration = id.and_then(|id| draft.integrations.iter().find(|known| known.id == id));
+    let pinned = integration.is_some_and(|it| it.tls_config.is_some()).then_some("tlsConfig");
     let located = restricts(locations, row).then_some("apiKeyLocations");
     Route {
         id: row.id.clone(),
@@ -106,9 +110,10 @@ fn route(row: &RouteRow, locations: &[String]) -> Route {
         authorization_type: row.authorization_type.clone(),
         operation_name: row.operation_name.clone(),
         // A draft that has one that is not enforced is not deployed; a node that met it all the same would refuse every
-        // call, as one does that does not know where keys stand.
+        // call, as one does that does not know where keys stand, or whom to trust as a backend.
         restrictions: validate::unenforced_of_route(row)
             .chain(located)
+            .chain(pinned)
             .map(str::to_owned)
             .collect(),
     }
@@ -127,6 +132,14 @@ fn payload_format_version(name: &str) -> PayloadFormatVersion {
         "1.0" => PayloadFormatVersion::PayloadFormatVersion10,
         "2.0" => PayloadFormatVersion::PayloadFormatVersion20,
         _ => PayloadFormatVersion::Unspecified,
+    }
+}
+
+fn tls_config(of: &domain::TlsConfig) -> TlsConfig {
+    TlsConfig {
+        insecure_skip_verification: of.insecure_skip_verification,
+        server_name_to_verify: of.server_name_to_verify.clone(),
+        ca_bundle: of.ca_bundle.clone(),
     }
 }
 
@@ -155,6 +168,7 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
             _ => ResponseTransferMode::Unspecified,
         }
         .into(),
+        tls_config: row.tls_config.as_deref().map(tls_config),
     }
 }
 

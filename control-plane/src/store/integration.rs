@@ -12,6 +12,7 @@ use crate::domain::integration::{
 };
 use crate::domain::media::ContentHandling;
 use crate::domain::page::Page;
+use crate::domain::tls_config::TlsConfig;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
 
@@ -27,14 +28,15 @@ pub async fn insert(
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response, description, payload_format_version, forwarded, transfer_mode,
-             request_templates, responses, mock_examples, aws, content_handling)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22)
+             request_templates, responses, mock_examples, aws, content_handling, tls_config)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, coalesce($23, '{}'::jsonb))
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision"#,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -57,6 +59,7 @@ pub async fn insert(
         Json(&settings.examples) as _,
         settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
+        settings.tls_config.as_ref().map(Json) as Option<Json<&TlsConfig>>,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -105,7 +108,8 @@ pub async fn find(
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -128,7 +132,8 @@ pub async fn list(
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -162,14 +167,16 @@ pub async fn update(
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
              payload_format_version = $14, forwarded = $15, transfer_mode = $16, request_templates = $17,
-             responses = $18, mock_examples = $19, aws = $20, content_handling = $21, updated_at = now()
+             responses = $18, mock_examples = $19, aws = $20, content_handling = $21,
+             tls_config = coalesce($22, '{}'::jsonb), updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling, description, created_at, updated_at, revision"#,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -191,6 +198,7 @@ pub async fn update(
         Json(&settings.examples) as _,
         settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
+        settings.tls_config.as_ref().map(Json) as Option<Json<&TlsConfig>>,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -236,6 +244,7 @@ struct Row {
     timeout_ms: i32,
     mock_response: Option<Json<MockResponse>>,
     content_handling: String,
+    tls_config: Option<Json<TlsConfig>>,
     forwarded: String,
     transfer_mode: String,
     request_templates: Json<BTreeMap<String, String>>,
@@ -296,6 +305,7 @@ impl TryFrom<Row> for Integration {
                 aws: row.aws.map(|aws| aws.0),
                 mock_response: row.mock_response.map(|mock| mock.0),
                 content_handling: ContentHandling::stored(&row.content_handling)?,
+                tls_config: row.tls_config.map(|tls| tls.0),
                 request_templates: row.request_templates.0,
                 integration_responses: row.responses.0,
                 examples: row.mock_examples.0,

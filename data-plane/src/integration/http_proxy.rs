@@ -202,7 +202,8 @@ pub(super) async fn enter(
     proxy: &HttpProxy,
     deadline: Instant,
 ) -> Result<Place, GatewayResponse> {
-    let entering = node.pools.enter(&tenant.id, &proxy.target, &node.shared.config.limits);
+    let (identity, limits) = (proxy.identity.as_ref(), &node.shared.config.limits);
+    let entering = node.pools.enter(&tenant.id, &proxy.target, identity, limits);
     let place = within(Some(deadline), entering).await.ok_or_else(timed_out)?;
     place.map_err(|Full| too_many(node, exchange))
 }

@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use egress::{Checked, Policy, Stream, Target};
+use egress::{Checked, Identity, Policy, Stream, Target};
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 use upstream::{Alarm, Budget, Buffers, Connection, Full, Gate, Turn};
@@ -38,12 +38,15 @@ pub(crate) struct Pools {
 struct Key {
     tenant_id: Arc<str>,
     target: Target,
+    identity: Option<Arc<Identity>>,
 }
 
-struct KeyRef<'a>(&'a Arc<str>, &'a Target);
+struct KeyRef<'a>(&'a Arc<str>, &'a Target, Option<&'a Identity>);
 
 /// A backend as one tenant has it: a scheme, a host and a port, and so one TLS identity.
 pub(super) struct Endpoint {
+    /// Who it must prove to be, where its integrations say so.
+    pub(super) identity: Option<Arc<Identity>>,
     known: RefCell<Option<Known>>,
     idle: RefCell<Vec<Idle>>,
     /// The connections that calls share.
@@ -93,9 +96,10 @@ impl Pools {
         &self,
         tenant_id: &Arc<str>,
         target: &Target,
+        identity: Option<&Arc<Identity>>,
         limits: &Limits,
     ) -> Result<Place, Full> {
-        let endpoint = self.endpoint(tenant_id, target);
+        let endpoint = self.endpoint(tenant_id, target, identity);
         endpoint.used_at.set(Instant::now());
         let (max, waiting_max) = (limits.backend_in_flight_max, limits.backend_waiting_max);
         let turn = endpoint.gate.enter(max, waiting_max).await?;
@@ -103,12 +107,18 @@ impl Pools {
         Ok(Place { endpoint, _turn: turn })
     }
 
-    fn endpoint(&self, tenant_id: &Arc<str>, target: &Target) -> Rc<Endpoint> {
+    fn endpoint(
+        &self,
+        tenant_id: &Arc<str>,
+        target: &Target,
+        identity: Option<&Arc<Identity>>,
+    ) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
-        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target)) {
+        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target, identity.map(|it| &**it))) {
             return endpoint.clone();
         }
         let endpoint = Rc::new(Endpoint {
+            identity: identity.cloned(),
             known: RefCell::default(),
             idle: RefCell::default(),
             sessions: Sessions::default(),
@@ -116,7 +126,8 @@ impl Pools {
             retries: Budget::default(),
             used_at: Cell::new(Instant::now()),
         });
-        let key = Key { tenant_id: tenant_id.clone(), target: target.clone() };
+        let (tenant_id, target) = (tenant_id.clone(), target.clone());
+        let key = Key { tenant_id, target, identity: identity.cloned() };
         endpoints.insert(key, endpoint.clone());
         endpoint
     }
@@ -202,7 +213,7 @@ impl Line {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef(&self.tenant_id, &self.target).hash(state);
+        KeyRef(&self.tenant_id, &self.target, self.identity.as_deref()).hash(state);
     }
 }
 
@@ -210,11 +221,12 @@ impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
         self.1.hash(state);
+        self.2.hash(state);
     }
 }
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self.0 == key.tenant_id && *self.1 == key.target
+        *self.0 == key.tenant_id && *self.1 == key.target && self.2 == key.identity.as_deref()
     }
 }

@@ -1,8 +1,8 @@
 //! What an integration says of its backend, with what its Api's dialect says where it says nothing.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
-use egress::Protocol;
+use egress::{Identity, Protocol, TlsSettings};
 use http::Method;
 use plan::UriTemplate;
 use proto::config::v1 as message;
@@ -35,7 +35,18 @@ pub(super) fn backend(proxy: &message::HttpProxy, dialect: &Dialect) -> Compiled
         protocol: protocol(proxy)?,
         forwarding: Forwarding { policy: policy(proxy)?, form: dialect.headers.forwarded },
         buffered,
+        identity: proxy.tls_config.as_ref().map(identity).transpose()?,
     })
+}
+
+fn identity(message: &message::TlsConfig) -> Compiled<Arc<Identity>> {
+    let settings = TlsSettings {
+        insecure_skip_verification: message.insecure_skip_verification,
+        server_name_to_verify: message.server_name_to_verify.clone(),
+        authorities: message.ca_bundle.clone(),
+    };
+    let identity = Identity::new(settings).map_err(|error| format!("its TLS settings: {error}"));
+    identity.map(Arc::new)
 }
 
 fn protocol(proxy: &message::HttpProxy) -> Compiled<Protocol> {

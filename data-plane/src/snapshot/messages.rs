@@ -73,6 +73,7 @@ impl ProxyTemplate {
             protocol: self.protocol,
             forwarding: self.forwarding,
             buffered: self.buffered,
+            identity: self.identity.clone(),
         })
     }
 }
@@ -94,7 +95,7 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
 }
 
 /// Restrictions of routes, and of stages, that this node enforces.
-const ENFORCED: [&str; 1] = ["apiKeyLocations"];
+const ENFORCED: [&str; 2] = ["apiKeyLocations", "tlsConfig"];
 pub(super) const ENFORCED_OF_STAGES: [&str; 2] = ["clientThrottles", "concurrencyLimit"];
 
 pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use egress::{Policy, Protocol, Target};
+use egress::{Identity, Policy, Protocol, Target};
 use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
@@ -132,6 +132,7 @@ pub(super) struct ProxyTemplate {
     pub(super) protocol: Protocol,
     pub(super) forwarding: Forwarding,
     pub(super) buffered: bool,
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 pub enum Integration {
@@ -153,6 +154,8 @@ pub struct HttpProxy {
     pub(crate) forwarding: Forwarding,
     /// Its answers reach their callers whole, and not as they come.
     pub(crate) buffered: bool,
+    /// Who the backend must prove to be over TLS; `None`: its host, by an authority that the node trusts.
+    pub(crate) identity: Option<Arc<Identity>>,
 }
 
 /// How a backend is told where a call comes from.

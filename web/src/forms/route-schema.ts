@@ -3,6 +3,7 @@ import { z } from "zod";
 import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
 import { mockFields, unreadable } from "./route-mock";
+import { tls } from "./route-tls";
 
 /** A route with what answers it, as typed. */
 export const schema = z
@@ -17,6 +18,7 @@ export const schema = z
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       aws,
+      tlsConfig: tls,
       ...backendFields,
       ...mockFields,
     }),

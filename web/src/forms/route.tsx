@@ -12,6 +12,7 @@ import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
+import { TlsSection, tlsConfig, tlsTyped } from "./route-tls";
 import { Part, Section } from "./section";
 
 const CreateRouteDocument = graphql(`
@@ -84,6 +85,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
+      tlsConfig: tlsTyped(integration?.tlsConfig),
       ...backendTyped(integration),
       ...mockTyped({
         mockResponse: integration?.mockResponse,
@@ -203,6 +205,7 @@ function Sections({ form }: { form: RouteFormState }) {
     <div className="flex flex-col gap-2">
       {type === "MOCK" && <MockSection form={form} />}
       {isFunction && <RouteAwsSection form={form} />}
+      {type !== "MOCK" && <TlsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
       {type === "HTTP_PROXY" && <AnswersSection form={form} />}
@@ -237,6 +240,7 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
       ? { payloadFormatVersion, ...awsSettings(uri, aws) }
       : { method: stored?.method || undefined }),
     ...backendOf(integration, type),
+    ...tlsConfig(integration.tlsConfig),
   };
 }
 

@@ -30,6 +30,7 @@ export const RoutesDocument = graphql(`
               id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               aws { secretId endpointUrl invocationType }
+              tlsConfig { insecureSkipVerification serverNameToVerify caBundle }
               mockResponse { status headers { name value } body }
             }
           }
