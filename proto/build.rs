@@ -1,5 +1,9 @@
 //! Compiles the .proto files with protox, so that a build needs no `protoc`.
 
+use std::{env, fs, path::PathBuf};
+
+use protox::prost::Message;
+
 /// What is secret is not shown: `src/secret.rs` has their `Debug`.
 const SECRET: &str = ".tollgate.config.v1.Secret";
 const SIGNER: &str = ".tollgate.config.v1.AwsSigner";
@@ -22,6 +26,8 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
         ],
         ["."],
     )?;
+    let descriptors = PathBuf::from(env::var("OUT_DIR")?).join("descriptors.bin");
+    fs::write(descriptors, files.encode_to_vec())?;
     // Sorted maps: the same message must encode to the same bytes, deployments are addressed by content.
     tonic_prost_build::configure()
         .btree_map(".")

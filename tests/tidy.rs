@@ -44,6 +44,10 @@ const ARROWS: &[(&str, &[&str])] = &[
     ),
     ("data-plane/lease/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
     ("data-plane/permit/src", &["std::net", "tokio::", "std::fs", "std::time", "rustix"]),
+    (
+        "data-plane/velocity/src",
+        &["std::net", "tokio::", "std::fs", "std::time", "plan::", "proto::"],
+    ),
     ("proto/src", &["control_plane::", "data_plane::"]),
 ];
 

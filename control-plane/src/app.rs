@@ -107,7 +107,7 @@ impl App {
         tenants: PgPool,
         system: PgPool,
     ) -> Result<Self> {
-        let mut tx = Tx::new(system.begin().await?, master.clone());
+        let mut tx = Tx::new(begin(&system).await?, master.clone());
         let signing =
             store::installation_key::get_or_make(&mut tx, &master, "session_signing", || {
                 store::installation_key::ed25519()
@@ -146,7 +146,7 @@ impl App {
 
     /// The same before there is an actor: a new tenant's first rows.
     pub async fn begin_in(&self, tenant: TenantId) -> Result<Tx> {
-        let mut inner = self.tenants.begin().await?;
+        let mut inner = begin(&self.tenants).await?;
         sqlx::query("select set_config('app.tenant_id', $1, true)")
             .bind(tenant.to_string())
             .execute(&mut *inner)
@@ -166,7 +166,7 @@ impl App {
 
     /// A transaction outside any tenant, under the explicit policies of `tollgate_system`.
     pub async fn system(&self, _why: Job) -> Result<Tx> {
-        Ok(Tx::new(self.system.begin().await?, self.master.clone()))
+        Ok(Tx::new(begin(&self.system).await?, self.master.clone()))
     }
 
     /// This replica refuses the session's access tokens from now on; the others learn of it within seconds.
@@ -191,6 +191,11 @@ impl App {
         let wrapped = store::tenant::data_key(tx, tenant).await?;
         self.master.unwrap_key(&format!("tenant:{tenant}:data_key"), &wrapped)
     }
+}
+
+/// Boxed: waiting for a connection has a future of 14 KB, which every change of the domain would carry in its own.
+async fn begin(pool: &PgPool) -> Result<Transaction<'static, Postgres>> {
+    Ok(Box::pin(pool.begin()).await?)
 }
 
 async fn pool(options: PgConnectOptions, set_role: &'static str, most: u32) -> Result<PgPool> {

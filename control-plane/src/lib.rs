@@ -42,7 +42,7 @@ pub async fn run(
     config: Config,
     shutdown: impl Future<Output = ()> + Send + 'static,
 ) -> Result<()> {
-    let app = Box::pin(App::connect(config)).await?;
+    let app = App::connect(config).await?;
     // Before the first call: a session that was ended must not come back with a replica that starts.
     jobs::learn_ended_sessions(&app).await?;
     // Every address first: a port in use must not leave half a replica running.

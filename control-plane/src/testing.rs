@@ -406,7 +406,7 @@ pub(crate) async fn count_quotas(app: &App, tenant: TenantId) {
 pub(crate) async fn invite_tenants(app: &App, operator: &Operator) {
     for n in 0..3 {
         let email = format!("invited{n}@example.com");
-        Box::pin(tenant_invitation::create(app, operator, &email, None)).await.unwrap();
+        tenant_invitation::create(app, operator, &email, None).await.unwrap();
     }
 }
 

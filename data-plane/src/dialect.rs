@@ -6,7 +6,7 @@ pub(crate) mod headers;
 use std::time::Duration;
 
 use http::StatusCode;
-use plan::{Precedence, TrailingSlash};
+use plan::{Precedence, ResponseType, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
 use self::headers::Headers;
@@ -39,10 +39,18 @@ pub(crate) struct Dialect {
     pub(crate) converts_media: bool,
     /// How answers are compressed, where an Api asks for it.
     pub(crate) compression: Offer,
+    /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
+    pub(crate) preflight_status: u16,
+    /// Whether a preflight is told the method that it asks for where a route takes it and the Api names none.
+    pub(crate) preflight_tells_methods: bool,
     /// Which fields of proxied calls pass, and as what.
     pub(crate) headers: &'static Headers,
     /// What is answered where nobody waits for a function.
     pub(crate) event_accepted: StatusCode,
+    /// By which gateway response a refusal is restyled, beside the default of its class.
+    pub(crate) response_type: fn(Kind) -> Option<ResponseType>,
+    /// Types that nobody restyles: of the default for their class they take the headers, and nothing else.
+    pub(crate) fixed_responses: &'static [ResponseType],
     /// How a refusal looks.
     pub(crate) refusal: fn(Kind) -> Refusal,
 }
@@ -77,8 +85,12 @@ pub(crate) static NATIVE: Dialect = Dialect {
     rest_events: false,
     converts_media: false,
     compression: Offer::NATIVE,
+    preflight_status: 204,
+    preflight_tells_methods: true,
     headers: &headers::NATIVE,
     event_accepted: StatusCode::ACCEPTED,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: |kind| Refusal {
         status: kind.status(),
         message: Message::Explained,
@@ -100,8 +112,17 @@ static AWS_REST: Dialect = Dialect {
     rest_events: true,
     converts_media: true,
     compression: Offer::AWS,
+    preflight_status: 200,
+    preflight_tells_methods: false,
     headers: &headers::AWS_REST,
     event_accepted: StatusCode::OK,
+    response_type: |kind| match kind {
+        Kind::ResourceNotFound | Kind::MethodNotAllowed => {
+            Some(ResponseType::MissingAuthenticationToken)
+        }
+        other => other.response_type(),
+    },
+    fixed_responses: &[ResponseType::RequestTooLarge],
     refusal: aws_rest,
 };
 
@@ -119,8 +140,12 @@ static AWS_HTTP: Dialect = Dialect {
     rest_events: false,
     converts_media: false,
     compression: Offer::AWS,
+    preflight_status: 204,
+    preflight_tells_methods: false,
     headers: &headers::AWS_HTTP,
     event_accepted: StatusCode::OK,
+    response_type: Kind::response_type,
+    fixed_responses: &[],
     refusal: aws_http,
 };
 
@@ -169,9 +194,10 @@ fn aws_rest(kind: Kind) -> Refusal {
         Kind::AuthorizerConfigurationError => {
             (500, Message::Null, Some("AuthorizerConfigurationException"))
         }
-        Kind::ApiConfigurationError | Kind::ResponseTooLarge | Kind::Internal => {
-            (500, Message::Fixed("Internal server error"), internal)
-        }
+        Kind::ApiConfigurationError
+        | Kind::FunctionStreamFailure
+        | Kind::ResponseTooLarge
+        | Kind::Internal => (500, Message::Fixed("Internal server error"), internal),
         other => (other.status(), Message::Fixed(other.reason()), None),
     };
     Refusal { status, message, error_type }
@@ -185,6 +211,7 @@ fn aws_http(kind: Kind) -> Refusal {
         Kind::QuotaExceeded => (429, "Limit Exceeded"),
         Kind::IntegrationTimeout | Kind::IntegrationFailure => (503, "Service Unavailable"),
         Kind::FunctionFailure
+        | Kind::FunctionStreamFailure
         | Kind::ResponseTooLarge
         | Kind::AuthorizerConfigurationError
         | Kind::ApiConfigurationError

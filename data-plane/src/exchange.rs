@@ -9,12 +9,12 @@ use std::{
     time::{Duration, Instant, SystemTime},
 };
 
-use http::{HeaderMap, request::Parts};
+use http::{HeaderMap, HeaderValue, request::Parts};
 use proto::tail::v1::Request as Shown;
 use uuid::Uuid;
 
 use crate::{
-    access_log::{Outline, Record},
+    access_log::{Entry, Outline},
     counter::{Full, Names, Outcome, Slot},
     dialect::{Dialect, NATIVE},
     explain::{Decision, Finished, Texts},
@@ -80,6 +80,12 @@ pub(crate) struct Exchange {
     pub(crate) shadow_throttled_by: Vec<Label>,
     /// How its answer is to be compressed.
     pub(crate) compression: Option<Wanted>,
+    /// The page that called, kept where an answer has to tell it: its field goes to the backend with the others.
+    pub(crate) origin: Option<HeaderValue>,
+    /// What its gateway responses tell of its fields, kept once they go to the backend.
+    pub(crate) kept_fields: Option<Box<HeaderMap>>,
+    /// It is a preflight that was answered here.
+    pub(crate) preflight: bool,
     /// Every policy let it through.
     pub(crate) admitted: bool,
     /// Of the request's head and of what came of its body, counted where that is read.
@@ -155,6 +161,9 @@ impl Exchange {
             over_quota: false,
             shadow_throttled_by: Vec::new(),
             compression: None,
+            origin: None,
+            kept_fields: None,
+            preflight: false,
             admitted: false,
             bytes_in,
             bytes_out: 0,
@@ -387,22 +396,23 @@ impl Exchange {
     }
 
     fn log(&self, at: SystemTime, outcome: &Outcome, duration: Duration) {
-        let access_log = &self.node.shared.config.access_log;
-        if !access_log.is_on() {
+        let log = &self.node.log;
+        if !log.is_on() {
             return;
         }
-        let had_room = access_log.write(Record {
+        let route = self.route();
+        let had_room = log.write(&Entry {
             at,
             request_id: self.uuid,
-            client_request_id: self.client_id.clone(),
+            client_request_id: self.client_id.as_deref(),
             trace: self.trace.as_ref().map(|trace| (trace.id, trace.span, trace.flags)),
             client: self.client,
             version: self.head.version,
-            method: Some(self.head.method.clone()),
-            stage: self.stage.clone(),
-            route: self.route().map(|route| route.name.clone()),
-            operation: self.route().and_then(|route| route.operation.clone()),
-            caller: self.caller.as_ref().map(|it| (it.key.clone(), it.plan.clone())),
+            method: Some(&self.head.method),
+            stage: self.stage.as_ref(),
+            route: route.map(|route| &route.name),
+            operation: route.and_then(|route| route.operation.as_ref()),
+            caller: self.caller.as_ref().map(|it| (&it.key, &it.plan)),
             outline: Outline {
                 status: self.status,
                 code: self.refused.map(Kind::code),
@@ -413,8 +423,8 @@ impl Exchange {
                 billed: outcome.billed,
                 over_quota: self.over_quota,
             },
-            throttled_by: self.throttled_by().cloned(),
-            shadow_throttled_by: self.shadow_throttled_by.join(","),
+            throttled_by: self.throttled_by(),
+            shadow_throttled_by: &self.shadow_throttled_by.join(","),
         });
         if let Some(stage) = self.stage.as_ref().filter(|_| !had_room) {
             self.node.counts.not_logged(&stage.tenant_id, outcome.ended_ms);

@@ -3,6 +3,7 @@
 use std::borrow::Cow;
 
 use http::{HeaderName, HeaderValue};
+use plan::ResponseType;
 
 /// A refusal on its way out. `response::render` gives it the looks of its Api's dialect.
 #[derive(Clone, Debug)]
@@ -41,6 +42,8 @@ pub(crate) enum Kind {
     IntegrationTimeout,
     /// A function failed, or answered what is no answer.
     FunctionFailure,
+    /// What a function streams does not begin as it must.
+    FunctionStreamFailure,
     /// A backend's answer is larger than is buffered for its caller.
     ResponseTooLarge,
     /// A limit could not be asked, so the call is not let through.
@@ -71,6 +74,39 @@ impl Kind {
         self.row().2
     }
 
+    /// AWS's type, where it has one. What has none is of its class's default.
+    pub(crate) fn response_type(self) -> Option<ResponseType> {
+        Some(match self {
+            Self::ResourceNotFound => ResponseType::ResourceNotFound,
+            Self::InvalidApiKey => ResponseType::InvalidApiKey,
+            Self::ApiKeyClientNotAllowed | Self::ApiKeyOriginNotAllowed | Self::AccessDenied => {
+                ResponseType::AccessDenied
+            }
+            Self::AuthorizerConfigurationError => ResponseType::AuthorizerConfigurationError,
+            Self::ApiConfigurationError => ResponseType::ApiConfigurationError,
+            Self::BadRequestParameters => ResponseType::BadRequestParameters,
+            Self::BadRequestBody => ResponseType::BadRequestBody,
+            Self::RequestTooLarge => ResponseType::RequestTooLarge,
+            Self::Throttled => ResponseType::Throttled,
+            Self::QuotaExceeded => ResponseType::QuotaExceeded,
+            Self::IntegrationFailure
+            | Self::FunctionFailure
+            | Self::FunctionStreamFailure
+            | Self::ResponseTooLarge => ResponseType::IntegrationFailure,
+            Self::IntegrationTimeout => ResponseType::IntegrationTimeout,
+            Self::MethodNotAllowed
+            | Self::UriTooLong
+            | Self::HeadersTooLarge
+            | Self::RequestTimeout
+            | Self::Moved
+            | Self::LimitsUnavailable
+            | Self::Overloaded
+            | Self::TenantOverloaded
+            | Self::NotReady
+            | Self::Internal => return None,
+        })
+    }
+
     fn row(self) -> (&'static str, u16, &'static str) {
         match self {
             Self::ResourceNotFound => ("RESOURCE_NOT_FOUND", 404, "Not Found"),
@@ -97,6 +133,9 @@ impl Kind {
             Self::IntegrationFailure => ("INTEGRATION_FAILURE", 504, "Gateway Timeout"),
             Self::IntegrationTimeout => ("INTEGRATION_TIMEOUT", 504, "Gateway Timeout"),
             Self::FunctionFailure => ("FUNCTION_FAILURE", 502, "Bad Gateway"),
+            Self::FunctionStreamFailure => {
+                ("FUNCTION_STREAM_FAILURE", 500, "Internal Server Error")
+            }
             Self::ResponseTooLarge => ("RESPONSE_TOO_LARGE", 502, "Bad Gateway"),
             Self::LimitsUnavailable => ("LIMITS_UNAVAILABLE", 503, "Service Unavailable"),
             Self::Overloaded => ("OVERLOADED", 503, "Service Unavailable"),

@@ -11,7 +11,13 @@ use prost::Message;
 use proto::config::v1::{Delta, Signed, SnapshotChunk, Update, update::Kind};
 use redis::FromRedisValue;
 
-use crate::integration::function;
+use crate::integration::function::{
+    self,
+    stream::{
+        Head,
+        events::{Event, Events},
+    },
+};
 use crate::listener::{Peer, streams::Streams};
 use crate::policies::limiter::{Limit, Taken};
 use crate::policies::spending::{QuotaAnswer, Spending};
@@ -74,6 +80,34 @@ pub fn function_answer(format: PayloadFormatVersion, bytes: &[u8]) -> Option<Res
 pub fn coding(fields: &[&[u8]]) -> [Option<&'static str>; 2] {
     let chosen = |offer| accept::choose(fields.iter().copied(), offer).map(accept::Coding::name);
     [chosen(&Offer::NATIVE), chosen(&Offer::AWS)]
+}
+
+/// What a caller gets of a function's answer that streams in pieces of so many bytes: its head, its body as far as it comes, and
+/// whether it ends.
+pub fn function_stream(bytes: &[u8], piece: usize) -> Option<(Response<()>, Vec<u8>, bool)> {
+    let (mut events, mut head) = (Events::default(), Head::default());
+    let (mut told, mut body, mut broken) = (None, Vec::new(), false);
+    'all: for piece in bytes.chunks(piece) {
+        let mut input = Bytes::copy_from_slice(piece);
+        loop {
+            match (events.next(&mut input), &told) {
+                (Ok(Some(Event::Chunk(bytes))), None) => {
+                    if let Some((head, rest)) = head.push(bytes).ok()? {
+                        body.extend_from_slice(&rest);
+                        told = Some(function::head(PayloadFormatVersion::V1, &head).ok()?);
+                    }
+                }
+                (Ok(Some(Event::Chunk(bytes))), Some(_)) => body.extend_from_slice(&bytes),
+                (Ok(Some(Event::Complete)), _) => {}
+                (Ok(None), _) => break,
+                (Err(_), _) => {
+                    broken = true;
+                    break 'all;
+                }
+            }
+        }
+    }
+    told.map(|head| (head, body, !broken && events.is_complete()))
 }
 
 /// Who called, by the fields of whoever has this address.

@@ -16,11 +16,11 @@ use arc_swap::{ArcSwap, Cache};
 use egress::Connector;
 
 use crate::{
-    Config,
+    Config, access_log,
     counter::{Counter, Room, Want},
     explain::Kept,
     inquiry::Inquiries,
-    integration::{function::memory::Memory, pool::Pools},
+    integration::{breaker::Breakers, function::memory::Memory, pool::Pools},
     listener::{shares::Shares, turns::Turns},
     pipe::Pipes,
     policies::{
@@ -45,6 +45,8 @@ pub struct Shared {
     pub(crate) leases: Arc<Leases>,
     /// Permits of concurrency limits that this node holds.
     pub(crate) gates: Arc<NodeGates>,
+    /// What failed too often; a thread asks once for each backend that it has.
+    pub(crate) breakers: Breakers,
     /// Requests that somebody watches as they end.
     pub(crate) tails: Arc<Tails>,
     /// By which replicas ask data threads.
@@ -77,6 +79,7 @@ pub(crate) struct Node {
     /// What became of the newest requests.
     pub(crate) kept: Kept,
     pub(crate) metrics: ThreadMetrics,
+    pub(crate) log: access_log::Writer,
     pub(crate) in_flight: Cell<usize>,
     /// Of them, each tenant's.
     pub(crate) shares: Shares,
@@ -116,6 +119,7 @@ impl Shared {
             local_limits: Arc::default(),
             leases: Arc::default(),
             gates: Arc::default(),
+            breakers: Breakers::default(),
             tails: Arc::default(),
             inquiries: Arc::default(),
             counts,
@@ -173,6 +177,7 @@ impl Node {
         let mine = Rc::new(Served(source.load().clone()));
         Rc::new(Self {
             metrics: shared.metrics.thread(),
+            log: shared.config.access_log.writer(),
             snapshot: RefCell::new(Current { source, mine }),
             connector,
             pools: Pools::default(),

@@ -38,10 +38,10 @@ pub(crate) async fn serve(
     if matches!(exchange.body, Some(RequestBody::Http1(_))) {
         exchange.body = None; // nobody took it: its connection says so with the answer, unless it is little
     }
-    if answer.is_err() && !exchange.admitted {
-        exchange.refusals_turn().await;
+    if !exchange.admitted {
+        exchange.refusals_turn().await; // a preflight's too: no limit holds those
     }
-    let response = response::render(answer, &mut exchange);
+    let response = response::render(answer, &snapshot, &mut exchange);
     let mut response = response::compress(&exchange, response);
     if panicked {
         response.headers_mut().insert(header::CONNECTION, HeaderValue::from_static("close"));
@@ -57,6 +57,9 @@ async fn answer(
     limits::check(node, exchange)?;
     let routed = router::route(node, snapshot, exchange);
     exchange.begin_trace();
+    if let Some(answer) = policies::cors::preflight(snapshot, exchange) {
+        return answer; // no key and no limit: browsers send it by themselves. Counted, never billed
+    }
     routed?;
     limits::check_share(exchange)?;
     limits::check_body(exchange)?;
@@ -66,6 +69,7 @@ async fn answer(
     exchange.admitted = true;
     node.turns.serves(exchange.started);
     exchange.begin()?;
+    response::restyle::keep_fields(exchange);
     exchange.compression = response::compress::wanted(exchange);
     integration::call(node, snapshot, exchange).await
 }

@@ -7,7 +7,9 @@ use prometheus::{
     local::{LocalHistogram, LocalIntCounter, LocalIntCounterVec},
 };
 
-use crate::{dialect::NATIVE, policies::limit_metrics::LimitMetrics};
+use crate::{
+    dialect::NATIVE, integration::metrics::BackendMetrics, policies::limit_metrics::LimitMetrics,
+};
 
 /// Every label has a handful of values: an Api or a key is never one.
 pub struct Metrics {
@@ -26,6 +28,7 @@ pub struct Metrics {
     pub panics: IntCounter,
     pub(crate) limits: LimitMetrics,
     pub upstream_connects: IntCounter,
+    pub(crate) backends: BackendMetrics,
     pub spliced_bytes: IntCounter,
     pub uncompressed: IntCounter,
     pub journal_full: IntCounter,
@@ -157,6 +160,7 @@ impl Metrics {
                 "tollgate_upstream_connects_total",
                 "Connections opened to backends",
             )?,
+            backends: BackendMetrics::new(&registry)?,
             spliced_bytes: counter(
                 "tollgate_spliced_bytes_total",
                 "Bytes of answers that went from a backend's socket to a caller's without being copied",

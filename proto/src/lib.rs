@@ -12,6 +12,9 @@
 //! - [`redis_keys`]: the one place that names Redis keys.
 #![forbid(unsafe_code)]
 
+/// The files' own description, as an encoded `FileDescriptorSet`: for whoever compares messages field by field.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/descriptors.bin"));
+
 pub mod digest;
 pub mod name;
 pub mod redis_keys;

@@ -9,6 +9,8 @@ use harness::tenant::{Api, Tenant};
 use http_body_util::{BodyExt, Full};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls_pki_types::PrivateKeyDer;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
@@ -16,8 +18,13 @@ use std::convert::Infallible;
 use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
+use tokio_rustls::TlsAcceptor;
 
-const TABLES: [&str; 2] = [include_str!("integrations.json"), include_str!("mock.json")];
+const TABLES: [&str; 3] = [
+    include_str!("integrations.json"),
+    include_str!("mock.json"),
+    include_str!("backend_tls.json"),
+];
 
 /// A route, its backend's answer, and what calls of it get: once in each of `dialects`.
 #[derive(Deserialize)]
@@ -34,6 +41,9 @@ struct Case {
     route: String,
     #[serde(default)]
     integration: Map<String, Value>,
+    /// Its backend is spoken to over TLS, and has a certificate for `localhost` and `inside.test` by a private authority.
+    #[serde(default)]
+    secure: bool,
     #[serde(default)]
     backend: Reply,
     #[serde(default)]
@@ -110,7 +120,9 @@ async fn backends_and_callers_get_what_the_tables_say() {
     let cases: Vec<Case> =
         TABLES.iter().flat_map(|text| serde_json::from_str::<Vec<Case>>(text).unwrap()).collect();
     let backend = Shared::default();
-    let address = start(backend.clone()).await;
+    let address = start(backend.clone(), None).await;
+    let (authority, acceptor) = certified();
+    let secure = start(backend.clone(), Some(acceptor)).await;
     let mut score = Score::default();
     let mut defined = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -122,7 +134,11 @@ async fn backends_and_callers_get_what_the_tables_say() {
                 input["id"] = json!(api.id);
                 acme.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
             }
-            let input = route(case, &api, &format!("http://{address}/{name}"));
+            let uri = match case.secure {
+                true => format!("https://localhost:{}/{name}", secure.port()),
+                false => format!("http://{address}/{name}"),
+            };
+            let input = route(case, &api, &uri, &authority);
             if let Some(param) = &case.refused_for {
                 let told = refused(&acme, input, param).await;
                 score.note(&table(case), dialect, param, told);
@@ -150,8 +166,7 @@ async fn backends_and_callers_get_what_the_tables_say() {
             score.note(&table(case), dialect, &call.request, compared(gets, &answer, got, &host));
         }
     }
-    println!("{score}");
-    assert!(score.failures().is_empty(), "{}", score.failures().join("\n"));
+    score.settle("Integrations");
 }
 
 /// As the score knows it.
@@ -160,11 +175,15 @@ fn table(case: &Case) -> Table {
     serde_json::from_value(of).unwrap()
 }
 
-fn route(case: &Case, api: &Api<'_>, backend: &str) -> Value {
+/// `${authority}` in a bundle is this one.
+fn route(case: &Case, api: &Api<'_>, backend: &str, authority: &str) -> Value {
     let (method, path) = case.route.split_once(' ').unwrap();
     let mut integration = json!(case.integration);
     if let Some(Value::String(below)) = integration.get("uri") {
         integration["uri"] = json!(format!("{backend}{below}"));
+    }
+    if let Some(Value::String(bundle)) = integration.pointer_mut("/tlsConfig/caBundle") {
+        *bundle = bundle.replace("${authority}", authority);
     }
     json!({ "apiId": api.id, "method": method, "path": path, "integration": integration })
 }
@@ -209,7 +228,7 @@ fn compared(
 }
 
 /// Answers by the first segment of the path, which names a table's case in one dialect.
-async fn start(backend: Shared) -> SocketAddr {
+async fn start(backend: Shared, tls: Option<TlsAcceptor>) -> SocketAddr {
     let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
     let address = listener.local_addr().unwrap();
     tokio::spawn(async move {
@@ -217,10 +236,38 @@ async fn start(backend: Shared) -> SocketAddr {
             let backend = backend.clone();
             let service = service_fn(move |request| answer(backend.clone(), request));
             let server = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+            let Some(tls) = tls.clone() else {
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+                continue;
+            };
+            tokio::spawn(async move {
+                let Ok(stream) = tls.accept(stream).await else { return };
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
         }
     });
     address
+}
+
+/// A private authority in PEM, and who has a certificate by it.
+fn certified() -> (String, TlsAcceptor) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let names = ["localhost", "inside.test"].map(str::to_owned);
+    let key = KeyPair::generate().unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let own = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], key)
+        .unwrap();
+    (pem, TlsAcceptor::from(Arc::new(config)))
 }
 
 async fn answer(

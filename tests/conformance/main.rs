@@ -4,6 +4,7 @@
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking, in its helpers too")]
 
 mod bodies;
+mod functions;
 mod integrations;
 mod score;
 mod table;
@@ -12,23 +13,36 @@ use harness::tenant::{Api, Tenant};
 use harness::{Answer, World};
 use score::Score;
 use serde_json::{Value, json};
-use table::{Expected, Refusal, Table};
+use table::{Expected, Refusal, ResponseRefusal, SettingsRefusal, Table};
 
-const ROUTING: &str = include_str!("routing.json");
+const TABLES: [&str; 3] = [
+    include_str!("routing.json"),
+    include_str!("gateway_responses.json"),
+    include_str!("cors.json"),
+];
 
 #[tokio::test]
-async fn calls_are_routed_as_the_tables_say() {
+async fn calls_get_what_the_tables_say() {
     let world = World::start().await;
     let acme = world.tenant("acme").await;
-    let tables: Vec<Table> = serde_json::from_str(ROUTING).unwrap();
+    let read = |text| serde_json::from_str::<Vec<Table>>(text).unwrap();
+    let tables: Vec<Table> = TABLES.into_iter().flat_map(read).collect();
     let mut score = Score::default();
     let mut defined = Vec::new();
     for table in &tables {
-        assert!(!table.cases.is_empty() || !table.refusals.is_empty(), "{} is empty", table.rule);
+        assert!(table.has_cases(), "{} is empty", table.rule);
         for dialect in &table.dialects {
             for refusal in &table.refusals {
                 let told = refused(&acme, table, dialect, refusal).await;
-                score.note(table.into(), dialect, &refusal.route, told);
+                score.note(table, dialect, &refusal.route, told);
+            }
+            for refusal in &table.refused_settings {
+                let told = settings_refused(&acme, table, dialect, refusal).await;
+                score.note(table, dialect, &json!(refusal.api).to_string(), told);
+            }
+            for refusal in &table.refused_gateway_responses {
+                let told = response_refused(&acme, table, dialect, refusal).await;
+                score.note(table, dialect, &json!(refusal.response).to_string(), told);
             }
             let api = define(&acme, table, dialect).await;
             if !table.cases.is_empty() {
@@ -41,17 +55,14 @@ async fn calls_are_routed_as_the_tables_say() {
     for (table, dialect, api) in &defined {
         for case in &table.cases {
             let (method, target) = case.request.split_once(' ').unwrap();
-            let answer = api.client().call(method, target).await;
-            score.note(
-                table.into(),
-                dialect,
-                &case.request,
-                compared(case.expected(dialect), &answer),
-            );
+            let call = api.client().call(method, target);
+            let call =
+                case.fields.iter().fold(call, |call, (name, value)| call.header(name, value));
+            let answer = call.await;
+            score.note(table, dialect, &case.request, compared(case.expected(dialect), &answer));
         }
     }
-    println!("{score}");
-    assert!(score.failures().is_empty(), "{}", score.failures().join("\n"));
+    score.settle("Routing, CORS, gateway responses");
 }
 
 /// The Api of a table in one dialect. Each of its routes answers with its own key, in the field `x-route`.
@@ -62,17 +73,28 @@ async fn define<'w>(tenant: &Tenant<'w>, table: &Table, dialect: &str) -> Api<'w
         input["id"] = json!(api.id);
         tenant.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
     }
+    for (response_type, settings) in &table.gateway_responses {
+        let mut input = json!(settings);
+        input["apiId"] = json!(api.id);
+        input["responseType"] = json!(response_type);
+        let (kind, selection) = ("UpdateGatewayResponseInput!", "gatewayResponse { version }");
+        tenant.mutate("updateGatewayResponse", kind, input, selection).await;
+    }
     for key in &table.routes {
-        api = api.route_of(route(key)).await;
+        api = api.route_of(route(table, key)).await;
     }
     api
 }
 
-fn route(key: &str) -> Value {
+fn route(table: &Table, key: &str) -> Value {
     let mock = json!({ "status": 200, "headers": [{ "name": "x-route", "value": key }] });
     let (method, path) = key.split_once(' ').map_or((None, key), |(m, path)| (Some(m), path));
     let integration = json!({ "type": "MOCK", "mockResponse": mock });
-    json!({ "method": method, "path": path, "integration": integration })
+    let mut input = json!({ "method": method, "path": path, "integration": integration });
+    for (name, value) in table.route_settings.get(key).into_iter().flatten() {
+        input[name] = value.clone();
+    }
+    input
 }
 
 async fn deploy(tenant: &Tenant<'_>, table: &Table, api: &Api<'_>) {
@@ -90,13 +112,48 @@ async fn refused(
     refusal: &Refusal,
 ) -> Result<(), String> {
     let api = define(tenant, table, dialect).await;
-    let mut input = route(&refusal.route);
+    let mut input = route(table, &refusal.route);
     input["apiId"] = json!(api.id);
     let mut param = param_of(tenant, "createRoute", "CreateRouteInput", input).await;
     if param.is_none() {
         let input = json!({ "apiId": api.id, "stage": "prod" });
         param = param_of(tenant, "createDeployment", "CreateDeploymentInput", input).await;
     }
+    if param.as_ref() == Some(&refusal.param) {
+        return Ok(());
+    }
+    Err(format!("refused for {param:?}, not for {:?}", refusal.param))
+}
+
+/// What is wrong with the answer to settings that an Api must not have.
+async fn settings_refused(
+    tenant: &Tenant<'_>,
+    table: &Table,
+    dialect: &str,
+    refusal: &SettingsRefusal,
+) -> Result<(), String> {
+    let api = tenant.api_in(dialect, &format!("{} refused {dialect}", table.row)).await;
+    let mut input = json!(refusal.api);
+    input["id"] = json!(api.id);
+    let param = param_of(tenant, "updateApi", "UpdateApiInput", input).await;
+    if param.as_ref() == Some(&refusal.param) {
+        return Ok(());
+    }
+    Err(format!("refused for {param:?}, not for {:?}", refusal.param))
+}
+
+/// What is wrong with the answer to a gateway response that an Api must not have.
+async fn response_refused(
+    tenant: &Tenant<'_>,
+    table: &Table,
+    dialect: &str,
+    refusal: &ResponseRefusal,
+) -> Result<(), String> {
+    let api = tenant.api_in(dialect, &format!("{} refused {dialect}", table.row)).await;
+    let mut input = json!(refusal.response);
+    input["apiId"] = json!(api.id);
+    let kind = "UpdateGatewayResponseInput";
+    let param = param_of(tenant, "updateGatewayResponse", kind, input).await;
     if param.as_ref() == Some(&refusal.param) {
         return Ok(());
     }

@@ -1,8 +1,11 @@
 //! How many cases of each row hold.
 
-use crate::table::Named;
+use crate::table::Table;
 use std::collections::BTreeMap;
 use std::fmt;
+
+/// What the last run of each suite told. Kept so that it is read where nothing runs.
+const SCOREBOARD: &str = include_str!("SCOREBOARD.md");
 
 #[derive(Default)]
 pub(crate) struct Score {
@@ -14,7 +17,7 @@ pub(crate) struct Score {
 impl Score {
     pub(crate) fn note(
         &mut self,
-        table: Named<'_>,
+        table: &Table,
         dialect: &str,
         case: &str,
         told: Result<(), String>,
@@ -26,21 +29,31 @@ impl Score {
         match told {
             Ok(()) => *held += 1,
             Err(wrong) => {
-                let Named { row, rule } = table;
+                let Table { row, rule, .. } = table;
                 self.failures.push(format!("{row} ({rule}) in {dialect}: {case}: {wrong}"));
             }
         }
     }
 
-    pub(crate) fn failures(&self) -> &[String] {
-        &self.failures
+    /// Prints the score, and holds that every case does, and that the scoreboard has it under the suite's heading.
+    pub(crate) fn settle(&self, suite: &str) {
+        println!("{self}");
+        assert!(self.failures.is_empty(), "{}", self.failures.join("\n"));
+        let heading = format!("## {suite}\n\n| row | cases that hold |\n|---|---|\n");
+        let written = SCOREBOARD.split_once(&heading).map(|(_, rest)| rest);
+        let written = written.and_then(|rest| rest.split("\n\n").next()).unwrap_or_default();
+        let told = self.to_string();
+        assert!(
+            written.trim_end() == told.trim_end(),
+            "tests/conformance/SCOREBOARD.md must say:\n\n{heading}{told}"
+        );
     }
 }
 
 impl fmt::Display for Score {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         for ((letter, number), (held, all)) in &self.rows {
-            writeln!(f, "{:<4} {held} of {all}", format!("{letter}{number}"))?;
+            writeln!(f, "| {letter}{number} | {held} of {all} |")?;
         }
         Ok(())
     }

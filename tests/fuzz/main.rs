@@ -175,12 +175,13 @@ macro_rules! fuzzed {
 }
 
 fuzzed! {
-    path route uri_template egress_target proxy_protocol api_key_value origin query_key cursor
+    path route uri_template egress_target proxy_protocol api_key_value cors gateway_response origin query_key cursor
     global_id join_token stream_message count_report quotas_asked usage_segment
     address traceparent trace_fields request_cookies response_cookies forwarded_for redis_answer http2_frames
     last_good graphql_guard graphql_request access_token refresh_cookie idempotency_key if_match rest_body email
     audit_export socket_message certificate_request usage_statement response_head chunked_body
-    request_head pipeline function_answer accept_encoding preferences mock_examples tls_authorities
+    request_head pipeline function_answer function_stream accept_encoding preferences mock_examples template
+    tls_authorities
 }
 
 /// `cargo fuzz` builds what lies here, outside the workspace: a file for each target, all alike.

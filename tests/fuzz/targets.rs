@@ -1,5 +1,7 @@
 //! The targets: each takes any bytes, and panics only where the parser or a property of it is broken.
 
+#[path = "targets/answer.rs"]
+mod answer;
 #[path = "targets/backend.rs"]
 mod backend;
 #[path = "targets/caller.rs"]
@@ -8,6 +10,8 @@ mod caller;
 mod mock;
 #[path = "targets/node.rs"]
 mod node;
+#[path = "targets/template.rs"]
+mod template;
 
 use std::net::IpAddr;
 use std::sync::LazyLock;
@@ -53,12 +57,15 @@ use proto::config::v1::{NodeMessage, Signed, SnapshotChunk, Update};
 use proto::segment::{self, BLOCK_BYTES};
 use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 
+pub(crate) use answer::{cors, gateway_response};
 pub(crate) use backend::{
-    chunked_body, function_answer, response_cookies, response_head, tls_authorities,
+    chunked_body, function_answer, function_stream, response_cookies, response_head,
+    tls_authorities,
 };
 pub(crate) use caller::{accept_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
 pub(crate) use node::{count_report, quotas_asked};
+pub(crate) use template::template;
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.
 pub(crate) fn path(bytes: &[u8]) {

@@ -2,6 +2,7 @@
 
 #![expect(clippy::unwrap_used, reason = "a story fails by panicking, in its helpers too")]
 
+mod answers;
 mod audit;
 mod bad_input;
 mod behind_proxy;

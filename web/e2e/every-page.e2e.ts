@@ -17,6 +17,10 @@ const NOT_KEPT = [
   "closeTenant.name",
   "createApi.apiKeyLocations",
   "createApi.binaryMediaTypes",
+  "createApi.corsConfiguration.allowHeaders",
+  "createApi.corsConfiguration.allowMethods",
+  "createApi.corsConfiguration.allowOrigins",
+  "createApi.corsConfiguration.exposeHeaders",
   "createApiKey.clientNetworks",
   "createApiKey.origins",
   "createIntegration.integration.aws.endpointUrl",
@@ -28,8 +32,14 @@ const NOT_KEPT = [
   "createIntegration.integration.payloadFormatVersion",
   "createIntegration.integration.requestTemplates.mediaType",
   "createIntegration.integration.requestTemplates.template",
+  "createIntegration.integration.tlsConfig.caBundle",
+  "createIntegration.integration.tlsConfig.serverNameToVerify",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
+  "createRoute.corsConfiguration.allowHeaders",
+  "createRoute.corsConfiguration.allowMethods",
+  "createRoute.corsConfiguration.allowOrigins",
+  "createRoute.corsConfiguration.exposeHeaders",
   "createRoute.integration.aws.endpointUrl",
   "createRoute.integration.examples.mediaType",
   "createRoute.integration.integrationResponses.responseTemplates.mediaType",
@@ -67,8 +77,16 @@ const NOT_KEPT = [
   "signUp.token",
   "updateApi.apiKeyLocations",
   "updateApi.binaryMediaTypes",
+  "updateApi.corsConfiguration.allowHeaders",
+  "updateApi.corsConfiguration.allowMethods",
+  "updateApi.corsConfiguration.allowOrigins",
+  "updateApi.corsConfiguration.exposeHeaders",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
+  "updateGatewayResponse.responseParameters.name",
+  "updateGatewayResponse.responseParameters.value",
+  "updateGatewayResponse.responseTemplates.mediaType",
+  "updateGatewayResponse.responseTemplates.template",
   "updateIntegration.integration.aws.endpointUrl",
   "updateIntegration.integration.examples.mediaType",
   "updateIntegration.integration.integrationResponses.responseTemplates.mediaType",
@@ -78,6 +96,12 @@ const NOT_KEPT = [
   "updateIntegration.integration.payloadFormatVersion",
   "updateIntegration.integration.requestTemplates.mediaType",
   "updateIntegration.integration.requestTemplates.template",
+  "updateIntegration.integration.tlsConfig.caBundle",
+  "updateIntegration.integration.tlsConfig.serverNameToVerify",
+  "updateRoute.corsConfiguration.allowHeaders",
+  "updateRoute.corsConfiguration.allowMethods",
+  "updateRoute.corsConfiguration.allowOrigins",
+  "updateRoute.corsConfiguration.exposeHeaders",
   "updateRoute.integration.aws.endpointUrl",
   "updateRoute.integration.examples.mediaType",
   "updateRoute.integration.integrationResponses.responseTemplates.mediaType",
@@ -87,6 +111,8 @@ const NOT_KEPT = [
   "updateRoute.integration.payloadFormatVersion",
   "updateRoute.integration.requestTemplates.mediaType",
   "updateRoute.integration.requestTemplates.template",
+  "updateRoute.integration.tlsConfig.caBundle",
+  "updateRoute.integration.tlsConfig.serverNameToVerify",
   "updateSecret.awsCredentials.accessKeyId",
   "updateSecret.awsCredentials.secretAccessKey",
   "updateSecret.awsCredentials.sessionToken",
@@ -128,6 +154,7 @@ async function plantedTenant(member: Visit) {
     selectionPattern: "",
     responseTemplates: [{ mediaType: "text/plain" }],
   };
+  let shownRoute = "";
   for (const [method, kind] of Object.entries({
     POST: { ...silent, type: "HTTP_PROXY", payloadFormatVersion: null },
     PUT: { ...silent, type: "AWS_PROXY", payloadFormatVersion: "2.0", method: null },
@@ -153,6 +180,7 @@ async function plantedTenant(member: Visit) {
       integration: kind,
     });
     await planter.mutate("updateRoute", "route { id }", { id: route.id, integration: kind });
+    shownRoute = route.id;
   }
   const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
     apiId,
@@ -215,6 +243,7 @@ async function plantedTenant(member: Visit) {
     .toBeDefined();
   const ids = {
     api: apiId,
+    route: shownRoute,
     stage: stage.id,
     deployment: deployment.id,
     plan: usagePlan.id,

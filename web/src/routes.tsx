@@ -146,6 +146,11 @@ const resources = createRoute({
   path: "/resources",
   component: lazyRouteComponent(() => import("./pages/apis/resources"), "ResourcesPage"),
 });
+const method = createRoute({
+  getParentRoute: () => resources,
+  path: "/$route",
+  component: lazyRouteComponent(() => import("./pages/apis/method"), "MethodPage"),
+});
 const stages = createRoute({
   getParentRoute: () => api,
   path: "/stages",
@@ -171,6 +176,11 @@ const requests = createRoute({
   path: "/requests",
   validateSearch: requestsSearch,
   component: lazyRouteComponent(() => import("./pages/apis/requests"), "RequestsPage"),
+});
+const gatewayResponses = createRoute({
+  getParentRoute: () => api,
+  path: "/gateway-responses",
+  component: lazyRouteComponent(() => import("./pages/apis/gateway-responses"), "GatewayResponsesPage"),
 });
 const apiSettings = createRoute({
   getParentRoute: () => api,
@@ -388,7 +398,17 @@ export const routeTree = root.addChildren([
     firstRequest,
     apis,
     newApi,
-    api.addChildren([routes, resources, stages, stage, deployments, deployment, requests, apiSettings]),
+    api.addChildren([
+      routes,
+      resources.addChildren([method]),
+      stages,
+      stage,
+      deployments,
+      deployment,
+      requests,
+      gatewayResponses,
+      apiSettings,
+    ]),
     explanation,
     usagePlans,
     newUsagePlan,

@@ -11,6 +11,7 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
@@ -46,6 +47,8 @@ pub struct Api {
     pub minimum_compression_size: Option<u32>,
     /// Which payloads are binary, such as `image/*`.
     pub binary_media_types: Vec<String>,
+    /// None: preflights are calls like others, and backends speak for themselves.
+    pub cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`. None: as its dialect has it, which is in
     /// `aws-rest` alone.
     pub method_override: Option<bool>,
@@ -146,6 +149,7 @@ pub struct NewApi {
     pub path_normalization: Option<PathNormalization>,
     pub minimum_compression_size: Option<u32>,
     pub binary_media_types: Vec<String>,
+    pub cors_configuration: Option<CorsConfiguration>,
     pub method_override: Option<bool>,
 }
 
@@ -169,6 +173,7 @@ impl NewApi {
             path_normalization: None,
             minimum_compression_size: None,
             binary_media_types: Vec::new(),
+            cors_configuration: None,
             method_override: None,
         })
     }
@@ -205,12 +210,15 @@ pub struct UpdateApi {
     pub path_normalization: Patch<PathNormalization>,
     pub minimum_compression_size: Patch<u32>,
     pub binary_media_types: Option<Vec<String>>,
+    pub cors_configuration: Patch<CorsConfiguration>,
     pub method_override: Patch<bool>,
 }
 
 /// Makes an Api, and the root of its resources with it.
 pub async fn create(app: &App, actor: &Actor, new: NewApi) -> Result<Api> {
     actor.may(Action::ManageApis)?;
+    let cors = new.cors_configuration.map(CorsConfiguration::of_api).transpose()?;
+    let new = NewApi { cors_configuration: cors, ..new };
 
     let mut tx = app.begin(actor).await?;
     let limit = limit::of(&mut tx, actor.tenant, LimitName::Apis).await?;
@@ -251,6 +259,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         change.minimum_compression_size.try_map(|size| media::compression_size(size.into()))?;
     let binary = change.binary_media_types.map(|types| media::binary_media_types(&types));
     let binary = binary.transpose()?;
+    let cors = change.cors_configuration.try_map(CorsConfiguration::of_api)?;
 
     let mut tx = app.begin(actor).await?;
     let before = store::api::lock(&mut tx, actor.tenant, id).await?;
@@ -263,6 +272,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         path_normalization: change.path_normalization.apply(before.path_normalization),
         minimum_compression_size: size.apply(before.minimum_compression_size),
         binary_media_types: binary.unwrap_or_else(|| before.binary_media_types.clone()),
+        cors_configuration: cors.apply(before.cors_configuration.clone()),
         method_override: change.method_override.apply(before.method_override),
         ..before.clone()
     };

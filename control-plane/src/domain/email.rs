@@ -32,7 +32,7 @@ pub enum Change {
 /// Opens a link that was sent to an address: finishes a sign-up, or verifies the address of a user.
 pub async fn verify(app: &App, origin: &Origin, token: &str) -> Result<Verified> {
     app.wall.log_in(&origin.address)?;
-    if let Some(begun) = Box::pin(sign_up::finish(app, origin, token)).await? {
+    if let Some(begun) = sign_up::finish(app, origin, token).await? {
         return Ok(Verified { user: begun.user.clone(), begun: Some(begun) });
     }
     let (hash, now) = (link_token::hash(token), app.clock.now());

@@ -33,7 +33,7 @@ pub async fn run(app: &App) -> Result<()> {
     drop(tx);
     let mut failed = None;
     for tenant in due {
-        match Box::pin(erase(app, tenant)).await {
+        match erase(app, tenant).await {
             Ok(()) => tracing::info!(tenant.id = %tenant, "a closed tenant was erased"),
             Err(error) => failed = Some(error),
         }

@@ -19,9 +19,11 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
+use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::media::ContentHandling;
 use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::retry_policy::RetryPolicy;
 use crate::domain::tls_config::TlsConfig;
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
@@ -117,7 +119,8 @@ pub struct Settings {
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; absent: `APPEND`.
     #[serde(default)]
     pub forwarded: Option<ForwardedPolicy>,
-    /// `HTTP_PROXY`: how answers reach callers; absent: `STREAM`, and `BUFFERED` in the AWS dialects.
+    /// `HTTP_PROXY`: how answers reach callers; absent: `STREAM`, and `BUFFERED` in the AWS dialects. `AWS_PROXY`: with
+    /// `STREAM` a function's answer is its head in JSON, 8 NUL bytes, and its body as it comes; absent: `BUFFERED`.
     #[serde(default)]
     pub response_transfer_mode: Option<ResponseTransferMode>,
     /// 50 to 600000; 0: 5000.
@@ -133,6 +136,12 @@ pub struct Settings {
     /// 30000, which is what 0 is there; to 900000 with `STREAM`, which is what 0 is then.
     #[serde(default)]
     pub timeout_ms: u32,
+    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; left out: only where it surely had no effect.
+    #[serde(default)]
+    pub retry_policy: Option<RetryPolicy>,
+    /// `HTTP_PROXY`, `AWS_PROXY`: when a backend that fails is left alone for a while; left out: never.
+    #[serde(default)]
+    pub circuit_breaker: Option<CircuitBreaker>,
     /// `MOCK`: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
     #[serde(default)]
     pub mock_response: Option<MockResponse>,
@@ -285,6 +294,8 @@ impl Settings {
             first_byte_timeout_ms: 0,
             idle_timeout_ms: 0,
             timeout_ms: 0,
+            retry_policy: None,
+            circuit_breaker: None,
             mock_response: None,
             content_handling: None,
             tls_config: None,
@@ -327,6 +338,9 @@ impl Settings {
             MethodMatch::parse(&self.method)
                 .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
         }
+        if let Some(policy) = &self.retry_policy {
+            policy.check_over(self.protocol_version)?;
+        }
         if self.aws.is_some() {
             return Err(Error::bad_request("aws", "belongs to type AWS_PROXY"));
         }
@@ -338,12 +352,14 @@ impl Settings {
             ("method", !self.method.is_empty()),
             ("preserveHost", self.preserve_host),
             ("forwarded", self.forwarded.is_some()),
-            ("responseTransferMode", self.response_transfer_mode.is_some()),
         ] {
             if set {
                 let rule = "belongs to type HTTP_PROXY: a function is POSTed to, and its event says the rest";
                 return Err(Error::bad_request(param, rule));
             }
+        }
+        if self.retry_policy.is_some() {
+            return Err(Error::bad_request("retryPolicy", "belongs to type HTTP_PROXY"));
         }
         if self.payload_format_version.is_none() {
             let rule = "AWS_PROXY needs a payloadFormatVersion: \"1.0\" or \"2.0\"";
@@ -374,6 +390,8 @@ impl Settings {
             tls.check(&uri)?;
         }
         UriTemplate::parse(&uri).map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
+        let breaker = self.circuit_breaker.as_ref().map(CircuitBreaker::check).transpose();
+        breaker.map_err(|error| error.within("circuitBreaker"))?;
         self.check_timeouts()
     }
 
@@ -399,6 +417,8 @@ impl Settings {
             ("firstByteTimeoutMs", self.first_byte_timeout_ms != 0),
             ("idleTimeoutMs", self.idle_timeout_ms != 0),
             ("timeoutMs", self.timeout_ms != 0),
+            ("retryPolicy", self.retry_policy.is_some()),
+            ("circuitBreaker", self.circuit_breaker.is_some()),
             ("tlsConfig", self.tls_config.is_some()),
         ] {
             if set {

@@ -181,7 +181,7 @@ pub async fn write(app: &App, answered: CancellationToken) {
                 if batch.is_empty() {
                     queue.recv_many(&mut batch, BATCH_LEN_MAX).await;
                 }
-                let failed = Box::pin(insert(app, &batch)).await.err();
+                let failed = insert(app, &batch).await.err();
                 if let Some(error) = failed.as_ref().filter(|_| !failing) {
                     tracing::error!(?error, "the log of requests could not be written");
                 }
@@ -198,7 +198,7 @@ pub async fn write(app: &App, answered: CancellationToken) {
     }
     let rest = async {
         for part in batch.chunks(BATCH_LEN_MAX) {
-            Box::pin(insert(app, part)).await?;
+            insert(app, part).await?;
         }
         Ok::<(), Error>(())
     };

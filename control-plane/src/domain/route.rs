@@ -9,6 +9,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::integration::{self, Integration, Settings};
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
@@ -41,6 +42,8 @@ pub struct Route {
     pub integration: Option<IntegrationId>,
     pub api_key_required: bool,
     pub operation_name: String,
+    /// In the place of the Api's; without origins it is off here.
+    pub cors_configuration: Option<CorsConfiguration>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -92,6 +95,7 @@ pub struct NewRoute {
     pub api_key_required: bool,
     pub operation_name: String,
     pub integration: RouteIntegration,
+    pub cors_configuration: Option<CorsConfiguration>,
 }
 
 /// Where a route stands: at a path of its own, or on a resource.
@@ -203,7 +207,14 @@ impl NewRoute {
             api_key_required,
             operation_name: operation_name_checked(operation_name)?,
             integration,
+            cors_configuration: None,
         })
+    }
+
+    /// With its own word on which pages may read its answers, where one is given.
+    pub fn shared(mut self, cors: Option<CorsConfiguration>) -> Result<Self> {
+        self.cors_configuration = cors.map(CorsConfiguration::of_route).transpose()?;
+        Ok(self)
     }
 }
 
@@ -213,6 +224,7 @@ pub struct UpdateRoute {
     pub api_key_required: Option<bool>,
     pub operation_name: Option<String>,
     pub integration: Patch<RouteIntegration>,
+    pub cors_configuration: Patch<CorsConfiguration>,
 }
 
 fn operation_name_checked(text: &str) -> Result<String> {
@@ -330,6 +342,7 @@ pub async fn update(app: &App, actor: &Actor, id: RouteId, change: UpdateRoute) 
     actor.may(Action::ManageApis)?;
     let operation_name =
         change.operation_name.map(|text| operation_name_checked(&text)).transpose()?;
+    let cors = change.cors_configuration.try_map(CorsConfiguration::of_route)?;
 
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
@@ -353,6 +366,7 @@ pub async fn update(app: &App, actor: &Actor, id: RouteId, change: UpdateRoute) 
         api_key_required: change.api_key_required.unwrap_or(before.api_key_required),
         operation_name: operation_name.unwrap_or_else(|| before.operation_name.clone()),
         integration,
+        cors_configuration: cors.apply(before.cors_configuration.clone()),
         ..before.clone()
     };
     let route = store::route::update(&mut tx, actor.tenant, &route).await?;

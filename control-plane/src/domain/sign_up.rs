@@ -33,10 +33,10 @@ pub async fn begin(
     token: Option<&str>,
 ) -> Result<Option<SignedUp>> {
     if let Some(token) = token {
-        return Box::pin(tenant_invitation::accept(app, origin, token, new)).await.map(Some);
+        return tenant_invitation::accept(app, origin, token, new).await.map(Some);
     }
     if app.mailer.is_none() {
-        return Box::pin(tenant::sign_up(app, origin, new)).await.map(Some);
+        return tenant::sign_up(app, origin, new).await.map(Some);
     }
     tenant::may_sign_up(app, origin)?;
     let email = Email::new(&new.email)?;

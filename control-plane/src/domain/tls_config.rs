@@ -10,26 +10,21 @@ use crate::error::{Error, Result};
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
 #[serde(rename_all = "camelCase", deny_unknown_fields, default)]
 pub struct TlsConfig {
-    /// Whoever issued it, itself too. Its name and its dates are checked all the same.
+    /// Insecure: it is taken whoever issued it, itself too, so anyone on the way to the backend can pass for it. Its name and
+    /// its dates are checked all the same. Better name its authority in `caBundle`.
     pub insecure_skip_verification: bool,
     /// The name that it must have, and that is asked for by SNI; empty: the host's in the URI.
     pub server_name_to_verify: String,
-    /// Who may have issued it, as certificates in PEM: at most 10, and 16 KiB. Empty: public authorities.
+    /// Who alone may have issued it, as certificates in PEM: at most 10, and 16 KiB. Empty: public authorities.
     pub ca_bundle: String,
 }
 
 impl TlsConfig {
     /// Checked beside the URI that it is for.
     pub(crate) fn check(&self, uri: &str) -> Result<()> {
-        let known = Self {
-            ca_bundle: self.ca_bundle.trim().to_owned(),
-            ..self.clone()
-        };
+        let known = Self { ca_bundle: self.ca_bundle.trim().to_owned(), ..self.clone() };
         if known == Self::default() {
-            return Err(Error::bad_request(
-                "tlsConfig",
-                "says nothing; leave it out",
-            ));
+            return Err(Error::bad_request("tlsConfig", "says nothing; leave it out"));
         }
         let origin = uri.split_once("://").map_or("", |(scheme, _)| scheme);
         if !origin.eq_ignore_ascii_case("https") {
@@ -82,22 +77,13 @@ mod tests {
     }
 
     fn named(name: &str) -> TlsConfig {
-        TlsConfig {
-            server_name_to_verify: name.to_owned(),
-            ..TlsConfig::default()
-        }
+        TlsConfig { server_name_to_verify: name.to_owned(), ..TlsConfig::default() }
     }
 
     #[test]
     fn what_is_wrong_is_named() {
-        let bundle = |pem: &str| TlsConfig {
-            ca_bundle: pem.to_owned(),
-            ..TlsConfig::default()
-        };
-        let skipped = TlsConfig {
-            insecure_skip_verification: true,
-            ..bundle(&authority())
-        };
+        let bundle = |pem: &str| TlsConfig { ca_bundle: pem.to_owned(), ..TlsConfig::default() };
+        let skipped = TlsConfig { insecure_skip_verification: true, ..bundle(&authority()) };
         for (tls, uri, param) in [
             (TlsConfig::default(), BACKEND, "tlsConfig"),
             (bundle(" \n"), BACKEND, "tlsConfig"),
@@ -119,14 +105,8 @@ mod tests {
         let app = testing::app(db).await;
         let alice = testing::owner(&app).await;
         let api = testing::new_api(&app, &alice, Dialect::Native).await;
-        let tls = TlsConfig {
-            ca_bundle: authority(),
-            ..named("inside.test")
-        };
-        let secured = Settings {
-            tls_config: Some(tls.clone()),
-            ..Settings::http_proxy(BACKEND)
-        };
+        let tls = TlsConfig { ca_bundle: authority(), ..named("inside.test") };
+        let secured = Settings { tls_config: Some(tls.clone()), ..Settings::http_proxy(BACKEND) };
         testing::new_route(&app, &alice, api, "GET /in", secured.clone()).await;
         testing::new_route(&app, &alice, api, "GET /out", Settings::http_proxy(BACKEND)).await;
         let function = Settings {
@@ -141,21 +121,11 @@ mod tests {
 
         let id = testing::deploy(&app, &alice, api, "prod").await.unwrap().id;
         let mut tx = app.begin(&alice).await.unwrap();
-        let resource = compile::deployment(&mut tx, alice.tenant, id)
-            .await
-            .unwrap();
-        let Some(Kind::Deployment(frozen)) = resource.kind else {
-            panic!()
-        };
+        let resource = compile::deployment(&mut tx, alice.tenant, id).await.unwrap();
+        let Some(Kind::Deployment(frozen)) = resource.kind else { panic!() };
         for route in &frozen.routes {
-            let of = frozen
-                .integrations
-                .iter()
-                .find(|it| it.id == route.integration_id)
-                .unwrap();
-            let Some(integration::Kind::HttpProxy(proxy)) = &of.kind else {
-                panic!()
-            };
+            let of = frozen.integrations.iter().find(|it| it.id == route.integration_id).unwrap();
+            let Some(integration::Kind::HttpProxy(proxy)) = &of.kind else { panic!() };
             if route.path == "/in" {
                 let told = proxy.tls_config.as_ref().unwrap();
                 assert_eq!(
@@ -171,10 +141,7 @@ mod tests {
                 assert!(proxy.tls_config.is_none() && route.restrictions.is_empty());
             }
         }
-        let mock = Settings {
-            tls_config: Some(tls),
-            ..testing::mock("hi")
-        };
+        let mock = Settings { tls_config: Some(tls), ..testing::mock("hi") };
         let refused = domain::create(&app, &alice, api, mock).await.unwrap_err();
         assert_eq!(refused.param(), Some("tlsConfig"));
     }

@@ -176,7 +176,7 @@ impl AccountMutation {
             let id = tenant_id(&input.id)?;
             domain::account::suspend(app, operator, id, &input.reason).await
         };
-        TenantPayload::of(Box::pin(made).await)
+        TenantPayload::of(made.await)
     }
 
     /// Ends a suspension; the operator's.
@@ -187,7 +187,7 @@ impl AccountMutation {
     ) -> async_graphql::Result<TenantPayload> {
         let (app, operator) = operator(ctx)?;
         let made = async { domain::account::resume(app, operator, tenant_id(&input.id)?).await };
-        TenantPayload::of(Box::pin(made).await)
+        TenantPayload::of(made.await)
     }
 
     /// Sets how much a tenant may have; the operator's.
@@ -205,7 +205,7 @@ impl AccountMutation {
             domain::limit::update(app, operator, id, &changes).await?;
             Ok(domain::account::get(app, operator, id).await?.tenant)
         };
-        TenantPayload::of(Box::pin(made).await)
+        TenantPayload::of(made.await)
     }
 
     /// Refuses the tenant's calls and logs its members out; after a week everything of it is erased. The
@@ -219,7 +219,7 @@ impl AccountMutation {
         let made = async {
             domain::account::close(app, operator, tenant_id(&input.id)?, &input.name).await
         };
-        TenantPayload::of(Box::pin(made).await)
+        TenantPayload::of(made.await)
     }
 
     /// A link to everything of a tenant as NDJSON, without secrets; it works once, for 60 seconds. The operator's.
@@ -233,7 +233,7 @@ impl AccountMutation {
             let id = tenant_id(&input.id)?;
             domain::tenant_export::create_as_operator(app, operator, id).await
         };
-        let (link, errors) = user_errors(Box::pin(made).await)?;
+        let (link, errors) = user_errors(made.await)?;
         Ok(CreateDownloadPayload::of(link, errors))
     }
 
@@ -245,6 +245,6 @@ impl AccountMutation {
     ) -> async_graphql::Result<TenantPayload> {
         let (app, operator) = operator(ctx)?;
         let made = async { domain::account::reopen(app, operator, tenant_id(&input.id)?).await };
-        TenantPayload::of(Box::pin(made).await)
+        TenantPayload::of(made.await)
     }
 }

@@ -16,9 +16,11 @@ use crate::domain::page::Key;
 use crate::domain::patch::Patch;
 use crate::error::Error;
 use crate::graphql::connection::{connection, page};
+use crate::graphql::cors::{CorsConfiguration, CorsConfigurationInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::deployment::Deployment;
 use crate::graphql::error::{UserError, user_errors};
+use crate::graphql::gateway_response::{self, GatewayResponse};
 use crate::graphql::integration::Integration;
 use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
@@ -106,6 +108,8 @@ struct CreateApiInput {
     minimum_compression_size: Option<i32>,
     /// Which payloads are binary, as `image/png`, `image/*` or `*/*`: at most 100.
     binary_media_types: Option<Vec<String>>,
+    /// Which pages may read answers. Left out: preflights are calls like others, and backends speak for themselves.
+    cors_configuration: Option<CorsConfigurationInput>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`. Left out: in `AWS_REST` alone.
     method_override: Option<bool>,
 }
@@ -127,6 +131,8 @@ struct UpdateApiInput {
     minimum_compression_size: MaybeUndefined<i32>,
     /// All media types that are binary: at most 100.
     binary_media_types: Option<Vec<String>>,
+    /// All of it; null: off.
+    cors_configuration: MaybeUndefined<CorsConfigurationInput>,
     /// Null: as the Api's dialect has it.
     method_override: MaybeUndefined<bool>,
 }
@@ -179,6 +185,7 @@ impl ApiMutation {
             let new = NewApi {
                 trailing_slash: input.trailing_slash.map(Into::into),
                 path_normalization: input.path_normalization.map(Into::into),
+                cors_configuration: input.cors_configuration.map(Into::into),
                 method_override: input.method_override,
                 ..new.located(input.api_key_locations)?
             };
@@ -208,6 +215,7 @@ impl ApiMutation {
                 minimum_compression_size: size
                     .try_map(|bytes| media::compression_size(bytes.into()))?,
                 binary_media_types: input.binary_media_types,
+                cors_configuration: input.cors_configuration.map_value(Into::into).into(),
                 method_override: input.method_override.into(),
             };
             domain::api::update(app, actor, id, change).await
@@ -285,10 +293,24 @@ impl Api {
         &self.0.binary_media_types
     }
 
+    /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
+    /// draft, as `apiKeyLocations`.
+    async fn cors_configuration(&self) -> Option<CorsConfiguration> {
+        self.0.cors_configuration.clone().map(Into::into)
+    }
+
     /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
     /// dialect has it, which is in `AWS_REST` alone. Of the draft, as `apiKeyLocations`.
     async fn method_override(&self) -> Option<bool> {
         self.0.method_override
+    }
+
+    /// What the gateway answers by itself, one of each type. Of the draft, as `apiKeyLocations`.
+    async fn gateway_responses(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Vec<GatewayResponse>> {
+        gateway_response::of_api(ctx, self.0.id).await
     }
 
     /// Whether the draft differs from what each stage serves.

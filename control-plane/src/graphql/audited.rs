@@ -280,7 +280,7 @@ impl Walk<'_> {
     ) -> async_graphql::Response {
         let request = self.operations.request_with("mutation", field, variables.clone());
         let caller = scene.caller.as_ref();
-        Box::pin(walk::run_as(&self.schema, self.app, caller, &scene.origin, request)).await
+        walk::run_as(&self.schema, self.app, caller, &scene.origin, request).await
     }
 
     /// Makes the change in every way in which it must be refused. Answers how often it told the caller why.
@@ -347,7 +347,7 @@ impl Walk<'_> {
             self.wrong.push(format!("{operation}: what is it told as? The walk has to know"));
             return;
         }
-        let mut scene = Box::pin(Scene::new(self.app, number, by)).await;
+        let mut scene = Scene::new(self.app, number, by).await;
         let mut variables = self.operations.variables(field);
         for text in self.operations.texts(field, &variables) {
             if text.is_id {
@@ -356,7 +356,7 @@ impl Walk<'_> {
                 *variables.pointer_mut(&text.at).unwrap() = json!(*id);
             }
         }
-        if let Value::Object(given) = Box::pin(scene.input(operation, variant)).await {
+        if let Value::Object(given) = scene.input(operation, variant).await {
             for (name, value) in given.into_iter().filter(|(_, value)| !value.is_null()) {
                 variables["input"][name] = value;
             }
@@ -380,7 +380,7 @@ impl Walk<'_> {
             }
             return;
         }
-        let refused = Box::pin(self.refused(field, &scene, &variables, &texts)).await;
+        let refused = self.refused(field, &scene, &variables, &texts).await;
         if refused == 0 && !texts.is_empty() {
             self.wrong.push(format!("{what}: no wrong input gives userErrors"));
         }
@@ -503,7 +503,7 @@ async fn every_change_is_told_once(app: &App, db: PgPool) {
         for by in callers(&field.name.node) {
             for variant in variants(&field.name.node, walk.mail) {
                 number += 1;
-                Box::pin(walk.make(field, number, *by, variant)).await;
+                walk.make(field, number, *by, variant).await;
             }
         }
     }
@@ -523,11 +523,11 @@ async fn every_change_is_told_once(app: &App, db: PgPool) {
 #[sqlx::test(migrations = "../migrations")]
 async fn a_change_writes_one_entry_in_its_transaction_and_a_refused_one_none(db: PgPool) {
     let app = testing::app(db.clone()).await;
-    Box::pin(every_change_is_told_once(&app, db)).await;
+    every_change_is_told_once(&app, db).await;
 }
 
 #[sqlx::test(migrations = "../migrations")]
 async fn where_letters_are_sent_too_a_change_writes_one_entry(db: PgPool) {
     let app = testing::app_with_mail(db.clone()).await;
-    Box::pin(every_change_is_told_once(&app, db)).await;
+    every_change_is_told_once(&app, db).await;
 }

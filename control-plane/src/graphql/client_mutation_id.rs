@@ -43,7 +43,7 @@ pub struct GivesBack<M>(M);
 impl<M: ObjectType> ContainerType for GivesBack<M> {
     async fn resolve_field(&self, ctx: &Context<'_>) -> ServerResult<Option<Value>> {
         let id = given(ctx)?;
-        let mut answer = Box::pin(self.0.resolve_field(ctx)).await?;
+        let mut answer = self.0.resolve_field(ctx).await?;
         if let (Some(id), Some(Value::Object(payload))) = (id, &mut answer) {
             for asked in ctx.field().selection_set().filter(|asked| asked.name() == FIELD) {
                 let key = Name::new(asked.alias().unwrap_or(FIELD));

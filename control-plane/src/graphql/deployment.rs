@@ -11,6 +11,7 @@ use crate::domain;
 use crate::domain::deployment::NewDeployment;
 use crate::error::Error;
 use crate::graphql::caller;
+use crate::graphql::change::Changes;
 use crate::graphql::convergence::{DeploymentStatus, StatusOf};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::{self, Batches};
@@ -93,6 +94,18 @@ impl Deployment {
     async fn status(&self, ctx: &Context<'_>) -> async_graphql::Result<DeploymentStatus> {
         let status = loader::one(ctx, StatusOf(self.0.id)).await?;
         Ok(status.ok_or(Error::NotFound("deployment"))?.into())
+    }
+
+    /// What it changed since another deployment of its API: the one before it, unless `since` names one.
+    async fn changes(
+        &self,
+        ctx: &Context<'_>,
+        since: Option<ID>,
+    ) -> async_graphql::Result<Changes> {
+        let (app, actor) = caller(ctx)?;
+        let since = since.map(|id| Kind::Deployment.parse(&id, "since")).transpose();
+        let changes = async { domain::change::of_deployment(app, actor, self.0.id, since?).await };
+        Ok(changes.await?.into())
     }
 
     async fn created_at(&self) -> DateTime<Utc> {

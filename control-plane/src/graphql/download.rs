@@ -55,7 +55,7 @@ impl DownloadMutation {
         ctx: &Context<'_>,
     ) -> async_graphql::Result<CreateDownloadPayload> {
         let (app, actor) = caller(ctx)?;
-        let made = Box::pin(domain::tenant_export::create(app, actor)).await;
+        let made = domain::tenant_export::create(app, actor).await;
         let (link, user_errors) = user_errors(made)?;
         Ok(CreateDownloadPayload::of(link, user_errors))
     }

@@ -201,7 +201,7 @@ impl FleetMutation {
     ) -> async_graphql::Result<RevokeNodePayload> {
         let (app, operator) = operator(ctx)?;
         let made = async { domain::fleet::revoke(app, operator, node(&input.node_id)?).await };
-        let (node, user_errors) = user_errors(Box::pin(made).await)?;
+        let (node, user_errors) = user_errors(made.await)?;
         Ok(RevokeNodePayload { node: node.map(Into::into), user_errors })
     }
 }

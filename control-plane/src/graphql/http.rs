@@ -93,7 +93,7 @@ async fn paid(
         return (standing, Err(refusal));
     }
     asked.request = asked.request.data(Spent { cost, nodes, dry, standing: Some(standing) });
-    (standing, Box::pin(execute(app, door, &parts, asked)).await)
+    (standing, execute(app, door, &parts, asked).await)
 }
 
 /// Runs the request; a mutation with an `Idempotency-Key` once.
@@ -125,7 +125,7 @@ async fn execute(app: &App, door: &Door, parts: &Parts, asked: Asked) -> Result<
         let ended = ended(&answer, &field);
         (render(answer), ended)
     };
-    Box::pin(idempotency::once(app, &caller, &key, &fingerprint, work)).await
+    idempotency::once(app, &caller, &key, &fingerprint, work).await
 }
 
 /// How this mutation ended. One that failed inside may have changed something, and one of which only something below

@@ -12,6 +12,7 @@ use crate::domain;
 use crate::domain::integration::{AwsSettings as Aws, PayloadFormatVersion, Settings};
 use crate::error::Error;
 use crate::graphql::caller;
+use crate::graphql::circuit_breaker::{CircuitBreaker, CircuitBreakerInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::integration_aws::{AwsSettings, AwsSettingsInput};
@@ -21,6 +22,7 @@ use crate::graphql::mock::{
     MockExample, MockExampleInput, MockResponse, MockResponseInput,
 };
 use crate::graphql::node::Kind;
+use crate::graphql::retry_policy::{RetryPolicy, RetryPolicyInput};
 use crate::graphql::tls_config::{TlsConfig, TlsConfigInput};
 use crate::ids::IntegrationId;
 
@@ -28,11 +30,11 @@ use crate::ids::IntegrationId;
 pub struct IntegrationMutation;
 
 /// What answers the calls of a route.
-pub struct Integration(domain::integration::Integration);
+pub struct Integration(Box<domain::integration::Integration>);
 
 impl From<domain::integration::Integration> for Integration {
     fn from(integration: domain::integration::Integration) -> Self {
-        Self(integration)
+        Self(Box::new(integration))
     }
 }
 
@@ -112,7 +114,8 @@ pub struct IntegrationInput {
     aws: Option<AwsSettingsInput>,
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; left out: APPEND.
     forwarded: Option<ForwardedPolicy>,
-    /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects.
+    /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: with STREAM a
+    /// function's answer is its head in JSON, 8 NUL bytes, and its body as it comes; left out: BUFFERED.
     response_transfer_mode: Option<ResponseTransferMode>,
     /// At most 600000; the default is 5000.
     connect_timeout_ms: Option<i32>,
@@ -123,6 +126,10 @@ pub struct IntegrationInput {
     /// The whole exchange with the backend. The default is as long as it takes. In `AWS_REST` it is at most 29000, in `AWS_HTTP`
     /// 30000, which is the default there; with STREAM it is at most 900000, which is the default then.
     timeout_ms: Option<i32>,
+    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; left out: only where it surely had no effect.
+    retry_policy: Option<RetryPolicyInput>,
+    /// `HTTP_PROXY`, `AWS_PROXY`: when a backend that fails is left alone for a while; left out: never.
+    circuit_breaker: Option<CircuitBreakerInput>,
     /// MOCK: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
     mock_response: Option<MockResponseInput>,
     /// `HTTP_PROXY`, `AWS_PROXY`: what the certificate of a backend over https must be; left out: its host's, by a public
@@ -169,6 +176,8 @@ impl TryFrom<IntegrationInput> for Settings {
             first_byte_timeout_ms: ms("firstByteTimeoutMs", input.first_byte_timeout_ms)?,
             idle_timeout_ms: ms("idleTimeoutMs", input.idle_timeout_ms)?,
             timeout_ms: ms("timeoutMs", input.timeout_ms)?,
+            retry_policy: input.retry_policy.map(TryInto::try_into).transpose()?,
+            circuit_breaker: input.circuit_breaker.map(TryInto::try_into).transpose()?,
             mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
             content_handling: input.content_handling.map(Into::into),
             tls_config: input.tls_config.map(Into::into),
@@ -215,7 +224,7 @@ impl IntegrationPayload {
         result: crate::error::Result<domain::integration::Integration>,
     ) -> async_graphql::Result<Self> {
         let (integration, user_errors) = user_errors(result)?;
-        Ok(Self { integration: integration.map(Integration), user_errors })
+        Ok(Self { integration: integration.map(Integration::from), user_errors })
     }
 }
 
@@ -310,7 +319,7 @@ impl Integration {
         self.0.settings.forwarded.map(Into::into)
     }
 
-    /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects.
+    /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: null is BUFFERED.
     async fn response_transfer_mode(&self) -> Option<ResponseTransferMode> {
         self.0.settings.response_transfer_mode.map(Into::into)
     }
@@ -335,6 +344,16 @@ impl Integration {
 
     async fn timeout_ms(&self) -> u32 {
         self.0.settings.timeout_ms
+    }
+
+    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; null: only where it surely had no effect.
+    async fn retry_policy(&self) -> Option<RetryPolicy> {
+        self.0.settings.retry_policy.as_ref().map(Into::into)
+    }
+
+    /// When a backend that fails is left alone for a while; null: never.
+    async fn circuit_breaker(&self) -> Option<CircuitBreaker> {
+        self.0.settings.circuit_breaker.as_ref().map(Into::into)
     }
 
     /// MOCK: the fixed answer.

@@ -186,7 +186,7 @@ impl InvitationMutation {
         let known = identity(ctx).ok();
         let accepted =
             domain::invitation::accept(app(ctx), origin(ctx), known, &input.token, password);
-        let (accepted, user_errors) = user_errors(Box::pin(accepted).await)?;
+        let (accepted, user_errors) = user_errors(accepted.await)?;
         let Some(accepted) = accepted else {
             return Ok(AcceptInvitationPayload { user_errors, ..Default::default() });
         };

@@ -111,7 +111,7 @@ impl JoinTokenMutation {
             let new = NewJoinToken::new(&input.name, input.cells, life)?;
             domain::join_token::create(app, operator, new).await
         };
-        let (made, user_errors) = user_errors(Box::pin(made).await)?;
+        let (made, user_errors) = user_errors(made.await)?;
         let (join_token, token) = made.unzip();
         Ok(CreateJoinTokenPayload { join_token: join_token.map(Into::into), token, user_errors })
     }
@@ -127,7 +127,7 @@ impl JoinTokenMutation {
             let id = join_token(&input.join_token_id)?;
             domain::join_token::delete(app, operator, id).await
         };
-        let (gone, user_errors) = user_errors(Box::pin(gone).await)?;
+        let (gone, user_errors) = user_errors(gone.await)?;
         Ok(DeleteJoinTokenPayload { join_token: gone.map(Into::into), user_errors })
     }
 }

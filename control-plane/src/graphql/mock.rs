@@ -152,7 +152,7 @@ fn headers(input: Option<Vec<HeaderInput>>) -> Vec<domain::Header> {
     input.unwrap_or_default().into_iter().map(header).collect()
 }
 
-fn status(param: &str, number: i32) -> Result<u16> {
+pub fn status(param: &str, number: i32) -> Result<u16> {
     u16::try_from(number).map_err(|_| Error::bad_request(param, "must be from 200 to 599"))
 }
 

@@ -18,18 +18,22 @@ pub mod audit;
 #[cfg(test)]
 mod audited;
 pub mod bill;
+pub mod change;
+pub mod circuit_breaker;
 pub mod client_mutation_id;
 pub mod client_throttle;
 pub mod concurrency;
 pub mod connection;
 pub mod consumer;
 pub mod convergence;
+pub mod cors;
 pub mod delete;
 pub mod deployment;
 pub mod download;
 pub mod error;
 pub mod explanation;
 pub mod fleet;
+pub mod gateway_response;
 pub mod http;
 pub mod installation;
 pub mod integration;
@@ -54,6 +58,7 @@ pub mod rate_limit;
 pub mod reconciliation;
 pub mod request;
 pub mod resource;
+pub mod retry_policy;
 pub mod route;
 pub mod sampling;
 pub mod secret;
@@ -126,6 +131,7 @@ pub struct Mutation(
     access_key::AccessKeyMutation,
     consumer::ConsumerMutation,
     api::ApiMutation,
+    gateway_response::GatewayResponseMutation,
     integration::IntegrationMutation,
     resource::ResourceMutation,
     route::RouteMutation,

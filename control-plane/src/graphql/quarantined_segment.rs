@@ -215,7 +215,7 @@ impl QuarantinedSegmentMutation {
             let id = segment(&input.quarantined_segment_id)?;
             domain::quarantined_segment::settle(app, operator, id, &input.note).await
         };
-        let (settled, user_errors) = user_errors(Box::pin(made).await)?;
+        let (settled, user_errors) = user_errors(made.await)?;
         let quarantined_segment = settled.map(Into::into);
         Ok(SettleQuarantinedSegmentPayload { quarantined_segment, user_errors })
     }
@@ -232,7 +232,7 @@ impl QuarantinedSegmentMutation {
             let id = segment(&input.quarantined_segment_id)?;
             domain::quarantined_segment::create_download(app, operator, id).await
         };
-        let (link, user_errors) = user_errors(Box::pin(made).await)?;
+        let (link, user_errors) = user_errors(made.await)?;
         Ok(CreateDownloadPayload::of(link, user_errors))
     }
 }

@@ -12,6 +12,7 @@ use crate::domain;
 use crate::domain::patch::Patch;
 use crate::domain::route::{NewRoute, RouteIntegration, RoutePlace, UpdateRoute};
 use crate::error::Error;
+use crate::graphql::cors::{CorsConfiguration, CorsConfigurationInput};
 use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::integration::{Integration, IntegrationInput};
@@ -47,6 +48,8 @@ struct CreateRouteInput {
     operation_name: Option<String>,
     integration_id: Option<ID>,
     integration: Option<IntegrationInput>,
+    /// In the place of the Api's; without origins it is off here.
+    cors_configuration: Option<CorsConfigurationInput>,
 }
 
 /// A field left out stays; `integrationId: null` leaves the route without one.
@@ -60,6 +63,8 @@ struct UpdateRouteInput {
     integration_id: MaybeUndefined<ID>,
     /// Changes the route's integration, or makes one where it has none or shares it.
     integration: Option<IntegrationInput>,
+    /// In the place of the Api's; without origins it is off here, null: the Api's.
+    cors_configuration: MaybeUndefined<CorsConfigurationInput>,
 }
 
 #[derive(SimpleObject)]
@@ -101,7 +106,8 @@ impl RouteMutation {
                 input.api_key_required.unwrap_or(false),
                 input.operation_name.as_deref().unwrap_or_default(),
                 RouteIntegration::new(existing, made)?,
-            )?;
+            )?
+            .shared(input.cors_configuration.map(Into::into))?;
             domain::route::create(app, actor, api, new).await
         };
         RoutePayload::of(create().await)
@@ -123,6 +129,7 @@ impl RouteMutation {
                 api_key_required: input.api_key_required,
                 operation_name: input.operation_name,
                 integration: RouteIntegration::change(existing, made)?,
+                cors_configuration: input.cors_configuration.map_value(Into::into).into(),
             };
             domain::route::update(app, actor, id, change).await
         };
@@ -182,6 +189,11 @@ impl Route {
     async fn integration(&self, ctx: &Context<'_>) -> async_graphql::Result<Option<Integration>> {
         let Some(id) = self.0.integration else { return Ok(None) };
         Ok(loader::one(ctx, id).await?.map(Into::into))
+    }
+
+    /// In the place of the Api's; null: the Api's.
+    async fn cors_configuration(&self) -> Option<CorsConfiguration> {
+        self.0.cors_configuration.clone().map(Into::into)
     }
 
     /// Another with each change: what `expectedVersion` takes.

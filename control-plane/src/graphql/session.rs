@@ -176,7 +176,7 @@ impl SessionMutation {
             tenant: input.tenant,
         };
         let token = input.token.as_deref();
-        let begun = Box::pin(domain::sign_up::begin(app(ctx), origin(ctx), new, token)).await;
+        let begun = domain::sign_up::begin(app(ctx), origin(ctx), new, token).await;
         let (begun, user_errors) = user_errors(begun)?;
         let Some(made) = begun.flatten() else {
             let verification_sent = user_errors.is_empty();

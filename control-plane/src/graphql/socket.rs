@@ -139,7 +139,7 @@ where
                 streams: StreamMap::new(),
                 out: &mut out,
             };
-            Box::pin(socket.run(&mut heard)).await
+            socket.run(&mut heard).await
         }
         Ok(None) => Ok(()),
         Err(close) => Err(close),

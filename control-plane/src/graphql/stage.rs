@@ -13,6 +13,7 @@ use crate::domain::patch::Patch;
 use crate::domain::stage::{NewStage, UpdateStage};
 use crate::error::Error;
 use crate::graphql::api::Api;
+use crate::graphql::change::Changes;
 use crate::graphql::client_throttle::{ClientThrottle, ClientThrottleInput};
 use crate::graphql::concurrency::{
     ConcurrencyLimit, ConcurrencyLimitInput, RouteConcurrencyLimit, RouteConcurrencyLimitInput,
@@ -247,6 +248,13 @@ impl Stage {
     /// The draft differs from this stage's deployment.
     async fn pending_changes(&self, ctx: &Context<'_>) -> async_graphql::Result<bool> {
         Ok(loader::one(ctx, PendingChanges(self.0.id())).await?.unwrap_or(false))
+    }
+
+    /// What deploying the draft to this stage would change, field by field.
+    async fn changes(&self, ctx: &Context<'_>) -> async_graphql::Result<Changes> {
+        let (app, actor) = caller(ctx)?;
+        let changes = domain::change::of_stage(app, actor, &self.0.id()).await;
+        Ok(changes?.into())
     }
 
     async fn variables(&self) -> Vec<StageVariable> {

@@ -98,7 +98,7 @@ impl TenantInvitationMutation {
         let (app, operator) = operator(ctx)?;
         let name = input.tenant_name.as_deref();
         let sent = domain::tenant_invitation::create(app, operator, &input.email, name);
-        let (sent, user_errors) = user_errors(Box::pin(sent).await)?;
+        let (sent, user_errors) = user_errors(sent.await)?;
         let (invitation, link) = sent.map(|sent| (sent.invitation.into(), sent.link)).unzip();
         Ok(InviteTenantPayload { invitation, link: link.flatten(), user_errors })
     }
@@ -114,7 +114,7 @@ impl TenantInvitationMutation {
             let id = invitation(&input.tenant_invitation_id)?;
             domain::tenant_invitation::delete(app, operator, id).await
         };
-        let (gone, user_errors) = user_errors(Box::pin(gone).await)?;
+        let (gone, user_errors) = user_errors(gone.await)?;
         Ok(DeleteTenantInvitationPayload { invitation: gone.map(Into::into), user_errors })
     }
 }

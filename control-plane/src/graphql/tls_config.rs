@@ -7,11 +7,12 @@ use crate::domain;
 /// What a backend's certificate must be, other than of its host's name and issued by a public authority.
 #[derive(SimpleObject)]
 pub struct TlsConfig {
-    /// Whoever issued it, itself too. Its name and its dates are checked all the same.
+    /// Insecure: it is taken whoever issued it, itself too, so anyone on the way to the backend can pass for it. Its name and
+    /// its dates are checked all the same. Better name its authority in `caBundle`.
     insecure_skip_verification: bool,
     /// The name that it must have, and that is asked for by SNI; empty: the host's in the URI.
     server_name_to_verify: String,
-    /// Who may have issued it, as certificates in PEM; empty: public authorities.
+    /// Who alone may have issued it, as certificates in PEM; empty: public authorities.
     ca_bundle: String,
 }
 
@@ -27,11 +28,12 @@ impl From<&domain::tls_config::TlsConfig> for TlsConfig {
 
 #[derive(InputObject)]
 pub struct TlsConfigInput {
-    /// Whoever issued the certificate, itself too. Its name and its dates are checked all the same.
+    /// Insecure: the certificate is taken whoever issued it, itself too, so anyone on the way to the backend can pass for it.
+    /// Its name and its dates are checked all the same. Better name its authority in `caBundle`.
     insecure_skip_verification: Option<bool>,
     /// The name that it must have, and that is asked for by SNI; left out: the host's in the URI.
     server_name_to_verify: Option<String>,
-    /// Who may have issued it, as certificates in PEM: at most 10, and 16 KiB. Left out: public authorities.
+    /// Who alone may have issued it, as certificates in PEM: at most 10, and 16 KiB. Left out: public authorities.
     ca_bundle: Option<String>,
 }
 

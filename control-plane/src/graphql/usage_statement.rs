@@ -156,7 +156,7 @@ impl UsageStatementQuery {
         ledger_row: String,
     ) -> async_graphql::Result<UsageProof> {
         let (app, actor) = caller(ctx)?;
-        let proof = Box::pin(domain::usage_statement::prove(app, actor, hour, &ledger_row)).await;
+        let proof = domain::usage_statement::prove(app, actor, hour, &ledger_row).await;
         Ok(proof?.into())
     }
 }

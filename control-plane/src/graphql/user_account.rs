@@ -105,7 +105,7 @@ impl UserAccountMutation {
     ) -> async_graphql::Result<DonePayload> {
         let password = Password::new(&input.password);
         let reset = domain::password::reset(app(ctx), origin(ctx), &input.token, &password);
-        DonePayload::of(Box::pin(reset).await)
+        DonePayload::of(reset.await)
     }
 
     /// Changes the caller's password, and ends their other sessions.
@@ -118,7 +118,7 @@ impl UserAccountMutation {
         let (current, new) =
             (Password::new(&input.current_password), Password::new(&input.new_password));
         let change = domain::password::change(app(ctx), caller, &current, &new);
-        DonePayload::of(Box::pin(change).await)
+        DonePayload::of(change.await)
     }
 
     /// Opens a link that was sent to an address: verifies the address, or finishes a sign-up and logs in (sets the
@@ -129,7 +129,7 @@ impl UserAccountMutation {
         input: VerifyEmailInput,
     ) -> async_graphql::Result<VerifyEmailPayload> {
         let verified = domain::email::verify(app(ctx), origin(ctx), &input.token);
-        let (verified, user_errors) = user_errors(Box::pin(verified).await)?;
+        let (verified, user_errors) = user_errors(verified.await)?;
         let Some(verified) = verified else {
             return Ok(VerifyEmailPayload { user_errors, ..Default::default() });
         };
@@ -160,7 +160,7 @@ impl UserAccountMutation {
     ) -> async_graphql::Result<ChangeEmailPayload> {
         let (caller, current) = (identity(ctx)?, Password::new(&input.current_password));
         let change = domain::email::change(app(ctx), caller, &input.email, &current);
-        let (change, user_errors) = user_errors(Box::pin(change).await)?;
+        let (change, user_errors) = user_errors(change.await)?;
         let verification_sent = change.map(|change| change == Change::LetterSent);
         Ok(ChangeEmailPayload { verification_sent, user_errors })
     }
@@ -173,6 +173,6 @@ impl UserAccountMutation {
     ) -> async_graphql::Result<DonePayload> {
         let (caller, password) = (identity(ctx)?, Password::new(&input.password));
         let deleted = domain::user_account::delete(app(ctx), caller, &password);
-        DonePayload::of(Box::pin(deleted).await)
+        DonePayload::of(deleted.await)
     }
 }

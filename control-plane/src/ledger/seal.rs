@@ -30,7 +30,7 @@ const ROWS_MAX: i64 = 5000;
 pub async fn run(app: &App) -> Result<usize> {
     close(app).await?;
     let mut all = 0;
-    while let Some(roots) = Box::pin(next(app)).await? {
+    while let Some(roots) = next(app).await? {
         all += roots;
     }
     Ok(all)

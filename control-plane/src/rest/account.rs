@@ -240,7 +240,7 @@ async fn export(
     operator: Operator,
     Path(id): Path<TenantId>,
 ) -> Result<(StatusCode, axum::Json<Download>)> {
-    let link = Box::pin(domain::tenant_export::create_as_operator(&app, &operator, id)).await?;
+    let link = domain::tenant_export::create_as_operator(&app, &operator, id).await?;
     Ok((StatusCode::CREATED, axum::Json(link.into())))
 }
 

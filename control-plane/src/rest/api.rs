@@ -13,6 +13,7 @@ use crate::access::precondition::Versioned;
 use crate::app::App;
 use crate::domain;
 use crate::domain::api::{Dialect, NewApi, Protocol, UpdateApi};
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::patch::Patch;
 use crate::domain::paths::{PathNormalization, TrailingSlash};
 use crate::error::Result;
@@ -50,6 +51,9 @@ struct Api {
     /// Which payloads are binary. In `aws-rest` AWS's tables say what becomes of them; elsewhere they are base64 in the
     /// events of functions. Of the draft, as `apiKeyLocations`.
     binary_media_types: Vec<String>,
+    /// Which pages may read answers; null: preflights are calls like others, and backends speak for themselves. Of the
+    /// draft, as `apiKeyLocations`.
+    cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`, which the backend does not get. Null: as the
     /// dialect has it, which is in `aws-rest` alone. Of the draft, as `apiKeyLocations`.
     method_override: Option<bool>,
@@ -77,6 +81,7 @@ impl Api {
             path_normalization: api.path_normalization,
             minimum_compression_size: api.minimum_compression_size,
             binary_media_types: api.binary_media_types,
+            cors_configuration: api.cors_configuration,
             method_override: api.method_override,
             pending_changes,
             created_at: api.created_at,
@@ -118,6 +123,7 @@ struct CreateApi {
     /// Which payloads are binary, as `image/png`, `image/*` or `*/*`.
     #[schema(max_items = 100)]
     binary_media_types: Option<Vec<String>>,
+    cors_configuration: Option<CorsConfiguration>,
     /// Whether callers may name another method by `X-HTTP-Method-Override`; when left out in `aws-rest` alone.
     method_override: Option<bool>,
 }
@@ -148,6 +154,10 @@ struct PatchApi {
     /// All media types that are binary.
     #[schema(max_items = 100)]
     binary_media_types: Option<Vec<String>>,
+    /// All of it; null: off.
+    #[serde(default)]
+    #[schema(value_type = Option<CorsConfiguration>)]
+    cors_configuration: Patch<CorsConfiguration>,
     /// Null: as the Api's dialect has it.
     #[serde(default)]
     #[schema(value_type = Option<bool>)]
@@ -195,6 +205,7 @@ async fn create(
     let new = NewApi {
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
+        cors_configuration: body.cors_configuration,
         method_override: body.method_override,
         ..new
     };
@@ -235,6 +246,7 @@ async fn update(
         path_normalization: body.path_normalization,
         minimum_compression_size: body.minimum_compression_size,
         binary_media_types: body.binary_media_types,
+        cors_configuration: body.cors_configuration,
         method_override: body.method_override,
     };
     let api = domain::api::update(&app, &actor, id, change).await?;

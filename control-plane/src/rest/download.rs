@@ -68,7 +68,7 @@ async fn export(
     State(app): State<App>,
     actor: Actor,
 ) -> Result<(StatusCode, axum::Json<Download>)> {
-    let link = Box::pin(domain::tenant_export::create(&app, &actor)).await?;
+    let link = domain::tenant_export::create(&app, &actor).await?;
     Ok((StatusCode::CREATED, axum::Json(link.into())))
 }
 

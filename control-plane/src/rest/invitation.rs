@@ -257,7 +257,7 @@ async fn accept(
     };
     let (origin, caller) = (origin(&parts), caller.as_ref());
     let accepted = domain::invitation::accept(&app, &origin, caller, &body.token, body.password);
-    let accepted = Box::pin(accepted).await?;
+    let accepted = accepted.await?;
     let body = AcceptedInvitation {
         tenant: accepted.tenant.into(),
         user: accepted.user.into(),

@@ -14,6 +14,7 @@ pub mod api;
 pub mod api_key;
 pub mod audit;
 pub mod bill;
+pub mod change;
 pub mod consumer;
 pub mod deployment;
 pub mod deprecation;
@@ -22,6 +23,7 @@ pub mod etag;
 pub mod explanation;
 pub mod extract;
 pub mod fleet;
+pub mod gateway_response;
 pub mod idempotency;
 pub mod integration;
 pub mod invitation;
@@ -77,6 +79,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(member::routes())
         .merge(invitation::routes())
         .merge(api::routes())
+        .merge(change::routes())
         .merge(deployment::routes())
         .merge(integration::routes())
         .merge(resource::routes())
@@ -85,6 +88,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(audit::routes())
         .merge(management_request::routes())
         .merge(usage_plan::routes())
+        .merge(gateway_response::routes())
         .merge(key_quota::routes())
         .merge(limit_state::routes())
         .merge(api_key::routes())

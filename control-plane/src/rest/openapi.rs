@@ -299,6 +299,7 @@ mod tests {
                 "0198f2a0-0000-7000-8000-000000000000"
             }
             "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",
+            "{responseType}" => "THROTTLED",
             part if part.ends_with("Id}") => "abc123xyz0",
             part if part.starts_with('{') => "prod",
             part => part,

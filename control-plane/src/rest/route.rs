@@ -13,6 +13,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::integration::Settings;
 use crate::domain::patch::Patch;
 use crate::domain::route::{NewRoute, RouteIntegration, RoutePlace, UpdateRoute};
@@ -46,6 +47,8 @@ struct Route {
     resource_id: Option<ResourceId>,
     api_key_required: bool,
     operation_name: String,
+    /// In the place of the Api's; null: the Api's.
+    cors_configuration: Option<CorsConfiguration>,
     /// Null while the route has none, and then the Api cannot be deployed.
     #[schema(value_type = Option<String>)]
     integration_id: Option<IntegrationId>,
@@ -69,6 +72,7 @@ impl From<domain::route::Route> for Route {
             resource_id: route.resource,
             api_key_required: route.api_key_required,
             operation_name: route.operation_name,
+            cors_configuration: route.cors_configuration,
             integration_id: route.integration,
             created_at: route.created_at,
             updated_at: route.updated_at,
@@ -96,6 +100,8 @@ struct CreateRoute {
     #[schema(value_type = Option<String>)]
     integration_id: Option<IntegrationId>,
     integration: Option<Settings>,
+    /// In the place of the Api's; without origins it is off here.
+    cors_configuration: Option<CorsConfiguration>,
 }
 
 /// A field left out stays; `integrationId: null` leaves the route without one.
@@ -110,6 +116,10 @@ struct PatchRoute {
     integration_id: Patch<IntegrationId>,
     /// Changes the route's integration, or makes one where it has none or shares it.
     integration: Option<Settings>,
+    /// In the place of the Api's; without origins it is off here, null: the Api's.
+    #[serde(default)]
+    #[schema(value_type = Option<CorsConfiguration>)]
+    cors_configuration: Patch<CorsConfiguration>,
 }
 
 /// The route, if it is of this Api.
@@ -151,7 +161,8 @@ async fn create(
         body.api_key_required,
         &body.operation_name,
         RouteIntegration::new(body.integration_id, body.integration)?,
-    )?;
+    )?
+    .shared(body.cors_configuration)?;
     let route = domain::route::create(&app, &actor, api, new).await?;
     Ok((StatusCode::CREATED, Tag(route.into())))
 }
@@ -189,6 +200,7 @@ async fn update(
         api_key_required: body.api_key_required,
         operation_name: body.operation_name,
         integration: RouteIntegration::change(body.integration_id, body.integration)?,
+        cors_configuration: body.cors_configuration,
     };
     Ok(Tag(domain::route::update(&app, &actor, id, change).await?.into()))
 }

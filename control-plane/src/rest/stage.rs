@@ -174,7 +174,7 @@ struct PatchStage {
 }
 
 /// What can be no stage's name is the name of none.
-fn named(api: ApiId, name: &str) -> Result<StageId> {
+pub(crate) fn named(api: ApiId, name: &str) -> Result<StageId> {
     format!("{api}/{name}").parse().map_err(|_| Error::NotFound("stage"))
 }
 

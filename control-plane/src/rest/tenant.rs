@@ -150,7 +150,7 @@ async fn sign_up(
         domain::tenant::SignUp { email: body.email, password: body.password, tenant: body.tenant };
     let origin = origin(&parts);
     let token = body.token.as_deref();
-    let Some(made) = Box::pin(domain::sign_up::begin(&app, &origin, new, token)).await? else {
+    let Some(made) = domain::sign_up::begin(&app, &origin, new, token).await? else {
         let sent = axum::Json(AskedToSignUp { verification_sent: true });
         return Ok((StatusCode::ACCEPTED, sent).into_response());
     };

@@ -179,5 +179,5 @@ async fn proof(
     Query(query): Query<ProofQuery>,
 ) -> Result<Json<UsageProof>> {
     let proof = domain::usage_statement::prove(&app, &actor, query.hour, &query.ledger_row);
-    Ok(Json(Box::pin(proof).await?.into()))
+    Ok(Json(proof.await?.into()))
 }

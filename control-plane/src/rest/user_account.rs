@@ -127,7 +127,7 @@ async fn reset(
 ) -> Result<StatusCode> {
     let origin = origin(&parts);
     let reset = domain::password::reset(&app, &origin, &body.token, &body.password);
-    Box::pin(reset).await?;
+    reset.await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -143,7 +143,7 @@ async fn change_password(
     Json(body): Json<ChangePassword>,
 ) -> Result<StatusCode> {
     let (current, new) = (&body.current_password, &body.new_password);
-    Box::pin(domain::password::change(&app, &caller, current, new)).await?;
+    domain::password::change(&app, &caller, current, new).await?;
     Ok(StatusCode::NO_CONTENT)
 }
 
@@ -160,7 +160,7 @@ async fn verify(
     Json(body): Json<VerifyEmail>,
 ) -> Result<Response> {
     let origin = origin(&parts);
-    let verified = Box::pin(domain::email::verify(&app, &origin, &body.token)).await?;
+    let verified = domain::email::verify(&app, &origin, &body.token).await?;
     let (tenant, grant) = verified.begun.map(|begun| (begun.tenant, begun.grant)).unzip();
     let body = VerifiedEmail {
         user: verified.user.into(),
@@ -198,7 +198,7 @@ async fn change_email(
     Json(body): Json<ChangeEmail>,
 ) -> Result<axum::Json<ChangedEmail>> {
     let change = domain::email::change(&app, &caller, &body.email, &body.current_password);
-    let verification_sent = Box::pin(change).await? == Change::LetterSent;
+    let verification_sent = change.await? == Change::LetterSent;
     Ok(axum::Json(ChangedEmail { verification_sent }))
 }
 
@@ -213,6 +213,6 @@ async fn delete(
     caller: Caller,
     Json(body): Json<DeleteAccount>,
 ) -> Result<StatusCode> {
-    Box::pin(domain::user_account::delete(&app, &caller, &body.password)).await?;
+    domain::user_account::delete(&app, &caller, &body.password).await?;
     Ok(StatusCode::NO_CONTENT)
 }

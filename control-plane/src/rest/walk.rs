@@ -53,6 +53,7 @@ fn filled(path: &str) -> String {
     let parts = path.split('/').map(|part| match part {
         "{accessKeyId}" => "TGAKABCDEFGHIJKLMNOP",
         "{day}" => "2026-11-16",
+        "{responseType}" => "THROTTLED",
         "{consumerId}"
         | "{secretId}"
         | "{sessionId}"

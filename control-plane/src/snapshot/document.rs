@@ -5,16 +5,20 @@ use std::collections::BTreeSet;
 use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
-    Api, AwsSigning, Deployment, Dialect, ForwardedPolicy, Function, HttpProxy, Integration,
-    InvocationType, Lambda, PathNormalization, PayloadFormatVersion, Protocol, ProtocolVersion,
-    ResponseTransferMode, Route, TlsConfig, TrailingSlash, integration,
+    Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse,
+    HttpProxy, Integration, InvocationType, Lambda, PathNormalization, PayloadFormatVersion,
+    Protocol, ProtocolVersion, ResponseTransferMode as Mode, Route, TlsConfig, TrailingSlash,
+    integration,
 };
 use sha2::{Digest, Sha256};
+use sqlx::types::Json;
 
-use crate::domain::integration::InvocationType as Invocation;
+use crate::domain::cors::CorsConfiguration;
+use crate::domain::gateway_response as domain;
+use crate::domain::integration::{InvocationType as Invocation, ResponseTransferMode};
 use crate::domain::secret::{SecretUse, SigningScope};
-use crate::domain::tls_config as domain;
-use crate::snapshot::{mocks, validate};
+use crate::domain::tls_config;
+use crate::snapshot::{mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// The encoded message, without the deployment's id: the same draft gives the same bytes.
@@ -28,7 +32,7 @@ impl Document {
         let locations = key_locations(&draft.api);
         let deployment = Deployment {
             id: String::new(),
-            api: Some(api(&draft.api, &locations)),
+            api: Some(api(draft, &locations)),
             routes: draft.routes.iter().map(|row| route(row, draft, &locations)).collect(),
             integrations: draft.integrations.iter().map(integration).collect(),
         };
@@ -54,7 +58,8 @@ fn restricts(locations: &[String], row: &RouteRow) -> bool {
     row.api_key_required && !locations.is_empty() || locations.iter().any(in_query)
 }
 
-fn api(row: &ApiRow, locations: &[String]) -> Api {
+fn api(draft: &Draft, locations: &[String]) -> Api {
+    let row = &draft.api;
     Api {
         id: row.id.clone(),
         tenant_id: row.tenant_id.to_string(),
@@ -93,6 +98,29 @@ fn api(row: &ApiRow, locations: &[String]) -> Api {
             .and_then(|bytes| bytes.try_into().ok()),
         binary_media_types: row.binary_media_types.clone(),
         method_override: row.method_override,
+        cors: row.cors_configuration.as_ref().map(cors),
+        gateway_responses: draft.gateway_responses.iter().map(gateway_response).collect(),
+    }
+}
+
+fn gateway_response(of: &domain::GatewayResponse) -> GatewayResponse {
+    GatewayResponse {
+        response_type: of.response_type.as_str().to_owned(),
+        status_code: of.settings.status_code.map_or(0, Into::into),
+        response_parameters: of.settings.response_parameters.clone(),
+        response_templates: of.settings.response_templates.clone(),
+    }
+}
+
+fn cors(row: &Json<CorsConfiguration>) -> Cors {
+    let row = &row.0;
+    Cors {
+        allow_origins: row.allow_origins.clone(),
+        allow_methods: row.allow_methods.clone(),
+        allow_headers: row.allow_headers.clone(),
+        expose_headers: row.expose_headers.clone(),
+        allow_credentials: row.allow_credentials,
+        max_age_s: row.max_age,
     }
 }
 
@@ -116,6 +144,7 @@ fn route(row: &RouteRow, draft: &Draft, locations: &[String]) -> Route {
             .chain(pinned)
             .map(str::to_owned)
             .collect(),
+        cors: row.cors_configuration.as_ref().map(cors),
     }
 }
 
@@ -135,7 +164,7 @@ fn payload_format_version(name: &str) -> PayloadFormatVersion {
     }
 }
 
-fn tls_config(of: &domain::TlsConfig) -> TlsConfig {
+fn tls_config(of: &tls_config::TlsConfig) -> TlsConfig {
     TlsConfig {
         insecure_skip_verification: of.insecure_skip_verification,
         server_name_to_verify: of.server_name_to_verify.clone(),
@@ -154,6 +183,8 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         total_timeout_ms: ms(row.timeout_ms),
         preserve_host: row.preserve_host,
         protocol_version: protocol_version(&row.protocol_version).into(),
+        retry_policy: row.retry_policy.as_deref().map(resilience::retry_policy),
+        circuit_breaker: row.circuit_breaker.as_deref().map(resilience::circuit_breaker),
         // Empty text goes unsaid, and is the dialect's.
         forwarded: match row.forwarded.as_str() {
             "APPEND" => ForwardedPolicy::Append,
@@ -163,9 +194,9 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
         }
         .into(),
         response_transfer_mode: match row.transfer_mode.as_str() {
-            "BUFFERED" => ResponseTransferMode::Buffered,
-            "STREAM" => ResponseTransferMode::Stream,
-            _ => ResponseTransferMode::Unspecified,
+            "BUFFERED" => Mode::Buffered,
+            "STREAM" => Mode::Stream,
+            _ => Mode::Unspecified,
         }
         .into(),
         tls_config: row.tls_config.as_deref().map(tls_config),
@@ -175,9 +206,14 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
 /// Where requests go: the URI, or what its ARN means.
 pub(super) fn backend_uri(row: &IntegrationRow) -> String {
     match (AwsUri::parse(&row.uri), &row.aws) {
+        (Ok(uri), Some(aws)) if streams(row) => uri.streaming().url(aws.endpoint()),
         (Ok(uri), Some(aws)) => uri.url(aws.endpoint()),
         _ => row.uri.clone(),
     }
+}
+
+fn streams(row: &IntegrationRow) -> bool {
+    row.transfer_mode == ResponseTransferMode::Stream.as_str()
 }
 
 fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
@@ -194,7 +230,7 @@ fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
             service: uri.service,
         }),
         invocation_type: invocation_type.into(),
-        stream: false,
+        stream: streams(row),
     })
 }
 

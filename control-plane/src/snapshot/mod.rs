@@ -4,5 +4,6 @@ pub mod changes;
 pub mod compile;
 pub mod document;
 mod mocks;
+mod resilience;
 mod signing;
 pub mod validate;

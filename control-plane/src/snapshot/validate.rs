@@ -183,6 +183,9 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
     wrong
 }
 
+/// Restrictions of stages that this release's nodes enforce. They are named for those that are older.
+const ENFORCED: [&str; 2] = ["clientThrottles", "concurrencyLimit"];
+
 /// Refuses a stage that restricts its calls by something that no node enforces yet.
 pub fn stage_enforced(stage: &Resource) -> Result<()> {
     let Some(resource::Kind::Stage(stage)) = &stage.kind else { return Ok(()) };
@@ -190,7 +193,8 @@ pub fn stage_enforced(stage: &Resource) -> Result<()> {
         param: format!("stage.{field}"),
         message: NOT_ENFORCED.to_owned(),
     };
-    refuse(&stage.restrictions.iter().map(problem).collect::<Vec<_>>())
+    let unenforced = stage.restrictions.iter().filter(|field| !ENFORCED.contains(&field.as_str()));
+    refuse(&unenforced.map(problem).collect::<Vec<_>>())
 }
 
 /// Refuses a stage whose variables leave a deployment's backends without an address.

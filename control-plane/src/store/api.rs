@@ -1,9 +1,11 @@
 //! Apis.
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::api::{Api, NewApi};
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::page::Page;
 use crate::domain::paths::{PathNormalization, TrailingSlash};
 use crate::error::{Error, OnConstraint, Result};
@@ -12,11 +14,13 @@ use crate::ids::{ApiId, TenantId};
 pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
-             trailing_slash, path_normalization, method_override, minimum_compression_size, binary_media_types)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)
+        r#"insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
+             trailing_slash, path_normalization, method_override, cors_configuration,
+             minimum_compression_size, binary_media_types)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         new.name,
@@ -27,6 +31,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         or_dialects(new.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(new.path_normalization.map(PathNormalization::as_str)),
         new.method_override,
+        new.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
         bytes(new.minimum_compression_size),
         &new.binary_media_types,
     )
@@ -50,9 +55,10 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision
-         from api where tenant_id = $1 and id = any($2)",
+        r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision
+         from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
     )
@@ -65,9 +71,10 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
 pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision
-         from api where tenant_id = $1 and id = $2 for no key update",
+        r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision
+         from api where tenant_id = $1 and id = $2 for no key update"#,
         tenant.0,
         id.as_str(),
     )
@@ -89,15 +96,16 @@ pub async fn must_exist(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<()> 
 pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision
+        r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
              and ($4::timestamptz is null or (created_at, id) < ($4, $5))
          order by case when $6 then created_at end desc, case when $6 then id end desc,
              created_at, id
-         limit $7",
+         limit $7"#,
         tenant.0,
         page.after_at(),
         page.after_id(),
@@ -115,11 +123,13 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
 pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
     sqlx::query_as!(
         Row,
-        "update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
-             path_normalization = $7, method_override = $8, minimum_compression_size = $9, binary_media_types = $10, updated_at = now()
+        r#"update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
+             path_normalization = $7, method_override = $8, cors_configuration = $9, minimum_compression_size = $10,
+             binary_media_types = $11, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
-             path_normalization, method_override, minimum_compression_size, binary_media_types, created_at, updated_at, revision",
+             path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             minimum_compression_size, binary_media_types, created_at, updated_at, revision"#,
         tenant.0,
         api.id.as_str(),
         api.name,
@@ -128,6 +138,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         or_dialects(api.trailing_slash.map(TrailingSlash::as_str)),
         or_dialects(api.path_normalization.map(PathNormalization::as_str)),
         api.method_override,
+        api.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
         bytes(api.minimum_compression_size),
         &api.binary_media_types,
     )
@@ -172,6 +183,7 @@ struct Row {
     minimum_compression_size: Option<i32>,
     binary_media_types: Vec<String>,
     method_override: Option<bool>,
+    cors_configuration: Option<Json<CorsConfiguration>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -197,6 +209,7 @@ impl TryFrom<Row> for Api {
                 .map_err(|cause| Error::corrupt("compression size", cause))?,
             binary_media_types: row.binary_media_types,
             method_override: row.method_override,
+            cors_configuration: row.cors_configuration.map(|cors| cors.0),
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

@@ -100,6 +100,26 @@ pub async fn list(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
+/// The one that was made before it, if that is still there.
+pub async fn before(
+    tx: &mut Tx,
+    tenant: TenantId,
+    deployment: &Deployment,
+) -> Result<Option<DeploymentId>> {
+    let id = sqlx::query_scalar!(
+        "select id from deployment
+         where tenant_id = $1 and api_id = $2 and (created_at, id) < ($3, $4)
+         order by created_at desc, id desc limit 1",
+        tenant.0,
+        deployment.api.as_str(),
+        deployment.created_at,
+        deployment.id.as_str(),
+    )
+    .fetch_optional(&mut **tx)
+    .await?;
+    Ok(id.map(|id| id.parse()).transpose()?)
+}
+
 pub async fn count(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<u32> {
     let count = sqlx::query_scalar!(
         r#"select count(*) as "count!" from deployment where tenant_id = $1 and api_id = $2"#,

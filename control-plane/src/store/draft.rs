@@ -5,9 +5,15 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::circuit_breaker::CircuitBreaker;
+use crate::domain::cors::CorsConfiguration;
+use crate::domain::gateway_response::GatewayResponse;
 use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
+use crate::domain::retry_policy::RetryPolicy;
+use crate::domain::tls_config::TlsConfig;
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
+use crate::store;
 
 /// An Api and its routes and integrations, as they are now.
 pub struct Draft {
@@ -15,6 +21,7 @@ pub struct Draft {
     pub api: ApiRow,
     pub routes: Vec<RouteRow>,
     pub integrations: Vec<IntegrationRow>,
+    pub gateway_responses: Vec<GatewayResponse>,
 }
 
 pub struct ApiRow {
@@ -35,6 +42,7 @@ pub struct ApiRow {
     pub minimum_compression_size: Option<i32>,
     pub binary_media_types: Vec<String>,
     pub method_override: Option<bool>,
+    pub cors_configuration: Option<Json<CorsConfiguration>>,
 }
 
 pub struct RouteRow {
@@ -51,6 +59,7 @@ pub struct RouteRow {
     pub request_validator_id: String,
     pub request_parameters: Value,
     pub request_models: Value,
+    pub cors_configuration: Option<Json<CorsConfiguration>>,
 }
 
 pub struct IntegrationRow {
@@ -79,18 +88,22 @@ pub struct IntegrationRow {
     pub forwarded: String,
     pub transfer_mode: String,
     pub aws: Option<Json<AwsSettings>>,
+    pub retry_policy: Option<Json<RetryPolicy>>,
+    pub circuit_breaker: Option<Json<CircuitBreaker>>,
 }
 
 /// The drafts of those of `ids` that are the tenant's. Routes stand in the order of path and method, so that
 /// the same draft reads the same each time; integrations that no route uses are not part of it.
 pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Draft>> {
+    let mut gateway_responses = store::gateway_response::find(tx, tenant, ids).await?;
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let apis = sqlx::query_as!(
         ApiRow,
-        "select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
+        r#"select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
-             trailing_slash, path_normalization, method_override, minimum_compression_size, binary_media_types
-         from api where tenant_id = $1 and id = any($2)",
+             trailing_slash, path_normalization, method_override, minimum_compression_size, binary_media_types,
+             cors_configuration as "cors_configuration: Json<CorsConfiguration>"
+         from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
     )
@@ -100,7 +113,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         RouteRow,
         r#"select id, api_id, method, path, integration_id, api_key_required, authorization_type,
              authorizer_id, authorization_scopes, operation_name, request_validator_id,
-             request_parameters, request_models
+             request_parameters, request_models, cors_configuration as "cors_configuration: Json<CorsConfiguration>"
          from route where tenant_id = $1 and api_id = any($2)
          order by path collate "C", method collate "C""#,
         tenant.0,
@@ -115,7 +128,8 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
              responses, nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", mock_response as "mock_response: Json<MockResponse>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode,
-             aws as "aws: Json<AwsSettings>"
+             aws as "aws: Json<AwsSettings>",
+             retry_policy as "retry_policy: Json<RetryPolicy>", circuit_breaker as "circuit_breaker: Json<CircuitBreaker>"
          from integration i where tenant_id = $1 and api_id = any($2)
              and exists (select 1 from route r where r.tenant_id = i.tenant_id
                  and r.api_id = i.api_id and r.integration_id = i.id)
@@ -127,8 +141,10 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
     .await?;
     apis.into_iter()
         .map(|api| {
+            let id: ApiId = api.id.parse()?;
             Ok(Draft {
-                id: api.id.parse()?,
+                id,
+                gateway_responses: gateway_responses.extract_if(.., |it| it.api == id).collect(),
                 routes: routes.extract_if(.., |route| route.api_id == api.id).collect(),
                 integrations: integrations.extract_if(.., |row| row.api_id == api.id).collect(),
                 api,

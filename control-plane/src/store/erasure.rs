@@ -51,7 +51,7 @@ pub async fn nouns(tx: &mut Tx, tenant: TenantId) -> Result<Held> {
     )
     .fetch_all(&mut **tx)
     .await?;
-    // An Api takes its deployments, routes, resources and integrations with it, in this order: a route holds its
+    // An Api takes its deployments, routes, resources, integrations and gateway responses with it, in this order: a route holds its
     // integration.
     sqlx::query!("delete from route where tenant_id = $1", tenant.0).execute(&mut **tx).await?;
     sqlx::query!("delete from api where tenant_id = $1", tenant.0).execute(&mut **tx).await?;

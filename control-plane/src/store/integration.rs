@@ -6,12 +6,14 @@ use chrono::{DateTime, Utc};
 use sqlx::types::Json;
 
 use crate::app::Tx;
+use crate::domain::circuit_breaker::CircuitBreaker;
 use crate::domain::integration::{
     AwsSettings, ForwardedPolicy, Integration, IntegrationResponse, IntegrationType, MockExample,
     MockResponse, PayloadFormatVersion, ProtocolVersion, ResponseTransferMode, Settings,
 };
 use crate::domain::media::ContentHandling;
 use crate::domain::page::Page;
+use crate::domain::retry_policy::RetryPolicy;
 use crate::domain::tls_config::TlsConfig;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
@@ -28,14 +30,16 @@ pub async fn insert(
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response, description, payload_format_version, forwarded, transfer_mode,
-             request_templates, responses, mock_examples, aws, content_handling, tls_config)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, coalesce($23, '{}'::jsonb))
+             request_templates, responses, mock_examples, aws, retry_policy, circuit_breaker, content_handling, tls_config)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+             coalesce($25, '{}'::jsonb))
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling,
              nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
@@ -58,6 +62,8 @@ pub async fn insert(
         Json(&settings.integration_responses) as _,
         Json(&settings.examples) as _,
         settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
+        settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
+        settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
         settings.tls_config.as_ref().map(Json) as Option<Json<&TlsConfig>>,
     )
@@ -108,7 +114,8 @@ pub async fn find(
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling,
              nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
@@ -132,7 +139,8 @@ pub async fn list(
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling,
              nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
@@ -167,15 +175,16 @@ pub async fn update(
              protocol_version = $7, connect_timeout_ms = $8, first_byte_timeout_ms = $9,
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
              payload_format_version = $14, forwarded = $15, transfer_mode = $16, request_templates = $17,
-             responses = $18, mock_examples = $19, aws = $20, content_handling = $21,
-             tls_config = coalesce($22, '{}'::jsonb), updated_at = now()
+             responses = $18, mock_examples = $19, aws = $20, retry_policy = $21, circuit_breaker = $22, content_handling = $23,
+             tls_config = coalesce($24, '{}'::jsonb), updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
-             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", content_handling,
+             mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling,
              nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
@@ -197,6 +206,8 @@ pub async fn update(
         Json(&settings.integration_responses) as _,
         Json(&settings.examples) as _,
         settings.aws.as_ref().map(Json) as Option<Json<&AwsSettings>>,
+        settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
+        settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
         settings.tls_config.as_ref().map(Json) as Option<Json<&TlsConfig>>,
     )
@@ -251,6 +262,8 @@ struct Row {
     responses: Json<Vec<IntegrationResponse>>,
     mock_examples: Json<Vec<MockExample>>,
     aws: Option<Json<AwsSettings>>,
+    retry_policy: Option<Json<RetryPolicy>>,
+    circuit_breaker: Option<Json<CircuitBreaker>>,
     description: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
@@ -303,6 +316,8 @@ impl TryFrom<Row> for Integration {
                 idle_timeout_ms: ms(row.idle_timeout_ms)?,
                 timeout_ms: ms(row.timeout_ms)?,
                 aws: row.aws.map(|aws| aws.0),
+                retry_policy: row.retry_policy.map(|policy| policy.0),
+                circuit_breaker: row.circuit_breaker.map(|breaker| breaker.0),
                 mock_response: row.mock_response.map(|mock| mock.0),
                 content_handling: ContentHandling::stored(&row.content_handling)?,
                 tls_config: row.tls_config.map(|tls| tls.0),

@@ -15,6 +15,7 @@ pub mod download;
 pub mod draft;
 pub mod erasure;
 pub mod fleet;
+pub mod gateway_response;
 pub mod idempotency_key;
 pub mod installation_key;
 pub mod integration;

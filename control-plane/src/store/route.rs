@@ -1,8 +1,10 @@
 //! Routes.
 
 use chrono::{DateTime, Utc};
+use sqlx::types::Json;
 
 use crate::app::Tx;
+use crate::domain::cors::CorsConfiguration;
 use crate::domain::page::Page;
 use crate::domain::route::{NewRoute, Placed, Route};
 use crate::error::{Error, OnConstraint, Result};
@@ -19,11 +21,12 @@ pub async fn insert(
 ) -> Result<Route> {
     sqlx::query_as!(
         Row,
-        "insert into route (tenant_id, api_id, id, resource_id, method, path, integration_id,
-             api_key_required, operation_name)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9)
+        r#"insert into route (tenant_id, api_id, id, resource_id, method, path, integration_id,
+             api_key_required, operation_name, cors_configuration)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
          returning id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at, revision",
+             operation_name, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -33,6 +36,7 @@ pub async fn insert(
         integration.as_ref().map(IntegrationId::as_str),
         new.api_key_required,
         new.operation_name,
+        new.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
     )
     .fetch_one(&mut **tx)
     .await
@@ -80,9 +84,10 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[RouteId]) -> Result<Vec<
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at, revision
-         from route where tenant_id = $1 and id = any($2)",
+        r#"select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             created_at, updated_at, revision
+         from route where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
     )
@@ -100,10 +105,11 @@ pub async fn of_integration(
 ) -> Result<Vec<Route>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at, revision
+        r#"select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             created_at, updated_at, revision
          from route where tenant_id = $1 and api_id = $2 and integration_id = $3
-         order by path, method",
+         order by path, method"#,
         tenant.0,
         api.as_str(),
         integration.as_str(),
@@ -123,10 +129,11 @@ pub async fn of_resources(
     let resources: Vec<String> = resources.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at, revision
+        r#"select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             created_at, updated_at, revision
          from route where tenant_id = $1 and api_id = $2 and resource_id = any($3)
-         order by path, method",
+         order by path, method"#,
         tenant.0,
         api.as_str(),
         &resources,
@@ -139,15 +146,16 @@ pub async fn of_resources(
 pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Result<Vec<Route>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at, revision
+        r#"select id, api_id, resource_id, method, path, integration_id, api_key_required,
+             operation_name, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             created_at, updated_at, revision
          from route
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
              and ($5::timestamptz is null or (created_at, id) < ($5, $6))
          order by case when $7 then created_at end desc, case when $7 then id end desc,
              created_at, id
-         limit $8",
+         limit $8"#,
         tenant.0,
         api.as_str(),
         page.after_at(),
@@ -165,16 +173,18 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
 pub async fn update(tx: &mut Tx, tenant: TenantId, route: &Route) -> Result<Route> {
     sqlx::query_as!(
         Row,
-        "update route set integration_id = $3, api_key_required = $4, operation_name = $5,
-             updated_at = now()
+        r#"update route set integration_id = $3, api_key_required = $4, operation_name = $5,
+             cors_configuration = $6, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, resource_id, method, path, integration_id, api_key_required,
-             operation_name, created_at, updated_at, revision",
+             operation_name, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
+             created_at, updated_at, revision"#,
         tenant.0,
         route.id.as_str(),
         route.integration.as_ref().map(IntegrationId::as_str),
         route.api_key_required,
         route.operation_name,
+        route.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -197,6 +207,7 @@ struct Row {
     integration_id: Option<String>,
     api_key_required: bool,
     operation_name: String,
+    cors_configuration: Option<Json<CorsConfiguration>>,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -215,6 +226,7 @@ impl TryFrom<Row> for Route {
             integration: row.integration_id.map(|id| id.parse()).transpose()?,
             api_key_required: row.api_key_required,
             operation_name: row.operation_name,
+            cors_configuration: row.cors_configuration.map(|cors| cors.0),
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

@@ -21,6 +21,7 @@ pub enum Part {
     Resource,
     Integration,
     Route,
+    GatewayResponse,
     Deployment,
     Stage,
     UsagePlan,
@@ -33,7 +34,7 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 18] = [
+    pub const ALL: [Self; 19] = [
         Self::Member,
         Self::Invitation,
         Self::AccessKey,
@@ -43,6 +44,7 @@ impl Part {
         Self::Resource,
         Self::Integration,
         Self::Route,
+        Self::GatewayResponse,
         Self::Deployment,
         Self::Stage,
         Self::UsagePlan,
@@ -66,6 +68,7 @@ impl Part {
             Self::Resource => "resource",
             Self::Integration => "integration",
             Self::Route => "route",
+            Self::GatewayResponse => "gateway_response",
             Self::Deployment => "deployment",
             Self::Stage => "stage",
             Self::UsagePlan => "usage_plan",
@@ -98,6 +101,7 @@ pub async fn tenant(tx: &mut Tx, id: TenantId) -> Result<(Value, BTreeMap<String
          union all select 'resource', count(*) from resource where tenant_id = $1
          union all select 'integration', count(*) from integration where tenant_id = $1
          union all select 'route', count(*) from route where tenant_id = $1
+         union all select 'gateway_response', count(*) from gateway_response where tenant_id = $1
          union all select 'deployment', count(*) from deployment where tenant_id = $1
          union all select 'stage', count(*) from stage where tenant_id = $1
          union all select 'usage_plan', count(*) from usage_plan where tenant_id = $1
@@ -170,6 +174,11 @@ pub async fn page(
         Part::Route => lines!(
             r#"select id as "key!", to_jsonb(route) - 'tenant_id' as "value!"
              from route where tenant_id = $1 and id > $2 order by id limit $3"#
+        ),
+        Part::GatewayResponse => lines!(
+            r#"select api_id || '/' || response_type as "key!", to_jsonb(gateway_response) - 'tenant_id' as "value!"
+             from gateway_response where tenant_id = $1 and api_id || '/' || response_type > $2
+             order by api_id || '/' || response_type limit $3"#
         ),
         Part::Deployment => lines!(
             r#"select id as "key!", jsonb_build_object('id', id, 'api_id', api_id, 'description', description,

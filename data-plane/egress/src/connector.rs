@@ -7,7 +7,7 @@ use hickory_resolver::{
     config::{LookupIpStrategy, ResolverConfig},
     net::{NetError, runtime::TokioRuntimeProvider},
 };
-use rustls::{AlertDescription, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{
     net::TcpStream,
@@ -54,7 +54,7 @@ pub enum ConnectError {
     Timeout,
     #[error("the host refuses the connection")]
     Connect(#[source] io::Error),
-    #[error("the TLS handshake failed")]
+    #[error("the TLS handshake failed{}", fault(.0))]
     Tls(#[source] io::Error),
     #[error("the host does not choose HTTP/2 (h2 by ALPN)")]
     NotHttp2,
@@ -203,6 +203,28 @@ fn resolver() -> Result<TokioResolver, NetError> {
     options.positive_max_ttl = Some(Duration::from_mins(5));
     options.negative_max_ttl = Some(Duration::from_secs(10));
     builder.build()
+}
+
+/// What is wrong with the host's certificate, where that is why a handshake failed; a sentence's end.
+fn fault(error: &io::Error) -> &'static str {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(fault)) = error else { return "" };
+    match fault {
+        // A signature is bad where an authority of the issuer's name is trusted, and another signed.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            ": the issuer of its certificate is not trusted"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            ": its certificate is for another name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ": its certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ": its certificate is not valid yet"
+        }
+        _ => ": its certificate is not acceptable",
+    }
 }
 
 /// Whether the host knows nothing of what ALPN offered. HTTP/1.1 is offered to whoever knows no other.

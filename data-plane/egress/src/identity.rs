@@ -78,12 +78,7 @@ impl Identity {
         let verifies_otherwise = settings.insecure_skip_verification || own.is_some();
         let configs = verifies_otherwise.then(|| configs(own)).transpose()?;
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&settings);
-        Ok(Self {
-            settings,
-            hash,
-            name,
-            configs,
-        })
+        Ok(Self { settings, hash, name, configs })
     }
 
     pub fn settings(&self) -> &TlsSettings {
@@ -99,9 +94,7 @@ fn configs(authorities: Option<RootCertStore>) -> Result<[Arc<ClientConfig>; 2],
         .map_err(|_| IdentityError::Unusable)?;
     let builder = match authorities {
         Some(roots) => builder.with_root_certificates(roots),
-        None => builder
-            .dangerous()
-            .with_custom_certificate_verifier(Arc::new(AnyIssuer(provider))),
+        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyIssuer(provider))),
     };
     let mut http1 = builder.with_no_client_auth();
     http1.alpn_protocols = vec![b"http/1.1".to_vec()];
@@ -170,9 +163,7 @@ impl ServerCertVerifier for AnyIssuer {
         verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
         let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(end_entity)
             .map_err(|_| CertificateError::BadEncoding)?;
-        let now = i64::try_from(now.as_secs())
-            .ok()
-            .and_then(|s| ASN1Time::from_timestamp(s).ok());
+        let now = i64::try_from(now.as_secs()).ok().and_then(|s| ASN1Time::from_timestamp(s).ok());
         let now = now.ok_or(TlsError::FailedToGetCurrentTime)?;
         if now < certificate.validity().not_before {
             return Err(CertificateError::NotValidYet.into());
@@ -228,11 +219,7 @@ mod tests {
     #[test]
     fn a_name_is_a_hosts_and_no_address() {
         for name in ["", "a.test", "localhost", "A.Test"] {
-            assert_eq!(
-                refused(|it| it.server_name_to_verify = name.into()),
-                None,
-                "{name}"
-            );
+            assert_eq!(refused(|it| it.server_name_to_verify = name.into()), None, "{name}");
         }
         for name in ["127.0.0.1", "::1", "a b", "a/b", "-a.test", "*.a.test"] {
             let refused = refused(|it| it.server_name_to_verify = name.into());
@@ -244,13 +231,8 @@ mod tests {
     fn a_bundle_is_some_certificates_within_its_bounds_and_nothing_else() {
         let one = authority();
         let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
-        for right in [
-            "",
-            "  \n",
-            &one,
-            &format!("a comment\n{one}"),
-            &one.repeat(AUTHORITIES_MAX),
-        ] {
+        for right in ["", "  \n", &one, &format!("a comment\n{one}"), &one.repeat(AUTHORITIES_MAX)]
+        {
             assert_eq!(refused(|it| it.authorities = right.into()), None);
         }
         for wrong in [
@@ -271,14 +253,8 @@ mod tests {
 
     #[test]
     fn two_of_the_same_settings_are_one() {
-        let one = TlsSettings {
-            authorities: authority(),
-            ..TlsSettings::default()
-        };
-        let other = TlsSettings {
-            server_name_to_verify: "a.test".into(),
-            ..one.clone()
-        };
+        let one = TlsSettings { authorities: authority(), ..TlsSettings::default() };
+        let other = TlsSettings { server_name_to_verify: "a.test".into(), ..one.clone() };
         let identity = |settings: &TlsSettings| Identity::new(settings.clone()).unwrap();
         assert!(identity(&one) == identity(&one) && identity(&one) != identity(&other));
     }

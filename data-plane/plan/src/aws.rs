@@ -121,6 +121,15 @@ impl AwsUri {
         Ok(parsed)
     }
 
+    /// The same function, called by `InvokeWithResponseStream`.
+    #[must_use]
+    pub fn streaming(mut self) -> Self {
+        if let AwsTarget::Function { streams, .. } = &mut self.target {
+            *streams = true;
+        }
+        self
+    }
+
     /// Whether every parameter is a variable of the route.
     pub fn check(&self, route: &RouteKey) -> Result<(), TemplateError> {
         UriTemplate::parse(&self.url(None))?.check(route)
@@ -276,6 +285,7 @@ mod tests {
             "arn:aws:apigateway:eu-west-1:lambda:path/2021-11-15/functions/{ARN}:live/response-streaming-invocations"
         );
         let stream = AwsUri::parse(&stream).unwrap();
+        assert_eq!(AwsUri::parse(&format!("{ARN}:live")).unwrap().streaming(), stream);
         assert!(matches!(stream.target, AwsTarget::Function { streams: true, .. }));
         assert_eq!(
             stream.url(Some("http://l")),

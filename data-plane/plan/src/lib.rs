@@ -10,10 +10,14 @@
 //! - [`AwsUri`]: a function or a service of AWS, by its ARN.
 //! - [`mock`]: which response a mock gives; [`Preferences`] and [`accept`]: which one its caller likes.
 //! - [`KeyLocation`]: where callers put their API key; [`OriginPattern`]: which pages a key is good from.
+//! - [`gateway_response`]: how a tenant restyles what the gateway answers by itself.
+//! - [`Cors`]: which pages may read answers, and what their browsers are told.
 #![forbid(unsafe_code)]
 
 pub mod accept;
 mod aws;
+mod cors;
+pub mod gateway_response;
 mod key_location;
 pub mod media;
 pub mod mock;
@@ -26,6 +30,8 @@ mod router;
 mod uri;
 
 pub use aws::{AwsTarget, AwsUri, AwsUriError};
+pub use cors::{Allowed, CORS_LIST_MAX, CORS_MAX_AGE_S, Cors, CorsError, CorsSettings};
+pub use gateway_response::ResponseType;
 pub use key_location::{KeyLocation, LocationError, Taken, take_parameter};
 pub use origin::{OriginError, OriginPattern};
 pub use period::{Period, Periods, Unit, time_zone};

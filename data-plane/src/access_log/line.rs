@@ -8,7 +8,7 @@ use std::{
 use chrono::{DateTime, Utc};
 use uuid::Uuid;
 
-use super::{Record, Value};
+use super::{Entry, Value};
 
 /// Text that grows line by line.
 #[derive(Default)]
@@ -35,21 +35,21 @@ impl Lines {
     }
 
     /// One JSON object and a line's end. The fields that every log line has come first.
-    pub fn push(&mut self, record: &Record) {
+    pub(crate) fn push(&mut self, entry: &Entry<'_>) {
         let Self { text, second } = self;
         text.extend_from_slice(b"{\"timestamp\":\"");
-        second.write(record.at(), text);
+        second.write(entry.at, text);
         text.extend_from_slice(br#"","level":"INFO","message":"request","client.address":""#);
         // Writing to memory cannot fail.
-        let _ = write!(text, "{}", record.client());
+        let _ = write!(text, "{}", entry.client);
         text.push(b'"');
-        if let Some((trace, span, _)) = record.trace() {
+        if let Some((trace, span, _)) = entry.trace {
             name(text, "trace.id");
             hexadecimal(text, &trace.to_bytes());
             name(text, "span.id");
             hexadecimal(text, &span.to_bytes());
         }
-        record.fields(|field, value| {
+        entry.fields(|field, value| {
             name(text, field);
             match value {
                 Value::Text(value) => string(text, value),
@@ -134,11 +134,11 @@ mod tests {
     use http::Method;
     use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 
-    use super::*;
+    use super::{super::Record, *};
 
     fn line(record: &Record) -> (String, serde_json::Value) {
         let mut lines = Lines::default();
-        lines.push(record);
+        lines.push(&record.entry());
         let text = String::from_utf8(lines.text).unwrap();
         assert_eq!(text.find('\n'), Some(text.len() - 1), "one line");
         let value = serde_json::from_str(&text).unwrap();
@@ -186,7 +186,7 @@ mod tests {
         for seconds in [0, 0, 1, 60, 1] {
             let mut record = Record::test();
             record.at = UNIX_EPOCH + Duration::from_secs(seconds);
-            lines.push(&record);
+            lines.push(&record.entry());
         }
         let text = String::from_utf8(lines.text).unwrap();
         let of = |line: &str| line[14..].get(..19).map(str::to_owned);

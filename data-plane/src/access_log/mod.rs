@@ -1,18 +1,22 @@
 //! The access log: one record for each request, to every sink that is named, and never a wait for one of them.
 //!
-//! A data thread puts a record into each sink's queue and goes on. Each sink has a thread of its own, which looks into
-//! its queue by itself, so that putting one in wakes nobody. A sink that is slow, stuck or full loses records, and
-//! `tollgate_access_log_dropped_total` says how many. What the first sink has and has not is counted by tenant and hour.
+//! A data thread makes a line of a request while what it says is at hand, and puts it into a buffer of its own; records go
+//! into a queue, for the sinks that take those. Each sink has a thread, which looks into the buffers by itself, so that
+//! putting one in wakes nobody. A sink that is slow, stuck or full loses records, and `tollgate_access_log_dropped_total`
+//! says how many. What the first sink has and has not is counted by tenant and hour.
 
+mod batch;
+mod entry;
+mod lane;
 mod line;
 mod record;
 mod sinks;
 
 use std::{
+    cell::RefCell,
     sync::{
         Arc,
-        atomic::{AtomicBool, Ordering},
-        mpsc::{Receiver, SyncSender, sync_channel},
+        mpsc::{SyncSender, sync_channel},
     },
     thread,
     time::{Duration, Instant},
@@ -20,30 +24,39 @@ use std::{
 
 use prometheus::{IntCounter, IntCounterVec, Opts, Registry};
 
-pub(crate) use self::record::Outline;
+pub(crate) use self::entry::{Entry, Outline};
+use self::{
+    batch::Slot,
+    lane::{Drained, Lane, Threads},
+};
 pub use self::{
+    entry::Value,
     line::Lines,
-    record::{Record, Value},
+    record::Record,
     sinks::{File, Stdout},
 };
-use crate::{
-    node::{ms, now_ms},
-    reconciliation::LogCounts,
-};
+use crate::reconciliation::LogCounts;
 
 /// Records that wait for one sink; about half a kilobyte each.
 const QUEUE_LEN_MAX: usize = 16 * 1024;
-/// Records that a sink is given at once.
-const BATCH_LEN_MAX: usize = 1024;
-/// How long a queue is left alone where hardly anything comes.
-const PAUSE_MAX: Duration = Duration::from_millis(20);
-const PAUSE_MIN: Duration = Duration::from_millis(1);
-/// Records that a pause is to bring. A sink's thread runs on the core of a data thread, whose calls wait as long as a batch
-/// takes: these take a fifth of a millisecond, where the thousand that a flood makes in 20 ms took three.
-const BATCH_LEN: u32 = 64;
 
-/// Where records go. Called from a thread of its own: it may wait.
-pub trait Sink: Send {
+/// Where the log goes. Called from a thread of its own: it may wait.
+pub enum Sink {
+    Lines(Box<dyn LineSink>),
+    Records(Box<dyn RecordSink>),
+}
+
+/// Takes lines of JSON.
+pub trait LineSink: Send {
+    /// Its name in settings and metrics.
+    fn name(&self) -> &'static str;
+
+    /// Writes whole lines, in order; all of them or none. Whether it did.
+    fn write(&mut self, lines: &[u8]) -> bool;
+}
+
+/// Takes requests one by one.
+pub trait RecordSink: Send {
     /// Its name in settings and metrics.
     fn name(&self) -> &'static str;
 
@@ -63,12 +76,23 @@ pub struct AccessLog {
     counts: Option<Arc<LogCounts>>,
 }
 
-/// One sink's queue.
-struct Lane {
-    queue: SyncSender<Arc<Record>>,
+/// A data thread's way to all sinks.
+pub(crate) struct Writer {
+    ways: Vec<Way>,
+    line: RefCell<Lines>,
+    /// Whether anybody takes lines.
+    lines: bool,
+}
+
+/// To one of them.
+struct Way {
+    out: Out,
     dropped: IntCounter,
-    ending: Arc<AtomicBool>,
-    thread: thread::JoinHandle<()>,
+}
+
+enum Out {
+    Lines(Arc<Slot>),
+    Records(SyncSender<Arc<Record>>),
 }
 
 impl AccessLog {
@@ -76,7 +100,7 @@ impl AccessLog {
     ///
     /// # Errors
     /// Where a thread cannot be had.
-    pub fn start(sinks: Vec<Box<dyn Sink>>) -> crate::Result<Self> {
+    pub fn start(sinks: Vec<Sink>) -> crate::Result<Self> {
         let dropped = IntCounterVec::new(
             Opts::new(
                 "tollgate_access_log_dropped_total",
@@ -86,7 +110,21 @@ impl AccessLog {
         )?;
         let counts = (!sinks.is_empty()).then(Arc::<LogCounts>::default);
         let lanes = sinks.into_iter().enumerate().map(|(index, sink)| {
-            Lane::start(sink, &dropped, counts.clone().filter(|_| index == 0))
+            let counts = counts.clone().filter(|_| index == 0);
+            let dropped = |name| dropped.with_label_values(&[name]);
+            match sink {
+                Sink::Lines(sink) => {
+                    let (name, threads) = (sink.name(), Threads::default());
+                    let drained = Drained::lines(sink, threads.clone());
+                    Lane::start(name, lane::In::Lines(threads), drained, dropped(name), counts)
+                }
+                Sink::Records(sink) => {
+                    let (queue, records) = sync_channel(QUEUE_LEN_MAX);
+                    let name = sink.name();
+                    let drained = Drained::records(sink, records);
+                    Lane::start(name, lane::In::Records(queue), drained, dropped(name), counts)
+                }
+            }
         });
         Ok(Self { lanes: lanes.collect::<crate::Result<_>>()?, dropped: Some(dropped), counts })
     }
@@ -95,96 +133,56 @@ impl AccessLog {
         self.dropped.as_ref().map_or(Ok(()), |dropped| registry.register(Box::new(dropped.clone())))
     }
 
-    /// Whether anybody wants records.
-    pub(crate) fn is_on(&self) -> bool {
-        !self.lanes.is_empty()
-    }
-
     /// What its first sink has and has not, where there is one. What the sink had no room for, whoever writes adds.
     pub(crate) fn counts(&self) -> Option<Arc<LogCounts>> {
         self.counts.clone()
     }
 
-    /// Never waits. Whether the first sink had room for it.
-    pub(crate) fn write(&self, record: Record) -> bool {
-        let record = Arc::new(record);
-        let mut had_room = true;
-        for (index, lane) in self.lanes.iter().enumerate() {
-            if lane.queue.try_send(record.clone()).is_err() {
-                lane.dropped.inc();
-                had_room &= index > 0;
-            }
-        }
-        had_room
+    /// One for each data thread.
+    pub(crate) fn writer(&self) -> Writer {
+        let ways: Vec<_> = self.lanes.iter().map(Lane::way).collect();
+        let lines = ways.iter().any(|way| matches!(way.out, Out::Lines(_)));
+        Writer { ways, line: RefCell::default(), lines }
     }
 
     /// Waits until what was written so far is out, at most so long. Nothing is recorded after it.
     pub fn end(&self, within: Duration) {
         for lane in &*self.lanes {
-            lane.ending.store(true, Ordering::Release);
-            lane.thread.thread().unpark();
+            lane.end();
         }
         let until = Instant::now() + within;
-        while !self.lanes.iter().all(|lane| lane.thread.is_finished()) && Instant::now() < until {
+        while !self.lanes.iter().all(Lane::is_ended) && Instant::now() < until {
             thread::sleep(Duration::from_millis(1));
         }
     }
 }
 
-impl Lane {
-    fn start(
-        sink: Box<dyn Sink>,
-        dropped: &IntCounterVec,
-        counts: Option<Arc<LogCounts>>,
-    ) -> crate::Result<Self> {
-        let (queue, records) = sync_channel(QUEUE_LEN_MAX);
-        let dropped = dropped.with_label_values(&[sink.name()]);
-        let ending = Arc::new(AtomicBool::new(false));
-        let (lost, end) = (dropped.clone(), ending.clone());
-        let thread = thread::Builder::new().name(format!("access-{}", sink.name()));
-        let thread = thread.spawn(move || empty(sink, &records, &lost, counts.as_deref(), &end));
-        Ok(Self { queue, dropped, ending, thread: thread.map_err(crate::Error::Thread)? })
+impl Writer {
+    /// Whether anybody wants records.
+    pub(crate) fn is_on(&self) -> bool {
+        !self.ways.is_empty()
     }
-}
 
-/// A sink's thread.
-fn empty(
-    mut sink: Box<dyn Sink>,
-    records: &Receiver<Arc<Record>>,
-    dropped: &IntCounter,
-    counts: Option<&LogCounts>,
-    ending: &AtomicBool,
-) {
-    let mut batch = Vec::with_capacity(BATCH_LEN_MAX);
-    let mut pause = PAUSE_MAX;
-    loop {
-        let last = ending.load(Ordering::Acquire); // before the look: what came earlier is seen
-        let looked_ms = now_ms();
-        batch.extend(records.try_iter().take(BATCH_LEN_MAX));
-        let failed = if batch.is_empty() { 0 } else { sink.write(&batch) };
-        dropped.inc_by(failed);
-        if let Some(counts) = counts {
-            let ended = batch.iter().map(|record| (record.tenant_id(), ms(record.at())));
-            // A full batch may have left some behind.
-            let through_ms = (batch.len() < BATCH_LEN_MAX).then_some(looked_ms);
-            counts.count(ended, failed, through_ms);
+    /// Never waits for a sink. Whether the first had room for it.
+    pub(crate) fn write(&self, entry: &Entry<'_>) -> bool {
+        let mut line = self.line.borrow_mut();
+        if self.lines {
+            line.clear();
+            line.push(entry);
         }
-        if last && batch.is_empty() {
-            return sink.end();
+        let mut had_room = true;
+        for (index, way) in self.ways.iter().enumerate() {
+            let took = match &way.out {
+                Out::Lines(slot) => batch::push(slot, line.as_bytes(), entry),
+                Out::Records(queue) => queue.try_send(Arc::new(entry.to_record())).is_ok(),
+            };
+            if !took {
+                way.dropped.inc();
+                had_room &= index > 0;
+            }
         }
-        // A full one has left some behind.
-        if !last && batch.len() < BATCH_LEN_MAX {
-            pause = pause_after(pause, batch.len());
-            thread::park_timeout(pause);
-        }
-        batch.clear();
+        had_room
     }
-}
-
-/// How long to pause where the last pause brought so many.
-fn pause_after(pause: Duration, brought: usize) -> Duration {
-    let brought = u32::try_from(brought).unwrap_or(u32::MAX).max(1);
-    (pause * BATCH_LEN / brought).clamp(PAUSE_MIN, PAUSE_MAX)
 }
 
 #[cfg(test)]
@@ -196,7 +194,19 @@ mod tests {
     /// Writes only when it is let.
     struct Stuck(mpsc::Receiver<()>, mpsc::Sender<usize>);
 
-    impl Sink for Stuck {
+    impl LineSink for Stuck {
+        fn name(&self) -> &'static str {
+            "stuck"
+        }
+
+        fn write(&mut self, lines: &[u8]) -> bool {
+            let _ = self.0.recv();
+            let _ = self.1.send(lines.split(|byte| *byte == b'\n').count() - 1);
+            true
+        }
+    }
+
+    impl RecordSink for Stuck {
         fn name(&self) -> &'static str {
             "stuck"
         }
@@ -208,38 +218,63 @@ mod tests {
         }
     }
 
-    #[test]
-    fn batches_are_as_short_in_a_flood_as_otherwise() {
-        let paused = |per_second: u128| {
-            let brought = |pause: Duration| {
-                usize::try_from(pause.as_micros() * per_second / 1_000_000).unwrap()
-            };
-            let next = |pause: &Duration| Some(pause_after(*pause, brought(*pause)));
-            let pause = std::iter::successors(Some(PAUSE_MAX), next).nth(4).unwrap();
-            (pause, brought(pause))
-        };
-        assert_eq!(paused(0), (PAUSE_MAX, 0));
-        assert_eq!(paused(1_000), (PAUSE_MAX, 20));
-        assert_eq!(paused(1_000_000), (PAUSE_MIN, 1_000));
-        for per_second in [4_000, 10_000, 40_000, 60_000] {
-            let (pause, brought) = paused(per_second);
-            assert!((56..=72).contains(&brought), "{brought} in {pause:?}");
-        }
+    /// What is dropped of so many that are written while the sink is stuck; all else must come out in the end.
+    fn dropped(sink: impl FnOnce(Stuck) -> Sink, sent: usize) -> usize {
+        let ((open, door), (tell, told)) = (mpsc::channel(), mpsc::channel());
+        let log = AccessLog::start(vec![sink(Stuck(door, tell))]).unwrap();
+        let writer = log.writer();
+        let refused = (0..sent).filter(|_| !writer.write(&Record::test().entry())).count();
+        let dropped = log.dropped.as_ref().unwrap().with_label_values(&["stuck"]);
+        let lost = usize::try_from(dropped.get()).unwrap();
+        assert_eq!(refused, lost);
+        drop(open);
+        log.end(Duration::from_secs(20));
+        assert_eq!(told.try_iter().sum::<usize>() + lost, sent, "what was not dropped is written");
+        lost
     }
 
     #[test]
     fn a_sink_that_is_stuck_costs_records_and_no_time() {
-        let ((open, door), (tell, told)) = (mpsc::channel(), mpsc::channel());
-        let log = AccessLog::start(vec![Box::new(Stuck(door, tell))]).unwrap();
         let sent = QUEUE_LEN_MAX * 2;
-        for _ in 0..sent {
-            log.write(Record::test());
+        let lost = dropped(|stuck| Sink::Records(Box::new(stuck)), sent);
+        assert!(lost >= QUEUE_LEN_MAX - lane::BATCH_LEN_MAX, "{lost} were dropped");
+
+        let mut line = Lines::default();
+        line.push(&Record::test().entry());
+        let room = batch::BYTES_MAX / line.as_bytes().len();
+        let lost = dropped(|stuck| Sink::Lines(Box::new(stuck)), room * 3);
+        assert!((room..=room * 2).contains(&lost), "{lost} were dropped, for {room} there is room");
+    }
+
+    #[test]
+    fn lines_of_all_threads_come_out_whole() {
+        struct Memory(mpsc::Sender<Vec<u8>>);
+        impl LineSink for Memory {
+            fn name(&self) -> &'static str {
+                "memory"
+            }
+
+            fn write(&mut self, lines: &[u8]) -> bool {
+                self.0.send(lines.to_vec()).is_ok()
+            }
         }
-        let dropped = log.dropped.as_ref().unwrap().with_label_values(&["stuck"]);
-        let lost = usize::try_from(dropped.get()).unwrap();
-        assert!(lost >= QUEUE_LEN_MAX - BATCH_LEN_MAX, "{lost} were dropped");
-        drop(open);
+        let (tell, told) = mpsc::channel();
+        let log = AccessLog::start(vec![Sink::Lines(Box::new(Memory(tell)))]).unwrap();
+        let (threads, each) = (4, 5_000);
+        thread::scope(|scope| {
+            for _ in 0..threads {
+                scope.spawn(|| {
+                    let writer = log.writer();
+                    for _ in 0..each {
+                        assert!(writer.write(&Record::test().entry()));
+                    }
+                });
+            }
+        });
         log.end(Duration::from_secs(20));
-        assert_eq!(told.try_iter().sum::<usize>() + lost, sent, "what was not dropped is written");
+        let text = String::from_utf8(told.try_iter().flatten().collect()).unwrap();
+        let whole = |line: &&str| serde_json::from_str::<serde_json::Value>(line).is_ok();
+        assert_eq!(text.lines().filter(whole).count(), threads * each);
+        assert_eq!(text.lines().count(), threads * each);
     }
 }

@@ -1,15 +1,15 @@
-//! What is written down of one request. Names, counts and times only: never a key, a field's value or a path's text.
+//! An entry that outlives its request.
 
-use std::{
-    net::IpAddr,
-    sync::Arc,
-    time::{Duration, SystemTime},
-};
+use std::{net::IpAddr, sync::Arc, time::SystemTime};
 
 use http::{Method, Version};
 use opentelemetry::trace::{SpanId, TraceFlags, TraceId};
 use uuid::Uuid;
 
+use super::{
+    Value,
+    entry::{Entry, Outline},
+};
 use crate::{
     policies::throttle::Label,
     snapshot::served::{ApiKey, Stage, UsagePlan},
@@ -17,57 +17,63 @@ use crate::{
 
 /// One request, from the moment it ended.
 pub struct Record {
-    pub(crate) at: SystemTime,
-    /// `x-request-id`: a UUIDv7.
-    pub(crate) request_id: Uuid,
-    /// The `x-request-id` that the caller sent, if it is fit to be written down.
-    pub(crate) client_request_id: Option<Box<str>>,
-    pub(crate) trace: Option<(TraceId, SpanId, TraceFlags)>,
-    /// Of the connection, or what a trusted proxy's PROXY header says.
-    pub(crate) client: IpAddr,
-    pub(crate) version: Version,
-    /// None: no head could be read.
-    pub(crate) method: Option<Method>,
-    pub(crate) stage: Option<Arc<Stage>>,
-    pub(crate) route: Option<Arc<str>>,
-    /// The route's `operationName`.
-    pub(crate) operation: Option<Arc<str>>,
-    pub(crate) caller: Option<(Arc<ApiKey>, Arc<UsagePlan>)>,
-    pub(crate) outline: Outline,
-    /// The limit that refused it.
-    pub(crate) throttled_by: Option<Label>,
-    /// Which throttles in shadow would have refused it, with commas; empty: none.
-    pub(crate) shadow_throttled_by: String,
+    pub(super) at: SystemTime,
+    request_id: Uuid,
+    client_request_id: Option<Box<str>>,
+    pub(super) trace: Option<(TraceId, SpanId, TraceFlags)>,
+    client: IpAddr,
+    version: Version,
+    pub(super) method: Option<Method>,
+    stage: Option<Arc<Stage>>,
+    pub(super) route: Option<Arc<str>>,
+    operation: Option<Arc<str>>,
+    caller: Option<(Arc<ApiKey>, Arc<UsagePlan>)>,
+    pub(super) outline: Outline,
+    throttled_by: Option<Label>,
+    shadow_throttled_by: String,
 }
 
-/// How a request ended.
-#[derive(Clone, Copy, Default)]
-pub(crate) struct Outline {
-    /// 0: none was sent.
-    pub(crate) status: u16,
-    /// Why, where the answer is our own.
-    pub(crate) code: Option<&'static str>,
-    pub(crate) bytes_in: u64,
-    pub(crate) bytes_out: u64,
-    pub(crate) duration: Duration,
-    pub(crate) aborted: bool,
-    pub(crate) billed: bool,
-    /// Beyond the quota of its key, though it may have passed.
-    pub(crate) over_quota: bool,
-}
-
-/// A field's value.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'a> {
-    Text(&'a str),
-    Id(Uuid),
-    Count(u64),
-    /// In milliseconds.
-    Millis(Duration),
-    Flag(bool),
+impl Entry<'_> {
+    pub(super) fn to_record(&self) -> Record {
+        Record {
+            at: self.at,
+            request_id: self.request_id,
+            client_request_id: self.client_request_id.map(Into::into),
+            trace: self.trace,
+            client: self.client,
+            version: self.version,
+            method: self.method.cloned(),
+            stage: self.stage.cloned(),
+            route: self.route.cloned(),
+            operation: self.operation.cloned(),
+            caller: self.caller.map(|(key, plan)| (key.clone(), plan.clone())),
+            outline: self.outline,
+            throttled_by: self.throttled_by.cloned(),
+            shadow_throttled_by: self.shadow_throttled_by.to_owned(),
+        }
+    }
 }
 
 impl Record {
+    pub(crate) fn entry(&self) -> Entry<'_> {
+        Entry {
+            at: self.at,
+            request_id: self.request_id,
+            client_request_id: self.client_request_id.as_deref(),
+            trace: self.trace,
+            client: self.client,
+            version: self.version,
+            method: self.method.as_ref(),
+            stage: self.stage.as_ref(),
+            route: self.route.as_ref(),
+            operation: self.operation.as_ref(),
+            caller: self.caller.as_ref().map(|(key, plan)| (key, plan)),
+            outline: self.outline,
+            throttled_by: self.throttled_by.as_ref(),
+            shadow_throttled_by: &self.shadow_throttled_by,
+        }
+    }
+
     /// When the request ended.
     pub fn at(&self) -> SystemTime {
         self.at
@@ -89,49 +95,8 @@ impl Record {
     }
 
     /// Every other field that is known, in order.
-    pub fn fields<'a>(&'a self, mut field: impl FnMut(&'static str, Value<'a>)) {
-        let stage = self.stage.as_deref();
-        let key = self.caller.as_ref().map(|(key, _)| key);
-        let plan = self.caller.as_ref().map(|(_, plan)| plan);
-        let deployment = stage.and_then(|stage| stage.deployment.as_deref());
-        field("request.id", Value::Id(self.request_id));
-        let texts = [
-            ("client_request.id", self.client_request_id.as_deref()),
-            ("tenant.id", stage.map(|stage| &*stage.tenant_id)),
-            ("api.id", stage.map(|stage| &*stage.api_id)),
-            ("stage", stage.map(|stage| &*stage.name)),
-            ("deployment.id", deployment.map(|deployment| &*deployment.id)),
-            ("route", Some(self.route.as_deref().unwrap_or("-"))),
-            ("operation", self.operation.as_deref()),
-            ("method", Some(self.method.as_ref().map_or("-", Method::as_str))),
-            (
-                "protocol",
-                Some(if self.version == Version::HTTP_2 { "HTTP/2.0" } else { "HTTP/1.1" }),
-            ),
-            ("api_key.id", key.map(|key| &*key.id)),
-            ("usage_plan.id", plan.map(|plan| &*plan.id)),
-            ("consumer.id", key.map(|key| &*key.consumer_id)),
-            ("code", self.outline.code),
-            ("throttled_by", self.throttled_by.as_ref().map(Label::as_str)),
-        ];
-        for (name, text) in texts {
-            if let Some(text) = text {
-                field(name, Value::Text(text));
-            }
-        }
-        let ended = &self.outline;
-        field("status", Value::Count(ended.status.into()));
-        field("bytes_in", Value::Count(ended.bytes_in));
-        field("bytes_out", Value::Count(ended.bytes_out));
-        field("duration_ms", Value::Millis(ended.duration));
-        field("aborted", Value::Flag(ended.aborted));
-        field("billed", Value::Flag(ended.billed));
-        if ended.over_quota {
-            field("over_quota", Value::Flag(true));
-        }
-        if !self.shadow_throttled_by.is_empty() {
-            field("shadow_throttled_by", Value::Text(&self.shadow_throttled_by));
-        }
+    pub fn fields<'a>(&'a self, field: impl FnMut(&'static str, Value<'a>)) {
+        self.entry().fields(field);
     }
 
     #[cfg(test)]

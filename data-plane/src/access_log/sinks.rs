@@ -5,20 +5,17 @@ use std::{
     io::{self, Write},
     os::unix::fs::{MetadataExt, OpenOptionsExt},
     path::{Path, PathBuf},
-    sync::Arc,
     time::{Duration, Instant},
 };
 
-use super::{Lines, Record, Sink};
+use super::LineSink;
 
 /// A sink that goes on failing says so this often.
 const COMPLAIN_EVERY: Duration = Duration::from_mins(1);
 
 /// Lines on standard output.
 #[derive(Default)]
-pub struct Stdout {
-    lines: Lines,
-}
+pub struct Stdout;
 
 /// Lines at the end of a file. Renamed away, it is begun anew by itself, so that logrotate needs no signal.
 pub struct File {
@@ -26,7 +23,6 @@ pub struct File {
     /// A file that would grow beyond it becomes `{path}.1`, in the place of the one before.
     bytes_max: Option<u64>,
     open: Option<Open>,
-    lines: Lines,
     complained: Option<Instant>,
 }
 
@@ -37,26 +33,13 @@ struct Open {
     bytes: u64,
 }
 
-fn lines<'a>(records: &[Arc<Record>], lines: &'a mut Lines) -> &'a [u8] {
-    lines.clear();
-    for record in records {
-        lines.push(record);
-    }
-    lines.as_bytes()
-}
-
-fn count(records: &[Arc<Record>]) -> u64 {
-    u64::try_from(records.len()).unwrap_or(u64::MAX)
-}
-
-impl Sink for Stdout {
+impl LineSink for Stdout {
     fn name(&self) -> &'static str {
         "stdout"
     }
 
-    fn write(&mut self, records: &[Arc<Record>]) -> u64 {
-        let written = io::stdout().write_all(lines(records, &mut self.lines));
-        if written.is_ok() { 0 } else { count(records) }
+    fn write(&mut self, lines: &[u8]) -> bool {
+        io::stdout().write_all(lines).is_ok()
     }
 }
 
@@ -64,7 +47,7 @@ impl File {
     /// Opens it, so that a path that cannot be written is known at the start.
     pub fn open(path: PathBuf, bytes_max: Option<u64>) -> io::Result<Self> {
         let open = Some(Open::at(&path)?);
-        Ok(Self { path, bytes_max, open, lines: Lines::default(), complained: None })
+        Ok(Self { path, bytes_max, open, complained: None })
     }
 
     /// The file that is at the path now, with room for so many bytes.
@@ -95,22 +78,19 @@ impl File {
     }
 }
 
-impl Sink for File {
+impl LineSink for File {
     fn name(&self) -> &'static str {
         "file"
     }
 
-    fn write(&mut self, records: &[Arc<Record>]) -> u64 {
-        let mut text = std::mem::take(&mut self.lines);
-        let written = self.append(lines(records, &mut text));
-        self.lines = text;
-        let Err(error) = written else { return 0 };
+    fn write(&mut self, lines: &[u8]) -> bool {
+        let Err(error) = self.append(lines) else { return true };
         if self.complained.is_none_or(|at| at.elapsed() > COMPLAIN_EVERY) {
             self.complained = Some(Instant::now());
             let file = self.path.display();
             tracing::warn!(%error, %file, "the access log cannot be written; its records are lost");
         }
-        count(records)
+        false
     }
 }
 
@@ -131,7 +111,16 @@ fn aside(path: &Path) -> PathBuf {
 
 #[cfg(test)]
 mod tests {
-    use super::*;
+    use super::{
+        super::{Lines, Record},
+        *,
+    };
+
+    fn line() -> Vec<u8> {
+        let mut lines = Lines::default();
+        lines.push(&Record::test().entry());
+        lines.as_bytes().to_vec()
+    }
 
     fn directory() -> PathBuf {
         let path = std::env::temp_dir().join(format!("tollgate-access-{}", uuid::Uuid::now_v7()));
@@ -151,10 +140,9 @@ mod tests {
         let directory = directory();
         let path = directory.join("access.log");
         let mut file = File::open(path.clone(), None).unwrap();
-        let one = [Arc::new(Record::test())];
-        assert_eq!(file.write(&one), 0);
+        assert!(file.write(&line()));
         fs::rename(&path, directory.join("yesterday")).unwrap();
-        assert_eq!(file.write(&one) + file.write(&one), 0);
+        assert!(file.write(&line()) && file.write(&line()));
         assert_eq!((count_of(&directory.join("yesterday")), count_of(&path)), (1, 2));
         fs::remove_dir_all(directory).unwrap();
     }
@@ -163,12 +151,10 @@ mod tests {
     fn a_file_and_the_one_before_it_stay_within_the_bound() {
         let directory = directory();
         let path = directory.join("access.log");
-        let mut line = Lines::default();
-        line.push(&Record::test());
-        let max = u64::try_from(line.as_bytes().len() * 10).unwrap();
+        let max = u64::try_from(line().len() * 10).unwrap();
         let mut file = File::open(path.clone(), Some(max)).unwrap();
         for _ in 0..35 {
-            assert_eq!(file.write(&[Arc::new(Record::test())]), 0);
+            assert!(file.write(&line()));
         }
         assert_eq!((count_of(&path), count_of(&aside(&path))), (5, 10));
         assert_eq!(fs::read_dir(&directory).unwrap().count(), 2);
@@ -176,11 +162,9 @@ mod tests {
     }
 
     #[test]
-    fn a_full_disk_costs_the_records_and_leaves_whole_lines() {
+    fn a_full_disk_costs_the_lines_and_leaves_whole_ones() {
         // A device that is always full.
         let mut file = File::open("/dev/full".into(), None).unwrap();
-        let two = [Arc::new(Record::test()), Arc::new(Record::test())];
-        assert_eq!(file.write(&two), 2);
-        assert_eq!(file.write(&two), 2);
+        assert!(!file.write(&line()) && !file.write(&line()));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{
     future::{Future, poll_fn},
+    pin::Pin,
     rc::Rc,
     sync::Arc,
     task::Poll,
@@ -13,16 +14,17 @@ use futures_util::{FutureExt, future::Either};
 use http::{HeaderMap, Method, Response, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
 use http_body::Body;
 use proto::inquiry::v1::Level;
-use tokio::time::timeout_at;
+use tokio::time::{Sleep, timeout_at};
 use upstream::{Answer, Error, Full, Length, Sending, request};
 
 use super::{
-    AnswerBody, BoxError, buffered,
+    AnswerBody, BoxError, breaker, buffered,
     connect::connect,
     download::{Download, Source},
     early::Early,
     http2,
     pool::{Line, Loan, Place},
+    retry::Tries,
     upload::{Progress, Upload, is_gone},
 };
 use crate::{
@@ -46,8 +48,10 @@ pub(super) async fn call(
     proxy: &Arc<HttpProxy>,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     let deadline = deadline(snapshot, exchange, proxy.timeouts);
+    let pass = breaker::enter(node, exchange, proxy)?;
     let answered = within(deadline, exchange_with_backend(node, snapshot, exchange, proxy)).await;
     let answered = answered.ok_or_else(timed_out).flatten();
+    breaker::leave(node, pass, answered.as_ref().map(|it| it.status).map_err(|it| it.kind));
     if let Some(trace) = &mut exchange.trace {
         let answer = answered.as_ref();
         trace.answered(answer.map(|it| it.status).map_err(|refused| refused.kind.code()));
@@ -146,7 +150,7 @@ pub(super) async fn send(
 
 /// Sends the request and waits for the head of the answer. A request that surely had no effect is sent once
 /// more, on a new connection: one that was not sent at all, or one that repeats safely and whose waiting
-/// connection turned out dead.
+/// connection turned out dead. What else is sent again is for the integration's retry policy to say.
 async fn over_http1(
     node: &Node,
     tenant: &Tenant,
@@ -155,21 +159,51 @@ async fn over_http1(
     outgoing: Outgoing,
 ) -> Result<Answered, GatewayResponse> {
     let Outgoing { method, target, fields, upload, progress, repeats_safely } = outgoing;
+    let whole = upload.is_end_stream();
     let mut request = request(node, &method, &target, &fields, upload);
-    let mut connect_by = Instant::now() + proxy.timeouts.connect;
+    let mut tries = Tries::new(proxy.retry_policy.as_deref(), is_idempotent(&method), whole);
+    let timeouts = tries.timeouts(proxy.timeouts);
+    let mut connect_by = Instant::now() + timeouts.connect;
     let place = enter(node, tenant, exchange, proxy, connect_by).await?;
+    let retries = &place.endpoint.retries;
     let mut fresh = false;
     loop {
-        let mut line = connect(node, &place, &proxy.target, &tenant.egress, connect_by, fresh)
-            .await
-            .map_err(|error| not_connected(&error))?;
+        let connected = connect(node, &place, &proxy.target, &tenant.egress, connect_by, fresh);
+        let mut line = match connected.await {
+            Ok(line) => line,
+            Err(error) if !tries.unconnected(&error) => return Err(not_connected(&error)),
+            Err(error) => match tries.again(retries) {
+                Some(pause) => {
+                    connect_by = again(node, pause, timeouts).await;
+                    continue;
+                }
+                None => return Err(not_connected(&error)),
+            },
+        };
         line.connection.begin(node.pools.buffers.take());
         progress.start();
         let began = Instant::now();
         let is_head = method == Method::HEAD;
-        let answered = first_byte(&mut line, &mut request, is_head, &progress, proxy.timeouts);
-        let error = match answered.await? {
-            Ok(Answer { status, headers, .. }) => {
+        let answered = first_byte(&mut line, &mut request, is_head, &progress, timeouts);
+        let error = match answered.await {
+            Err(refusal) => {
+                let is_late = tries.timed_out() && !progress.awaits_caller();
+                let pause = if is_late { tries.again(retries) } else { None };
+                let Some(pause) = pause.filter(|_| request.rewind()) else { return Err(refusal) };
+                drop(line);
+                connect_by = again(node, pause, timeouts).await;
+                continue;
+            }
+            Ok(Ok(Answer { status, headers, .. })) => {
+                if tries.answered(status)
+                    && request.is_sent()
+                    && let Some(pause) = tries.again(retries)
+                    && request.rewind()
+                {
+                    node.pools.give_up(line, &place);
+                    connect_by = again(node, pause, timeouts).await;
+                    continue;
+                }
                 node.metrics.phase(Phase::UpstreamFirstByte, began.elapsed());
                 let loan = Loan { line, place };
                 let source = if request.is_sent() {
@@ -181,17 +215,30 @@ async fn over_http1(
                 };
                 return Ok(Answered { status, headers, source });
             }
-            Err(error) => error,
+            Ok(Err(error)) => error,
         };
         // Only a connection that was used before can be dead without anyone's knowing.
         let dead = line.reused && !fresh && matches!(error, Error::Unanswered(_));
         let may_repeat = || repeats_safely && place.endpoint.retries.retry();
-        if !(dead && (request.is_unsent() || may_repeat()) && request.rewind()) {
+        let repeats = dead && (request.is_unsent() || may_repeat());
+        let pause = if !repeats && tries.unanswered(&error) { tries.again(retries) } else { None };
+        if !((repeats || pause.is_some()) && request.rewind()) {
             return Err(not_answered(&error, exchange, &progress));
         }
         fresh = true;
-        connect_by = Instant::now() + proxy.timeouts.connect;
+        drop(line);
+        connect_by = match pause {
+            Some(pause) => again(node, pause, timeouts).await,
+            None => Instant::now() + timeouts.connect,
+        };
     }
+}
+
+/// Counts a call that is sent again, once its pause is over; until when it may take to get a connection.
+async fn again(node: &Node, pause: Pin<Box<Sleep>>, timeouts: Timeouts) -> Instant {
+    node.shared.metrics.backends.retries.inc();
+    pause.await;
+    Instant::now() + timeouts.connect
 }
 
 /// A place at the backend, by `deadline`.

@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+pub(crate) mod breaker;
 mod buffered;
 mod connect;
 mod download;
@@ -8,8 +9,10 @@ pub(crate) mod function;
 mod http2;
 mod http_proxy;
 mod media;
+pub(crate) mod metrics;
 mod mock;
 pub(crate) mod pool;
+mod retry;
 mod sigv4;
 mod upload;
 
@@ -23,6 +26,7 @@ use http::Response;
 use http_body::{Body, Frame, SizeHint};
 
 pub(crate) use self::download::Download;
+use self::function::stream::Streamed;
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
@@ -40,6 +44,8 @@ pub(crate) enum AnswerBody {
     Whole(Option<Bytes>),
     /// From a backend, as it comes.
     Download(Box<Download>),
+    /// From a function by Lambda's API, as it comes.
+    Streamed(Box<Streamed>),
     /// Either of them, compressed on its way.
     Compressed(Box<Compressed>),
 }
@@ -74,7 +80,7 @@ impl AnswerBody {
     /// How much of it a pipe may be filled with next.
     pub(crate) fn unread(&self) -> u64 {
         match self {
-            Self::Whole(_) | Self::Compressed(_) => 0,
+            Self::Whole(_) | Self::Streamed(_) | Self::Compressed(_) => 0,
             Self::Download(download) => download.unread(),
         }
     }
@@ -86,7 +92,7 @@ impl AnswerBody {
         pipe: &mut Pipe,
     ) -> Poll<Option<Result<u64, BoxError>>> {
         match self {
-            Self::Whole(_) | Self::Compressed(_) => Poll::Ready(None),
+            Self::Whole(_) | Self::Streamed(_) | Self::Compressed(_) => Poll::Ready(None),
             Self::Download(download) => download.poll_fill(cx, pipe),
         }
     }
@@ -103,6 +109,7 @@ impl Body for AnswerBody {
         match self.get_mut() {
             Self::Whole(bytes) => Poll::Ready(bytes.take().map(|bytes| Ok(Frame::data(bytes)))),
             Self::Download(download) => Pin::new(&mut **download).poll_frame(cx),
+            Self::Streamed(streamed) => Pin::new(&mut **streamed).poll_frame(cx),
             Self::Compressed(body) => Pin::new(&mut **body).poll_frame(cx),
         }
     }
@@ -111,6 +118,7 @@ impl Body for AnswerBody {
         match self {
             Self::Whole(bytes) => bytes.is_none(),
             Self::Download(download) => download.is_end_stream(),
+            Self::Streamed(streamed) => streamed.is_end_stream(),
             Self::Compressed(body) => body.is_end_stream(),
         }
     }
@@ -121,6 +129,7 @@ impl Body for AnswerBody {
                 SizeHint::with_exact(bytes.as_ref().map_or(0, |b| b.len() as u64))
             }
             Self::Download(download) => download.size_hint(),
+            Self::Streamed(streamed) => streamed.size_hint(),
             Self::Compressed(body) => body.size_hint(),
         }
     }

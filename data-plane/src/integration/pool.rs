@@ -14,13 +14,21 @@ use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 use upstream::{Alarm, Budget, Buffers, Connection, Full, Gate, Turn};
 
-use super::http2::Sessions;
-use crate::config::Limits;
+use super::{
+    breaker::{Breaker, Breakers},
+    http2::Sessions,
+};
+use crate::{
+    config::Limits,
+    snapshot::served::{CircuitBreaker, HttpProxy},
+};
 
 /// How long a connection may wait. Most backends close theirs after 60 s or more.
 const IDLE_MAX: Duration = Duration::from_secs(30);
 /// How many may wait for one endpoint.
 const IDLE_COUNT_MAX: usize = 256;
+/// How many circuit breakers of one endpoint are known: each setting has its own, and old ones may be edited many times.
+const BREAKERS_MAX: usize = 16;
 /// How long addresses are used before they are resolved, and so checked, again.
 const ADDRESSES_FRESH: Duration = Duration::from_secs(5);
 /// Endpoints that nothing was asked of are forgotten after this.
@@ -53,6 +61,8 @@ pub(super) struct Endpoint {
     pub(super) sessions: Sessions,
     gate: Gate,
     pub(super) retries: Budget,
+    /// The node's, of integrations that have one.
+    breakers: RefCell<Vec<Arc<Breaker>>>,
     used_at: Cell<Instant>,
 }
 
@@ -107,6 +117,29 @@ impl Pools {
         Ok(Place { endpoint, _turn: turn })
     }
 
+    /// The node's circuit breaker of a backend with these settings.
+    pub(super) fn breaker(
+        &self,
+        breakers: &Breakers,
+        tenant_id: &Arc<str>,
+        proxy: &HttpProxy,
+        settings: CircuitBreaker,
+    ) -> Arc<Breaker> {
+        let (target, identity) = (&proxy.target, proxy.identity.as_ref());
+        let endpoint = self.endpoint(tenant_id, target, identity);
+        endpoint.used_at.set(Instant::now());
+        let mut known = endpoint.breakers.borrow_mut();
+        if let Some(breaker) = known.iter().find(|breaker| breaker.settings() == settings) {
+            return breaker.clone();
+        }
+        if known.len() >= BREAKERS_MAX {
+            known.remove(0);
+        }
+        let breaker = breakers.get(tenant_id, target, identity, settings);
+        known.push(breaker.clone());
+        breaker
+    }
+
     fn endpoint(
         &self,
         tenant_id: &Arc<str>,
@@ -114,7 +147,8 @@ impl Pools {
         identity: Option<&Arc<Identity>>,
     ) -> Rc<Endpoint> {
         let mut endpoints = self.endpoints.borrow_mut();
-        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target, identity.map(|it| &**it))) {
+        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target, identity.map(|it| &**it)))
+        {
             return endpoint.clone();
         }
         let endpoint = Rc::new(Endpoint {
@@ -124,6 +158,7 @@ impl Pools {
             sessions: Sessions::default(),
             gate: Gate::default(),
             retries: Budget::default(),
+            breakers: RefCell::default(),
             used_at: Cell::new(Instant::now()),
         });
         let (tenant_id, target) = (tenant_id.clone(), target.clone());
@@ -135,6 +170,14 @@ impl Pools {
     /// Takes a connection back whose exchange is over; one that it left unclean is closed.
     pub(super) fn give_back(&self, loan: Loan) {
         let Loan { mut line, place } = loan;
+        if line.connection.is_reusable() {
+            self.buffers.give_back(line.connection.rest());
+            place.endpoint.keep(line);
+        }
+    }
+
+    /// Takes a connection back whose answer is given up, if it is at its end.
+    pub(super) fn give_up(&self, mut line: Line, place: &Place) {
         if line.connection.is_reusable() {
             self.buffers.give_back(line.connection.rest());
             place.endpoint.keep(line);
@@ -193,7 +236,10 @@ impl Endpoint {
     }
 
     fn is_used(&self) -> bool {
-        !self.gate.is_idle() || !self.idle.borrow().is_empty() || !self.sessions.is_empty()
+        !self.gate.is_idle()
+            || !self.idle.borrow().is_empty()
+            || !self.sessions.is_empty()
+            || self.breakers.borrow().iter().any(|breaker| breaker.is_open())
     }
 }
 

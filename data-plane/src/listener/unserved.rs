@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::{client_io::HeadClock, connection::Peer, streams::Missed};
 use crate::{
-    access_log::{Outline, Record},
+    access_log::{Entry, Outline},
     gateway_response::Kind,
     node::Node,
 };
@@ -116,7 +116,7 @@ impl Unserved {
         let (status, code) = self.told();
         node.metrics.unserved(status);
         // It reached no tenant's routes, so nothing is missed where there is no room.
-        let _ = node.shared.config.access_log.write(Record {
+        let _ = node.log.write(&Entry {
             at: SystemTime::now(),
             request_id,
             client_request_id: None,
@@ -135,7 +135,7 @@ impl Unserved {
                 ..Outline::default()
             },
             throttled_by: None,
-            shadow_throttled_by: String::new(),
+            shadow_throttled_by: "",
         });
     }
 }

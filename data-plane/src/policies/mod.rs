@@ -6,6 +6,7 @@ mod client;
 mod clients;
 pub(crate) mod concurrency;
 mod concurrency_metrics;
+pub(crate) mod cors;
 pub(crate) mod desk;
 mod found;
 pub(crate) mod gates;

@@ -32,28 +32,26 @@ struct Hour {
 }
 
 impl LogCounts {
-    /// Counts requests by tenant and when they ended; the last `lost` of them are not in the log. Whatever ended before
-    /// `through_ms` has been counted now, where that is known.
+    /// Counts requests by tenant, when they ended, and how many they are; the first `written` of them are in the log.
     pub(crate) fn count<'a>(
         &self,
-        requests: impl ExactSizeIterator<Item = (Option<&'a Arc<str>>, u64)>,
-        lost: u64,
-        through_ms: Option<u64>,
+        requests: impl Iterator<Item = (Option<&'a Arc<str>>, u64, u64)>,
+        mut written: u64,
     ) {
-        let written = requests.len().saturating_sub(usize::try_from(lost).unwrap_or(usize::MAX));
         let mut inner = self.inner();
-        for (at, (tenant, ended_ms)) in requests.enumerate() {
+        for (tenant, ended_ms, requests) in requests {
+            let in_log = requests.min(written);
+            written -= in_log;
             let Some(tenant) = tenant else { continue };
             let hour = inner.hour(tenant, ended_ms);
-            if at < written {
-                hour.written += 1;
-            } else {
-                hour.lost += 1;
-            }
+            hour.written += in_log;
+            hour.lost += requests - in_log;
         }
-        if let Some(through_ms) = through_ms {
-            inner.through_ms = through_ms;
-        }
+    }
+
+    /// Whatever ended before has been counted now.
+    pub(crate) fn seen_through(&self, through_ms: u64) {
+        self.inner().through_ms = through_ms;
     }
 
     /// Counts requests of one tenant and hour that the log had no room for.
@@ -106,8 +104,14 @@ mod tests {
     fn totals_of_hours_are_reported_when_they_change_and_again_when_a_report_was_lost() {
         let (acme, globex): (Arc<str>, Arc<str>) = ("acme".into(), "globex".into());
         let counts = LogCounts::default();
-        let three = [(Some(&acme), 10), (None, 10), (Some(&acme), HOUR_MS), (Some(&globex), 10)];
-        counts.count(three.into_iter(), 1, Some(HOUR_MS + 1));
+        let four = [
+            (Some(&acme), 10, 1),
+            (None, 10, 1),
+            (Some(&acme), HOUR_MS, 3),
+            (Some(&globex), 10, 1),
+        ];
+        counts.count(four.into_iter(), 4);
+        counts.seen_through(HOUR_MS + 1);
         counts.count_lost(&acme, 20, 5);
         let told = || {
             let (mut changed, through) = counts.changed();
@@ -117,16 +121,16 @@ mod tests {
         };
         let row = |name: &str, hour, written, lost| (name.to_owned(), hour, written, lost);
 
-        let all = vec![row("acme", 0, 1, 5), row("acme", 1, 1, 0), row("globex", 0, 0, 1)];
+        let all = vec![row("acme", 0, 1, 5), row("acme", 1, 2, 1), row("globex", 0, 0, 1)];
         assert_eq!(told(), (all.clone(), HOUR_MS + 1), "the last of a batch were lost");
         assert_eq!(told().0, []);
-        counts.count([(Some(&acme), 30)].into_iter(), 0, None);
+        counts.count([(Some(&acme), 30, 1)].into_iter(), 1);
         assert_eq!(told().0, [row("acme", 0, 2, 5)], "a total");
         counts.report_all_again();
         assert_eq!(told().0.len(), 3);
-        counts.count([].into_iter(), 0, Some(HOUR_MS + HELD_MS));
+        counts.seen_through(HOUR_MS + HELD_MS);
         assert_eq!(told().0, []);
         counts.report_all_again();
-        assert_eq!(told().0, [row("acme", 1, 1, 0)], "an old hour is not held");
+        assert_eq!(told().0, [row("acme", 1, 2, 1)], "an old hour is not held");
     }
 }

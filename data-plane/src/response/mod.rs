@@ -7,6 +7,7 @@ mod forwarded;
 pub(crate) mod headers;
 pub(crate) mod rate_limit;
 mod render;
+pub(crate) mod restyle;
 
 pub(crate) use self::{
     compress::{Compressed, compress},

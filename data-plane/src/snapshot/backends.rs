@@ -9,6 +9,7 @@ use proto::config::v1 as message;
 
 use super::{
     messages::Compiled,
+    resilience,
     served::{Forwarding, ForwardingPolicy, ProxyTemplate, Timeouts},
 };
 use crate::dialect::Dialect;
@@ -35,6 +36,8 @@ pub(super) fn backend(proxy: &message::HttpProxy, dialect: &Dialect) -> Compiled
         protocol: protocol(proxy)?,
         forwarding: Forwarding { policy: policy(proxy)?, form: dialect.headers.forwarded },
         buffered,
+        retry_policy: proxy.retry_policy.as_ref().map(resilience::retry_policy).map(Arc::new),
+        circuit_breaker: proxy.circuit_breaker.as_ref().map(resilience::circuit_breaker),
         identity: proxy.tls_config.as_ref().map(identity).transpose()?,
     })
 }

@@ -1,5 +1,6 @@
 //! Resources to the immutable tables that requests are answered from.
 
+use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -12,7 +13,7 @@ use super::{
     },
     resources::{Held, ResourceName, Resources},
     secret::secret,
-    served::{Api, ApiKey, Snapshot, Stage},
+    served::{Api, ApiKey, Deployment, Snapshot, Stage},
 };
 use crate::trace::sampling::Sampling;
 
@@ -225,10 +226,30 @@ impl Snapshot {
             route_concurrency_limits: route_concurrency_limits(&message.route_concurrency_limits)?,
             client_throttles,
             rate_limit_headers: message.rate_limit_headers,
+            told_variables: told_variables(deployment, &message.variables),
             sampling: sampling.transpose()?,
             unknown_restriction: unknown_throttle || !message.restrictions.iter().all(enforced),
         })
     }
+}
+
+/// Those of a stage's variables that the gateway responses of its deployment tell.
+fn told_variables(
+    deployment: Option<&Arc<Deployment>>,
+    variables: &BTreeMap<String, String>,
+) -> Box<[(Box<str>, Box<str>)]> {
+    let Some(restyled) = deployment.and_then(|it| it.restyled.as_deref()) else {
+        return Box::default();
+    };
+    let mut told: Vec<(Box<str>, Box<str>)> = Vec::new();
+    for name in restyled.stage_variables() {
+        if let Some(value) = variables.get(name)
+            && !told.iter().any(|(known, _)| **known == *name)
+        {
+            told.push((name.into(), value.as_str().into()));
+        }
+    }
+    told.into()
 }
 
 #[cfg(test)]

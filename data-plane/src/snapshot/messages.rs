@@ -8,8 +8,8 @@ use http::{HeaderName, HeaderValue, Method};
 use ipnet::IpNet;
 use jiff::tz::TimeZone;
 use plan::{
-    KeyLocation, OriginPattern, Periods, RouteKey, Router, TrailingSlash, Unit, UriTemplate,
-    media::BinaryMediaTypes, path::Normalization,
+    Cors, CorsSettings, KeyLocation, OriginPattern, Periods, ResponseType, RouteKey, Router,
+    TrailingSlash, Unit, UriTemplate, media::BinaryMediaTypes, path::Normalization,
 };
 use proto::config::v1::{self as message, integration};
 
@@ -23,6 +23,7 @@ use super::served::{
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::{Dialect, headers::Form},
+    response::restyle::Restyled,
 };
 
 pub(crate) type Compiled<T> = Result<T, String>;
@@ -73,6 +74,8 @@ impl ProxyTemplate {
             protocol: self.protocol,
             forwarding: self.forwarding,
             buffered: self.buffered,
+            retry_policy: self.retry_policy.clone(),
+            circuit_breaker: self.circuit_breaker,
             identity: self.identity.clone(),
         })
     }
@@ -131,6 +134,7 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
                 .map(|name| name.as_str().into()),
             integration,
             api_key_required: route.api_key_required,
+            cors: route.cors.as_ref().map(cors).transpose()?,
             unknown_restriction: !matches!(&*route.authorization_type, "" | "NONE")
                 || !route.restrictions.iter().all(|it| ENFORCED.contains(&it.as_str())),
         });
@@ -161,10 +165,40 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
         compression_bytes_min: api.minimum_compression_size.map(Into::into),
         method_override: api.method_override.unwrap_or(dialect.method_override),
         key_locations: key_locations(&api.api_key_locations)?,
+        cors: api.cors.as_ref().map(cors).transpose()?,
+        restyled: Restyled::new(api.gateway_responses.iter().filter_map(style).collect()),
         router: table,
         routes,
         templates,
     })
+}
+
+/// `None` where this node knows no such type, or cannot read it: the answer is the gateway's, then.
+fn style(
+    message: &message::GatewayResponse,
+) -> Option<(ResponseType, plan::gateway_response::GatewayResponse)> {
+    let status = u16::try_from(message.status_code).ok().filter(|status| *status != 0);
+    let style = plan::gateway_response::GatewayResponse::new(
+        status,
+        &message.response_parameters,
+        &message.response_templates,
+    );
+    let style = style.inspect_err(|error| {
+        tracing::warn!(response_type = message.response_type, %error, "a gateway response is not known to this node");
+    });
+    Some((ResponseType::parse(&message.response_type)?, style.ok()?))
+}
+
+fn cors(message: &message::Cors) -> Compiled<Arc<Cors>> {
+    let settings = CorsSettings {
+        allow_origins: message.allow_origins.clone(),
+        allow_methods: message.allow_methods.clone(),
+        allow_headers: message.allow_headers.clone(),
+        expose_headers: message.expose_headers.clone(),
+        allow_credentials: message.allow_credentials,
+        max_age_s: message.max_age_s,
+    };
+    Cors::new(settings).map(Arc::new).map_err(|error| format!("corsConfiguration: {error}"))
 }
 
 fn key_locations(given: &[String]) -> Compiled<Vec<KeyLocation>> {
@@ -218,16 +252,20 @@ fn called(
         preserve_host: true,
         // Events tell of callers by these fields in each dialect.
         forwarding: Forwarding { form: Form::XForwarded, ..backend.forwarding },
+        // What a function streams begins otherwise, so that it does where its integration says so and nowhere else.
+        buffered: !streams(function),
         ..backend
     };
     Ok((backend, payload_format_version(function)?))
 }
 
+fn streams(function: &message::Function) -> bool {
+    let mode = function.backend.as_ref().map(message::HttpProxy::response_transfer_mode);
+    mode == Some(message::ResponseTransferMode::Stream)
+}
+
 fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
     let function = message.function.as_ref().ok_or("it has no function")?;
-    if message.stream {
-        return Err("this node does not stream the answers of functions".to_owned());
-    }
     let invocation = match message::InvocationType::try_from(message.invocation_type) {
         Ok(message::InvocationType::Unspecified | message::InvocationType::RequestResponse) => {
             Invocation::RequestResponse
@@ -235,6 +273,9 @@ fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
         Ok(message::InvocationType::Event) => Invocation::Event,
         Err(_) => return Err("its invocation type is unknown to this node".to_owned()),
     };
+    if message.stream != streams(function) || message.stream && invocation == Invocation::Event {
+        return Err("its answer streams and does not".to_owned());
+    }
     let signing = message.signing.as_ref().ok_or("nothing signs for it")?;
     Ok((function, Lambda { signing: aws_signing(signing), invocation }))
 }

@@ -12,6 +12,7 @@ pub mod join;
 pub(crate) mod last_good;
 pub(crate) mod messages;
 mod mocks;
+mod resilience;
 pub mod resources;
 mod retired;
 pub(crate) mod secret;

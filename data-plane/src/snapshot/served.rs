@@ -8,7 +8,7 @@ use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
-    BoundUri, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
+    BoundUri, Cors, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
     media::{BinaryMediaTypes, ContentHandling},
     path::Normalization,
 };
@@ -20,6 +20,7 @@ use super::sharded::Sharded;
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::{Dialect, headers::Form},
+    response::restyle::Restyled,
     trace::sampling::Sampling,
 };
 
@@ -75,6 +76,8 @@ pub struct Stage {
     pub route_concurrency_limits: HashMap<RouteKey, ConcurrencyLimit>,
     pub client_throttles: Vec<ClientThrottle>,
     pub rate_limit_headers: bool,
+    /// Those that its gateway responses tell.
+    pub told_variables: Box<[(Box<str>, Box<str>)]>,
     /// Which traces are kept; `None`: the tracer's sampler says.
     pub sampling: Option<Sampling>,
     /// A restriction that this node cannot enforce: every call is refused.
@@ -98,6 +101,10 @@ pub struct Deployment {
     pub method_override: bool,
     /// Where callers put their API key; the first that a call has decides.
     pub key_locations: Vec<KeyLocation>,
+    /// Which pages may read answers, unless a route says otherwise.
+    pub cors: Option<Arc<Cors>>,
+    /// How what the gateway answers by itself looks; `None`: as the dialect has it.
+    pub(crate) restyled: Option<Box<Restyled>>,
     pub router: Router,
     /// By the router's positions.
     pub routes: Vec<Route>,
@@ -113,6 +120,8 @@ pub struct Route {
     /// Position in the deployment's integrations.
     pub integration: usize,
     pub api_key_required: bool,
+    /// In the place of the Api's.
+    pub cors: Option<Arc<Cors>>,
     /// An authorization or restriction that this node does not know: every call is refused.
     pub unknown_restriction: bool,
 }
@@ -132,6 +141,8 @@ pub(super) struct ProxyTemplate {
     pub(super) protocol: Protocol,
     pub(super) forwarding: Forwarding,
     pub(super) buffered: bool,
+    pub(super) retry_policy: Option<Arc<RetryPolicy>>,
+    pub(super) circuit_breaker: Option<CircuitBreaker>,
     pub(super) identity: Option<Arc<Identity>>,
 }
 
@@ -156,6 +167,40 @@ pub struct HttpProxy {
     pub(crate) buffered: bool,
     /// Who the backend must prove to be over TLS; `None`: its host, by an authority that the node trusts.
     pub(crate) identity: Option<Arc<Identity>>,
+    pub retry_policy: Option<Arc<RetryPolicy>>,
+    pub circuit_breaker: Option<CircuitBreaker>,
+}
+
+/// When a call is sent again.
+#[derive(Debug, PartialEq, Eq)]
+pub struct RetryPolicy {
+    /// Beside the first time.
+    pub attempts: u32,
+    pub on: RetryConditions,
+    pub statuses: Box<[StatusCode]>,
+    /// Else only methods that repeat safely.
+    pub any_method: bool,
+    /// Of each try, for a connection and then for an answer's head; `None`: the integration's own.
+    pub per_try_timeout: Option<Duration>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct RetryConditions {
+    pub connect_failure: bool,
+    /// The connection broke before an answer.
+    pub reset: bool,
+    /// No connection, or no answer's head, in time.
+    pub timeout: bool,
+}
+
+/// When a backend is left alone. 0 of either kind of failures: it opens nothing.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct CircuitBreaker {
+    pub consecutive_failures: u32,
+    pub failure_percent: u32,
+    pub minimum_requests: u32,
+    pub open_ms: u32,
+    pub half_open_probes: u32,
 }
 
 /// How a backend is told where a call comes from.
@@ -176,7 +221,7 @@ pub(crate) enum ForwardingPolicy {
 }
 
 pub struct Function {
-    /// Where events go, by POST. They tell of the caller's host, so that is preserved.
+    /// Where events go, by POST. They tell of the caller's host, so that is preserved. `buffered`: the answer is one JSON.
     pub backend: HttpProxy,
     pub format: PayloadFormatVersion,
     /// By Lambda's Invoke API; `None`: the event goes by POST as it is.

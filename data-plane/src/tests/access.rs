@@ -16,7 +16,7 @@ use tokio::{
 use super::world::{API, PATIENCE, TestNode, api, mock, proxy, raw_origin, read_until, until};
 use crate::{
     Config,
-    access_log::{AccessLog, Lines, Record, Sink},
+    access_log::{AccessLog, LineSink, Sink},
     tls,
 };
 
@@ -24,18 +24,15 @@ use crate::{
 #[derive(Clone, Default)]
 pub(super) struct Memory(Arc<Mutex<Vec<serde_json::Value>>>);
 
-impl Sink for Memory {
+impl LineSink for Memory {
     fn name(&self) -> &'static str {
         "memory"
     }
 
-    fn write(&mut self, records: &[Arc<Record>]) -> u64 {
-        for record in records {
-            let mut lines = Lines::default();
-            lines.push(record);
-            self.0.lock().unwrap().push(serde_json::from_slice(lines.as_bytes()).unwrap());
-        }
-        0
+    fn write(&mut self, lines: &[u8]) -> bool {
+        let read = serde_json::Deserializer::from_slice(lines).into_iter().map(Result::unwrap);
+        self.0.lock().unwrap().extend(read);
+        true
     }
 }
 
@@ -43,7 +40,7 @@ impl Memory {
     pub(super) fn config(&self, config: &mut Config) {
         let listen = SocketAddr::from(([127, 0, 0, 1], 0));
         config.tls = Some(tls::Settings { listen, certificates: Vec::new() });
-        config.access_log = AccessLog::start(vec![Box::new(self.clone())]).unwrap();
+        config.access_log = AccessLog::start(vec![Sink::Lines(Box::new(self.clone()))]).unwrap();
         config.limits.header_timeout = Duration::from_millis(300);
     }
 

@@ -9,9 +9,9 @@ use http::{HeaderMap, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use proto::config::v1::{
-    AwsSigner, AwsSigning, AwsSigningKey, Dialect, Dialect::Native, Function, HttpProxy,
-    InvocationType, Lambda, PayloadFormatVersion, Resource, Secret, integration, resource::Kind,
-    secret::Value as SecretValue,
+    AwsSigner, AwsSigning, AwsSigningKey, CircuitBreaker, Dialect, Dialect::Native, Function,
+    HttpProxy, InvocationType, Lambda, PayloadFormatVersion, Resource, ResponseTransferMode,
+    Secret, integration, resource::Kind, secret::Value as SecretValue,
 };
 use serde_json::{Value, json};
 use sha2::{Digest, Sha256};
@@ -25,9 +25,24 @@ const MIB: usize = 1 << 20;
 
 fn lambda(at: SocketAddr, invocation_type: InvocationType) -> integration::Kind {
     let uri = format!("http://{at}/2015-03-31/functions/hello/invocations?Qualifier=live");
-    integration::Kind::Lambda(Lambda {
+    let backend = HttpProxy { uri, ..HttpProxy::default() };
+    integration::Kind::Lambda(invoked(backend, invocation_type))
+}
+
+/// One whose answer goes on as it comes.
+pub(super) fn streaming(at: SocketAddr, change: impl FnOnce(&mut HttpProxy)) -> integration::Kind {
+    let uri = format!("http://{at}/2021-11-15/functions/hello/response-streaming-invocations");
+    let mut backend = HttpProxy { uri, ..HttpProxy::default() };
+    backend.set_response_transfer_mode(ResponseTransferMode::Stream);
+    change(&mut backend);
+    let lambda = invoked(backend, InvocationType::Unspecified);
+    integration::Kind::Lambda(Lambda { stream: true, ..lambda })
+}
+
+fn invoked(backend: HttpProxy, invocation_type: InvocationType) -> Lambda {
+    Lambda {
         function: Some(Function {
-            backend: Some(HttpProxy { uri, ..HttpProxy::default() }),
+            backend: Some(backend),
             payload_format_version: PayloadFormatVersion::PayloadFormatVersion20.into(),
         }),
         signing: Some(AwsSigning {
@@ -37,11 +52,11 @@ fn lambda(at: SocketAddr, invocation_type: InvocationType) -> integration::Kind 
         }),
         invocation_type: invocation_type.into(),
         stream: false,
-    })
+    }
 }
 
 /// Credentials whose keys are of these days, counted from today.
-fn credentials(tenant: &str, id: &str, days: &[i32]) -> Resource {
+pub(super) fn credentials(tenant: &str, id: &str, days: &[i32]) -> Resource {
     let keys = days.iter().map(|day| {
         let now = SystemTime::now();
         let at =
@@ -75,7 +90,7 @@ fn node(dialect: Dialect, at: SocketAddr, by: InvocationType, secret: Resource) 
 }
 
 /// What the signature says it is of.
-fn verified(fields: &HeaderMap, method: &str, target: &str, body: &[u8]) -> bool {
+pub(super) fn verified(fields: &HeaderMap, method: &str, target: &str, body: &[u8]) -> bool {
     let text = |name: &str| fields.get(name).map_or("", |value| value.to_str().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (_, signed) = text("authorization").split_once("SignedHeaders=").unwrap();
@@ -243,4 +258,26 @@ async fn an_event_that_nobody_waits_for_is_within_a_mebibyte() {
     let at = saying(200, None, r#"{"statusCode":200}"#).await;
     let answer = node(Native, at, InvocationType::Unspecified, secret()).raw(&request).await;
     assert_eq!(answer.status(), 200);
+}
+
+#[tokio::test]
+async fn a_function_that_lambda_keeps_refusing_is_left_alone() {
+    let at = saying(429, Some(("x-amzn-errortype", "TooManyRequestsException")), "{}").await;
+    let mut kind = lambda(at, InvocationType::RequestResponse);
+    let integration::Kind::Lambda(Lambda { function: Some(function), .. }) = &mut kind else {
+        panic!("no function")
+    };
+    let breaker =
+        CircuitBreaker { consecutive_failures: 2, open_ms: 60_000, ..CircuitBreaker::default() };
+    function.backend.as_mut().unwrap().circuit_breaker = Some(breaker);
+    let mut resources = api(Native, &[("ANY /", kind)]);
+    resources.push(credentials(TENANT, "AKIDEXAMPLE", &[0]));
+    let node = TestNode::start(resources);
+    for _ in 0..2 {
+        assert_eq!(refused(&node.get("/prod").await), (502, "FUNCTION_FAILURE".to_owned()));
+    }
+    let alone = node.get("/prod").await;
+    assert_eq!(refused(&alone), (504, "INTEGRATION_FAILURE".to_owned()));
+    assert!(alone.field("retry-after").is_some(), "{alone:?}");
+    assert_eq!(node.shared.metrics.backends.circuits_opened.get(), 1);
 }

@@ -124,19 +124,23 @@ fn data_plane_config(common: &Common, settings: &DataPlane) -> Result<data_plane
 }
 
 fn access_log(settings: &DataPlane, telemetry: &Telemetry) -> Result<AccessLog> {
-    let mut sinks: Vec<Box<dyn access_log::Sink>> = Vec::new();
+    let mut sinks = Vec::new();
     for sink in &settings.access_log {
         match sink {
             AccessLogSink::Off => {}
-            AccessLogSink::Stdout => sinks.push(Box::new(access_log::Stdout::default())),
+            AccessLogSink::Stdout => {
+                sinks.push(access_log::Sink::Lines(Box::new(access_log::Stdout)));
+            }
             AccessLogSink::File(path) => {
                 let bytes_max = Some(settings.access_log_file_bytes_max).filter(|max| *max > 0);
                 let file = access_log::File::open(path.clone(), bytes_max).with_context(|| {
                     format!("TOLLGATE_ACCESS_LOG: cannot write the file {}", path.display())
                 })?;
-                sinks.push(Box::new(file));
+                sinks.push(access_log::Sink::Lines(Box::new(file)));
             }
-            AccessLogSink::Otlp => sinks.push(telemetry.access_log()?),
+            AccessLogSink::Otlp => {
+                sinks.push(access_log::Sink::Records(telemetry.access_log()?));
+            }
         }
     }
     Ok(AccessLog::start(sinks)?)

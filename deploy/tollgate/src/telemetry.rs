@@ -13,7 +13,7 @@ use crate::settings::Common;
 use anyhow::{Context, Result};
 use collector::{Client, grpc_tls};
 use data_plane::Propagator;
-use data_plane::access_log::Sink;
+use data_plane::access_log::RecordSink;
 use lines::{Lines, Writer};
 use metrics::Export;
 use opentelemetry::trace::TracerProvider;
@@ -131,7 +131,7 @@ impl Telemetry {
     }
 
     /// The access log's way to the collector.
-    pub(crate) fn access_log(&self) -> Result<Box<dyn Sink>> {
+    pub(crate) fn access_log(&self) -> Result<Box<dyn RecordSink>> {
         let way = self.settings.logs.as_ref().context(
             "TOLLGATE_ACCESS_LOG names otlp, and no collector takes logs: set \
              OTEL_EXPORTER_OTLP_ENDPOINT, or leave otlp out",

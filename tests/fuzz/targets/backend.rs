@@ -96,6 +96,21 @@ pub(crate) fn function_answer(bytes: &[u8]) {
     }
 }
 
+/// A function's streamed answer is the same however it comes, no longer than its coding, and its fields frame nothing.
+pub(crate) fn function_stream(bytes: &[u8]) {
+    let whole = hostile::function_stream(bytes, bytes.len().max(1));
+    for piece in [1, 5, 300] {
+        let cut = hostile::function_stream(bytes, piece);
+        assert_eq!(format!("{cut:?}"), format!("{whole:?}"), "in pieces of {piece}");
+    }
+    let Some((head, body, _)) = whole else { return };
+    assert!((200..=599).contains(&head.status().as_u16()), "{head:?}");
+    for never in [header::CONTENT_LENGTH, header::TRANSFER_ENCODING, header::CONNECTION] {
+        assert!(!head.headers().contains_key(never), "{head:?}");
+    }
+    assert!(body.len() <= bytes.len() && head.headers().len() <= answer::FIELDS_MAX + 1);
+}
+
 /// The body of these bytes as they come in such pieces, its trailers, and how much follows; `None`: it has not ended.
 type Body = (Vec<u8>, HeaderMap, Result<Option<usize>, ChunkError>);
 

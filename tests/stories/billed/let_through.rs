@@ -48,6 +48,7 @@ pub(super) fn lines<'s>(scene: &'s Scene<'s>) -> Vec<(&'static str, Proof<'s>)> 
         ("a backend's own error", Box::pin(own_error(scene))),
         ("a function", Box::pin(function_called(scene))),
         ("a function that failed", Box::pin(function_failed(scene))),
+        ("a function that streams what does not begin as it must", Box::pin(headless(scene))),
         ("a backend out of reach", Box::pin(out_of_reach(scene))),
         ("a backend too slow", Box::pin(too_slow(scene))),
         ("a backend that breaks off", Box::pin(backend_breaks_off(scene))),
@@ -233,6 +234,14 @@ async fn function_failed(scene: &Scene<'_>) -> Seen {
     let origin = scene.world.origin().await.replies(200, "no answer");
     let api = scene.api(function(&origin.url())).await;
     Seen::answered(&api, 0, &call(&api, "GET", &[], b"").await.expect(502))
+}
+
+async fn headless(scene: &Scene<'_>) -> Seen {
+    let origin = scene.world.origin().await.replies(200, "no head");
+    let mut integration = function(&origin.url());
+    integration["responseTransferMode"] = json!("STREAM");
+    let api = scene.api(integration).await;
+    Seen::answered(&api, 0, &call(&api, "GET", &[], b"").await.expect(500))
 }
 
 async fn out_of_reach(scene: &Scene<'_>) -> Seen {

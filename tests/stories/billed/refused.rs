@@ -16,6 +16,7 @@ pub(super) fn lines<'s>(scene: &'s Scene<'s>) -> Vec<(&'static str, Proof<'s>)> 
         ("no route has the path", Box::pin(no_route(scene))),
         ("the path does not take the method", Box::pin(wrong_method(scene))),
         ("a path with two readings", Box::pin(two_readings(scene))),
+        ("a preflight of a page", Box::pin(preflight(scene))),
         ("no key", Box::pin(no_key(scene))),
         ("a wrong key", Box::pin(wrong_key(scene))),
         ("a key from where it is not good", Box::pin(key_from_elsewhere(scene))),
@@ -49,6 +50,15 @@ async fn wrong_method(scene: &Scene<'_>) -> Seen {
 async fn two_readings(scene: &Scene<'_>) -> Seen {
     let api = scene.api(mock("hello")).await;
     let answer = call_at(&api, "/none/../line", "GET", &[], b"").await.expect(400);
+    Seen::answered(&api, 0, &answer).by("-")
+}
+
+async fn preflight(scene: &Scene<'_>) -> Seen {
+    let route =
+        json!({ "integration": mock("hello"), "corsConfiguration": { "allowOrigins": ["*"] } });
+    let api = scene.draft_of(route).await.deploy("prod").await;
+    let asks = ["origin: https://a.example", "access-control-request-method: PUT"];
+    let answer = call(&api, "OPTIONS", &asks, b"").await.expect(204);
     Seen::answered(&api, 0, &answer).by("-")
 }
 

@@ -38,6 +38,11 @@ async fn api<'w>(acme: &Tenant<'w>, shape: Shape, host: &Host) -> Api<'w> {
         Shape::Rest => ("AWS_REST", "1.0"),
     };
     let api = acme.api_in(dialect, &format!("pets by {shape:?}")).await;
+    if shape == Shape::Rest {
+        // As AWS has it of REST APIs whose functions take and give bytes.
+        let input = json!({ "id": api.id, "binaryMediaTypes": ["*/*"] });
+        acme.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
+    }
     let integration =
         json!({ "type": "AWS_PROXY", "uri": host.uri, "payloadFormatVersion": version });
     let route = json!({ "method": "ANY", "path": "/{proxy+}", "integration": integration });
@@ -88,8 +93,13 @@ async fn a_function_is_invoked_by_lambdas_api_as_botocore_would_sign() {
     };
     let api = acme.api("pets").await;
     let route = |path: &str, kind: &str| json!({ "method": "ANY", "path": path, "integration": invoked(kind) });
+    let mut streamed = route("/words/{word+}", "REQUEST_RESPONSE");
+    streamed["integration"]["uri"] =
+        format!("arn:aws:lambda:{REGION}:123456789012:function:words").into();
+    streamed["integration"]["responseTransferMode"] = "STREAM".into();
     let api = api.route_of(route("/{proxy+}", "REQUEST_RESPONSE")).await;
-    let api = api.route_of(route("/later", "EVENT")).await.deploy("$default").await;
+    let api = api.route_of(route("/later", "EVENT")).await.route_of(streamed).await;
+    let api = api.deploy("$default").await;
 
     let refused = api.client().get("/image").await.expect(502).json();
     assert_eq!(
@@ -102,6 +112,11 @@ async fn a_function_is_invoked_by_lambdas_api_as_botocore_would_sign() {
     world.settled().await;
     calls::everything(&api, Shape::V2, &host).await;
     assert_eq!(api.client().get("/later").await.expect(202).text(), "");
+    let streamed = api.client().get("/words/hello/world").await.expect(203);
+    assert_eq!(
+        (&*streamed.text(), streamed.header("set-cookie")),
+        ("wordshelloworld", Some("a=1"))
+    );
     // It stays while it is used.
     let input = json!({ "id": secret });
     let query =

@@ -43,15 +43,18 @@ export const backendTyped = (stored: Stored | null | undefined): Backend => ({
   timeoutMs: typed(stored?.timeoutMs),
 });
 
-/** What of it belongs to a type of integration: a function is told of callers in its event, and answers whole. */
+/** What of it belongs to a type of integration: a function is told of callers in its event. */
 export function backendOf(backend: Backend, type: "HTTP_PROXY" | "AWS_PROXY") {
   const times = TIMES.filter((name) => backend[name] !== "").map((name) => [name, Number(backend[name])]);
-  if (type === "AWS_PROXY") return Object.fromEntries(times);
+  const both = {
+    ...(backend.responseTransferMode ? { responseTransferMode: backend.responseTransferMode } : {}),
+    ...Object.fromEntries(times),
+  };
+  if (type === "AWS_PROXY") return both;
   return {
     preserveHost: backend.preserveHost,
     ...(backend.forwarded ? { forwarded: backend.forwarded } : {}),
-    ...(backend.responseTransferMode ? { responseTransferMode: backend.responseTransferMode } : {}),
-    ...Object.fromEntries(times),
+    ...both,
   };
 }
 
@@ -120,9 +123,10 @@ export function ForwardingSection({ form }: { form: RouteFormState }) {
   );
 }
 
-/** How a backend's answers reach callers. */
+/** How a backend's answers, or a function's, reach callers. */
 export function AnswersSection({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration;
+  const ofFunction = form.watch("integration.type") === "AWS_PROXY";
   return (
     <Section
       form={form}
@@ -132,11 +136,15 @@ export function AnswersSection({ form }: { form: RouteFormState }) {
     >
       <SelectField
         label="Answers"
-        hint="A buffered answer has at most 10 MiB; one that breaks off or is larger is refused as a whole."
+        hint={
+          ofFunction
+            ? "A streamed answer begins with its status and headers in JSON, then 8 NUL bytes; its body follows as it comes."
+            : "A buffered answer has at most 10 MiB; one that breaks off or is larger is refused as a whole."
+        }
         error={errors?.responseTransferMode?.message}
         {...form.register("integration.responseTransferMode")}
       >
-        <option value="">As the dialect has it</option>
+        <option value="">{ofFunction ? "Whole, as one JSON" : "As the dialect has it"}</option>
         <option value="STREAM">Streamed as they come</option>
         <option value="BUFFERED">Buffered</option>
       </SelectField>

@@ -134,6 +134,7 @@ const FIELDS = [
   "integration.openapiOperation",
   "integration.requestTemplates",
   "integration.integrationResponses",
+  "integration.contentHandling",
 ] as const;
 
 /** What a mock answers. */

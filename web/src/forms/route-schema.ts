@@ -1,8 +1,10 @@
 import type { UseFormReturn } from "react-hook-form";
 import { z } from "zod";
+import { cors } from "./cors-fields";
 import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
 import { mockFields, unreadable } from "./route-mock";
+import { resilienceFields } from "./route-resilience";
 import { tls } from "./route-tls";
 
 /** A route with what answers it, as typed. */
@@ -12,6 +14,8 @@ export const schema = z
     path: z.string().trim(),
     apiKeyRequired: z.boolean(),
     operationName: z.string().trim().max(64, "An operation's name has at most 64 characters."),
+    corsOf: z.enum(["API", "OWN", "OFF"]),
+    corsConfiguration: cors,
     integration: z.object({
       type: z.enum(["HTTP_PROXY", "AWS_PROXY", "MOCK"]),
       uri: z.string().trim(),
@@ -20,6 +24,7 @@ export const schema = z
       aws,
       tlsConfig: tls,
       ...backendFields,
+      ...resilienceFields,
       ...mockFields,
     }),
   })

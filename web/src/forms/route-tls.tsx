@@ -25,7 +25,7 @@ export function tlsConfig(typed: TlsConfig): { tlsConfig?: TlsConfigInput } {
   return says ? { tlsConfig: typed } : {};
 }
 
-/** What the certificate of a backend over https must be. */
+/** What the certificate of a backend over https must be, with a warning where its issuer is not checked. */
 export function TlsSection({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration?.tlsConfig;
   return (
@@ -45,16 +45,27 @@ export function TlsSection({ form }: { form: RouteFormState }) {
         rows={4}
         className="font-mono text-xs"
         placeholder="-----BEGIN CERTIFICATE-----"
-        hint="Who may have issued it, as certificates in PEM, 10 and 16 KiB at most. Empty: public authorities."
+        hint="Who alone may have issued it, as certificates in PEM, at most 10 and 16 KiB. Empty: public authorities."
         error={errors?.caBundle?.message}
         {...form.register("integration.tlsConfig.caBundle")}
       />
       <SwitchField
-        label="Accept any issuer"
-        hint="The certificate's name and its dates are checked all the same."
+        label="Skip verification of the issuer (insecure)"
+        hint="Takes a certificate whoever issued it, itself too. Its name and its dates are checked all the same."
         error={errors?.insecureSkipVerification?.message}
         {...form.register("integration.tlsConfig.insecureSkipVerification")}
       />
+      {form.watch("integration.tlsConfig.insecureSkipVerification") && (
+        <p role="status" className="rounded-md bg-warn-soft px-3 py-2 text-warn">
+          Anyone on the way to the backend can make such a certificate, then read and change calls and
+          answers. Give its authority above instead.
+        </p>
+      )}
+      {errors?.message && (
+        <p role="alert" className="text-bad">
+          {errors.message}
+        </p>
+      )}
     </Section>
   );
 }

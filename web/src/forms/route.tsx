@@ -2,15 +2,17 @@ import { useQuery } from "@tanstack/react-query";
 import { request } from "../api/client";
 import type { UserError } from "../api/errors";
 import { graphql } from "../api/generated";
-import type { IntegrationInput } from "../api/generated/graphql";
+import type { CorsConfigurationInput, IntegrationInput } from "../api/generated/graphql";
 import { query, refreshAll } from "../api/query";
 import { Loaded } from "../components/loaded";
 import type { Route } from "../pages/apis/routes";
 import { SelectField, SwitchField, TextField } from "../ui/field";
+import { CorsFields, corsTyped } from "./cors-fields";
 import { Form, useSchemaForm } from "./form";
 import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
+import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
 import { TlsSection, tlsConfig, tlsTyped } from "./route-tls";
 import { Part, Section } from "./section";
@@ -30,7 +32,7 @@ const UpdateRouteDocument = graphql(`
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
 
 /** What of a mock a list of routes does not ask for. */
-const RouteMockDocument = graphql(`
+export const RouteMockDocument = graphql(`
   query RouteMock($id: ID!) {
     node(id: $id) {
       __typename
@@ -53,7 +55,7 @@ type Props = {
   /** The place in the tree that a new route is made at; else its path is typed. */
   at?: { path: string; resource: string | undefined };
   onDone: () => void;
-  onCancel: () => void;
+  onCancel?: () => void;
 };
 
 /** Adds a route, or changes one. Its method and path are what it is, so they stay. */
@@ -74,11 +76,14 @@ function MockRouteForm({ integration, ...props }: Props & { integration: string 
 
 function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { lists: MockLists | undefined }) {
   const integration = route?.integration;
+  const own = route?.corsConfiguration;
   const form = useSchemaForm<Typed, Values>(schema, {
     method: route?.method || "GET",
     path: route?.path || (route ? "$default" : (at?.path ?? "/")),
     apiKeyRequired: route?.apiKeyRequired ?? true,
     operationName: route?.operationName ?? "",
+    corsOf: !own ? "API" : own.allowOrigins.length > 0 ? "OWN" : "OFF",
+    corsConfiguration: corsTyped(own),
     integration: {
       type: integration?.type ?? "HTTP_PROXY",
       uri: integration?.uri ?? "",
@@ -87,6 +92,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       aws: awsTyped(integration?.aws),
       tlsConfig: tlsTyped(integration?.tlsConfig),
       ...backendTyped(integration),
+      ...resilienceOf(integration),
       ...mockTyped({
         mockResponse: integration?.mockResponse,
         contentHandling: integration?.contentHandling,
@@ -207,10 +213,38 @@ function Sections({ form }: { form: RouteFormState }) {
       {isFunction && <RouteAwsSection form={form} />}
       {type !== "MOCK" && <TlsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
+      {type !== "MOCK" && <ResilienceSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
-      {type === "HTTP_PROXY" && <AnswersSection form={form} />}
+      {type !== "MOCK" && <AnswersSection form={form} />}
+      <CorsSection form={form} />
       <DocumentsSection form={form} />
     </div>
+  );
+}
+
+/** Which pages may read its answers. */
+function CorsSection({ form }: { form: RouteFormState }) {
+  const { errors } = form.formState;
+  return (
+    <Section
+      form={form}
+      name="cors"
+      title="Pages of other origins (CORS)"
+      fields={["corsOf", "corsConfiguration"]}
+      set={form.watch("corsOf") !== "API"}
+    >
+      <SelectField label="Pages of other origins" error={errors.corsOf?.message} {...form.register("corsOf")}>
+        <option value="API">As the API says</option>
+        <option value="OWN">As this route says</option>
+        <option value="OFF">As the backend says</option>
+      </SelectField>
+      {form.watch("corsOf") === "OWN" && (
+        <CorsFields
+          register={(field) => form.register(`corsConfiguration.${field}`)}
+          wrong={errors.corsConfiguration}
+        />
+      )}
+    </Section>
   );
 }
 
@@ -240,8 +274,16 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
       ? { payloadFormatVersion, ...awsSettings(uri, aws) }
       : { method: stored?.method || undefined }),
     ...backendOf(integration, type),
+    ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
+    ...circuitBreakerOf(integration, stored),
     ...tlsConfig(integration.tlsConfig),
   };
+}
+
+/** Null: the API's; without origins: none here. */
+function corsOf({ corsOf, corsConfiguration }: Values): CorsConfigurationInput | null {
+  if (corsOf === "API") return null;
+  return corsOf === "OWN" ? corsConfiguration : { allowOrigins: [] };
 }
 
 async function create(
@@ -252,13 +294,15 @@ async function create(
   const { method, path, apiKeyRequired, operationName } = values;
   const place = resourceId ? { resourceId } : { path };
   const integration = integrationOf(values, undefined);
-  const input = { apiId, method, ...place, apiKeyRequired, operationName, integration };
+  const corsConfiguration = corsOf(values);
+  const input = { apiId, method, ...place, apiKeyRequired, operationName, integration, corsConfiguration };
   return (await request(CreateRouteDocument, { input })).createRoute.userErrors;
 }
 
 async function update(route: Route, values: Values): Promise<readonly UserError[]> {
   const { apiKeyRequired, operationName } = values;
   const integration = integrationOf(values, route.integration);
-  const input = { id: route.id, apiKeyRequired, operationName, integration };
+  const corsConfiguration = corsOf(values);
+  const input = { id: route.id, apiKeyRequired, operationName, integration, corsConfiguration };
   return (await request(UpdateRouteDocument, { input })).updateRoute.userErrors;
 }

@@ -20,21 +20,21 @@ function useAsked(name: string, then: () => void) {
   }, [asked, name]);
 }
 
+/** Into sight, with the focus on its first field of this kind, where it has one. */
 function focusFirst(part: HTMLElement | null, among: string) {
-  const field = part?.querySelector<HTMLElement>(among);
-  if (!field) return;
   part?.scrollIntoView({ block: "nearest" });
-  field.focus();
+  part?.querySelector<HTMLElement>(among)?.focus();
 }
 
-const ANY_FIELD = "input:not(:disabled), select:not(:disabled), textarea:not(:disabled)";
+const ANY_FIELD =
+  "input:not(:disabled, [readonly]), select:not(:disabled), textarea:not(:disabled, [readonly])";
 
 /** A part of a form that is always in sight, by the name under which it can be asked for. */
 export function Part({ name, children }: { name: string; children: ReactNode }) {
   const ref = useRef<HTMLDivElement>(null);
   useAsked(name, () => focusFirst(ref.current, ANY_FIELD));
   return (
-    <div ref={ref} className="flex scroll-mt-4 flex-col gap-4">
+    <div ref={ref} className="flex scroll-my-4 flex-col gap-4">
       {children}
     </div>
   );
@@ -87,7 +87,7 @@ export function Section<In extends FieldValues, Out extends FieldValues>({
       ref={ref}
       open={open}
       onToggle={(event) => setOpen(event.currentTarget.open)}
-      className="group scroll-mt-4 rounded-lg border border-line"
+      className="group scroll-my-4 rounded-lg border border-line"
     >
       <summary className="flex min-h-10 list-none items-center gap-2 rounded-lg px-3 hover:bg-sunken [&::-webkit-details-marker]:hidden">
         <ChevronRight

@@ -13,6 +13,9 @@ export const paths = {
   newApi: () => ({ to: "/apis/new" }) as const,
   api: (api: string) => ({ to: "/apis/$api", params: { api } }) as const,
   resources: (api: string) => ({ to: "/apis/$api/resources", params: { api } }) as const,
+  /** A route's place in the tree, with what is set along its way; `section` is a part of its form. */
+  method: (api: string, route: string, section?: string) =>
+    ({ to: "/apis/$api/resources/$route", params: { api, route }, hash: section }) as const,
   stages: (api: string) => ({ to: "/apis/$api/stages", params: { api } }) as const,
   stage: (api: string, stage: string) =>
     ({ to: "/apis/$api/stages/$stage", params: { api, stage } }) as const,
@@ -23,6 +26,7 @@ export const paths = {
     ({ to: "/apis/$api/requests", params: { api }, search: filter }) as const,
   /** Why a call was limited, by its request id. */
   explanation: (request?: string) => ({ to: "/explanation", search: { request } }) as const,
+  gatewayResponses: (api: string) => ({ to: "/apis/$api/gateway-responses", params: { api } }) as const,
   apiSettings: (api: string) => ({ to: "/apis/$api/settings", params: { api } }) as const,
 
   usagePlans: (after?: string) => ({ to: "/usage-plans", search: { after } }) as const,

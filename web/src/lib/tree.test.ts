@@ -1,5 +1,5 @@
 import { expect, it } from "vitest";
-import { type Branch, tree } from "./tree";
+import { type Branch, deletion, subtree, tree } from "./tree";
 
 const lines = (branch: Branch<{ path: string; method: string }>, depth = 0): string[] => [
   `${"  ".repeat(depth)}${branch.part}${branch.resource ? "*" : ""} ${branch.routes.map((route) => route.method).join(" ")}`.trimEnd(),
@@ -34,4 +34,21 @@ it("stands $default at the root", () => {
 
 it("is a bare root for an Api without anything", () => {
   expect(lines(tree([], []))).toEqual(["/"]);
+});
+
+it("tells what a resource's deletion takes along, and which routes stay", () => {
+  const on = { id: "r" };
+  const routes = [
+    { key: "GET /pets", path: "/pets", resource: on },
+    { key: "GET /pets/{id}", path: "/pets/{id}", resource: on },
+    { key: "GET /pets/{id}/toys", path: "/pets/{id}/toys", resource: null },
+    { key: "GET /petshop", path: "/petshop", resource: on },
+  ];
+  const resources = ["/", "/pets", "/pets/{id}", "/petshop"].map((path) => ({ id: path, path }));
+  const pets = subtree(tree(resources, routes)).find(({ path }) => path === "/pets");
+  if (!pets) throw new Error("no /pets in the tree");
+  const gone = deletion(pets);
+  expect(gone.resources).toEqual(["/pets", "/pets/{id}"]);
+  expect(gone.routes.map(({ key }) => key)).toEqual(["GET /pets", "GET /pets/{id}"]);
+  expect(gone.stays.map(({ key }) => key)).toEqual(["GET /pets/{id}/toys"]);
 });

@@ -21,6 +21,22 @@ export function tree<R extends { path: string }>(
   return root;
 }
 
+/** The branch itself and all below it, each before what is below it. */
+export function subtree<R>(branch: Branch<R>): Branch<R>[] {
+  return [branch, ...branch.children.flatMap(subtree)];
+}
+
+/** What a resource's deletion takes along, and what stays below it: routes that were made by their path. */
+export function deletion<R extends { resource?: object | null }>(branch: Branch<R>) {
+  const all = subtree(branch);
+  const routes = all.flatMap((one) => one.routes);
+  return {
+    resources: all.filter(({ resource }) => resource).map(({ path }) => path),
+    routes: routes.filter(({ resource }) => resource),
+    stays: routes.filter(({ resource }) => !resource),
+  };
+}
+
 function at<R>(root: Branch<R>, path: string): Branch<R> {
   let branch = root;
   for (const part of path.split("/").filter(Boolean)) {

@@ -1,6 +1,7 @@
 use std::collections::HashMap;
 
 use proto::config::v1::Resource;
+use serde_json::json;
 use sqlx::{AssertSqlSafe, PgPool};
 
 use super::*;
@@ -490,4 +491,48 @@ async fn nodes_are_told_which_format_a_function_takes(db: PgPool) {
         ("http://example.com/2".to_owned(), v1::PayloadFormatVersion::PayloadFormatVersion20),
     ];
     assert_eq!(told, expected);
+}
+
+#[sqlx::test(migrations = "../migrations")]
+async fn nodes_are_told_what_to_do_when_a_backend_fails(db: PgPool) {
+    let app = testing::app(db).await;
+    let alice = testing::owner(&app).await;
+    let api = new_api(&app, &alice, Dialect::Native).await;
+    let policy =
+        json!({ "attempts": 2, "on": ["RESET"], "statuses": [503], "perTryTimeoutMs": 500 });
+    let breaker = json!({ "consecutiveFailures": 5, "openMs": 2000 });
+    let settings = Settings {
+        retry_policy: Some(serde_json::from_value(policy).unwrap()),
+        circuit_breaker: Some(serde_json::from_value(breaker).unwrap()),
+        ..Settings::http_proxy("http://example.com/1")
+    };
+    new_route(&app, &alice, api, "GET /1", settings.clone()).await;
+    deploy(&app, &alice, api, "prod").await.unwrap();
+
+    let told = held(&app).await.into_iter().find_map(|resource| match resource.kind {
+        Some(v1::resource::Kind::Deployment(deployment)) => {
+            deployment.integrations.into_iter().next()
+        }
+        _ => None,
+    });
+    let told = told.unwrap();
+    let Some(v1::integration::Kind::HttpProxy(proxy)) = told.kind else { panic!("no proxy") };
+    let expected = v1::RetryPolicy {
+        attempts: 2,
+        reset: true,
+        statuses: vec![503],
+        per_try_timeout_ms: 500,
+        ..v1::RetryPolicy::default()
+    };
+    assert_eq!(proxy.retry_policy, Some(expected));
+    let expected = v1::CircuitBreaker {
+        consecutive_failures: 5,
+        failure_percent: 0,
+        minimum_requests: 20,
+        open_ms: 2000,
+        half_open_probes: 1,
+    };
+    assert_eq!(proxy.circuit_breaker, Some(expected));
+    let kept = crate::domain::integration::get(&app, &alice, told.id.parse().unwrap()).await;
+    assert_eq!(kept.unwrap().settings, settings, "as it was written");
 }

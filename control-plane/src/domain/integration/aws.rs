@@ -4,7 +4,7 @@ use plan::{AwsTarget, AwsUri};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{IntegrationType, Reach, Settings};
+use super::{IntegrationType, Reach, ResponseTransferMode, Settings};
 use crate::access::actor::Actor;
 use crate::app::Tx;
 use crate::domain::secret::SecretKind;
@@ -76,7 +76,9 @@ impl Settings {
 
     /// Where requests go: the URI, or what its ARN means. It is checked already.
     pub(crate) fn backend_uri(&self) -> String {
+        let streams = self.response_transfer_mode == Some(ResponseTransferMode::Stream);
         match (self.aws_uri(), &self.aws) {
+            (Some(Ok(uri)), Some(aws)) if streams => uri.streaming().url(aws.endpoint()),
             (Some(Ok(uri)), Some(aws)) => uri.url(aws.endpoint()),
             _ => self.uri.clone(),
         }
@@ -99,11 +101,17 @@ impl Settings {
         };
         aws.check(reach).map_err(|error| error.within("aws"))?;
         match (&uri.target, self.kind) {
-            (AwsTarget::Function { streams: true, .. }, IntegrationType::AwsProxy) => {
-                let rule = "a function's answers are not streamed yet; name it by its own ARN";
-                Err(Error::bad_request("uri", rule))
+            (AwsTarget::Function { streams, .. }, IntegrationType::AwsProxy) => {
+                let stated = self.response_transfer_mode == Some(ResponseTransferMode::Stream);
+                let rule = match aws.invocation_type {
+                    InvocationType::Event if stated => "an EVENT is answered before its function",
+                    _ if *streams && !stated => {
+                        "must be STREAM for a uri that ends with response-streaming-invocations"
+                    }
+                    _ => return Ok(()),
+                };
+                Err(Error::bad_request("responseTransferMode", rule))
             }
-            (AwsTarget::Function { .. }, IntegrationType::AwsProxy) => Ok(()),
             _ => Err(Error::bad_request("uri", "names no function")),
         }
     }

@@ -1,3 +1,4 @@
+use serde_json::json;
 use sqlx::PgPool;
 
 use super::PayloadFormatVersion::{V1, V2};
@@ -62,6 +63,70 @@ fn a_backend_is_an_address_that_this_installation_reaches() {
     }
 }
 
+const ARN: &str = "arn:aws:lambda:us-east-1:123456789012:function:pets";
+const STREAMING: &str = "arn:aws:apigateway:us-east-1:lambda:path/2021-11-15/functions/\
+     arn:aws:lambda:us-east-1:123456789012:function:pets/response-streaming-invocations";
+
+/// A function of Lambda's.
+fn invoked(uri: &str, invocation_type: InvocationType) -> Settings {
+    let secret = "018f0000-0000-7000-8000-0000000000aa".parse().unwrap();
+    let aws = Some(AwsSettings { invocation_type, ..AwsSettings::by(secret) });
+    Settings { aws, ..Settings::aws_proxy(uri, V2) }
+}
+
+fn streaming(settings: Settings) -> Settings {
+    Settings { response_transfer_mode: Some(ResponseTransferMode::Stream), ..settings }
+}
+
+#[test]
+fn a_function_may_stream_however_it_is_called() {
+    let whole = invoked(ARN, InvocationType::RequestResponse);
+    assert!(whole.backend_uri().ends_with("function%3Apets/invocations"));
+    for settings in
+        [streaming(whole.clone()), streaming(invoked(STREAMING, InvocationType::RequestResponse))]
+    {
+        let checked = settings.checked(&reach()).unwrap();
+        assert!(checked.backend_uri().ends_with("pets/response-streaming-invocations"));
+    }
+    let posted = streaming(Settings::aws_proxy("http://example.com/", V2));
+    assert_eq!(posted.checked(&reach()).unwrap().backend_uri(), "http://example.com/");
+}
+
+#[test]
+fn what_is_said_of_a_failing_backend_is_checked_and_named() {
+    let proxy = || Settings::http_proxy("http://example.com");
+    let function = || Settings::aws_proxy("http://example.com", V2);
+    let retries = |attempts| {
+        let policy = json!({ "attempts": attempts, "on": ["RESET"] });
+        Some(serde_json::from_value(policy).unwrap())
+    };
+    let breaker = |open_ms| {
+        let breaker = json!({ "failurePercent": 50, "openMs": open_ms });
+        Some(serde_json::from_value(breaker).unwrap())
+    };
+    let good = Settings { retry_policy: retries(5), circuit_breaker: breaker(1000), ..proxy() };
+    assert!(good.checked(&reach()).is_ok());
+    assert!(Settings { circuit_breaker: breaker(1000), ..function() }.checked(&reach()).is_ok());
+    for (settings, param) in [
+        (Settings { retry_policy: retries(6), ..proxy() }, "retryPolicy.attempts"),
+        (
+            Settings {
+                retry_policy: retries(1),
+                protocol_version: ProtocolVersion::Http2,
+                ..proxy()
+            },
+            "retryPolicy",
+        ),
+        (Settings { retry_policy: retries(1), ..function() }, "retryPolicy"),
+        (Settings { retry_policy: retries(1), ..mock("") }, "retryPolicy"),
+        (Settings { circuit_breaker: breaker(0), ..proxy() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(0), ..function() }, "circuitBreaker.openMs"),
+        (Settings { circuit_breaker: breaker(1000), ..mock("") }, "circuitBreaker"),
+    ] {
+        assert_eq!(refused(&settings), param);
+    }
+}
+
 #[test]
 fn each_wrong_setting_is_named() {
     let proxy = || Settings::http_proxy("http://example.com");
@@ -122,10 +187,8 @@ fn each_wrong_setting_is_named() {
         (Settings { method: "POST".into(), ..function() }, "method"),
         (Settings { preserve_host: true, ..function() }, "preserveHost"),
         (Settings { forwarded: Some(ForwardedPolicy::Remove), ..function() }, "forwarded"),
-        (
-            Settings { response_transfer_mode: Some(ResponseTransferMode::Stream), ..function() },
-            "responseTransferMode",
-        ),
+        (streaming(invoked(ARN, InvocationType::Event)), "responseTransferMode"),
+        (invoked(STREAMING, InvocationType::RequestResponse), "responseTransferMode"),
         (Settings { forwarded: Some(ForwardedPolicy::Remove), ..mock("") }, "forwarded"),
         (Settings { examples: vec![example("a", "text/plain", "x")], ..proxy() }, "examples"),
         (Settings { examples: vec![example("a", "text/plain", "x")], ..mock("") }, "examples"),

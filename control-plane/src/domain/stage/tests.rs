@@ -283,6 +283,9 @@ async fn a_concurrency_limit_that_is_enforced_is_a_restriction_to_nodes_that_do_
     let enforced = told().await;
     assert_eq!(enforced.concurrency_limit, Some(limit(5, false)));
     assert_eq!(enforced.restrictions, ["concurrencyLimit"]);
+    // What nodes enforce is in no deployment's way.
+    new_route(&app, &alice, api, "GET /a", mock("a")).await;
+    deploy(&app, &alice, api, "prod").await.unwrap();
 
     let of_routes = Some(vec![of_route("GET /a", ThrottleEnforcement::Hard)]);
     let after = hard(UpdateStage {

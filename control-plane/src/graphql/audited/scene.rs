@@ -20,9 +20,9 @@ use crate::domain::tenant::SignUp;
 use crate::domain::usage_plan::NewUsagePlan;
 use crate::domain::user_link::{self, Purpose};
 use crate::domain::{
-    access_key, account, api_key, consumer, integration, invitation, join_token, operator,
-    password, quarantined_segment, resource, secret, session, sign_up, tenant, tenant_invitation,
-    usage_plan,
+    access_key, account, api_key, consumer, gateway_response, integration, invitation, join_token,
+    operator, password, quarantined_segment, resource, secret, session, sign_up, tenant,
+    tenant_invitation, usage_plan,
 };
 use crate::graphql::node::Kind;
 use crate::ids::{ApiId, SessionId, StageId, TenantId};
@@ -234,6 +234,7 @@ impl<'a> Scene<'a> {
                 let made = tenant_invitation::create(app, self.operator(), &guest, None).await;
                 json!({ "tenantInvitationId": made.unwrap().invitation.id.to_string() })
             }
+            "deleteGatewayResponse" => restyled(app, &self.owner).await,
             "updateKeyQuota" => {
                 let quota = Some(Quota::of(100, QuotaPeriod::Day));
                 let new =
@@ -287,6 +288,14 @@ impl<'a> Scene<'a> {
             _ => json!({}),
         }
     }
+}
+
+/// A gateway response that was made.
+async fn restyled(app: &App, owner: &Actor) -> Value {
+    let api = testing::new_api(app, owner, Dialect::Native).await;
+    let (of, settings) = (plan::ResponseType::AccessDenied, gateway_response::Settings::default());
+    gateway_response::update(app, owner, api, of, settings).await.unwrap();
+    json!({ "apiId": *Kind::Api.id(api), "responseType": "ACCESS_DENIED" })
 }
 
 async fn operator(app: &App, number: u32, origin: &Origin) -> Caller {

@@ -66,7 +66,7 @@ async fn dies(app: &App, actor: &Actor, key: &str, after_its_change: bool) {
     let Claim::Ours(attempt) = claimed else { panic!("the key was not free") };
     if after_its_change {
         let new = NewUsagePlan { name: "gold".to_owned(), ..NewUsagePlan::default() };
-        Box::pin(attempt.scope(usage_plan::create(app, actor, new))).await.unwrap();
+        attempt.scope(usage_plan::create(app, actor, new)).await.unwrap();
     }
 }
 
@@ -101,13 +101,13 @@ async fn an_answer_that_logs_somebody_in_is_not_kept(db: PgPool) {
         let app = app.clone();
         async move {
             let new = NewUsagePlan { name: "gold".to_owned(), ..NewUsagePlan::default() };
-            Box::pin(usage_plan::create(&app, &alice, new)).await.unwrap();
+            usage_plan::create(&app, &alice, new).await.unwrap();
             let cookie = [(header::SET_COOKIE, "__Host-refresh=secret")];
             ((cookie, "{\"accessToken\":\"secret\"}").into_response(), Ended::Done)
         }
     };
     let fingerprint = fingerprint(&["POST", "/somewhere"], b"");
-    let answer = Box::pin(once(&app, &caller, "k", &fingerprint, made)).await.unwrap();
+    let answer = once(&app, &caller, "k", &fingerprint, made).await.unwrap();
     assert!(answer.headers().contains_key(header::SET_COOKIE));
     let kept: Vec<Option<Vec<u8>>> =
         sqlx::query_scalar("select answer from idempotency_key").fetch_all(&db).await.unwrap();
@@ -212,7 +212,7 @@ async fn of_many_tries_at_once_on_two_replicas_one_takes_effect(db: PgPool) {
 async fn who_died_before_the_change_is_followed_by_the_next_try(db: PgPool) {
     let (app, router, alice, token) = open(&db).await;
     let body = json!({ "name": "gold" });
-    Box::pin(dies(&app, &alice, "k", false)).await;
+    dies(&app, &alice, "k", false).await;
 
     let early = post(&router, &token, "k", "/v1/usage-plans", &body).await;
     early.refused(409, "idempotency_key_in_use");
@@ -225,7 +225,7 @@ async fn who_died_before_the_change_is_followed_by_the_next_try(db: PgPool) {
 async fn who_died_after_the_change_is_said_to_have_made_it(db: PgPool) {
     let (app, router, alice, token) = open(&db).await;
     let body = json!({ "name": "gold" });
-    Box::pin(dies(&app, &alice, "k", true)).await;
+    dies(&app, &alice, "k", true).await;
 
     let early = post(&router, &token, "k", "/v1/usage-plans", &body).await;
     early.refused(409, "idempotency_key_in_use");
@@ -246,7 +246,7 @@ async fn a_try_that_was_given_up_changes_nothing_any_more(db: PgPool) {
     assert_eq!(post(&router, &token, "k", "/v1/usage-plans", &gold).await.status, 201);
 
     let new = NewUsagePlan { name: "late".to_owned(), ..NewUsagePlan::default() };
-    let late = Box::pin(slow.scope(usage_plan::create(&app, &alice, new))).await;
+    let late = slow.scope(usage_plan::create(&app, &alice, new)).await;
 
     assert_eq!(late.unwrap_err().code(), "idempotency_key_in_use");
     assert_eq!(count(&db, "usage_plan").await, 1);

@@ -18,6 +18,10 @@ use upstream::answer::{FIELDS_MAX, HEAD_BYTES_MAX};
 
 use crate::{response::headers, snapshot::served::PayloadFormatVersion as Format};
 
+/// Answers of these have no body.
+pub(super) const BODYLESS: [StatusCode; 3] =
+    [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
+
 /// Why it is none; a sentence's end.
 #[derive(Debug, PartialEq, Eq)]
 pub(crate) struct Malformed(pub(crate) Cow<'static, str>);
@@ -91,10 +95,33 @@ fn answer(
     format: Format,
     decodes: bool,
 ) -> Result<Response<Bytes>, Malformed> {
+    let status = self::status(status)?;
+    let fields = fields(parts, format == Format::V2)?;
+    let body = body(parts, decodes)?;
+    let body = if BODYLESS.contains(&status) { Bytes::new() } else { body };
+    Ok(made(status, fields, body, Bytes::is_empty, format))
+}
+
+/// What a streamed answer begins with: its status, 200 where it does not say, and its fields. Cookies have a place of their own
+/// in both formats.
+pub(crate) fn head(format: Format, bytes: &[u8]) -> Result<Response<()>, Malformed> {
+    let text = std::str::from_utf8(bytes).map_err(|_| Malformed("it is not UTF-8".into()))?;
+    let parts: Parts<'_> = serde_json::from_str(text).map_err(|error| not_json(&error))?;
+    let status = parts.status_code.map_or(Ok(StatusCode::OK), status)?;
+    let fields = fields(&parts, true)?;
+    let has_none = BODYLESS.contains(&status);
+    Ok(made(status, fields, (), |()| has_none, format))
+}
+
+fn status(status: &RawValue) -> Result<StatusCode, Malformed> {
     let status = serde_json::from_str::<u16>(status.get()).ok();
     let status = status.filter(|status| (200..=599).contains(status));
     let status = status.and_then(|status| StatusCode::from_u16(status).ok());
-    let status = status.ok_or(Malformed("statusCode must be an integer from 200 to 599".into()))?;
+    status.ok_or(Malformed("statusCode must be an integer from 200 to 599".into()))
+}
+
+/// What framing does not say.
+fn fields(parts: &Parts<'_>, with_cookies: bool) -> Result<HeaderMap, Malformed> {
     let Fields(mut fields) = part("multiValueHeaders", parts.multi_value_headers, Values::Many)?;
     let Fields(single) = part("headers", parts.headers, Values::One)?;
     for (name, value) in &single {
@@ -102,7 +129,7 @@ fn answer(
             fields.append(name, value.clone());
         }
     }
-    if format == Format::V2 {
+    if with_cookies {
         for cookie in part_of::<Cookies>("cookies", parts.cookies)?.0 {
             fields.append(SET_COOKIE, cookie);
         }
@@ -115,10 +142,17 @@ fn answer(
     }
     headers::remove_hop_by_hop(&mut fields);
     fields.remove(CONTENT_LENGTH); // the body says that itself
-    let body = body(parts, decodes)?;
-    let has_none = [StatusCode::NO_CONTENT, StatusCode::RESET_CONTENT, StatusCode::NOT_MODIFIED];
-    let body = if has_none.contains(&status) { Bytes::new() } else { body };
-    if !body.is_empty() && !fields.contains_key(CONTENT_TYPE) {
+    Ok(fields)
+}
+
+fn made<B>(
+    status: StatusCode,
+    mut fields: HeaderMap,
+    body: B,
+    is_empty: impl FnOnce(&B) -> bool,
+    format: Format,
+) -> Response<B> {
+    if !is_empty(&body) && !fields.contains_key(CONTENT_TYPE) {
         let usual = match format {
             Format::V1 => "application/json",
             Format::V2 => "text/plain;charset=UTF-8",
@@ -128,7 +162,7 @@ fn answer(
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = fields;
-    Ok(response)
+    response
 }
 
 fn body(parts: &Parts<'_>, decodes: bool) -> Result<Bytes, Malformed> {

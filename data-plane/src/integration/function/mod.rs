@@ -1,5 +1,6 @@
 //! `AWS_PROXY`: makes AWS's Lambda proxy event of a call, POSTs it to an HTTP backend or invokes a Lambda function with it, and
-//! makes the answer of the JSON that comes back. Both are whole in memory, within Lambda's bounds and [`memory`]'s.
+//! makes the answer of the JSON that comes back. Both are whole in memory, within Lambda's bounds and [`memory`]'s, but for an
+//! answer that [`stream`]s.
 
 mod answer;
 mod event;
@@ -7,8 +8,15 @@ mod event_v1;
 mod event_v2;
 mod lambda;
 pub(crate) mod memory;
+pub(crate) mod stream;
 
-use std::{future::poll_fn, pin::Pin, sync::Arc, task::Poll, time::Duration};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::Arc,
+    task::Poll,
+    time::{Duration, Instant},
+};
 
 use bytes::{Bytes, BytesMut};
 use http::{
@@ -18,11 +26,11 @@ use http::{
 };
 use http_body::Body as _;
 
-pub(crate) use self::answer::read;
+pub(crate) use self::answer::{head, read};
 use self::{event::Call, memory::Held};
 use super::{
-    AnswerBody, BoxError,
-    download::{Download, Stalled},
+    AnswerBody, BoxError, breaker,
+    download::{Download, Source, Stalled},
     http_proxy::{self, Answered, Outgoing, within},
     media,
     upload::Upload,
@@ -35,7 +43,7 @@ use crate::{
     response::headers,
     snapshot::{
         Snapshot,
-        served::{Function, Invocation},
+        served::{Function, Invocation, Timeouts},
     },
 };
 
@@ -60,15 +68,17 @@ pub(super) async fn call(
     function: &Arc<Function>,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     let deadline = http_proxy::deadline(snapshot, exchange, function.backend.timeouts);
-    let invoking = invoke(node, snapshot, exchange, function);
+    let pass = breaker::enter(node, exchange, &function.backend)?;
+    let invoking = invoke(node, snapshot, exchange, function, deadline);
     let answered = within(deadline, invoking).await.ok_or_else(http_proxy::timed_out).flatten();
+    breaker::leave(node, pass, answered.as_ref().map(Response::status).map_err(|it| it.kind));
     if let Some(trace) = &mut exchange.trace {
         let status = answered.as_ref().map(Response::status);
         trace.answered(status.map_err(|refused| refused.kind.code()));
     }
     let mut response = answered?;
     headers::remap(response.headers_mut(), exchange.dialect().headers);
-    Ok(response.map(AnswerBody::whole))
+    Ok(response)
 }
 
 async fn invoke(
@@ -76,7 +86,8 @@ async fn invoke(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
     function: &Function,
-) -> Result<Response<Bytes>, GatewayResponse> {
+    deadline: Option<Instant>,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
     let backend = &function.backend;
     let tenant_id = exchange.stage.as_ref().map(|stage| stage.tenant_id.clone());
     let tenant_id = tenant_id.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
@@ -118,9 +129,15 @@ async fn invoke(
         return Err(lambda::refused(answered.status, &answered.headers));
     }
     let invocation = function.lambda.as_deref().map(|lambda| lambda.invocation);
-    let bytes = payload(exchange, backend.timeouts, answered, &mut held).await?;
+    let source = succeeded(answered)?;
+    if !backend.buffered {
+        let download = Download::new(source, exchange.node.clone(), backend.timeouts, deadline);
+        let by_lambda = function.lambda.is_some();
+        return stream::read(exchange, function.format, download, by_lambda, deadline).await;
+    }
+    let bytes = payload(exchange, backend.timeouts, source, &mut held).await?;
     if invocation == Some(Invocation::Event) {
-        return Ok(lambda::accepted(exchange));
+        return Ok(lambda::accepted(exchange).map(AnswerBody::whole));
     }
     let response = answer::read(function.format, decodes, &bytes).map_err(|why| {
         if why.is_of_base64() && exchange.dialect().converts_media {
@@ -128,7 +145,7 @@ async fn invoke(
         }
         failed(format!("The function's answer is malformed: {}.", why.0))
     })?;
-    Ok(response.map(|body| held.keep(body)))
+    Ok(response.map(|body| AnswerBody::whole(held.keep(body))))
 }
 
 /// The caller's body, whole. Bytes must keep coming.
@@ -196,13 +213,8 @@ fn fields(exchange: &mut Exchange, authority: HeaderValue) -> HeaderMap {
     fields
 }
 
-/// What the function answered, whole.
-async fn payload(
-    exchange: &Exchange,
-    timeouts: crate::snapshot::served::Timeouts,
-    answered: Answered,
-    held: &mut Held,
-) -> Result<Bytes, GatewayResponse> {
+/// Where the answer of a function comes from that did not fail.
+fn succeeded(answered: Answered) -> Result<Source, GatewayResponse> {
     let Answered { status, headers, source } = answered;
     if headers.contains_key(&FUNCTION_ERROR) {
         return Err(failed("The function failed."));
@@ -211,6 +223,16 @@ async fn payload(
         let code = status.as_u16();
         return Err(failed(format!("The function's host answered {code}, and no 2xx.")));
     }
+    Ok(source)
+}
+
+/// What the function answered, whole.
+async fn payload(
+    exchange: &Exchange,
+    timeouts: Timeouts,
+    source: Source,
+    held: &mut Held,
+) -> Result<Bytes, GatewayResponse> {
     let mut download = Download::new(source, exchange.node.clone(), timeouts, None);
     if download.size_hint().lower() > PAYLOAD_BYTES_MAX as u64 {
         return Err(answer_too_large());

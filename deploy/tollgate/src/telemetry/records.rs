@@ -3,7 +3,7 @@
 use super::collector::{Client, grpc_tls};
 use super::settings::{Protocol, Way};
 use anyhow::{Context, Result};
-use data_plane::access_log::{Record, Sink, Value};
+use data_plane::access_log::{Record, RecordSink, Value};
 use opentelemetry::logs::{LogRecord, Logger, LoggerProvider, Severity};
 use opentelemetry_otlp::{LogExporter, WithHttpConfig, WithTonicConfig};
 use opentelemetry_sdk::Resource;
@@ -98,7 +98,7 @@ impl Records {
     }
 }
 
-impl Sink for Records {
+impl RecordSink for Records {
     fn name(&self) -> &'static str {
         "otlp"
     }

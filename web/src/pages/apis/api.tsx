@@ -22,6 +22,7 @@ export const ApiDocument = graphql(`
       ... on Api {
         id apiId name description dialect pendingChanges createdAt updatedAt
         apiKeyLocations trailingSlash pathNormalization methodOverride minimumCompressionSize binaryMediaTypes
+        corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }
     }
@@ -62,10 +63,11 @@ export function ApiFrame() {
           label="Pages of this API"
           items={[
             { label: "Routes", to: paths.api(id) },
-            { label: "Resources", to: paths.resources(id) },
+            { label: "Resources", to: paths.resources(id), within: true },
             { label: "Stages", to: paths.stages(id), within: true },
             { label: "Deployments", to: paths.deployments(id), within: true },
             { label: "Requests", to: paths.requests(id) },
+            { label: "Gateway responses", to: paths.gatewayResponses(id) },
             { label: "Settings", to: paths.apiSettings(id) },
           ]}
         />

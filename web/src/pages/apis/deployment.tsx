@@ -1,27 +1,36 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi } from "@tanstack/react-router";
+import { useState } from "react";
 import { graphql } from "../../api/generated";
 import type { DeploymentQuery, NodeState } from "../../api/generated/graphql";
 import { useLive } from "../../api/live";
 import { query, queryClient } from "../../api/query";
+import { DeploymentChanges } from "../../components/deployment-changes";
 import { DeploymentStatus } from "../../components/deployment-status";
 import { LiveBadge } from "../../components/live-badge";
 import { Loaded } from "../../components/loaded";
+import { RollbackDialog } from "../../components/rollback";
+import { useMay } from "../../components/viewer";
 import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge, type Tone } from "../../ui/badge";
-import { ButtonLink } from "../../ui/button";
+import { Button, ButtonLink } from "../../ui/button";
 import { CopyText } from "../../ui/copy";
 import { Empty, Fact, Facts, Panel } from "../../ui/panel";
 import { DataTable } from "../../ui/table";
 import { Missing } from "../not-found";
 
 const DeploymentDocument = graphql(`
-  query Deployment($id: ID!) {
+  query Deployment($id: ID!, $api: ID!) {
+    api: node(id: $api) {
+      __typename
+      ... on Api { stages(first: 50) { nodes { id name deployment { id } } } }
+    }
     node(id: $id) {
       __typename
       ... on Deployment {
         id deploymentId description digest createdAt
+        changes { total changes { path before after } }
         status {
           version nodes acknowledged live offline refused liveAfterMs publishedAt refusals
           nodeStatuses { nodeId state acknowledgedAt acknowledgedVersion reason }
@@ -47,11 +56,13 @@ const route = getRouteApi("/tenant/apis/$api/deployments/$deployment");
 /** One deployment, and how far each node is with it, as it happens. */
 export function DeploymentPage() {
   const { api, deployment: id } = route.useParams();
+  const may = useMay();
+  const [moving, setMoving] = useState<{ id: string; name: string }>();
   const settled = (data: DeploymentQuery | undefined) => {
     const node = data?.node;
     return node?.__typename === "Deployment" && (node.status.live || node.status.version === 0);
   };
-  const asked = query(DeploymentDocument, { id });
+  const asked = query(DeploymentDocument, { id, api });
   const cached = queryClient.getQueryData<DeploymentQuery>(asked.queryKey);
   const live = useLive(
     DeploymentLiveDocument,
@@ -68,15 +79,27 @@ export function DeploymentPage() {
   });
   return (
     <Loaded query={answer} lines={8}>
-      {({ node: deployment }) => {
+      {({ node: deployment, api: of }) => {
         if (deployment?.__typename !== "Deployment") return <Missing noun="deployment" />;
         const { status } = deployment;
+        const stages = of?.__typename === "Api" ? of.stages.nodes : [];
+        const elsewhere = stages.filter((stage) => stage.deployment?.id !== deployment.id);
         return (
           <>
             <Panel
               title={`Deployment ${deployment.deploymentId}`}
               note={deployment.description}
-              actions={<ButtonLink {...paths.deployments(api)}>All deployments</ButtonLink>}
+              actions={
+                <>
+                  <ButtonLink {...paths.deployments(api)}>All deployments</ButtonLink>
+                  {may("deploy") &&
+                    elsewhere.map((stage) => (
+                      <Button key={stage.id} onClick={() => setMoving(stage)}>
+                        {`Point ${stage.name} here`}
+                      </Button>
+                    ))}
+                </>
+              }
             >
               <Facts>
                 <Fact name="State">
@@ -99,7 +122,15 @@ export function DeploymentPage() {
                 </Fact>
               </Facts>
             </Panel>
+            <DeploymentChanges
+              title="Changes"
+              note="Since the deployment before it, field by field."
+              found={deployment.changes}
+            />
             <Nodes nodes={status.nodeStatuses} />
+            {moving && (
+              <RollbackDialog stage={moving} deployment={deployment} onClose={() => setMoving(undefined)} />
+            )}
           </>
         );
       }}

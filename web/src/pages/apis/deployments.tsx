@@ -45,7 +45,7 @@ export function DeploymentsPage() {
   return (
     <Panel
       title="Deployments"
-      note="Frozen drafts, newest first. Roll back by choosing one in a stage's settings."
+      note="Frozen drafts, newest first. Open one to see what it changed, and to point a stage at it."
       flush
     >
       <Loaded query={answer}>

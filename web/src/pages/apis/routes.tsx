@@ -1,5 +1,5 @@
 import { useQuery } from "@tanstack/react-query";
-import { getRouteApi } from "@tanstack/react-router";
+import { getRouteApi, Link } from "@tanstack/react-router";
 import { Pencil, Trash2 } from "lucide-react";
 import { useState } from "react";
 import { request } from "../../api/client";
@@ -11,6 +11,7 @@ import { DeleteDialog } from "../../components/delete-dialog";
 import { Loaded } from "../../components/loaded";
 import { useMay } from "../../components/viewer";
 import { RouteForm } from "../../forms/route";
+import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
 import { Button, IconButton } from "../../ui/button";
 import { Dialog } from "../../ui/dialog";
@@ -26,10 +27,14 @@ export const RoutesDocument = graphql(`
         routes(first: 100, after: $after) {
           nodes {
             id routeKey method path apiKeyRequired operationName
+            resource { id }
+            corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
             integration {
               id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               aws { secretId endpointUrl invocationType }
+              retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
+              circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
               tlsConfig { insecureSkipVerification serverNameToVerify caBundle }
               mockResponse { status headers { name value } body }
             }
@@ -41,7 +46,7 @@ export const RoutesDocument = graphql(`
   }
 `);
 
-const DeleteRouteDocument = graphql(`
+export const DeleteRouteDocument = graphql(`
   mutation DeleteRoute($input: DeleteInput!) {
     deleteRoute(input: $input) { deletedId userErrors { code message param } }
   }
@@ -87,10 +92,13 @@ export function RoutesPage() {
                     {
                       header: "Route",
                       cell: (route) => (
-                        <span className="flex items-baseline gap-2.5 font-mono text-xs">
+                        <Link
+                          {...paths.method(api, route.id)}
+                          className="flex items-baseline gap-2.5 rounded-sm font-mono text-xs hover:underline"
+                        >
                           <span className="w-14 font-semibold text-accent">{route.method || "—"}</span>
                           <span>{route.path || route.routeKey}</span>
-                        </span>
+                        </Link>
                       ),
                     },
                     { header: "Goes to", cell: (route) => <Backend integration={route.integration} /> },

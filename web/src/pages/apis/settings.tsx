@@ -8,6 +8,7 @@ import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
 import { Loaded } from "../../components/loaded";
 import { useMay } from "../../components/viewer";
+import { ApiCorsForm } from "../../forms/api-cors";
 import { ApiUpdateForm } from "../../forms/api-update";
 import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
@@ -38,6 +39,11 @@ export function ApiSettingsPage() {
             <Panel title="Name, description, API keys, paths and bodies">
               <div className="max-w-xl">
                 <ApiUpdateForm key={api.updatedAt} api={api} />
+              </div>
+            </Panel>
+            <Panel title="Pages of other origins (CORS)">
+              <div className="max-w-xl">
+                <ApiCorsForm key={api.updatedAt} api={api} />
               </div>
             </Panel>
             <Panel title="Details">

@@ -6,6 +6,7 @@ import { settled } from "../../api/errors";
 import { graphql } from "../../api/generated";
 import { query, refreshAll } from "../../api/query";
 import { DeleteDialog } from "../../components/delete-dialog";
+import { DeploymentChanges } from "../../components/deployment-changes";
 import { DeploymentStatus, DraftBadge } from "../../components/deployment-status";
 import { Loaded } from "../../components/loaded";
 import { useMay } from "../../components/viewer";
@@ -33,6 +34,7 @@ const StageDocument = graphql(`
         concurrencyLimit { maxInFlight enforcement }
         routeConcurrencyLimits { routeKey maxInFlight enforcement }
         clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement mode outage }
+        changes { total changes { path before after } }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
       }
@@ -95,6 +97,13 @@ export function StagePage() {
                 {stage.deployment && <Fact name="Deployed">{minute(stage.deployment.createdAt)}</Fact>}
               </Facts>
             </Panel>
+            {stage.changes.total > 0 && (
+              <DeploymentChanges
+                title="Pending changes"
+                note="What deploying the draft to this stage would change."
+                found={stage.changes}
+              />
+            )}
             <Panel title="Settings" note="Live: they reach the nodes as soon as they are saved.">
               <StageUpdateForm
                 key={stage.updatedAt}

@@ -19,6 +19,7 @@ const ACTIONS: Record<string, readonly string[]> = {
   api_key: ["create", "update", "delete"],
   consumer: ["create", "update", "delete"],
   deployment: ["create", "delete"],
+  gateway_response: ["update", "delete"],
   integration: ["create", "update", "delete"],
   invitation: ["create", "update", "delete", "accept"],
   key_quota: ["update"],
