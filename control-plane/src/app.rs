@@ -217,14 +217,21 @@ pub struct Tx {
     master: WrappingKey,
     cell: Option<String>,
     delta: Delta,
-    deployment: Option<DeploymentId>,
+    deployments: Vec<DeploymentId>,
     /// Its turn at adding up, which ends with it.
     turn: Option<OwnedSemaphorePermit>,
 }
 
 impl Tx {
     fn new(inner: Transaction<'static, Postgres>, master: WrappingKey) -> Self {
-        Self { inner, master, cell: None, delta: Delta::default(), deployment: None, turn: None }
+        Self {
+            inner,
+            master,
+            cell: None,
+            delta: Delta::default(),
+            deployments: Vec::new(),
+            turn: None,
+        }
     }
 
     /// Nodes get `resource` as it now is, when this transaction commits.
@@ -239,7 +246,7 @@ impl Tx {
 
     /// Remembers the version that this transaction takes as the one that brought the deployment to nodes.
     pub fn publishes(&mut self, deployment: DeploymentId) {
-        self.deployment = Some(deployment);
+        self.deployments.push(deployment);
     }
 
     /// The cell whose nodes hear of the changes. A tenant's transaction finds it by itself.
@@ -280,7 +287,7 @@ impl Tx {
             // Wrapped at rest: messages carry peppers.
             let message = self.master.wrap(&outbox_context(&cell, version), &message);
             store::cell::write_outbox(&mut self, &cell, version, &message).await?;
-            if let Some(deployment) = self.deployment.take() {
+            for deployment in std::mem::take(&mut self.deployments) {
                 store::deployment::set_version(&mut self, deployment, version).await?;
             }
             published = Some(version);

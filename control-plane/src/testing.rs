@@ -26,6 +26,7 @@ use crate::config::{Config, Signup};
 use crate::domain::api::{self, Dialect, NewApi, Protocol};
 use crate::domain::api_key::{self, NewApiKey};
 use crate::domain::audit::{self, AuditEntry, AuditFilter};
+use crate::domain::canary::CanarySettings;
 use crate::domain::consumer::{self, NewConsumer};
 use crate::domain::deployment::{self, Deployment, NewDeployment};
 use crate::domain::integration::{IntegrationType, MockResponse, Settings};
@@ -272,6 +273,19 @@ pub(crate) async fn deploy(
     stage: &str,
 ) -> Result<Deployment> {
     let new = NewDeployment::new(api, Some(stage.to_owned()), String::new())?;
+    Ok(deployment::create(app, actor, new).await?.0)
+}
+
+/// Deploys the draft to the canary of this stage.
+pub(crate) async fn deploy_canary(
+    app: &App,
+    actor: &Actor,
+    api: ApiId,
+    stage: &str,
+    percent_traffic: f64,
+) -> Result<Deployment> {
+    let new = NewDeployment::new(api, Some(stage.to_owned()), String::new())?;
+    let new = new.with_canary(Some(CanarySettings::of(percent_traffic)))?;
     Ok(deployment::create(app, actor, new).await?.0)
 }
 

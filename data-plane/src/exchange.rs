@@ -296,6 +296,9 @@ impl Exchange {
         }
         let elapsed = self.started.elapsed();
         self.node.metrics.request(self.dialect().name, self.status, elapsed.as_secs_f64());
+        if self.stage.as_ref().is_some_and(|stage| stage.is_canary) {
+            self.node.metrics.canary();
+        }
         self.log(at, &outcome, elapsed);
         if self.node.shared.tails.watching() {
             self.show(&outcome, elapsed);

@@ -32,6 +32,7 @@ pub struct Metrics {
     pub spliced_bytes: IntCounter,
     pub uncompressed: IntCounter,
     pub journal_full: IntCounter,
+    canary_requests: IntCounter,
     pub config_loaded: IntGauge,
 }
 
@@ -41,6 +42,7 @@ pub(crate) struct ThreadMetrics {
     duration: LocalHistogram,
     phases: [LocalHistogram; PHASES.len()],
     shed: [LocalIntCounter; BOUNDS.len()],
+    canary_requests: LocalIntCounter,
 }
 
 /// What had too much in progress for one more request.
@@ -165,6 +167,10 @@ impl Metrics {
                 "tollgate_spliced_bytes_total",
                 "Bytes of answers that went from a backend's socket to a caller's without being copied",
             )?,
+            canary_requests: counter(
+                "tollgate_canary_requests_total",
+                "Requests that went to the canary of their stage",
+            )?,
             journal_full: counter(
                 "tollgate_journal_full_total",
                 "Requests refused because the usage journal was full",
@@ -183,6 +189,7 @@ impl Metrics {
             duration: self.duration.local(),
             phases: PHASES.map(|phase| self.phases.with_label_values(&[phase]).local()),
             shed: BOUNDS.map(|bound| self.shed.with_label_values(&[bound]).local()),
+            canary_requests: self.canary_requests.local(),
         }
     }
 }
@@ -203,6 +210,11 @@ impl ThreadMetrics {
         self.shed[bound as usize].inc();
     }
 
+    /// It went to the canary of its stage.
+    pub(crate) fn canary(&self) {
+        self.canary_requests.inc();
+    }
+
     /// One that ended before it was a request.
     pub(crate) fn unserved(&self, status: u16) {
         let class = status_class(status);
@@ -214,6 +226,7 @@ impl ThreadMetrics {
         self.duration.flush();
         self.phases.iter().for_each(LocalHistogram::flush);
         self.shed.iter().for_each(LocalIntCounter::flush);
+        self.canary_requests.flush();
     }
 }
 

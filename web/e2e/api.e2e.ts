@@ -116,6 +116,38 @@ test("a stage's settings are kept, and it can be rolled back", async ({ visit })
   await visit.isAccessible();
 });
 
+test("a part of a stage's calls goes to a canary until that is promoted or ended", async ({ visit }) => {
+  const { api, stage } = await workingApi(visit, await visit.account());
+  await visit.go(`/apis/${encodeURIComponent(api.id)}/stages/${encodeURIComponent(stage.id)}`);
+  await visit.page.getByRole("heading", { name: "Stage prod" }).waitFor();
+  await visit.page.getByLabel("Canary deployment").selectOption({ index: 1 });
+  await visit.fill("Percent of calls", "101");
+  await visit.click("Begin canary");
+  await visit.sees("Enter a percentage from 0 to 100.");
+  await visit.fill("Percent of calls", "12.5");
+  await visit.page.getByLabel("Callers stay by").selectOption("A header");
+  await visit.fill("Header callers stay by", "x user");
+  await visit.click("Begin canary");
+  await visit.sees(/must be a header's name/);
+  await visit.fill("Header callers stay by", "X-User");
+  await visit.click("Add canary's variable");
+  await visit.fill("Name of canary's variable 1", "colour");
+  await visit.fill("Value of canary's variable 1", "green");
+  await visit.click("Begin canary");
+  await visit.sees("12.5 % of calls");
+  expect(await visit.page.getByLabel("Header callers stay by").inputValue()).toBe("x-user");
+  await visit.isAccessible();
+
+  await visit.click("Promote canary");
+  await visit.page.getByText("12.5 % of calls").waitFor({ state: "detached" });
+  expect(await visit.page.getByLabel("Value of variable 1").inputValue()).toBe("green");
+  await visit.page.getByLabel("Canary deployment").selectOption({ index: 1 });
+  await visit.click("Begin canary");
+  await visit.sees("10 % of calls");
+  await visit.click("End canary");
+  await visit.page.getByText("10 % of calls").waitFor({ state: "detached" });
+});
+
 test("a stage limits each of its clients", async ({ visit }) => {
   const { api, stage } = await workingApi(visit, await visit.account());
   await visit.go(`/apis/${encodeURIComponent(api.id)}/stages/${encodeURIComponent(stage.id)}`);

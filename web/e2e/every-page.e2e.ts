@@ -185,15 +185,21 @@ async function plantedTenant(member: Visit) {
   const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
     apiId,
   });
-  const { stage } = await make<{ stage: Made }>("Stage", "stage { id }", {
+  const { stage } = await make<{ stage: Made & { name: string } }>("Stage", "stage { id name }", {
     apiId,
     deploymentId: deployment.id,
     routeThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
     routeConcurrencyLimits: [{ maxInFlight: 1000 }],
     clientThrottles: [{ name: "per-user", key: "HEADER", rateLimit: 1000, burstLimit: 1000 }],
   });
+  await make("Deployment", "deployment { id }", {
+    apiId,
+    stage: stage.name,
+    canarySettings: { percentTraffic: 5, stickiness: "HEADER" },
+  });
   await planter.mutate("updateStage", "stage { id }", {
     id: stage.id,
+    canarySettings: { deploymentId: deployment.id, percentTraffic: 10, stickiness: "COOKIE" },
     samplingRules: [{ rate: 0.5 }],
     routeThrottles: [{ rateLimit: 1000, burstLimit: 1000 }],
     routeConcurrencyLimits: [{ maxInFlight: 1000 }],

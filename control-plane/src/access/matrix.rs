@@ -164,6 +164,7 @@ const TABLE: &[(Who, &[&str])] = &[
             "deleteStage",
             "deleteUsagePlan",
             "endApiKeyOverlap",
+            "promoteCanary",
             "putIntegration",
             "rotateApiKey",
             "updateAccessKey",

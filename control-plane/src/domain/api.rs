@@ -316,7 +316,7 @@ pub async fn delete(app: &App, actor: &Actor, id: ApiId) -> Result<()> {
     for stage in store::stage::of_api(&mut tx, actor.tenant, id).await? {
         stage::refuse_while_planned(&mut tx, actor, &stage).await?;
         stage::unpublish(&mut tx, &stage);
-        if let Some(deployment) = stage.deployment {
+        for deployment in stage::deployments(&stage) {
             tx.remove(compile::deployment_name(deployment));
         }
     }

@@ -76,7 +76,9 @@ impl ClientThrottle {
             (ClientThrottleKey::Ip, Some(_)) => {
                 return Err(Error::bad_request("headerName", "belongs to the key HEADER only"));
             }
-            (ClientThrottleKey::Header, name) => Some(checked_header(&name.unwrap_or_default())?),
+            (ClientThrottleKey::Header, name) => {
+                Some(checked_header("headerName", &name.unwrap_or_default())?)
+            }
         };
         let route = self.route_key.as_deref().map(RouteKey::parse_key).transpose();
         let route = route.map_err(|error| Error::bad_request("routeKey", error.to_string()))?;
@@ -108,11 +110,12 @@ fn check_name(name: &str) -> Result<()> {
     Ok(())
 }
 
-fn checked_header(name: &str) -> Result<String> {
+/// A header's name in lower case; an error names the field `param`.
+pub(crate) fn checked_header(param: &str, name: &str) -> Result<String> {
     let token = |b: u8| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b);
     if !(1..=HEADER_NAME_CHARS_MAX).contains(&name.len()) || !name.bytes().all(token) {
         let rule = format!("must be a header's name of 1 to {HEADER_NAME_CHARS_MAX} characters");
-        return Err(Error::bad_request("headerName", rule));
+        return Err(Error::bad_request(param, rule));
     }
     Ok(name.to_ascii_lowercase())
 }

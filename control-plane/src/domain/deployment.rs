@@ -11,6 +11,7 @@ use crate::access::actor::Actor;
 use crate::access::role::Action;
 use crate::app::{App, CHANGE_BYTES_MAX, Tx};
 use crate::domain::api::Api;
+use crate::domain::canary::{self, Canary, CanarySettings};
 use crate::domain::integration::Reach;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
@@ -58,6 +59,8 @@ pub struct NewDeployment {
     pub api: ApiId,
     pub stage: Option<String>,
     pub description: String,
+    /// The stage keeps its deployment; this one becomes its canary, in the place of the one it had.
+    pub canary: Option<CanarySettings>,
 }
 
 impl NewDeployment {
@@ -66,7 +69,15 @@ impl NewDeployment {
         if let Some(name) = &stage {
             stage::check_name("stage", name)?;
         }
-        Ok(Self { api, stage, description })
+        Ok(Self { api, stage, description, canary: None })
+    }
+
+    /// Makes it the canary of its stage.
+    pub fn with_canary(self, canary: Option<CanarySettings>) -> Result<Self> {
+        if canary.is_some() && self.stage.is_none() {
+            return Err(Error::bad_request("stage", "is needed: a canary is one of a stage's"));
+        }
+        Ok(Self { canary: canary.map(CanarySettings::checked).transpose()?, ..self })
     }
 }
 
@@ -107,9 +118,13 @@ pub async fn create(
     secret::used_by(&mut tx, app, actor.tenant, api.id, deployment.id, &uses).await?;
     let id = deployment.id.as_str();
     audit::record(app, &mut tx, actor, "deployment.create", id, None, Some(&deployment)).await?;
-    let stage = match &new.stage {
-        None => None,
-        Some(name) => Some(go_live(app, &mut tx, actor, &api, name, deployment.id).await?),
+    let stage = match (&new.stage, new.canary) {
+        (None, _) => None,
+        (Some(name), None) => Some(go_live(app, &mut tx, actor, &api, name, deployment.id).await?),
+        (Some(name), Some(settings)) => {
+            let canary = Canary { deployment: deployment.id, settings };
+            Some(go_beside(app, &mut tx, actor, &api, name, canary).await?)
+        }
     };
     let version = tx.commit().await?;
     Ok((Deployment { version, ..deployment }, stage))
@@ -142,6 +157,7 @@ async fn go_live(
     deployment: DeploymentId,
 ) -> Result<Stage> {
     if let Some(before) = store::stage::get(tx, actor.tenant, api.id, name).await? {
+        canary::refuse_deployment(&before)?;
         validate::stage_enforced(&compile::stage(tx, actor.tenant, api.id, name).await?)?;
         let after = Stage { deployment: Some(deployment), ..before.clone() };
         return stage::put(app, tx, actor, before, after).await;
@@ -153,6 +169,25 @@ async fn go_live(
         }
         other => other,
     })
+}
+
+/// Puts the canary beside what the Api's stage of this name serves.
+async fn go_beside(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    api: &Api,
+    name: &str,
+    canary: Canary,
+) -> Result<Stage> {
+    let before = store::stage::get(tx, actor.tenant, api.id, name).await?;
+    let before = before.ok_or_else(|| {
+        let rule = format!("there is no stage {name} that a canary could stand beside");
+        Error::bad_request("stage", rule)
+    })?;
+    validate::stage_enforced(&compile::stage(tx, actor.tenant, api.id, name).await?)?;
+    let after = Stage { canary: Some(canary), ..before.clone() };
+    stage::put(app, tx, actor, before, after).await
 }
 
 /// What a stage is about to be pointed at: it must be of the stage's Api, and the stage must fill it in.

@@ -9,6 +9,7 @@ pub mod api_key_value;
 pub mod audit;
 pub mod audit_chain;
 pub mod bill;
+pub mod canary;
 pub mod change;
 pub mod circuit_breaker;
 pub mod client_throttle;

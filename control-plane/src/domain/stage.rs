@@ -10,6 +10,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
 use crate::domain::api::{Api, Dialect};
+use crate::domain::canary::{self, Canary, UpdateCanary};
 use crate::domain::client_throttle::{self, ClientThrottle};
 use crate::domain::concurrency::{self, ConcurrencyLimit, RouteConcurrencyLimit};
 use crate::domain::limit::{self, LimitName};
@@ -42,6 +43,9 @@ pub struct Stage {
     pub name: String,
     #[serde(serialize_with = "id_text")]
     pub deployment: Option<DeploymentId>,
+    /// Another deployment, which a part of its calls goes to.
+    #[serde(rename = "canarySettings")]
+    pub canary: Option<Canary>,
     pub description: String,
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
@@ -139,7 +143,7 @@ impl NewStage {
     /// Checks every field; an error names the field.
     pub fn checked(self) -> Result<Self> {
         check_name("name", &self.name)?;
-        check_variables(&self.variables)?;
+        check_variables("variables", &self.variables)?;
         Ok(Self {
             description: text::description("description", self.description)?,
             throttle: self.throttle.map(checked_throttle).transpose()?,
@@ -157,6 +161,8 @@ impl NewStage {
 pub struct UpdateStage {
     /// An older one is a roll-back; `Clear` takes the stage off the air.
     pub deployment: Patch<DeploymentId>,
+    /// `Clear` ends it: all calls go to the stage's own deployment.
+    pub canary: Patch<UpdateCanary>,
     pub description: Option<String>,
     /// All of them, in the place of those it had.
     pub variables: Option<BTreeMap<String, String>>,
@@ -179,7 +185,7 @@ impl UpdateStage {
     /// Checks every field; an error names the field.
     pub fn checked(self) -> Result<Self> {
         if let Some(variables) = &self.variables {
-            check_variables(variables)?;
+            check_variables("variables", variables)?;
         }
         let description = self.description.map(|text| text::description("description", text));
         Ok(Self {
@@ -214,14 +220,15 @@ pub(crate) fn check_name(param: &str, name: &str) -> Result<()> {
     Err(Error::bad_request(param, "must be $default or 1 to 128 letters, digits, - and _"))
 }
 
-fn check_variables(variables: &BTreeMap<String, String>) -> Result<()> {
+/// An error names the field `param`.
+pub(crate) fn check_variables(param: &str, variables: &BTreeMap<String, String>) -> Result<()> {
     let wrong = |name: &str, rule: String| {
         let shown: String = name.chars().take(VARIABLE_NAME_CHARS_MAX).collect();
-        Err(Error::bad_request("variables", format!("{shown:?} {rule}")))
+        Err(Error::bad_request(param, format!("{shown:?} {rule}")))
     };
     if variables.len() > VARIABLES_MAX {
         let rule = format!("a stage has at most {VARIABLES_MAX} variables");
-        return Err(Error::bad_request("variables", rule));
+        return Err(Error::bad_request(param, rule));
     }
     for (name, value) in variables {
         let letters = name.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'_');
@@ -273,7 +280,7 @@ pub(crate) async fn insert(
     let stage = store::stage::insert(tx, actor.tenant, api, &new).await?;
     let id = stage.id().to_string();
     audit::record(app, tx, actor, "stage.create", &id, None, Some(&stage)).await?;
-    publish(tx, actor, None, &stage).await?;
+    publish(tx, actor, &[], &stage).await?;
     Ok(stage)
 }
 
@@ -285,33 +292,54 @@ pub(crate) async fn put(
     before: Stage,
     after: Stage,
 ) -> Result<Stage> {
+    put_as(app, tx, actor, "stage.update", before, after).await
+}
+
+/// The same, told to the audit log as another action.
+pub(crate) async fn put_as(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    action: &str,
+    before: Stage,
+    after: Stage,
+) -> Result<Stage> {
+    canary::check_stage(&after)?;
     let same = before.deployment == after.deployment && before.variables == after.variables;
     if let Some(id) = after.deployment.filter(|_| !same) {
         deployment::check_fit(app, tx, actor, after.api, id, &after.variables).await?;
     }
+    if let Some(canary) = &after.canary
+        && !(same && before.canary == after.canary)
+    {
+        canary::check_fit(app, tx, actor, &after, canary).await?;
+    }
     let after = store::stage::update(tx, actor.tenant, &after).await?;
     let id = after.id().to_string();
-    audit::record(app, tx, actor, "stage.update", &id, Some(&before), Some(&after)).await?;
-    publish(tx, actor, before.deployment, &after).await?;
+    audit::record(app, tx, actor, action, &id, Some(&before), Some(&after)).await?;
+    publish(tx, actor, &deployments(&before), &after).await?;
     Ok(after)
 }
 
-/// Brings the stage to the nodes: its deployment first, and the one it left, `before`, away where no other
-/// stage needs it.
-async fn publish(
-    tx: &mut Tx,
-    actor: &Actor,
-    before: Option<DeploymentId>,
-    stage: &Stage,
-) -> Result<()> {
-    if let Some(id) = stage.deployment.filter(|id| before != Some(*id)) {
+/// Those that its calls go to, each once.
+pub(crate) fn deployments(stage: &Stage) -> Vec<DeploymentId> {
+    let canary = stage.canary.as_ref().map(|canary| canary.deployment);
+    let canary = canary.filter(|id| stage.deployment != Some(*id));
+    stage.deployment.into_iter().chain(canary).collect()
+}
+
+/// Brings the stage to the nodes: its deployments first, and those it left, of `before`, away where no other
+/// stage needs them.
+async fn publish(tx: &mut Tx, actor: &Actor, before: &[DeploymentId], stage: &Stage) -> Result<()> {
+    let after = deployments(stage);
+    for id in after.iter().copied().filter(|id| !before.contains(id)) {
         let resource = compile::deployment(tx, actor.tenant, id).await?;
         tx.upsert(resource);
         tx.publishes(id);
     }
     let resource = compile::stage(tx, actor.tenant, stage.api, &stage.name).await?;
     tx.upsert(resource);
-    if let Some(left) = before.filter(|id| stage.deployment != Some(*id)) {
+    for left in before.iter().copied().filter(|id| !after.contains(id)) {
         forget_unused(tx, actor, stage.api, left).await?;
     }
     Ok(())
@@ -367,8 +395,10 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
     let mut tx = app.begin(actor).await?;
     let before = lock(&mut tx, actor, id).await?;
     actor.expects(&before)?;
+    let canary = change.canary.try_map(|change| change.apply(before.canary.as_ref()))?;
     let after = Stage {
         deployment: change.deployment.apply(before.deployment),
+        canary: canary.apply(before.canary.clone()),
         description: change.description.unwrap_or_else(|| before.description.clone()),
         variables: change.variables.unwrap_or_else(|| before.variables.clone()),
         throttle: change.throttle.apply(before.throttle),
@@ -400,7 +430,7 @@ pub async fn delete(app: &App, actor: &Actor, id: &StageId) -> Result<()> {
     refuse_while_planned(&mut tx, actor, &before).await?;
     store::stage::delete(&mut tx, actor.tenant, id.api, &id.name).await?;
     unpublish(&mut tx, &before);
-    if let Some(left) = before.deployment {
+    for left in deployments(&before) {
         forget_unused(&mut tx, actor, id.api, left).await?;
     }
     let noun_id = id.to_string();
@@ -410,7 +440,7 @@ pub async fn delete(app: &App, actor: &Actor, id: &StageId) -> Result<()> {
 }
 
 /// The stage as it is once its Api is locked.
-async fn lock(tx: &mut Tx, actor: &Actor, id: &StageId) -> Result<Stage> {
+pub(crate) async fn lock(tx: &mut Tx, actor: &Actor, id: &StageId) -> Result<Stage> {
     let missing = || Error::NotFound("stage");
     store::stage::get(tx, actor.tenant, id.api, &id.name).await?.ok_or_else(missing)?;
     store::api::lock(tx, actor.tenant, id.api).await?;

@@ -107,6 +107,7 @@ fn told(operation: &str, variant: &str, mail: bool) -> Option<(String, Shape)> {
         ("endApiKeyOverlap", _) => ("api_key.end_overlap", Shape::Changed),
         ("inviteTenant", _) => ("tenant_invitation.create", Shape::Made),
         ("logIn", _) => ("session.create", Shape::Made),
+        ("promoteCanary", _) => ("canary.promote", Shape::Changed),
         ("reopenTenant", _) => ("tenant.reopen", Shape::Changed),
         ("resendInvitation", _) => ("invitation.resend", Shape::Changed),
         ("resetPassword", _) => ("user.reset_password", Shape::Whose),

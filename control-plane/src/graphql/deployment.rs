@@ -11,6 +11,7 @@ use crate::domain;
 use crate::domain::deployment::NewDeployment;
 use crate::error::Error;
 use crate::graphql::caller;
+use crate::graphql::canary::DeploymentCanarySettingsInput;
 use crate::graphql::change::Changes;
 use crate::graphql::convergence::{DeploymentStatus, StatusOf};
 use crate::graphql::error::{UserError, user_errors};
@@ -37,6 +38,8 @@ struct CreateDeploymentInput {
     /// Pointed at the deployment; made if absent.
     stage: Option<String>,
     description: Option<String>,
+    /// The stage, which must be there, keeps its deployment; this one becomes its canary, in the place of the one it had.
+    canary_settings: Option<DeploymentCanarySettingsInput>,
 }
 
 #[derive(SimpleObject)]
@@ -48,7 +51,8 @@ struct DeploymentPayload {
 
 #[Object]
 impl DeploymentMutation {
-    /// Checks the draft, freezes it and, when `stage` is named, points that stage at it (made if absent).
+    /// Checks the draft, freezes it and, when `stage` is named, points that stage at it (made if absent). A
+    /// stage with a canary takes a deployment only with `canarySettings`.
     async fn create_deployment(
         &self,
         ctx: &Context<'_>,
@@ -58,6 +62,8 @@ impl DeploymentMutation {
         let create = async || {
             let api = Kind::Api.parse(&input.api_id, "apiId")?;
             let new = NewDeployment::new(api, input.stage, input.description.unwrap_or_default())?;
+            let canary = input.canary_settings.map(DeploymentCanarySettingsInput::settings);
+            let new = new.with_canary(canary.transpose()?)?;
             domain::deployment::create(app, actor, new).await
         };
         let (made, user_errors) = user_errors(create().await)?;

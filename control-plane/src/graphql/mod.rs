@@ -18,6 +18,7 @@ pub mod audit;
 #[cfg(test)]
 mod audited;
 pub mod bill;
+pub mod canary;
 pub mod change;
 pub mod circuit_breaker;
 pub mod client_mutation_id;

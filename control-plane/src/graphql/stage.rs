@@ -13,6 +13,7 @@ use crate::domain::patch::Patch;
 use crate::domain::stage::{NewStage, UpdateStage};
 use crate::error::Error;
 use crate::graphql::api::Api;
+use crate::graphql::canary::{CanarySettings, CanarySettingsInput};
 use crate::graphql::change::Changes;
 use crate::graphql::client_throttle::{ClientThrottle, ClientThrottleInput};
 use crate::graphql::concurrency::{
@@ -42,13 +43,21 @@ impl From<domain::stage::Stage> for Stage {
 
 /// A value that integrations' URIs take by `${stageVariables.name}`.
 #[derive(SimpleObject)]
-struct StageVariable {
+pub struct StageVariable {
     name: String,
     value: String,
 }
 
+impl StageVariable {
+    pub(super) fn all(variables: &BTreeMap<String, String>) -> Vec<Self> {
+        let pair =
+            |(name, value): (&String, &String)| Self { name: name.clone(), value: value.clone() };
+        variables.iter().map(pair).collect()
+    }
+}
+
 #[derive(InputObject)]
-struct StageVariableInput {
+pub struct StageVariableInput {
     /// 1 to 64 letters, digits and `_`.
     name: String,
     /// 1 to 512 letters, digits and `-._~:/?#&=,`.
@@ -81,6 +90,8 @@ struct UpdateStageInput {
     expected_version: Option<String>,
     /// An older one is a roll-back; null takes the stage off the air.
     deployment_id: MaybeUndefined<ID>,
+    /// What is left out in it stays; null ends the canary, and every call goes to the stage's own deployment.
+    canary_settings: MaybeUndefined<CanarySettingsInput>,
     description: Option<String>,
     /// All of them, in the place of those it had.
     variables: Option<Vec<StageVariableInput>>,
@@ -100,6 +111,14 @@ struct UpdateStageInput {
     sampling_rules: Option<Vec<SamplingRuleInput>>,
 }
 
+#[derive(InputObject)]
+struct PromoteCanaryInput {
+    /// The stage's.
+    id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
+}
+
 #[derive(SimpleObject)]
 struct StagePayload {
     stage: Option<Stage>,
@@ -113,11 +132,15 @@ impl StagePayload {
     }
 }
 
-fn variables(input: Vec<StageVariableInput>) -> crate::error::Result<BTreeMap<String, String>> {
+/// An error names the field `param`.
+pub(super) fn variables(
+    param: &str,
+    input: Vec<StageVariableInput>,
+) -> crate::error::Result<BTreeMap<String, String>> {
     let mut variables = BTreeMap::new();
     for StageVariableInput { name, value } in input {
         if variables.contains_key(&name) {
-            return Err(Error::bad_request("variables", format!("{name:?} is given twice")));
+            return Err(Error::bad_request(param, format!("{name:?} is given twice")));
         }
         variables.insert(name, value);
     }
@@ -157,7 +180,7 @@ impl StageMutation {
                     .map(|id| Kind::Deployment.parse(id, "deploymentId"))
                     .transpose()?,
                 description: input.description.unwrap_or_default(),
-                variables: variables(input.variables.unwrap_or_default())?,
+                variables: variables("variables", input.variables.unwrap_or_default())?,
                 throttle: input.throttle.map(Into::into),
                 route_throttles: route_throttles(input.route_throttles.unwrap_or_default()),
                 concurrency_limit: input.concurrency_limit.map(Into::into),
@@ -185,7 +208,11 @@ impl StageMutation {
                 deployment: Patch::from(input.deployment_id)
                     .try_map(|id| Kind::Deployment.parse(&id, "deploymentId"))?,
                 description: input.description,
-                variables: input.variables.map(variables).transpose()?,
+                canary: Patch::from(input.canary_settings).try_map(CanarySettingsInput::change)?,
+                variables: input
+                    .variables
+                    .map(|given| variables("variables", given))
+                    .transpose()?,
                 throttle: Patch::from(input.throttle)
                     .try_map(|throttle| Ok::<_, Error>(throttle.into()))?,
                 route_throttles: input.route_throttles.map(route_throttles),
@@ -201,6 +228,21 @@ impl StageMutation {
             domain::stage::update(app, actor, &id, change).await
         };
         StagePayload::of(update().await)
+    }
+
+    /// Makes a stage's canary its deployment, with the canary's variables, and ends the canary. All calls go there.
+    async fn promote_canary(
+        &self,
+        ctx: &Context<'_>,
+        input: PromoteCanaryInput,
+    ) -> async_graphql::Result<StagePayload> {
+        let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
+        let promote = async || {
+            let id: StageId = Kind::Stage.parse(&input.id, "id")?;
+            domain::canary::promote(app, actor, &id).await
+        };
+        StagePayload::of(promote().await)
     }
 
     /// Refused while a usage plan holds the stage.
@@ -245,6 +287,11 @@ impl Stage {
         Ok(loader::one(ctx, id).await?.map(Into::into))
     }
 
+    /// Another deployment, which a part of its calls goes to. Null: it has no canary.
+    async fn canary_settings(&self) -> Option<CanarySettings> {
+        self.0.canary.clone().map(Into::into)
+    }
+
     /// The draft differs from this stage's deployment.
     async fn pending_changes(&self, ctx: &Context<'_>) -> async_graphql::Result<bool> {
         Ok(loader::one(ctx, PendingChanges(self.0.id())).await?.unwrap_or(false))
@@ -258,11 +305,7 @@ impl Stage {
     }
 
     async fn variables(&self) -> Vec<StageVariable> {
-        let pair = |(name, value): (&String, &String)| StageVariable {
-            name: name.clone(),
-            value: value.clone(),
-        };
-        self.0.variables.iter().map(pair).collect()
+        StageVariable::all(&self.0.variables)
     }
 
     async fn throttle(&self) -> Option<Throttle> {

@@ -227,7 +227,7 @@ pub(super) fn kind(name: &str, operation: &str) -> Kind {
         "Route" => Kind::Route,
         "Secret" => Kind::Secret,
         "Session" => Kind::Session,
-        "Stage" => Kind::Stage,
+        "Canary" | "Stage" => Kind::Stage,
         "Tenant" | "TenantLimits" => Kind::Tenant,
         _ => Kind::UsagePlan, // also for `node`, which takes any
     }

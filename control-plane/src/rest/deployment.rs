@@ -16,6 +16,7 @@ use crate::domain::convergence::{self, Convergence};
 use crate::domain::deployment::NewDeployment;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, NodeId};
+use crate::rest::canary::DeploymentCanarySettings;
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
@@ -176,6 +177,8 @@ struct CreateDeployment {
     #[serde(default)]
     #[schema(max_length = 1024)]
     description: String,
+    /// The stage, which must be there, keeps its deployment; this one becomes its canary, in the place of the one it had.
+    canary_settings: Option<DeploymentCanarySettings>,
 }
 
 /// An Api's deployments, newest first.
@@ -193,7 +196,8 @@ async fn list(
     Ok(List::of(domain::deployment::list(&app, &actor, api, &page.try_into()?).await?))
 }
 
-/// Checks the draft, freezes it and, when `stage` is named, points that stage at it.
+/// Checks the draft, freezes it and, when `stage` is named, points that stage at it. A stage with a canary takes a
+/// deployment only with `canarySettings`.
 #[utoipa::path(post, path = "/apis/{apiId}/deployments", tag = "deployments",
     operation_id = "createDeployment", params(("apiId" = String, Path)),
     request_body = CreateDeployment, responses(
@@ -207,6 +211,7 @@ async fn create(
     extract::Json(body): extract::Json<CreateDeployment>,
 ) -> Result<(StatusCode, Json<CreatedDeployment>)> {
     let new = NewDeployment::new(api, body.stage, body.description)?;
+    let new = new.with_canary(body.canary_settings.map(Into::into))?;
     let (deployment, stage) = domain::deployment::create(&app, &actor, new).await?;
     let created = CreatedDeployment {
         deployment: FollowedDeployment::load(&app, &actor, deployment).await?,

@@ -14,6 +14,7 @@ pub mod api;
 pub mod api_key;
 pub mod audit;
 pub mod bill;
+pub mod canary;
 pub mod change;
 pub mod consumer;
 pub mod deployment;

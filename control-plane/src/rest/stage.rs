@@ -22,13 +22,17 @@ use crate::domain::stage::{NewStage, UpdateStage};
 use crate::domain::throttle::{RouteThrottle, Throttle};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, StageId};
+use crate::rest::canary::{CanarySettings, PatchCanarySettings};
 use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
+    OpenApiRouter::new()
+        .routes(routes!(list, create))
+        .routes(routes!(get, update, delete))
+        .routes(routes!(promote))
 }
 
 /// The name under which a deployment is called, and what is live beside it.
@@ -42,6 +46,8 @@ pub(crate) struct Stage {
     /// Null while nothing is deployed to it.
     #[schema(value_type = Option<String>)]
     deployment_id: Option<DeploymentId>,
+    /// Another deployment, which a part of its calls goes to. Null: it has no canary.
+    canary_settings: Option<CanarySettings>,
     /// The draft differs from this stage's deployment.
     pending_changes: bool,
     /// What integrations' URIs take by `${stageVariables.name}`.
@@ -83,6 +89,7 @@ impl Stage {
             name: stage.name,
             description: stage.description,
             deployment_id: stage.deployment,
+            canary_settings: stage.canary.map(Into::into),
             pending_changes,
             variables: stage.variables,
             throttle: stage.throttle,
@@ -141,6 +148,10 @@ struct PatchStage {
     #[serde(default)]
     #[schema(value_type = Option<String>)]
     deployment_id: Patch<DeploymentId>,
+    /// What is left out in it stays; null ends the canary, and every call goes to the stage's own deployment.
+    #[serde(default)]
+    #[schema(value_type = Option<PatchCanarySettings>)]
+    canary_settings: Patch<PatchCanarySettings>,
     #[schema(max_length = 1024)]
     description: Option<String>,
     /// All of them, in the place of those it had.
@@ -256,6 +267,7 @@ async fn update(
 ) -> Result<Tag<Stage>> {
     let change = UpdateStage {
         deployment: body.deployment_id,
+        canary: body.canary_settings.try_map(|change| Ok::<_, Error>(change.into()))?,
         description: body.description,
         variables: body.variables,
         throttle: body.throttle,
@@ -268,6 +280,22 @@ async fn update(
         sampling_rules: body.sampling_rules,
     };
     let stage = domain::stage::update(&app, &actor, &named(api, &name)?, change).await?;
+    Ok(Tag(Stage::load(&app, &actor, stage).await?))
+}
+
+/// Makes a stage's canary its deployment, with the canary's variables, and ends the canary. All calls go there.
+#[utoipa::path(post, path = "/apis/{apiId}/stages/{stage}/promote-canary", tag = "stages",
+    operation_id = "promoteCanary", params(("apiId" = String, Path), ("stage" = String, Path)),
+    responses(
+        (status = 200, body = Stage),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn promote(
+    State(app): State<App>,
+    actor: Actor,
+    Path((api, name)): Path<(ApiId, String)>,
+) -> Result<Tag<Stage>> {
+    let stage = domain::canary::promote(&app, &actor, &named(api, &name)?).await?;
     Ok(Tag(Stage::load(&app, &actor, stage).await?))
 }
 

@@ -6,18 +6,21 @@
 //! tx.commit().await?;
 //! ```
 
+use std::collections::BTreeMap;
+
 use chrono::{DateTime, Utc};
 use prost::Message;
 use proto::config::v1::{
-    ApiKey, ApiStage, ClientKey, ClientThrottle as OfClients, ConcurrencyLimit, Deployment,
-    KeyRestrictions, PreviousValue, Quota, QuotaEnforcement, QuotaExtension, QuotaPeriod,
-    QuotaTerms, Resource, ResourceName, SamplingRule as Rule, Stage, StageName, Tenant, Throttle,
-    ThrottleMode as Mode, ThrottleOutage as Outage, Tracing, UsagePlan, resource::Kind,
-    resource_name::Kind as Name,
+    ApiKey, ApiStage, Canary as Beside, CanaryStickiness as Sticky, ClientKey,
+    ClientThrottle as OfClients, ConcurrencyLimit, Deployment, KeyRestrictions, PreviousValue,
+    Quota, QuotaEnforcement, QuotaExtension, QuotaPeriod, QuotaTerms, Resource, ResourceName,
+    SamplingRule as Rule, Stage, StageName, Tenant, Throttle, ThrottleMode as Mode,
+    ThrottleOutage as Outage, Tracing, UsagePlan, resource::Kind, resource_name::Kind as Name,
 };
 
 use crate::access::sealed::WrappingKey;
 use crate::app::Tx;
+use crate::domain::canary::{Canary, CanaryStickiness};
 use crate::domain::client_throttle::{ClientThrottle, ClientThrottleKey};
 use crate::domain::concurrency::{ConcurrencyLimit as InFlight, RouteConcurrencyLimit};
 use crate::domain::limit;
@@ -140,7 +143,20 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
     let of_clients: Vec<ClientThrottle> =
         row.client_throttles.0.into_iter().map(Into::into).collect();
     let refuses = |it: &ClientThrottle| it.enforcement == ThrottleEnforcement::Hard;
+    let variables: BTreeMap<String, String> = serde_json::from_value(row.variables)
+        .map_err(|cause| Error::corrupt("stage variables", cause))?;
+    let beside = row.canary_deployment_id.zip(row.canary_settings);
+    let beside = beside
+        .map(|(id, settings)| {
+            Ok::<_, Error>(canary(
+                Canary { deployment: id.parse()?, settings: settings.0 },
+                &variables,
+            ))
+        })
+        .transpose()?;
     let restrictions = [
+        // Nodes of the release before would serve none of the calls by it, and all by what it stands beside.
+        ("canarySettings", beside.as_ref().is_some_and(|canary| canary.percent_traffic >= 100.0)),
         // Nodes of the release before refuse the stage's calls rather than let any number in.
         ("concurrencyLimit", limited),
         ("clientCertificateId", !row.client_certificate_id.is_empty()),
@@ -153,8 +169,8 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
         tenant_id: row.tenant_id.to_string(),
         name: row.name,
         deployment_id: row.deployment_id.unwrap_or_default(),
-        variables: serde_json::from_value(row.variables)
-            .map_err(|cause| Error::corrupt("stage variables", cause))?,
+        variables,
+        canary: beside,
         throttle: Given::from_columns(
             row.throttle_rate_limit,
             row.throttle_burst_limit,
@@ -192,6 +208,22 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
         client_throttles: of_clients.into_iter().map(client_throttle).collect::<Result<_>>()?,
     })
     .into())
+}
+
+fn canary(given: Canary, of_stage: &BTreeMap<String, String>) -> Beside {
+    Beside {
+        deployment_id: given.deployment.to_string(),
+        percent_traffic: given.settings.percent_traffic,
+        variables: given.variables(of_stage),
+        stickiness: match given.settings.stickiness {
+            CanaryStickiness::None => Sticky::Unspecified,
+            CanaryStickiness::ApiKey => Sticky::ApiKey,
+            CanaryStickiness::Header => Sticky::Header,
+            CanaryStickiness::Cookie => Sticky::Cookie,
+        }
+        .into(),
+        stickiness_name: given.settings.stickiness_name.unwrap_or_default(),
+    }
 }
 
 fn client_throttle(given: ClientThrottle) -> Result<OfClients> {

@@ -184,7 +184,7 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
 }
 
 /// Restrictions of stages that this release's nodes enforce. They are named for those that are older.
-const ENFORCED: [&str; 2] = ["clientThrottles", "concurrencyLimit"];
+const ENFORCED: [&str; 3] = ["canarySettings", "clientThrottles", "concurrencyLimit"];
 
 /// Refuses a stage that restricts its calls by something that no node enforces yet.
 pub fn stage_enforced(stage: &Resource) -> Result<()> {

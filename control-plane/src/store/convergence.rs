@@ -49,7 +49,8 @@ pub async fn published(
     let rows = sqlx::query!(
         r#"select d.id, d.version, d.published_at, array(
              select 'stage ' || s.api_id || '/' || s.name from stage s
-             where s.tenant_id = d.tenant_id and s.api_id = d.api_id and s.deployment_id = d.id
+             where s.tenant_id = d.tenant_id and s.api_id = d.api_id
+                 and d.id in (s.deployment_id, s.canary_deployment_id)
          ) as "stages!"
          from deployment d where d.tenant_id = $1 and d.id = any($2)"#,
         tenant.0,

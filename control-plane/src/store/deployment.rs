@@ -144,7 +144,8 @@ pub async fn delete_oldest_unused(
              select d.id from deployment d
              where d.tenant_id = $1 and d.api_id = $2 and not exists (
                  select 1 from stage s
-                 where s.tenant_id = $1 and s.api_id = $2 and s.deployment_id = d.id
+                 where s.tenant_id = $1 and s.api_id = $2
+                     and d.id in (s.deployment_id, s.canary_deployment_id)
              )
              order by d.created_at, d.id limit $3
          )
@@ -158,11 +159,12 @@ pub async fn delete_oldest_unused(
     rows.into_iter().map(TryInto::try_into).collect()
 }
 
-/// Whether a stage points at it.
+/// Whether a stage points at it, or its canary does.
 pub async fn in_use(tx: &mut Tx, tenant: TenantId, api: ApiId, id: DeploymentId) -> Result<bool> {
     Ok(sqlx::query_scalar!(
         r#"select exists (
-             select 1 from stage where tenant_id = $1 and api_id = $2 and deployment_id = $3
+             select 1 from stage
+             where tenant_id = $1 and api_id = $2 and $3 in (deployment_id, canary_deployment_id)
          ) as "in_use!""#,
         tenant.0,
         api.as_str(),

@@ -46,7 +46,7 @@ pub async fn nouns(tx: &mut Tx, tenant: TenantId) -> Result<Held> {
             .fetch_all(&mut **tx)
             .await?;
     let stages = sqlx::query!(
-        "delete from stage where tenant_id = $1 returning api_id, name, deployment_id",
+        "delete from stage where tenant_id = $1 returning api_id, name, deployment_id, canary_deployment_id",
         tenant.0
     )
     .fetch_all(&mut **tx)
@@ -74,7 +74,7 @@ pub async fn nouns(tx: &mut Tx, tenant: TenantId) -> Result<Held> {
     }
     for stage in stages {
         held.stages.push((stage.api_id.parse()?, stage.name));
-        if let Some(id) = stage.deployment_id {
+        for id in stage.deployment_id.into_iter().chain(stage.canary_deployment_id) {
             held.deployments.push(id.parse()?);
         }
     }

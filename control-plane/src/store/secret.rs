@@ -195,7 +195,8 @@ pub async fn user_of(tx: &mut Tx, tenant: TenantId, id: SecretId) -> Result<Opti
          union all
          select 'the stage ' || s.name || ' of the API ' || s.api_id
          from secret_use u join stage s
-             on s.tenant_id = u.tenant_id and s.api_id = u.api_id and s.deployment_id = u.deployment_id
+             on s.tenant_id = u.tenant_id and s.api_id = u.api_id
+                 and u.deployment_id in (s.deployment_id, s.canary_deployment_id)
          where u.tenant_id = $1 and u.secret_id = $2
          limit 1"#,
         tenant.0,

@@ -9,6 +9,7 @@ use sqlx::types::Json;
 use uuid::Uuid;
 
 use crate::app::Tx;
+use crate::domain::canary::CanarySettings;
 use crate::domain::concurrency::RouteConcurrencyLimit;
 use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
@@ -74,7 +75,7 @@ pub struct DeploymentRow {
     pub document: Vec<u8>,
 }
 
-/// Of a cell, the deployments that a stage points at: nodes hold no other.
+/// Of a cell, the deployments that a stage or its canary points at: nodes hold no other.
 pub async fn deployments(
     tx: &mut Tx,
     scope: Scope<'_, DeploymentId>,
@@ -84,7 +85,8 @@ pub async fn deployments(
         "select d.id, d.document from deployment d join tenant t on t.id = d.tenant_id
          where (t.cell_id = $1 and exists (
                  select 1 from stage s
-                 where s.tenant_id = d.tenant_id and s.api_id = d.api_id and s.deployment_id = d.id
+                 where s.tenant_id = d.tenant_id and s.api_id = d.api_id
+                     and d.id in (s.deployment_id, s.canary_deployment_id)
              )) or (d.tenant_id = $2 and d.id = $3)
          order by d.id",
         scope.cell(),
@@ -101,6 +103,8 @@ pub struct StageRow {
     pub dialect: String,
     pub name: String,
     pub deployment_id: Option<String>,
+    pub canary_deployment_id: Option<String>,
+    pub canary_settings: Option<Json<CanarySettings>>,
     pub variables: Value,
     pub throttle_rate_limit: Option<f64>,
     pub throttle_burst_limit: Option<i32>,
@@ -125,6 +129,7 @@ pub async fn stages(tx: &mut Tx, scope: Scope<'_, (ApiId, &str)>) -> Result<Vec<
     Ok(sqlx::query_as!(
         StageRow,
         r#"select s.tenant_id, s.api_id, a.dialect, s.name, s.deployment_id, s.variables,
+             s.canary_deployment_id, s.canary_settings as "canary_settings: Json<CanarySettings>",
              s.throttle_rate_limit, s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode,
              s.throttle_outage, s.max_in_flight, s.concurrency_enforcement,
              s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",

@@ -7,6 +7,7 @@ use sqlx::types::Json;
 
 use crate::app::Tx;
 use crate::domain::api::Api;
+use crate::domain::canary::{Canary, CanarySettings};
 use crate::domain::client_throttle::ClientThrottle;
 use crate::domain::concurrency::{ConcurrencyLimit, RouteConcurrencyLimit};
 use crate::domain::page::Page;
@@ -72,7 +73,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
     let names: Vec<String> = ids.iter().map(|id| id.name.clone()).collect();
     let rows = sqlx::query_as!(
         Row,
-        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
+        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.canary_deployment_id,
+             s.canary_settings as "canary_settings: Json<CanarySettings>", s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
              s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
@@ -98,7 +100,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
 pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Stage>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
+        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.canary_deployment_id,
+             s.canary_settings as "canary_settings: Json<CanarySettings>", s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
              s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
@@ -122,7 +125,8 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
 pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Result<Vec<Stage>> {
     let rows = sqlx::query_as!(
         Row,
-        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.description,
+        r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.canary_deployment_id,
+             s.canary_settings as "canary_settings: Json<CanarySettings>", s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
              s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
@@ -161,7 +165,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
              tracing_enabled = $10, sampling_rules = $11, route_throttles = $12,
              throttle_enforcement = $13, max_in_flight = $14, concurrency_enforcement = $15,
              route_concurrency_limits = $16, client_throttles = $17, throttle_mode = $18,
-             throttle_outage = $19, updated_at = now()
+             throttle_outage = $19, canary_deployment_id = $20, canary_settings = $21,
+             updated_at = now()
          where tenant_id = $1 and api_id = $2 and name = $3",
         tenant.0,
         stage.api.as_str(),
@@ -182,6 +187,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         stored_of_clients(&stage.client_throttles) as Json<Vec<StoredClientThrottle>>,
         Throttle::mode_column(stage.throttle.as_ref()),
         Throttle::outage_column(stage.throttle.as_ref()),
+        stage.canary.as_ref().map(|canary| canary.deployment.as_str()),
+        stage.canary.as_ref().map(|canary| Json(&canary.settings)) as Option<Json<&CanarySettings>>,
     )
     .execute(&mut **tx)
     .await?;
@@ -262,6 +269,8 @@ struct Row {
     dialect: String,
     name: String,
     deployment_id: Option<String>,
+    canary_deployment_id: Option<String>,
+    canary_settings: Option<Json<CanarySettings>>,
     description: String,
     variables: Json<BTreeMap<String, String>>,
     throttle_rate_limit: Option<f64>,
@@ -286,7 +295,12 @@ impl TryFrom<Row> for Stage {
     type Error = Error;
 
     fn try_from(row: Row) -> Result<Self> {
+        let canary = row.canary_deployment_id.zip(row.canary_settings);
+        let canary = canary.map(|(id, settings)| {
+            Ok::<_, Error>(Canary { deployment: id.parse()?, settings: settings.0 })
+        });
         Ok(Self {
+            canary: canary.transpose()?,
             api: row.api_id.parse()?,
             dialect: row.dialect.as_str().try_into()?,
             name: row.name,

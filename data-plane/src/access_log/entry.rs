@@ -112,6 +112,9 @@ impl<'a> Entry<'a> {
         field("duration_ms", Value::Millis(ended.duration));
         field("aborted", Value::Flag(ended.aborted));
         field("billed", Value::Flag(ended.billed));
+        if stage.is_some_and(|stage| stage.is_canary) {
+            field("is_canary_request", Value::Flag(true));
+        }
         if ended.over_quota {
             field("over_quota", Value::Flag(true));
         }

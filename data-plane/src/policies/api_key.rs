@@ -1,6 +1,8 @@
 //! Who calls, by the API key where the Api says that it stands, and the usage plan that lets the key in here.
 
-use http::{HeaderValue, Uri, header, uri::PathAndQuery};
+use std::borrow::Cow;
+
+use http::{HeaderMap, HeaderValue, Uri, header, uri::PathAndQuery};
 use plan::KeyLocation;
 
 use crate::{
@@ -133,6 +135,48 @@ fn presented<'a>(exchange: &'a Exchange, parameters: &'a [Found<Vec<u8>>]) -> Op
         }
     }
     None
+}
+
+/// The key in the first of these locations that a call has. Nothing is taken out of its query.
+pub(crate) fn peek<'a>(
+    locations: &[KeyLocation],
+    headers: &'a HeaderMap,
+    uri: &Uri,
+) -> Option<Cow<'a, [u8]>> {
+    for location in locations {
+        let here = match location {
+            KeyLocation::Query(name) => {
+                match uri.query().and_then(|query| plan::take_parameter(query, name)) {
+                    None => Found::Nothing,
+                    Some(taken) => {
+                        taken.value.map_or(Found::Several, |key| Found::One(Cow::Owned(key)))
+                    }
+                }
+            }
+            KeyLocation::Header(name) => {
+                one(headers.get_all(name).iter().map(HeaderValue::as_bytes)).borrowed()
+            }
+            KeyLocation::Bearer => {
+                one(headers.get_all(header::AUTHORIZATION).iter().filter_map(bearer)).borrowed()
+            }
+        };
+        match here {
+            Found::Nothing => {}
+            Found::One(key) => return Some(key).filter(|key| key.len() <= KEY_BYTES_MAX),
+            Found::Several => return None,
+        }
+    }
+    None
+}
+
+impl<'a> Found<&'a [u8]> {
+    fn borrowed(self) -> Found<Cow<'a, [u8]>> {
+        match self {
+            Found::Nothing => Found::Nothing,
+            Found::One(key) => Found::One(Cow::Borrowed(key)),
+            Found::Several => Found::Several,
+        }
+    }
 }
 
 fn one<'a>(mut keys: impl Iterator<Item = &'a [u8]>) -> Found<&'a [u8]> {

@@ -1,7 +1,7 @@
 //! What must hold before a call reaches its integration.
 
 mod ahead;
-mod api_key;
+pub(crate) mod api_key;
 mod client;
 mod clients;
 pub(crate) mod concurrency;

@@ -1,5 +1,6 @@
 //! From a request's address to a route of a stage: host, then stage, then path and method.
 
+mod canary;
 mod host;
 mod method_override;
 
@@ -11,6 +12,7 @@ use plan::{
     path::{self, Normalization, PathError},
 };
 
+use self::canary::Chooser;
 pub(crate) use self::host::{Addressing, address};
 use crate::{
     exchange::Exchange,
@@ -37,10 +39,11 @@ pub(crate) fn route(
         }
         Kind::NotReady.because("This node has no configuration yet.").with(RETRY_AFTER, "1")
     })?;
-    let Place { stage, path: below, before } = place(api, address.path, exchange.head.uri.path())
-        .ok_or_else(|| {
-        Kind::ResourceNotFound.because("The path names no stage of this API.")
-    })?;
+    let chooser = Chooser::new(snapshot, &exchange.head);
+    let Place { stage, path: below, before } =
+        place(api, &chooser, address.path, exchange.head.uri.path()).ok_or_else(|| {
+            Kind::ResourceNotFound.because("The path names no stage of this API.")
+        })?;
     exchange.addressing = address.addressing();
     exchange.stage = Some(stage.clone());
     exchange.config_version = snapshot.version(&stage.cell);
@@ -89,7 +92,11 @@ fn hides_another_route(deployment: &Deployment, exchange: &Exchange, index: usiz
 }
 
 /// The stage that the first segment names, else `$default`; and the path below it.
-fn select_stage<'a, 'p>(api: &'a Api, full: &'p str) -> Option<(&'a Arc<Stage>, &'p str)> {
+fn select_stage<'a, 'p>(
+    api: &'a Api,
+    chooser: &Chooser<'_>,
+    full: &'p str,
+) -> Option<(&'a Arc<Stage>, &'p str)> {
     let rest = full.strip_prefix('/').unwrap_or(full);
     let (first, below) = rest.find('/').map_or((rest, "/"), |slash| rest.split_at(slash));
     let named = Some(&*path::decode(first))
@@ -101,7 +108,8 @@ fn select_stage<'a, 'p>(api: &'a Api, full: &'p str) -> Option<(&'a Arc<Stage>, 
             stage.deployment.as_ref().is_none_or(|deployment| deployment.dialect.default_stage)
         })
     };
-    named.map(|stage| (stage, below)).or_else(|| default().map(|stage| (stage, full)))
+    let found = named.map(|stage| (stage, below)).or_else(|| default().map(|stage| (stage, full)));
+    found.map(|(stage, below)| (chooser.of(stage), below))
 }
 
 /// Where a call goes.
@@ -122,8 +130,8 @@ enum Before {
 /// The stage that a path names, and the path below it. A path with two readings is read again as a stage that normalizes has
 /// it, so that `/./prod/a` is `/prod/a` before a stage is chosen too; unless the stage that it names as it came passes it.
 /// `whole` is the request's path, of which `raw` is the end.
-fn place<'a>(api: &'a Api, raw: &str, whole: &str) -> Option<Place<'a>> {
-    let as_it_came = select_stage(api, raw).map(|(stage, below)| {
+fn place<'a>(api: &'a Api, chooser: &Chooser<'_>, raw: &str, whole: &str) -> Option<Place<'a>> {
+    let as_it_came = select_stage(api, chooser, raw).map(|(stage, below)| {
         let policy = policy(stage);
         (stage, below, policy, path::normalize(below, policy))
     });
@@ -132,7 +140,7 @@ fn place<'a>(api: &'a Api, raw: &str, whole: &str) -> Option<Place<'a>> {
     };
     if !as_it_came.as_ref().is_some_and(|(.., policy, path)| plain(policy, path))
         && let Ok(Cow::Owned(normal)) = path::normalize(raw, Normalization::Normalize)
-        && let Some((stage, below)) = select_stage(api, &normal)
+        && let Some((stage, below)) = select_stage(api, chooser, &normal)
         && policy(stage) == Normalization::Normalize
     {
         let address = whole.strip_suffix(raw).unwrap_or_default();

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
+use http::HeaderName;
 use proto::config::v1::{self as message, resource::Kind};
 
 use super::{
@@ -13,7 +14,7 @@ use super::{
     },
     resources::{Held, ResourceName, Resources},
     secret::secret,
-    served::{Api, ApiKey, Deployment, Snapshot, Stage},
+    served::{Api, ApiKey, Canary, Deployment, Snapshot, Stage, Stickiness},
 };
 use crate::trace::sampling::Sampling;
 
@@ -88,7 +89,11 @@ fn stages_of_changed_deployments(
         return Vec::new();
     }
     let points_at_one = |held: &Held| match &held.resource {
-        Kind::Stage(stage) => deployments.contains(&stage.deployment_id.as_str()),
+        Kind::Stage(stage) => {
+            let canary = stage.canary.as_ref().map(|canary| canary.deployment_id.as_str());
+            deployments.contains(&stage.deployment_id.as_str())
+                || canary.is_some_and(|canary| deployments.contains(&canary))
+        }
         _ => false,
     };
     let stages =
@@ -190,6 +195,33 @@ impl Snapshot {
     }
 
     fn stage(&self, message: &message::Stage, cell: &Arc<str>) -> Compiled<Stage> {
+        let previous = self.api(&message.api_id).and_then(|api| api.stage(&message.name));
+        let canary = message.canary.as_ref().map(|canary| {
+            let as_canary = message::Stage {
+                deployment_id: canary.deployment_id.clone(),
+                variables: canary.variables.clone(),
+                ..message.clone()
+            };
+            let previous = previous.and_then(|stage| stage.canary.as_ref());
+            let previous = previous.map(|canary| &*canary.stage);
+            let stage = Stage { is_canary: true, ..self.plain_stage(&as_canary, cell, previous)? };
+            Ok::<_, String>(Canary {
+                stage: Arc::new(stage),
+                percent_traffic: canary.percent_traffic,
+                stickiness: stickiness(canary)?,
+            })
+        });
+        let stage = self.plain_stage(message, cell, previous.map(|stage| &**stage))?;
+        Ok(Stage { canary: canary.transpose()?, ..stage })
+    }
+
+    /// Without its canary.
+    fn plain_stage(
+        &self,
+        message: &message::Stage,
+        cell: &Arc<str>,
+        previous: Option<&Stage>,
+    ) -> Compiled<Stage> {
         let deployment = match message.deployment_id.as_str() {
             "" => None,
             id => Some(
@@ -206,7 +238,6 @@ impl Snapshot {
                 integrations.push(template.bind(&message.variables)?);
             }
         }
-        let previous = self.api(&message.api_id).and_then(|api| api.stage(&message.name));
         let previous = previous.and_then(|stage| stage.sampling.as_ref());
         let sampling = message.tracing.as_ref().map(|tracing| {
             Sampling::compile(tracing, deployment.map(|deployment| &**deployment), previous)
@@ -229,8 +260,26 @@ impl Snapshot {
             told_variables: told_variables(deployment, &message.variables),
             sampling: sampling.transpose()?,
             unknown_restriction: unknown_throttle || !message.restrictions.iter().all(enforced),
+            canary: None,
+            is_canary: false,
         })
     }
+}
+
+/// By what a canary's callers stay on one side.
+fn stickiness(canary: &message::Canary) -> Compiled<Stickiness> {
+    use message::CanaryStickiness as Told;
+    let told = Told::try_from(canary.stickiness)
+        .map_err(|_| "the canary's stickiness is unknown to this node".to_owned())?;
+    let name = &canary.stickiness_name;
+    Ok(match told {
+        Told::Unspecified => Stickiness::None,
+        Told::ApiKey => Stickiness::ApiKey,
+        Told::Header => Stickiness::Header(
+            HeaderName::try_from(name).map_err(|_| format!("{name:?} is no header's name"))?,
+        ),
+        Told::Cookie => Stickiness::Cookie(name.as_str().into()),
+    })
 }
 
 /// Those of a stage's variables that the gateway responses of its deployment tell.

@@ -99,7 +99,8 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
 
 /// Restrictions of routes, and of stages, that this node enforces.
 const ENFORCED: [&str; 2] = ["apiKeyLocations", "tlsConfig"];
-pub(super) const ENFORCED_OF_STAGES: [&str; 2] = ["clientThrottles", "concurrencyLimit"];
+pub(super) const ENFORCED_OF_STAGES: [&str; 3] =
+    ["canarySettings", "clientThrottles", "concurrencyLimit"];
 
 pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
     let api = message.api.as_ref().ok_or("the deployment has no Api")?;

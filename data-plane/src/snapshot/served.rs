@@ -82,6 +82,28 @@ pub struct Stage {
     pub sampling: Option<Sampling>,
     /// A restriction that this node cannot enforce: every call is refused.
     pub unknown_restriction: bool,
+    /// Another deployment, which a part of its calls goes to.
+    pub canary: Option<Canary>,
+    /// This is a stage as its canary has it.
+    pub is_canary: bool,
+}
+
+/// What a part of a stage's calls goes to.
+pub struct Canary {
+    /// The same stage, its limits and all, but for the canary's deployment and variables.
+    pub stage: Arc<Stage>,
+    /// 0.0 to 100.0.
+    pub percent_traffic: f64,
+    pub stickiness: Stickiness,
+}
+
+/// By what a caller stays on one side.
+pub enum Stickiness {
+    /// Each call is drawn.
+    None,
+    ApiKey,
+    Header(HeaderName),
+    Cookie(Box<str>),
 }
 
 /// A frozen Api: its routes and what they lead to. The same deployment is one value however many stages

@@ -4,6 +4,7 @@
 mod access;
 mod backend_tls;
 mod backends;
+mod canary;
 mod clients;
 mod compression;
 mod concurrency;

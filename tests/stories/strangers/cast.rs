@@ -16,7 +16,7 @@ use sqlx::{AssertSqlSafe, PgConnection, Row};
 use std::collections::BTreeMap;
 
 /// In the name of everything that the victim has: no stranger's answer may hold it.
-pub(super) const CANARY: &str = "canary";
+pub(super) const CANARY: &str = "planted-canary";
 
 /// A tenant with one of every noun.
 pub(super) struct Party<'w> {

@@ -14,14 +14,14 @@ const FILLED: [&str; 4] = ["method", "path", "text", "uri"];
 /// Fields that stand in the place of another.
 const INSTEAD: [(&str, &str); 1] = [("resourceId", "path")];
 /// What operations begin with.
-const VERBS: [&str; 23] = [
+const VERBS: [&str; 24] = [
     "create", "get", "list", "update", "put", "set", "delete", "revoke", "add", "remove", "accept",
     "resend", "suspend", "resume", "close", "export", "verify", "change", "rotate", "request",
-    "end", "reopen", "settle",
+    "end", "reopen", "settle", "promote",
 ];
-/// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: a secret's own tests, and
-/// those of integrations, name ids of strangers there.
-const NO_IDS: [&str; 4] = ["aws", "awsCredentials", "externalId", "nounId"];
+/// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: the own tests of
+/// secrets, integrations and canaries name ids of strangers there.
+const NO_IDS: [&str; 5] = ["aws", "awsCredentials", "canarySettings", "externalId", "nounId"];
 
 /// A text that is given back and kept nowhere: a change that is right but for it is made, also one that deletes.
 const NOT_KEPT: &str = "clientMutationId";
@@ -464,6 +464,9 @@ pub(super) fn noun(operation: &str) -> String {
     let noun = noun[..1].to_uppercase() + &noun[1..];
     if noun == "ApiKeyOverlap" {
         return "ApiKey".to_owned();
+    }
+    if noun == "Canary" {
+        return "Stage".to_owned();
     }
     match noun.strip_suffix("ies") {
         Some(stem) => format!("{stem}y"),

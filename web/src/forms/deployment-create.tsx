@@ -4,7 +4,7 @@ import { request } from "../api/client";
 import { graphql } from "../api/generated";
 import { refreshAll } from "../api/query";
 import { TextField } from "../ui/field";
-import { requiredText } from "./fields";
+import { percentTraffic, requiredText } from "./fields";
 import { Form, useSchemaForm } from "./form";
 
 const CreateDeploymentDocument = graphql(`
@@ -17,7 +17,13 @@ const CreateDeploymentDocument = graphql(`
   }
 `);
 
-const schema = z.object({ stage: requiredText("Name the stage."), description: z.string().trim() });
+const schema = z.object({
+  stage: requiredText("Name the stage."),
+  description: z.string().trim(),
+  canarySettings: z.object({
+    percentTraffic: z.union([z.literal("").transform(() => null), percentTraffic]),
+  }),
+});
 
 type Props = {
   api: string;
@@ -28,7 +34,11 @@ type Props = {
 };
 
 export function DeploymentCreateForm({ api, stages, onDone, onCancel }: Props) {
-  const form = useSchemaForm(schema, { stage: stages[0] ?? "prod", description: "" });
+  const form = useSchemaForm(schema, {
+    stage: stages[0] ?? "prod",
+    description: "",
+    canarySettings: { percentTraffic: "" },
+  });
   const { errors } = form.formState;
   const listId = useId();
   return (
@@ -37,8 +47,9 @@ export function DeploymentCreateForm({ api, stages, onDone, onCancel }: Props) {
       needs="deploy"
       submit="Deploy"
       onCancel={onCancel}
-      send={async ({ stage, description }) => {
-        const input = { apiId: api, stage, description };
+      send={async ({ stage, description, canarySettings: { percentTraffic } }) => {
+        const canarySettings = percentTraffic === null ? null : { percentTraffic };
+        const input = { apiId: api, stage, description, canarySettings };
         const { deployment, userErrors } = (await request(CreateDeploymentDocument, { input }))
           .createDeployment;
         if (deployment) {
@@ -69,6 +80,15 @@ export function DeploymentCreateForm({ api, stages, onDone, onCancel }: Props) {
         placeholder="What changes"
         error={errors.description?.message}
         {...form.register("description")}
+      />
+      <TextField
+        label="Percent of calls"
+        optional
+        inputMode="decimal"
+        placeholder="All"
+        hint="With a percentage it becomes the stage's canary, beside what the stage serves."
+        error={errors.canarySettings?.percentTraffic?.message}
+        {...form.register("canarySettings.percentTraffic")}
       />
     </Form>
   );

@@ -29,6 +29,16 @@ export const wholeNumber = z
   .refine((text) => text === "" || whole(text), "Enter a whole number, or nothing.")
   .transform(Number);
 
+/** From 0 to 100, with decimals. */
+export const percentTraffic = z
+  .string()
+  .trim()
+  .refine(
+    (text) => text !== "" && Number(text) >= 0 && Number(text) <= 100,
+    "Enter a percentage from 0 to 100.",
+  )
+  .transform(Number);
+
 const throttleEnforcement = z.enum(["HARD", "SHADOW"]);
 /** How a throttle is counted and what holds in an outage; nothing means as each node is set. */
 const throttleWays = {

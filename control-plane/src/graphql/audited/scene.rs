@@ -162,6 +162,9 @@ impl<'a> Scene<'a> {
             Kind::Stage => {
                 let (api, name) = (self.api().await, "prod".to_owned());
                 testing::deploy(app, &owner, api, &name).await.unwrap();
+                if operation == "promoteCanary" {
+                    testing::deploy_canary(app, &owner, api, &name, 10.0).await.unwrap();
+                }
                 kind.id(StageId { api, name })
             }
             Kind::Tenant => {

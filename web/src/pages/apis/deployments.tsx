@@ -1,5 +1,6 @@
 import { useQuery } from "@tanstack/react-query";
 import { getRouteApi, Link } from "@tanstack/react-router";
+import { Fragment } from "react";
 import { graphql } from "../../api/generated";
 import { query } from "../../api/query";
 import { DeploymentStatus } from "../../components/deployment-status";
@@ -15,7 +16,9 @@ const DeploymentsDocument = graphql(`
     node(id: $id) {
       __typename
       ... on Api {
-        stages(first: 50) { nodes { id name deployment { id } } }
+        stages(first: 50) {
+          nodes { id name deployment { id } canarySettings { percentTraffic deployment { id } } }
+        }
         deployments(first: 50) {
           nodes {
             id deploymentId description digest createdAt
@@ -89,6 +92,14 @@ export function DeploymentsPage() {
                           <Badge key={stage.id} tone="accent">
                             {stage.name}
                           </Badge>
+                        ))}
+                      {stages
+                        .filter((stage) => stage.canarySettings?.deployment?.id === deployment.id)
+                        .map((stage) => (
+                          <Fragment key={`canary ${stage.id}`}>
+                            <Badge tone="warn">{stage.name}</Badge>
+                            <Badge tone="warn">{`canary, ${stage.canarySettings?.percentTraffic} %`}</Badge>
+                          </Fragment>
                         ))}
                     </span>
                   ),

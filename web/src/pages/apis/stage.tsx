@@ -10,11 +10,13 @@ import { DeploymentChanges } from "../../components/deployment-changes";
 import { DeploymentStatus, DraftBadge } from "../../components/deployment-status";
 import { Loaded } from "../../components/loaded";
 import { useMay } from "../../components/viewer";
+import { StageCanaryForm } from "../../forms/stage-canary";
 import { StageClientsForm } from "../../forms/stage-clients";
 import { StageTracingForm } from "../../forms/stage-tracing";
 import { StageUpdateForm } from "../../forms/stage-update";
 import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
+import { Badge } from "../../ui/badge";
 import { Button } from "../../ui/button";
 import { CopyText } from "../../ui/copy";
 import { Fact, Facts, Panel } from "../../ui/panel";
@@ -34,6 +36,10 @@ const StageDocument = graphql(`
         concurrencyLimit { maxInFlight enforcement }
         routeConcurrencyLimits { routeKey maxInFlight enforcement }
         clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement mode outage }
+        canarySettings {
+          deployment { id deploymentId description } percentTraffic stickiness stickinessName
+          stageVariableOverrides { name value }
+        }
         changes { total changes { path before after } }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
         api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
@@ -94,6 +100,13 @@ export function StagePage() {
                     <span className="text-bad">{refusal}</span>
                   </Fact>
                 ))}
+                {stage.canarySettings && (
+                  <Fact name="Canary">
+                    <Badge tone="warn" dot>{`${stage.canarySettings.percentTraffic} % of calls`}</Badge>{" "}
+                    {stage.canarySettings.deployment?.description ||
+                      stage.canarySettings.deployment?.deploymentId}
+                  </Fact>
+                )}
                 {stage.deployment && <Fact name="Deployed">{minute(stage.deployment.createdAt)}</Fact>}
               </Facts>
             </Panel>
@@ -111,6 +124,18 @@ export function StagePage() {
                 deployments={stage.api.deployments.nodes}
               />
             </Panel>
+            {stage.deployment && (
+              <Panel
+                title="Canary"
+                note="A part of the calls goes to another deployment. Live, as the settings above."
+              >
+                <StageCanaryForm
+                  key={stage.updatedAt}
+                  stage={stage}
+                  deployments={stage.api.deployments.nodes}
+                />
+              </Panel>
+            )}
             <Panel title="Clients" note="How often each client may call. Live, as the settings above.">
               <StageClientsForm key={stage.updatedAt} stage={stage} />
             </Panel>
