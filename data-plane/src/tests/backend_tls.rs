@@ -113,14 +113,18 @@ fn node(address: SocketAddr, host: &str, tls_config: Option<TlsConfig>) -> TestN
 }
 
 /// The status, and what the backend was asked for by SNI or why the node does not trust it.
-async fn answer(address: SocketAddr, host: &str, tls_config: Option<TlsConfig>) -> (u16, String) {
-    let answer = node(address, host, tls_config).get("/prod/").await;
+async fn answer(
+    address: SocketAddr,
+    host: &str,
+    tls_config: impl Into<Option<TlsConfig>>,
+) -> (u16, String) {
+    let answer = node(address, host, tls_config.into()).get("/prod/").await;
     let body = answer.body();
     let told = if answer.status() == 200 { body.split(' ').next().unwrap() } else { body };
     (answer.status(), told.to_owned())
 }
 
-async fn refused(address: SocketAddr, tls_config: Option<TlsConfig>, why: &str) {
+async fn refused(address: SocketAddr, tls_config: impl Into<Option<TlsConfig>>, why: &str) {
     let (status, body) = answer(address, "localhost", tls_config).await;
     assert_eq!(status, 504, "{body}");
     assert!(body.contains("TLS handshake failed: ") && body.contains(why), "{body}");
@@ -130,12 +134,12 @@ const UNTRUSTED: &str = "the issuer of its certificate is not trusted";
 const MISNAMED: &str = "its certificate is for another name";
 const EXPIRED: &str = "its certificate has expired";
 
-fn bundle(pem: &str) -> Option<TlsConfig> {
-    Some(TlsConfig { ca_bundle: pem.to_owned(), ..TlsConfig::default() })
+fn bundle(pem: &str) -> TlsConfig {
+    TlsConfig { ca_bundle: pem.to_owned(), ..TlsConfig::default() }
 }
 
-fn skipped() -> Option<TlsConfig> {
-    Some(TlsConfig { insecure_skip_verification: true, ..TlsConfig::default() })
+fn skipped() -> TlsConfig {
+    TlsConfig { insecure_skip_verification: true, ..TlsConfig::default() }
 }
 
 #[tokio::test]
@@ -160,7 +164,7 @@ async fn whom_the_installation_trusts_counts_for_nothing_beside_an_integrations_
     let uri = format!("https://localhost:{}/", address.port());
     let routes = vec![
         ("GET /usual", proxy(uri.clone()), false),
-        ("GET /own", proxy_with(uri, |proxy| proxy.tls_config = bundle(&own.pem)), false),
+        ("GET /own", proxy_with(uri, |proxy| proxy.tls_config = Some(bundle(&own.pem))), false),
     ];
     let node = TestNode::start_with(api_with(Native, routes, |_| {}), |config| {
         let root = CertificateDer::from_pem_slice(installation.pem.as_bytes()).unwrap();
@@ -175,16 +179,15 @@ async fn whom_the_installation_trusts_counts_for_nothing_beside_an_integrations_
 async fn another_name_is_asked_for_and_verified_where_the_integration_says_so() {
     let own = Authority::new();
     let address = own.backend("inside.test", false).await;
-    let named = |name: &str| {
-        bundle(&own.pem).map(|it| TlsConfig { server_name_to_verify: name.to_owned(), ..it })
-    };
+    let named =
+        |name: &str| TlsConfig { server_name_to_verify: name.to_owned(), ..bundle(&own.pem) };
 
     let told = answer(address, "localhost", named("inside.test")).await;
     assert_eq!(told, (200, "inside.test".to_owned()));
     refused(address, named("other.test"), MISNAMED).await;
     refused(address, named(""), MISNAMED).await;
     let alone = TlsConfig { server_name_to_verify: "inside.test".into(), ..TlsConfig::default() };
-    refused(address, Some(alone), UNTRUSTED).await;
+    refused(address, alone, UNTRUSTED).await;
 }
 
 #[tokio::test]
@@ -211,9 +214,9 @@ async fn a_connection_and_its_session_are_of_one_identity_alone() {
         proxy_with(uri, |proxy| proxy.tls_config = tls_config)
     };
     let routes = vec![
-        ("GET /in", at("/", bundle(&own.pem)), false),
-        ("GET /in/close", at("/close", bundle(&own.pem)), false),
-        ("GET /any", at("/", skipped()), false),
+        ("GET /in", at("/", Some(bundle(&own.pem))), false),
+        ("GET /in/close", at("/close", Some(bundle(&own.pem))), false),
+        ("GET /any", at("/", Some(skipped())), false),
         ("GET /out", at("/", None), false),
     ];
     let node = TestNode::start(api_with(Native, routes, |_| {}));
@@ -243,8 +246,8 @@ async fn connections_that_calls_share_over_http_2_are_of_one_identity_alone() {
         })
     };
     let routes = vec![
-        ("GET /in", at(bundle(&own.pem)), false),
-        ("GET /any", at(skipped()), false),
+        ("GET /in", at(Some(bundle(&own.pem))), false),
+        ("GET /any", at(Some(skipped())), false),
         ("GET /out", at(None), false),
     ];
     let node = TestNode::start(api_with(Native, routes, |_| {}));
@@ -274,7 +277,8 @@ async fn circuits_are_of_one_identity_alone() {
             });
         })
     };
-    let routes = vec![("GET /in", at(bundle(&own.pem)), false), ("GET /out", at(None), false)];
+    let routes =
+        vec![("GET /in", at(Some(bundle(&own.pem))), false), ("GET /out", at(None), false)];
     let node = TestNode::start(api_with(Native, routes, |_| {}));
     for why in [UNTRUSTED, "left alone for a while"] {
         let answer = node.get("/prod/out").await;
