@@ -1,19 +1,16 @@
 //! What functions get and what callers get of their answers: tables of a route, what its function answers, and what is right
 //! on both sides.
 
+use crate::backend;
 use crate::score::Score;
 use crate::table::Table;
 use bytes::Bytes;
 use harness::tenant::Api;
 use harness::{Answer, World};
-use http_body_util::{BodyExt, Full};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
+use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 
 const TABLES: &str = include_str!("functions.json");
@@ -98,7 +95,9 @@ async fn functions_and_callers_get_what_the_tables_say() {
     let acme = world.tenant("acme").await;
     let cases: Vec<Case> = serde_json::from_str(TABLES).unwrap();
     let functions = Shared::default();
-    let address = start(functions.clone()).await;
+    let reached = functions.clone();
+    let address =
+        backend::serve(move |request| std::future::ready(answer(&reached, &request))).await;
     let mut score = Score::default();
     let mut defined = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -201,29 +200,10 @@ fn compared(gets: &Gets, answer: &Answer, event: &Value, api: &Api<'_>) -> Resul
 }
 
 /// Answers by the first segment of the path, which names a table in one dialect.
-async fn start(functions: Shared) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let functions = functions.clone();
-            let service = service_fn(move |request| answer(functions.clone(), request));
-            let server = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
-        }
-    });
-    address
-}
-
-async fn answer(
-    functions: Shared,
-    request: http::Request<hyper::body::Incoming>,
-) -> Result<http::Response<Full<Bytes>>, Infallible> {
-    let (head, body) = request.into_parts();
-    let event = body.collect().await.unwrap().to_bytes();
-    let name = head.uri.path().trim_start_matches('/').to_owned();
+fn answer(functions: &Shared, request: &http::Request<Bytes>) -> http::Response<Full<Bytes>> {
+    let name = request.uri().path().trim_start_matches('/').to_owned();
     let mut functions = functions.lock().unwrap();
     let answer = functions.answers.get(&name).cloned().unwrap_or_default();
-    functions.events.insert(name, serde_json::from_slice(&event).unwrap());
-    Ok(http::Response::new(Full::new(answer.into())))
+    functions.events.insert(name, serde_json::from_slice(request.body()).unwrap());
+    http::Response::new(Full::new(answer.into()))
 }

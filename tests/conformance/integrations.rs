@@ -1,24 +1,18 @@
 //! What backends get and what callers get of them, and what mocks answer: tables of a route, what its backend answers, and
 //! what is right on both sides.
 
+use crate::backend::{certified, serve, serve_over_tls};
 use crate::score::Score;
 use crate::table::Table;
 use bytes::Bytes;
 use harness::World;
 use harness::tenant::{Api, Tenant};
-use http_body_util::{BodyExt, Full};
-use hyper::service::service_fn;
-use hyper_util::rt::TokioIo;
-use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
-use rustls_pki_types::PrivateKeyDer;
+use http_body_util::Full;
 use serde::Deserialize;
 use serde_json::{Map, Value, json};
 use std::collections::BTreeMap;
-use std::convert::Infallible;
-use std::net::SocketAddr;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
-use tokio_rustls::TlsAcceptor;
 
 const TABLES: [&str; 3] = [
     include_str!("integrations.json"),
@@ -120,9 +114,11 @@ async fn backends_and_callers_get_what_the_tables_say() {
     let cases: Vec<Case> =
         TABLES.iter().flat_map(|text| serde_json::from_str::<Vec<Case>>(text).unwrap()).collect();
     let backend = Shared::default();
-    let address = start(backend.clone(), None).await;
+    let asked = backend.clone();
+    let address = serve(move |request| answer(asked.clone(), request)).await;
+    let asked = backend.clone();
     let (authority, acceptor) = certified();
-    let secure = start(backend.clone(), Some(acceptor)).await;
+    let secure = serve_over_tls(acceptor, move |request| answer(asked.clone(), request)).await;
     let mut score = Score::default();
     let mut defined = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -134,9 +130,10 @@ async fn backends_and_callers_get_what_the_tables_say() {
                 input["id"] = json!(api.id);
                 acme.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
             }
-            let uri = match case.secure {
-                true => format!("https://localhost:{}/{name}", secure.port()),
-                false => format!("http://{address}/{name}"),
+            let uri = if case.secure {
+                format!("https://localhost:{}/{name}", secure.port())
+            } else {
+                format!("http://{address}/{name}")
             };
             let input = route(case, &api, &uri, &authority);
             if let Some(param) = &case.refused_for {
@@ -228,54 +225,8 @@ fn compared(
 }
 
 /// Answers by the first segment of the path, which names a table's case in one dialect.
-async fn start(backend: Shared, tls: Option<TlsAcceptor>) -> SocketAddr {
-    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    tokio::spawn(async move {
-        while let Ok((stream, _)) = listener.accept().await {
-            let backend = backend.clone();
-            let service = service_fn(move |request| answer(backend.clone(), request));
-            let server = hyper::server::conn::http1::Builder::new();
-            let Some(tls) = tls.clone() else {
-                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
-                continue;
-            };
-            tokio::spawn(async move {
-                let Ok(stream) = tls.accept(stream).await else { return };
-                let _ = server.serve_connection(TokioIo::new(stream), service).await;
-            });
-        }
-    });
-    address
-}
-
-/// A private authority in PEM, and who has a certificate by it.
-fn certified() -> (String, TlsAcceptor) {
-    let mut authority = CertificateParams::default();
-    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-    let authority_key = KeyPair::generate().unwrap();
-    let pem = authority.self_signed(&authority_key).unwrap().pem();
-    let names = ["localhost", "inside.test"].map(str::to_owned);
-    let key = KeyPair::generate().unwrap();
-    let issuer = Issuer::new(authority, authority_key);
-    let own = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
-    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-    let config = rustls::ServerConfig::builder_with_provider(provider)
-        .with_safe_default_protocol_versions()
-        .unwrap()
-        .with_no_client_auth()
-        .with_single_cert(vec![own.der().clone()], key)
-        .unwrap();
-    (pem, TlsAcceptor::from(Arc::new(config)))
-}
-
-async fn answer(
-    backend: Shared,
-    request: http::Request<hyper::body::Incoming>,
-) -> Result<http::Response<Full<Bytes>>, Infallible> {
-    let (head, body) = request.into_parts();
-    let _ = body.collect().await;
+async fn answer(backend: Shared, request: http::Request<Bytes>) -> http::Response<Full<Bytes>> {
+    let (head, _) = request.into_parts();
     let target = head.uri.path_and_query().unwrap().as_str();
     let end = target[1..].find(['/', '?']).map_or(target.len(), |at| at + 1);
     let (name, below) = (target[1..end].to_owned(), &target[end..]);
@@ -290,5 +241,5 @@ async fn answer(
         response = response.header(name, value);
     }
     let body = reply.body.repeat(reply.repeated.unwrap_or(1));
-    Ok(response.body(Full::new(body.into())).unwrap())
+    response.body(Full::new(body.into())).unwrap()
 }

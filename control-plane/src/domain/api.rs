@@ -1,7 +1,5 @@
 //! An Api: what a tenant publishes. Its routes and integrations are a draft until they are deployed.
 
-use std::collections::HashMap;
-
 use chrono::{DateTime, Utc};
 use plan::KeyLocation;
 use serde::{Deserialize, Serialize};
@@ -20,7 +18,6 @@ use crate::domain::{audit, media, stage, text};
 use crate::error::{Error, Result};
 use crate::ids::ApiId;
 use crate::snapshot::compile;
-use crate::snapshot::document::Document;
 use crate::store;
 
 /// How many Apis a tenant has at most, unless its own limits say otherwise.
@@ -326,53 +323,12 @@ pub async fn delete(app: &App, actor: &Actor, id: ApiId) -> Result<()> {
     Ok(())
 }
 
-/// What deploying each of these Apis' drafts now would give: its digest, or nothing where there is nothing to
-/// deploy yet. A stage whose deployment has another digest is behind its draft.
-pub async fn draft_digests(
-    app: &App,
-    actor: &Actor,
-    ids: &[ApiId],
-) -> Result<HashMap<ApiId, Option<[u8; 32]>>> {
-    let mut tx = app.begin(actor).await?;
-    let mut digests = HashMap::with_capacity(ids.len());
-    for id in ids {
-        // One at a time: a draft may have megabytes.
-        for draft in store::draft::load(&mut tx, actor.tenant, &[*id]).await? {
-            let digest = (!draft.routes.is_empty()).then(|| Document::of(&draft).digest());
-            digests.insert(draft.id, digest);
-        }
-    }
-    Ok(digests)
-}
-
-/// Whether each of these Apis' drafts differs from what one of its stages serves, or from nothing at all
-/// where it has no stage.
-pub async fn pending_changes(
-    app: &App,
-    actor: &Actor,
-    ids: &[ApiId],
-) -> Result<HashMap<ApiId, bool>> {
-    let drafts = draft_digests(app, actor, ids).await?;
-    let mut tx = app.begin(actor).await?;
-    let served = store::stage::served_digests(&mut tx, actor.tenant, ids).await?;
-    Ok(drafts
-        .into_iter()
-        .map(|(api, draft)| {
-            let mut stages = served.iter().filter(|(stage, _)| stage.api == api).peekable();
-            let pending = match stages.peek() {
-                None => draft.is_some(),
-                Some(_) => stages.any(|(_, digest)| *digest != draft),
-            };
-            (api, pending)
-        })
-        .collect())
-}
-
 #[cfg(test)]
 mod tests {
     use sqlx::PgPool;
 
     use super::*;
+    use crate::domain::pending_changes;
     use crate::testing::{self, new_api};
 
     #[test]
@@ -417,7 +373,7 @@ mod tests {
         let kept = locate(&["$request.header.X-Key", "$request.querystring.key"]).await.unwrap();
         let places = ["$request.header.x-key", "$request.querystring.key"];
         assert_eq!(kept.api_key_locations, places);
-        assert!(pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+        assert!(pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
         let moved = deployed().await;
         assert_eq!(moved.api.unwrap().api_key_locations, places);
         // Nodes that do not know it would tell backends of the key.
@@ -481,9 +437,15 @@ mod tests {
             assert_eq!(kept.trailing_slash, slash.apply(before.trailing_slash));
             assert_eq!(kept.path_normalization, normalization.apply(before.path_normalization));
             assert_eq!(get(&app, &alice, api).await.unwrap(), kept);
-            assert!(pending_changes(&app, &alice, &[api]).await.unwrap()[&api], "{expected:?}");
+            assert!(
+                pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api],
+                "{expected:?}"
+            );
             assert_eq!(deployed().await, expected);
-            assert!(!pending_changes(&app, &alice, &[api]).await.unwrap()[&api], "{expected:?}");
+            assert!(
+                !pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api],
+                "{expected:?}"
+            );
         }
         let audited: Vec<(Option<String>, Option<String>)> = sqlx::query_as(
             "select after ->> 'trailingSlash', after ->> 'pathNormalization' from audit_entry

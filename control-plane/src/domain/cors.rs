@@ -91,6 +91,7 @@ mod tests {
     use super::*;
     use crate::domain::api::{self, Dialect, UpdateApi};
     use crate::domain::patch::Patch;
+    use crate::domain::pending_changes;
     use crate::domain::route::{self, UpdateRoute};
     use crate::snapshot::compile;
     use crate::testing;
@@ -127,7 +128,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let pending = async || api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api];
+        let pending = async || pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api];
         assert_eq!(deployed().await, (None, None));
 
         let set = |cors| UpdateApi { cors_configuration: cors, ..UpdateApi::default() };

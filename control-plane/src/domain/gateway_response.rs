@@ -195,7 +195,7 @@ mod tests {
     use sqlx::PgPool;
 
     use super::*;
-    use crate::domain::api;
+    use crate::domain::pending_changes;
     use crate::snapshot::compile;
     use crate::testing;
 
@@ -222,7 +222,7 @@ mod tests {
                 other => panic!("{other:?}"),
             }
         };
-        let pending = async || api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api];
+        let pending = async || pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api];
         assert!(deployed().await.is_empty());
         let all = list(&app, &alice, api).await.unwrap();
         assert_eq!(all.len(), 21);

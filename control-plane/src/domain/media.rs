@@ -80,6 +80,7 @@ mod tests {
     use crate::domain::api::{self, Dialect, UpdateApi};
     use crate::domain::integration::{IntegrationType, MockResponse, Settings};
     use crate::domain::patch::Patch;
+    use crate::domain::pending_changes;
     use crate::snapshot::compile;
     use crate::testing;
 
@@ -156,13 +157,13 @@ mod tests {
                 (kept.minimum_compression_size, kept.binary_media_types),
                 (expected.0, expected.1.iter().map(|it| (*it).to_owned()).collect())
             );
-            assert!(api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+            assert!(pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
             let said = deployed().await.api.unwrap();
             assert_eq!(
                 (said.minimum_compression_size, &said.binary_media_types[..]),
                 (expected.0, &expected.1.iter().map(|it| (*it).to_owned()).collect::<Vec<_>>()[..])
             );
-            assert!(!api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+            assert!(!pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
         }
         let audited: Vec<Option<String>> = sqlx::query_scalar(
             "select after ->> 'minimumCompressionSize' from audit_entry where action = 'api.update' order by id",

@@ -43,6 +43,7 @@ pub mod page;
 pub mod password;
 pub mod patch;
 pub mod paths;
+pub mod pending_changes;
 pub mod price;
 pub mod quarantined_segment;
 pub mod quota;

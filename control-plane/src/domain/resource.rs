@@ -168,6 +168,7 @@ mod tests {
     use crate::access::role::Role;
     use crate::domain::api::{self, Dialect};
     use crate::domain::integration::{self, Settings};
+    use crate::domain::pending_changes;
     use crate::domain::route::{self, NewRoute, Route, RouteIntegration, RoutePlace};
     use crate::testing::{self, deploy, mock, new_api, new_route};
 
@@ -403,10 +404,10 @@ mod tests {
 
         let first = deploy(&app, &alice, api, "prod").await.unwrap();
         let cats = below(&app, &alice, root, "cats").await.unwrap();
-        assert!(!api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+        assert!(!pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
         assert_eq!(deploy(&app, &alice, api, "prod").await.unwrap().digest, first.digest);
         method(&app, &alice, &cats, "GET").await.unwrap();
-        assert!(api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+        assert!(pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
         delete(&app, &alice, cats.id).await.unwrap();
         assert_eq!(deploy(&app, &alice, api, "prod").await.unwrap().digest, first.digest);
     }

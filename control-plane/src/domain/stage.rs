@@ -1,6 +1,6 @@
 //! A stage: the name under which a deployment is called, and what is live beside it.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
 use chrono::{DateTime, Utc};
 use serde::Serialize;
@@ -18,7 +18,7 @@ use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::sampling::{self, SamplingRule};
 use crate::domain::throttle::{self, RouteThrottle, Throttle};
-use crate::domain::{api, audit, deployment, text};
+use crate::domain::{audit, deployment, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, StageId};
 use crate::snapshot::compile;
@@ -445,25 +445,6 @@ pub(crate) async fn lock(tx: &mut Tx, actor: &Actor, id: &StageId) -> Result<Sta
     store::stage::get(tx, actor.tenant, id.api, &id.name).await?.ok_or_else(missing)?;
     store::api::lock(tx, actor.tenant, id.api).await?;
     store::stage::get(tx, actor.tenant, id.api, &id.name).await?.ok_or_else(missing)
-}
-
-/// Whether the draft of each stage's Api differs from what the stage serves.
-pub async fn pending_changes(
-    app: &App,
-    actor: &Actor,
-    stages: &[StageId],
-) -> Result<HashMap<StageId, bool>> {
-    let apis: Vec<ApiId> = stages.iter().map(|stage| stage.api).collect();
-    let drafts = api::draft_digests(app, actor, &apis).await?;
-    let mut tx = app.begin(actor).await?;
-    let served = store::stage::served_digests(&mut tx, actor.tenant, &apis).await?;
-    Ok(served
-        .into_iter()
-        .map(|(stage, digest)| {
-            let pending = drafts.get(&stage.api).is_some_and(|draft| *draft != digest);
-            (stage, pending)
-        })
-        .collect())
 }
 
 #[cfg(test)]

@@ -425,7 +425,7 @@ impl Loader<PendingChanges> for Batches {
         of: &[PendingChanges],
     ) -> Result<HashMap<PendingChanges, bool>, Self::Error> {
         let ids: Vec<ApiId> = of.iter().map(|api| api.0).collect();
-        let pending = domain::api::pending_changes(&self.app, &self.actor, &ids).await?;
+        let pending = domain::pending_changes::of_apis(&self.app, &self.actor, &ids).await?;
         Ok(pending.into_iter().map(|(api, pending)| (PendingChanges(api), pending)).collect())
     }
 }

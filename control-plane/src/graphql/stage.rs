@@ -393,7 +393,7 @@ impl Loader<PendingChanges> for Batches {
         of: &[PendingChanges],
     ) -> Result<HashMap<PendingChanges, bool>, Self::Error> {
         let ids: Vec<StageId> = of.iter().map(|stage| stage.0.clone()).collect();
-        let pending = domain::stage::pending_changes(&self.app, &self.actor, &ids).await?;
+        let pending = domain::pending_changes::of_stages(&self.app, &self.actor, &ids).await?;
         Ok(pending.into_iter().map(|(stage, pending)| (PendingChanges(stage), pending)).collect())
     }
 }

@@ -90,7 +90,7 @@ impl Api {
     }
 
     async fn load(app: &App, actor: &Actor, api: domain::api::Api) -> Result<Self> {
-        let pending = domain::api::pending_changes(app, actor, &[api.id]).await?;
+        let pending = domain::pending_changes::of_apis(app, actor, &[api.id]).await?;
         let pending = pending.get(&api.id).copied().unwrap_or(false);
         Ok(Self::of(api, pending))
     }
@@ -177,7 +177,7 @@ async fn list(
 ) -> Result<List<Api>> {
     let apis = domain::api::list(&app, &actor, &page.try_into()?).await?;
     let ids: Vec<ApiId> = apis.items.iter().map(|api| api.id).collect();
-    let pending = domain::api::pending_changes(&app, &actor, &ids).await?;
+    let pending = domain::pending_changes::of_apis(&app, &actor, &ids).await?;
     Ok(List::map(apis, |api| {
         let pending = pending.get(&api.id).copied().unwrap_or(false);
         Api::of(api, pending)

@@ -106,7 +106,8 @@ impl Stage {
 
     async fn load(app: &App, actor: &Actor, stage: domain::stage::Stage) -> Result<Self> {
         let id = stage.id();
-        let pending = domain::stage::pending_changes(app, actor, std::slice::from_ref(&id)).await?;
+        let pending =
+            domain::pending_changes::of_stages(app, actor, std::slice::from_ref(&id)).await?;
         Ok(Self::of(app, stage, pending.get(&id).copied().unwrap_or(false)))
     }
 }
@@ -203,7 +204,7 @@ async fn list(
 ) -> Result<List<Stage>> {
     let stages = domain::stage::list(&app, &actor, api, &page.try_into()?).await?;
     let ids: Vec<StageId> = stages.items.iter().map(domain::stage::Stage::id).collect();
-    let pending = domain::stage::pending_changes(&app, &actor, &ids).await?;
+    let pending = domain::pending_changes::of_stages(&app, &actor, &ids).await?;
     Ok(List::map(stages, |stage| {
         let pending = pending.get(&stage.id()).copied().unwrap_or(false);
         Stage::of(&app, stage, pending)

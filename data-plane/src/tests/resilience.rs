@@ -13,7 +13,7 @@ use http::{Response, StatusCode};
 use proto::config::v1::{CircuitBreaker, Dialect::Native, HttpProxy, RetryPolicy};
 use tokio::{io::AsyncWriteExt, net::TcpListener};
 
-use super::world::{TestNode, api, full, origin, proxy_with, raw_origin, read_until};
+use super::world::{TestNode, api, full, origin, proxy_with, raw_origin, read_until, until};
 
 /// A backend that answers 503 so many times, then 200; and how often it was asked.
 async fn failing(times: usize) -> (SocketAddr, Arc<AtomicUsize>) {
@@ -92,9 +92,7 @@ async fn a_backend_that_was_away_for_a_moment_is_reached_whatever_the_method() {
             Some(RetryPolicy { attempts: 5, connect_failure: true, ..RetryPolicy::default() });
     });
     let back = async {
-        while retries(&node) == 0 {
-            tokio::time::sleep(Duration::from_millis(1)).await;
-        }
+        until(|| retries(&node) != 0).await;
         let listener = TcpListener::bind(address).await.unwrap();
         let (mut stream, _) = listener.accept().await.unwrap();
         read_until(&mut stream, "hello").await;

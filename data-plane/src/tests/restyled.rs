@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use http::Response;
 use proto::config::v1::{
     Cors,
     Dialect::{self, AwsHttp, AwsRest, Native},
@@ -11,7 +10,7 @@ use proto::config::v1::{
 
 use super::{
     limited::Limited,
-    world::{TENANT, TestNode, api_with, full, mock, origin, proxy, proxy_with},
+    world::{TENANT, TestNode, api_with, mock, origin, proxy, proxy_with},
 };
 
 type Texts<'a> = &'a [(&'a str, &'a str)];
@@ -225,11 +224,7 @@ async fn aws_keeps_the_answer_to_what_is_too_large_but_for_the_defaults_headers(
 #[tokio::test]
 async fn limits_and_slow_backends_are_restyled_and_billed_as_they_were() {
     let limited = Limited::new();
-    let slow = origin(|_| async {
-        tokio::time::sleep(std::time::Duration::from_mins(1)).await;
-        Response::new(full(""))
-    })
-    .await;
+    let slow = origin(|_| std::future::pending()).await;
     let slow = proxy_with(format!("http://{slow}/"), |proxy| proxy.total_timeout_ms = 50);
     let routes = vec![("GET /limited", mock(200, "ok"), true), ("GET /slow", slow, false)];
     let mut all = limited.with(routes, |stage, _| {

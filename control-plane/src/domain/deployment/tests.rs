@@ -10,8 +10,8 @@ use crate::app::Job;
 use crate::domain::api::{self, Dialect};
 use crate::domain::integration::{PayloadFormatVersion, ProtocolVersion, Settings};
 use crate::domain::patch::Patch;
-use crate::domain::route;
 use crate::domain::stage::UpdateStage;
+use crate::domain::{pending_changes, route};
 use crate::ids::StageId;
 use crate::testing::{self, deploy, mock, new_api, new_route, published};
 
@@ -88,13 +88,13 @@ async fn the_same_draft_has_the_same_digest_and_another_draft_another(db: PgPool
     let app = testing::app(db).await;
     let alice = testing::owner(&app).await;
     let api = new_api(&app, &alice, Dialect::Native).await;
-    assert!(!api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+    assert!(!pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
     new_route(&app, &alice, api, "GET /b", mock("b")).await;
     let route = new_route(&app, &alice, api, "GET /a/{id}", mock("a")).await;
-    assert!(api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+    assert!(pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
 
     let first = deploy(&app, &alice, api, "prod").await.unwrap();
-    assert!(!api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api]);
+    assert!(!pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
     let again = deploy(&app, &alice, api, "prod").await.unwrap();
     assert_ne!(first.id, again.id);
     assert_eq!(first.digest, again.digest);
@@ -104,11 +104,11 @@ async fn the_same_draft_has_the_same_digest_and_another_draft_another(db: PgPool
         ..route::UpdateRoute::default()
     };
     route::update(&app, &alice, route.id, key_required(true)).await.unwrap();
-    let pending = stage::pending_changes(&app, &alice, &[prod(api)]).await.unwrap();
+    let pending = pending_changes::of_stages(&app, &alice, &[prod(api)]).await.unwrap();
     assert!(pending[&prod(api)]);
     let other = deploy(&app, &alice, api, "beta").await.unwrap();
     assert_ne!(first.digest, other.digest);
-    assert!(api::pending_changes(&app, &alice, &[api]).await.unwrap()[&api], "prod is behind");
+    assert!(pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api], "prod is behind");
 
     route::update(&app, &alice, route.id, key_required(false)).await.unwrap();
     assert_eq!(deploy(&app, &alice, api, "prod").await.unwrap().digest, first.digest);
@@ -392,7 +392,7 @@ async fn another_tenants_deployments_and_stages_do_not_exist(db: PgPool) {
     }
     assert_eq!(rows(&db).await, before);
     assert!(find(&app, &mallory, &[hers.id]).await.unwrap().is_empty());
-    assert!(api::pending_changes(&app, &mallory, &[api]).await.unwrap().is_empty());
+    assert!(pending_changes::of_apis(&app, &mallory, &[api]).await.unwrap().is_empty());
 }
 
 #[sqlx::test(migrations = "../migrations")]
