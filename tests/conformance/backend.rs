@@ -1,15 +1,36 @@
 //! A backend within the suite's own process, over a real socket.
 
 use std::net::SocketAddr;
+use std::sync::Arc;
 
 use http::{Request, Response};
 use http_body_util::{BodyExt, Full};
 use hyper::body::{Bytes, Incoming};
 use hyper::service::service_fn;
 use hyper_util::rt::TokioIo;
+use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair};
+use rustls_pki_types::PrivateKeyDer;
+use tokio_rustls::TlsAcceptor;
 
 /// Answers whole requests by HTTP/1.1 until the runtime ends. Where it listens.
 pub(crate) async fn serve<A, F>(answer: A) -> SocketAddr
+where
+    A: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    listen(None, answer).await
+}
+
+/// The same over TLS.
+pub(crate) async fn serve_over_tls<A, F>(tls: TlsAcceptor, answer: A) -> SocketAddr
+where
+    A: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
+    F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
+{
+    listen(Some(tls), answer).await
+}
+
+async fn listen<A, F>(tls: Option<TlsAcceptor>, answer: A) -> SocketAddr
 where
     A: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Full<Bytes>>> + Send + 'static,
@@ -28,8 +49,36 @@ where
                 }
             });
             let server = hyper::server::conn::http1::Builder::new();
-            tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+            let Some(tls) = tls.clone() else {
+                tokio::spawn(server.serve_connection(TokioIo::new(stream), service));
+                continue;
+            };
+            tokio::spawn(async move {
+                let Ok(stream) = tls.accept(stream).await else { return };
+                let _ = server.serve_connection(TokioIo::new(stream), service).await;
+            });
         }
     });
     address
+}
+
+/// A private authority in PEM, and who has a certificate by it for `localhost` and `inside.test`.
+pub(crate) fn certified() -> (String, TlsAcceptor) {
+    let mut authority = CertificateParams::default();
+    authority.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let authority_key = KeyPair::generate().unwrap();
+    let pem = authority.self_signed(&authority_key).unwrap().pem();
+    let names = ["localhost", "inside.test"].map(str::to_owned);
+    let key = KeyPair::generate().unwrap();
+    let issuer = Issuer::new(authority, authority_key);
+    let own = CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
+    let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
+    let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+    let config = rustls::ServerConfig::builder_with_provider(provider)
+        .with_safe_default_protocol_versions()
+        .unwrap()
+        .with_no_client_auth()
+        .with_single_cert(vec![own.der().clone()], key)
+        .unwrap();
+    (pem, TlsAcceptor::from(Arc::new(config)))
 }

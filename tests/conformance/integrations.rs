@@ -1,7 +1,7 @@
 //! What backends get and what callers get of them, and what mocks answer: tables of a route, what its backend answers, and
 //! what is right on both sides.
 
-use crate::backend::serve;
+use crate::backend::{certified, serve, serve_over_tls};
 use crate::score::Score;
 use crate::table::Table;
 use bytes::Bytes;
@@ -14,7 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const TABLES: [&str; 2] = [include_str!("integrations.json"), include_str!("mock.json")];
+const TABLES: [&str; 3] = [
+    include_str!("integrations.json"),
+    include_str!("mock.json"),
+    include_str!("backend_tls.json"),
+];
 
 /// A route, its backend's answer, and what calls of it get: once in each of `dialects`.
 #[derive(Deserialize)]
@@ -31,6 +35,9 @@ struct Case {
     route: String,
     #[serde(default)]
     integration: Map<String, Value>,
+    /// Its backend is spoken to over TLS, and has a certificate for `localhost` and `inside.test` by a private authority.
+    #[serde(default)]
+    secure: bool,
     #[serde(default)]
     backend: Reply,
     #[serde(default)]
@@ -109,6 +116,9 @@ async fn backends_and_callers_get_what_the_tables_say() {
     let backend = Shared::default();
     let asked = backend.clone();
     let address = serve(move |request| answer(asked.clone(), request)).await;
+    let asked = backend.clone();
+    let (authority, acceptor) = certified();
+    let secure = serve_over_tls(acceptor, move |request| answer(asked.clone(), request)).await;
     let mut score = Score::default();
     let mut defined = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -120,7 +130,12 @@ async fn backends_and_callers_get_what_the_tables_say() {
                 input["id"] = json!(api.id);
                 acme.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
             }
-            let input = route(case, &api, &format!("http://{address}/{name}"));
+            let uri = if case.secure {
+                format!("https://localhost:{}/{name}", secure.port())
+            } else {
+                format!("http://{address}/{name}")
+            };
+            let input = route(case, &api, &uri, &authority);
             if let Some(param) = &case.refused_for {
                 let told = refused(&acme, input, param).await;
                 score.note(&table(case), dialect, param, told);
@@ -157,11 +172,15 @@ fn table(case: &Case) -> Table {
     serde_json::from_value(of).unwrap()
 }
 
-fn route(case: &Case, api: &Api<'_>, backend: &str) -> Value {
+/// `${authority}` in a bundle is this one.
+fn route(case: &Case, api: &Api<'_>, backend: &str, authority: &str) -> Value {
     let (method, path) = case.route.split_once(' ').unwrap();
     let mut integration = json!(case.integration);
     if let Some(Value::String(below)) = integration.get("uri") {
         integration["uri"] = json!(format!("{backend}{below}"));
+    }
+    if let Some(Value::String(bundle)) = integration.pointer_mut("/tlsConfig/caBundle") {
+        *bundle = bundle.replace("${authority}", authority);
     }
     json!({ "apiId": api.id, "method": method, "path": path, "integration": integration })
 }

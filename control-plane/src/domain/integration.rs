@@ -25,6 +25,7 @@ use crate::domain::limit::{self, LimitName};
 use crate::domain::media::ContentHandling;
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::retry_policy::RetryPolicy;
+use crate::domain::tls_config::TlsConfig;
 use crate::domain::{audit, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId, VpcLinkId};
@@ -169,6 +170,10 @@ pub struct Settings {
     #[serde(default, skip_serializing)]
     #[schema(value_type = Option<Object>, write_only)]
     pub openapi_operation: Option<Value>,
+    /// `HTTP_PROXY`, `AWS_PROXY`: what the certificate of a backend over https must be; absent: its host's, by a public
+    /// authority.
+    #[serde(default)]
+    pub tls_config: Option<TlsConfig>,
     /// `MOCK`: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.
     #[serde(default)]
     pub content_handling: Option<ContentHandling>,
@@ -304,6 +309,7 @@ impl Settings {
             circuit_breaker: None,
             mock_response: None,
             content_handling: None,
+            tls_config: None,
             request_templates: BTreeMap::new(),
             integration_responses: Vec::new(),
             examples: Vec::new(),
@@ -392,6 +398,9 @@ impl Settings {
         }
         let uri = self.backend_uri();
         reach.check(&uri).map_err(|reason| Error::bad_request("uri", reason))?;
+        if let Some(tls) = &self.tls_config {
+            tls.check(&uri)?;
+        }
         UriTemplate::parse(&uri).map_err(|reason| Error::bad_request("uri", reason.to_string()))?;
         let breaker = self.circuit_breaker.as_ref().map(CircuitBreaker::check).transpose();
         breaker.map_err(|error| error.within("circuitBreaker"))?;
@@ -422,6 +431,7 @@ impl Settings {
             ("timeoutMs", self.timeout_ms != 0),
             ("retryPolicy", self.retry_policy.is_some()),
             ("circuitBreaker", self.circuit_breaker.is_some()),
+            ("tlsConfig", self.tls_config.is_some()),
         ] {
             if set {
                 return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));

@@ -62,6 +62,7 @@ pub mod tenant_export;
 pub mod tenant_invitation;
 pub mod text;
 pub mod throttle;
+pub mod tls_config;
 pub mod usage;
 pub mod usage_group;
 pub mod usage_plan;

@@ -23,6 +23,7 @@ use crate::graphql::mock::{
 };
 use crate::graphql::node::Kind;
 use crate::graphql::retry_policy::{RetryPolicy, RetryPolicyInput};
+use crate::graphql::tls_config::{TlsConfig, TlsConfigInput};
 use crate::ids::IntegrationId;
 
 #[derive(Default)]
@@ -145,6 +146,9 @@ pub struct IntegrationInput {
     circuit_breaker: Option<CircuitBreakerInput>,
     /// MOCK: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
     mock_response: Option<MockResponseInput>,
+    /// `HTTP_PROXY`, `AWS_PROXY`: what the certificate of a backend over https must be; left out: its host's, by a public
+    /// authority.
+    tls_config: Option<TlsConfigInput>,
     /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; left out: they are text.
     content_handling: Option<ContentHandling>,
     /// MOCK: by a request's media type the status that it is to get, as a constant: `{"statusCode": 200}`.
@@ -199,6 +203,7 @@ impl TryFrom<IntegrationInput> for Settings {
             circuit_breaker: input.circuit_breaker.map(TryInto::try_into).transpose()?,
             mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
             content_handling: input.content_handling.map(Into::into),
+            tls_config: input.tls_config.map(Into::into),
             request_templates: mock::templates(
                 "requestTemplates",
                 input.request_templates.unwrap_or_default(),
@@ -387,6 +392,11 @@ impl Integration {
     /// MOCK: the fixed answer.
     async fn mock_response(&self) -> Option<MockResponse> {
         self.0.settings.mock_response.as_ref().map(Into::into)
+    }
+
+    /// What the certificate of a backend over https must be; null: its host's, by a public authority.
+    async fn tls_config(&self) -> Option<TlsConfig> {
+        self.0.settings.tls_config.as_ref().map(Into::into)
     }
 
     /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.

@@ -71,6 +71,7 @@ pub mod subscription;
 pub mod tenant;
 pub mod tenant_invitation;
 pub mod throttle;
+pub mod tls_config;
 pub mod usage;
 pub mod usage_group;
 pub mod usage_plan;

@@ -8,7 +8,7 @@ use proto::config::v1::{
     Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse,
     HttpProxy, Integration, InvocationType, Lambda, LinkedProxy, PathNormalization,
     PayloadFormatVersion, Protocol, ProtocolVersion, ResponseTransferMode as Mode, Route,
-    TrailingSlash, integration,
+    TlsConfig, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
@@ -17,6 +17,7 @@ use crate::domain::cors::CorsConfiguration;
 use crate::domain::gateway_response as domain;
 use crate::domain::integration::{InvocationType as Invocation, ResponseTransferMode};
 use crate::domain::secret::{SecretUse, SigningScope};
+use crate::domain::tls_config;
 use crate::ids::VpcLinkId;
 use crate::snapshot::{mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
@@ -33,7 +34,7 @@ impl Document {
         let deployment = Deployment {
             id: String::new(),
             api: Some(api(draft, &locations)),
-            routes: draft.routes.iter().map(|row| route(row, &locations)).collect(),
+            routes: draft.routes.iter().map(|row| route(row, draft, &locations)).collect(),
             integrations: draft.integrations.iter().map(integration).collect(),
         };
         Self { bytes: deployment.encode_to_vec() }
@@ -124,7 +125,10 @@ fn cors(row: &Json<CorsConfiguration>) -> Cors {
     }
 }
 
-fn route(row: &RouteRow, locations: &[String]) -> Route {
+fn route(row: &RouteRow, draft: &Draft, locations: &[String]) -> Route {
+    let id = row.integration_id.as_deref();
+    let integration = id.and_then(|id| draft.integrations.iter().find(|known| known.id == id));
+    let pinned = integration.is_some_and(|it| it.tls_config.is_some()).then_some("tlsConfig");
     let located = restricts(locations, row).then_some("apiKeyLocations");
     Route {
         id: row.id.clone(),
@@ -135,9 +139,10 @@ fn route(row: &RouteRow, locations: &[String]) -> Route {
         authorization_type: row.authorization_type.clone(),
         operation_name: row.operation_name.clone(),
         // A draft that has one that is not enforced is not deployed; a node that met it all the same would refuse every
-        // call, as one does that does not know where keys stand.
+        // call, as one does that does not know where keys stand, or whom to trust as a backend.
         restrictions: validate::unenforced_of_route(row)
             .chain(located)
+            .chain(pinned)
             .map(str::to_owned)
             .collect(),
         cors: row.cors_configuration.as_ref().map(cors),
@@ -157,6 +162,14 @@ fn payload_format_version(name: &str) -> PayloadFormatVersion {
         "1.0" => PayloadFormatVersion::PayloadFormatVersion10,
         "2.0" => PayloadFormatVersion::PayloadFormatVersion20,
         _ => PayloadFormatVersion::Unspecified,
+    }
+}
+
+fn tls_config(of: &tls_config::TlsConfig) -> TlsConfig {
+    TlsConfig {
+        insecure_skip_verification: of.insecure_skip_verification,
+        server_name_to_verify: of.server_name_to_verify.clone(),
+        ca_bundle: of.ca_bundle.clone(),
     }
 }
 
@@ -187,6 +200,7 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
             _ => Mode::Unspecified,
         }
         .into(),
+        tls_config: row.tls_config.as_deref().map(tls_config),
     }
 }
 

@@ -157,6 +157,9 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
             if let Some(reason) = unreadable.or_else(|| reach.check(&uri).err()) {
                 wrong.push(("uri", reason));
             }
+            if let Some(Err(reason)) = row.tls_config.as_ref().map(|tls| tls.check(&uri)) {
+                wrong.push(("tlsConfig", reason.to_string()));
+            }
         }
         "MOCK" if mocks::mock(row).is_none() => {
             wrong.push(("mockResponse", "MOCK needs something to answer".to_owned()));
@@ -169,7 +172,7 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
     let unserved = set([
         ("connectionType", !is_connection_served(row)),
         ("credentials", !row.credentials.is_empty()),
-        ("tlsConfig", filled(Some(&row.tls_config))),
+        ("tlsConfig", row.tls_config.is_some() && row.kind == "MOCK"),
         ("contentHandling", !row.content_handling.is_empty() && row.kind != "MOCK"),
         ("requestParameters", filled(Some(&row.request_parameters))),
         ("requestTemplates", templated && filled(Some(&row.request_templates))),

@@ -10,6 +10,7 @@ use crate::domain::cors::CorsConfiguration;
 use crate::domain::gateway_response::GatewayResponse;
 use crate::domain::integration::{AwsSettings, MockExample, MockResponse};
 use crate::domain::retry_policy::RetryPolicy;
+use crate::domain::tls_config::TlsConfig;
 use crate::error::Result;
 use crate::ids::{ApiId, TenantId};
 use crate::store;
@@ -82,7 +83,7 @@ pub struct IntegrationRow {
     pub request_templates: Value,
     pub response_parameters: Value,
     pub responses: Value,
-    pub tls_config: Value,
+    pub tls_config: Option<Json<TlsConfig>>,
     pub mock_response: Option<Json<MockResponse>>,
     pub mock_examples: Json<Vec<MockExample>>,
     pub forwarded: String,
@@ -126,7 +127,7 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         r#"select id, api_id, type as kind, uri, http_method, connection_type, connection_id, credentials,
              connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms, preserve_host,
              protocol_version, payload_format_version, content_handling, request_parameters, request_templates, response_parameters,
-             responses, tls_config, mock_response as "mock_response: Json<MockResponse>",
+             responses, nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", mock_response as "mock_response: Json<MockResponse>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", forwarded, transfer_mode,
              aws as "aws: Json<AwsSettings>",
              retry_policy as "retry_policy: Json<RetryPolicy>", circuit_breaker as "circuit_breaker: Json<CircuitBreaker>"

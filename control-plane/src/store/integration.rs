@@ -15,6 +15,7 @@ use crate::domain::integration::{
 use crate::domain::media::ContentHandling;
 use crate::domain::page::Page;
 use crate::domain::retry_policy::RetryPolicy;
+use crate::domain::tls_config::TlsConfig;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, TenantId};
 
@@ -30,16 +31,18 @@ pub async fn insert(
         r#"insert into integration (tenant_id, api_id, id, type, uri, http_method, preserve_host,
              protocol_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response, description, payload_format_version, forwarded, transfer_mode,
-             request_templates, responses, mock_examples, aws, retry_policy, circuit_breaker, content_handling,
+             request_templates, responses, mock_examples, aws, retry_policy, circuit_breaker, content_handling, tls_config,
              connection_type, connection_id)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24, $25, $26)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18, $19, $20, $21, $22, $23, $24,
+             coalesce($25, '{}'::jsonb), $26, $27)
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
              mock_response as "mock_response: Json<MockResponse>", forwarded, transfer_mode,
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision"#,
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision"#,
         tenant.0,
         api.as_str(),
         id.as_str(),
@@ -64,6 +67,7 @@ pub async fn insert(
         settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
         settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
+        settings.tls_config.as_ref().map(Json) as Option<Json<&TlsConfig>>,
         settings.connection_type.as_str(),
         settings.connection_id.map(|id| id.to_string()).unwrap_or_default(),
     )
@@ -115,7 +119,8 @@ pub async fn find(
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision
          from integration where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -139,7 +144,8 @@ pub async fn list(
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision
          from integration
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) > ($3, $4))
@@ -174,7 +180,7 @@ pub async fn update(
              idle_timeout_ms = $10, timeout_ms = $11, mock_response = $12, description = $13,
              payload_format_version = $14, forwarded = $15, transfer_mode = $16, request_templates = $17,
              responses = $18, mock_examples = $19, aws = $20, retry_policy = $21, circuit_breaker = $22, content_handling = $23,
-             connection_type = $24, connection_id = $25, updated_at = now()
+             tls_config = coalesce($24, '{}'::jsonb), connection_type = $25, connection_id = $26, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, api_id, type as kind, uri, http_method, preserve_host, protocol_version,
              payload_format_version, connect_timeout_ms, first_byte_timeout_ms, idle_timeout_ms, timeout_ms,
@@ -182,7 +188,8 @@ pub async fn update(
              request_templates as "request_templates: Json<BTreeMap<String, String>>",
              responses as "responses: Json<Vec<IntegrationResponse>>",
              mock_examples as "mock_examples: Json<Vec<MockExample>>", aws as "aws: Json<AwsSettings>", retry_policy as "retry_policy: Json<RetryPolicy>",
-             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id, description, created_at, updated_at, revision"#,
+             circuit_breaker as "circuit_breaker: Json<CircuitBreaker>", content_handling, connection_type, connection_id,
+             nullif(tls_config, '{}'::jsonb) as "tls_config: Json<TlsConfig>", description, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         settings.kind.as_str(),
@@ -206,6 +213,7 @@ pub async fn update(
         settings.retry_policy.as_ref().map(Json) as Option<Json<&RetryPolicy>>,
         settings.circuit_breaker.as_ref().map(Json) as Option<Json<&CircuitBreaker>>,
         settings.content_handling.map_or("", ContentHandling::as_str),
+        settings.tls_config.as_ref().map(Json) as Option<Json<&TlsConfig>>,
         settings.connection_type.as_str(),
         settings.connection_id.map(|id| id.to_string()).unwrap_or_default(),
     )
@@ -253,6 +261,7 @@ struct Row {
     timeout_ms: i32,
     mock_response: Option<Json<MockResponse>>,
     content_handling: String,
+    tls_config: Option<Json<TlsConfig>>,
     forwarded: String,
     transfer_mode: String,
     request_templates: Json<BTreeMap<String, String>>,
@@ -327,6 +336,7 @@ impl TryFrom<Row> for Integration {
                 },
                 mock_response: row.mock_response.map(|mock| mock.0),
                 content_handling: ContentHandling::stored(&row.content_handling)?,
+                tls_config: row.tls_config.map(|tls| tls.0),
                 request_templates: row.request_templates.0,
                 integration_responses: row.responses.0,
                 examples: row.mock_examples.0,

@@ -7,7 +7,7 @@ use hickory_resolver::{
     config::{LookupIpStrategy, ResolverConfig},
     net::{NetError, runtime::TokioRuntimeProvider},
 };
-use rustls::{AlertDescription, ClientConfig, RootCertStore};
+use rustls::{AlertDescription, CertificateError, ClientConfig, RootCertStore};
 use rustls_pki_types::{CertificateDer, ServerName};
 use tokio::{
     net::TcpStream,
@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{Host, Own, Policy, Range, Scheme, Stream, Target};
+use crate::{Host, Identity, Own, Policy, Range, Scheme, Stream, Target};
 
 const ALPN_HTTP2: &[u8] = b"h2";
 
@@ -54,7 +54,7 @@ pub enum ConnectError {
     Timeout,
     #[error("the host refuses the connection")]
     Connect(#[source] io::Error),
-    #[error("the TLS handshake failed")]
+    #[error("the TLS handshake failed{}", fault(.0))]
     Tls(#[source] io::Error),
     #[error("the host does not choose HTTP/2 (h2 by ALPN)")]
     NotHttp2,
@@ -122,10 +122,12 @@ impl Connector {
         if checked.is_empty() { Err(refused) } else { Ok(checked) }
     }
 
-    /// Connects to one checked address of `target`, with TLS where its scheme says so, within `limit`.
+    /// Connects to one checked address of `target`, with TLS where its scheme says so, within `limit`. The other side must
+    /// have `identity`; `None`: the target's name, by an authority that this connector trusts.
     pub async fn connect(
         &self,
         target: &Target,
+        identity: Option<&Identity>,
         address: Checked,
         protocol: Protocol,
         limit: Duration,
@@ -139,14 +141,16 @@ impl Connector {
         if target.scheme == Scheme::Http {
             return Ok(Stream::Plain(tcp));
         }
-        let name = match &target.host {
-            Host::Ip(ip) => ServerName::IpAddress((*ip).into()),
-            Host::Name(name) => ServerName::try_from(name.to_string())
+        let name = match (identity.and_then(|it| it.name.clone()), &target.host) {
+            (Some(name), _) => name,
+            (None, Host::Ip(ip)) => ServerName::IpAddress((*ip).into()),
+            (None, Host::Name(name)) => ServerName::try_from(name.to_string())
                 .map_err(|error| ConnectError::Tls(io::Error::other(error)))?,
         };
+        let own = identity.and_then(|identity| identity.configs.as_ref());
         let config = match protocol {
-            Protocol::Http1 => &self.http1,
-            Protocol::Http2 => &self.http2,
+            Protocol::Http1 => own.map_or(&self.http1, |[http1, _]| http1),
+            Protocol::Http2 => own.map_or(&self.http2, |[_, http2]| http2),
         };
         let tls = timeout_at(deadline, TlsConnector::from(config.clone()).connect(name, tcp))
             .await
@@ -177,7 +181,7 @@ impl Connector {
         for (tried, address) in addresses.iter().enumerate() {
             let left = deadline.saturating_duration_since(Instant::now());
             let share = left / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-            match self.connect(target, *address, Protocol::Http1, share).await {
+            match self.connect(target, None, *address, Protocol::Http1, share).await {
                 Ok(stream) => return Ok(stream),
                 Err(error) => last = error,
             }
@@ -199,6 +203,28 @@ fn resolver() -> Result<TokioResolver, NetError> {
     options.positive_max_ttl = Some(Duration::from_mins(5));
     options.negative_max_ttl = Some(Duration::from_secs(10));
     builder.build()
+}
+
+/// What is wrong with the host's certificate, where that is why a handshake failed; a sentence's end.
+fn fault(error: &io::Error) -> &'static str {
+    let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
+    let Some(rustls::Error::InvalidCertificate(fault)) = error else { return "" };
+    match fault {
+        // A signature is bad where an authority of the issuer's name is trusted, and another signed.
+        CertificateError::UnknownIssuer | CertificateError::BadSignature => {
+            ": the issuer of its certificate is not trusted"
+        }
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
+            ": its certificate is for another name"
+        }
+        CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
+            ": its certificate has expired"
+        }
+        CertificateError::NotValidYet | CertificateError::NotValidYetContext { .. } => {
+            ": its certificate is not valid yet"
+        }
+        _ => ": its certificate is not acceptable",
+    }
 }
 
 /// Whether the host knows nothing of what ALPN offered. HTTP/1.1 is offered to whoever knows no other.

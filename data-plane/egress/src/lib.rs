@@ -3,18 +3,21 @@
 //! - [`Target`]: where a URI points, read strictly: no userinfo, no numeric disguises of an address.
 //! - [`Policy`]: which addresses a tenant may reach. Public ones, and the ranges opened by name.
 //! - [`Own`]: Tollgate's own listeners and stores, which nobody may reach, whatever is opened.
+//! - [`Identity`]: how a backend is known over TLS, where an integration says so itself.
 //! - [`Connector`]: resolves, checks every address, connects to a checked address and to no other.
 //!
 //! Deliberately absent: redirects (a redirect is an answer, the caller's to read) and proxy variables.
 #![forbid(unsafe_code)]
 
 mod connector;
+mod identity;
 mod own;
 mod policy;
 mod stream;
 mod target;
 
 pub use connector::{BuildError, Checked, ConnectError, Connector, Protocol};
+pub use identity::{AUTHORITIES_BYTES_MAX, AUTHORITIES_MAX, Identity, IdentityError, TlsSettings};
 pub use own::Own;
 pub use policy::{Policy, Range};
 pub use stream::Stream;

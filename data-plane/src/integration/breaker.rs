@@ -9,7 +9,7 @@ use std::{
     time::Instant,
 };
 
-use egress::Target;
+use egress::{Identity, Target};
 use hashbrown::HashMap;
 use http::{StatusCode, header::RETRY_AFTER};
 
@@ -23,17 +23,20 @@ use crate::{
 /// In which a part of the calls is counted.
 const WINDOW_MS: u64 = 10_000;
 
-/// The node's, by whose backend it is, which, and by what settings. A thread asks once for each that it has an endpoint of,
+/// The node's, by whose backend it is, which, how it is known over TLS, and by what settings. A thread asks once for each that it has an endpoint of,
 /// and keeps it.
 #[derive(Default)]
 pub(crate) struct Breakers(Mutex<Known>);
 
 #[derive(Default)]
 struct Known {
-    by_name: HashMap<(Arc<str>, Target, CircuitBreaker), Weak<Breaker>>,
+    by_name: HashMap<Name, Weak<Breaker>>,
     /// How many there may be before those that nobody has any more are taken away.
     sweep_at: usize,
 }
+
+/// A backend that is refused for its certificate under one identity may be well under another.
+type Name = (Arc<str>, Target, Option<Arc<Identity>>, CircuitBreaker);
 
 pub(crate) struct Breaker {
     settings: CircuitBreaker,
@@ -70,7 +73,7 @@ pub(super) fn enter(
         return Ok(None);
     };
     let breakers = &node.shared.breakers;
-    let breaker = node.pools.breaker(breakers, &stage.tenant_id, &proxy.target, *settings);
+    let breaker = node.pools.breaker(breakers, &stage.tenant_id, proxy, *settings);
     breaker.admit(breaker.now()).map(Some).map_err(|left_ms| {
         node.shared.metrics.backends.circuit_refusals.inc();
         Kind::IntegrationFailure
@@ -104,6 +107,7 @@ impl Breakers {
         &self,
         tenant_id: &Arc<str>,
         target: &Target,
+        identity: Option<&Arc<Identity>>,
         settings: CircuitBreaker,
     ) -> Arc<Breaker> {
         let mut known = self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -111,7 +115,7 @@ impl Breakers {
             known.by_name.retain(|_, breaker| breaker.strong_count() > 0);
             known.sweep_at = 64.max(known.by_name.len() * 2);
         }
-        let name = (tenant_id.clone(), target.clone(), settings);
+        let name = (tenant_id.clone(), target.clone(), identity.cloned(), settings);
         if let Some(breaker) = known.by_name.get(&name).and_then(Weak::upgrade) {
             return breaker;
         }
@@ -331,14 +335,14 @@ mod tests {
         let (tenant, other): (Arc<str>, Arc<str>) = ("a".into(), "b".into());
         let target = Target::parse("http://127.0.0.1:80").unwrap();
         let settings = breaker(1, 0).settings;
-        let one = breakers.get(&tenant, &target, settings);
-        assert!(Arc::ptr_eq(&one, &breakers.get(&tenant, &target, settings)));
-        assert!(!Arc::ptr_eq(&one, &breakers.get(&other, &target, settings)));
+        let one = breakers.get(&tenant, &target, None, settings);
+        assert!(Arc::ptr_eq(&one, &breakers.get(&tenant, &target, None, settings)));
+        assert!(!Arc::ptr_eq(&one, &breakers.get(&other, &target, None, settings)));
         for port in 1..1000 {
             let target = Target::parse(&format!("http://127.0.0.1:{port}")).unwrap();
-            breakers.get(&tenant, &target, settings);
+            breakers.get(&tenant, &target, None, settings);
         }
         assert!(breakers.0.lock().unwrap().by_name.len() <= 65);
-        assert!(Arc::ptr_eq(&one, &breakers.get(&tenant, &target, settings)));
+        assert!(Arc::ptr_eq(&one, &breakers.get(&tenant, &target, None, settings)));
     }
 }

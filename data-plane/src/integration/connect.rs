@@ -5,7 +5,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use egress::{Checked, ConnectError, Policy, Protocol, Stream, Target};
+use egress::{Checked, ConnectError, Identity, Policy, Protocol, Stream, Target};
 
 use super::pool::{Line, Place};
 use crate::{node::Node, telemetry::Phase};
@@ -33,7 +33,9 @@ pub(super) async fn connect(
         {
             return Ok(line);
         }
-        let (stream, address) = dial(node, target, &addresses, Protocol::Http1, deadline).await?;
+        let identity = place.endpoint.identity.as_deref();
+        let (stream, address) =
+            dial(node, target, identity, &addresses, Protocol::Http1, deadline).await?;
         Ok(Line::new(stream, address))
     });
     anew.await
@@ -60,6 +62,7 @@ pub(super) async fn addresses(
 pub(super) async fn dial(
     node: &Node,
     target: &Target,
+    identity: Option<&Identity>,
     addresses: &[Checked],
     protocol: Protocol,
     deadline: Instant,
@@ -67,7 +70,7 @@ pub(super) async fn dial(
     let mut last = ConnectError::Timeout;
     for (tried, address) in addresses.iter().enumerate() {
         let share = left(deadline) / u32::try_from(addresses.len() - tried).unwrap_or(u32::MAX);
-        match open(node, target, *address, protocol, share).await {
+        match open(node, target, identity, *address, protocol, share).await {
             Ok(stream) => return Ok((stream, *address)),
             Err(error) => last = error,
         }
@@ -82,12 +85,13 @@ fn left(deadline: Instant) -> Duration {
 async fn open(
     node: &Node,
     target: &Target,
+    identity: Option<&Identity>,
     address: Checked,
     protocol: Protocol,
     limit: Duration,
 ) -> Result<Stream, ConnectError> {
     let began = Instant::now();
-    let stream = node.connector.connect(target, address, protocol, limit).await?;
+    let stream = node.connector.connect(target, identity, address, protocol, limit).await?;
     node.metrics.phase(Phase::UpstreamConnect, began.elapsed());
     node.shared.metrics.upstream_connects.inc();
     Ok(stream)

@@ -166,7 +166,7 @@ async fn is_well(
     let host = named.map_or(&target.target.host, |(named, _)| &named.host);
     let at = Target { scheme, host: host.clone(), port: target.target.port };
     for address in addresses {
-        let Ok(stream) = connector.connect(&at, address, Protocol::Http1, limit).await else {
+        let Ok(stream) = connector.connect(&at, None, address, Protocol::Http1, limit).await else {
             continue;
         };
         let CheckProtocol::Http { path, statuses, .. } = &check.protocol else { return true };

@@ -326,7 +326,7 @@ async fn enter_at(
     deadline: Instant,
 ) -> Result<Place, GatewayResponse> {
     let limits = &node.shared.config.limits;
-    let entering = node.pools.enter(&way.tenant.id, &way.proxy.target, pick, limits);
+    let entering = node.pools.enter(&way.tenant.id, way.proxy, pick, limits);
     let place = within(Some(deadline), entering).await.ok_or_else(timed_out)?;
     place.map_err(|Full| too_many(node, exchange))
 }

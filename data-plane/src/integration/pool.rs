@@ -9,7 +9,7 @@ use std::{
     time::{Duration, Instant},
 };
 
-use egress::{Checked, Policy, Stream, Target};
+use egress::{Checked, Identity, Policy, Stream, Target};
 use foldhash::fast::RandomState;
 use hashbrown::{Equivalent, HashMap};
 use upstream::{Alarm, Budget, Buffers, Connection, Full, Gate, Turn};
@@ -19,7 +19,11 @@ use super::{
     breaker::{Breaker, Breakers},
     http2::Sessions,
 };
-use crate::{config::Limits, node::Node, snapshot::served::CircuitBreaker};
+use crate::{
+    config::Limits,
+    node::Node,
+    snapshot::served::{CircuitBreaker, HttpProxy},
+};
 
 /// How long a connection may wait. Most backends close theirs after 60 s or more.
 const IDLE_MAX: Duration = Duration::from_secs(30);
@@ -44,14 +48,17 @@ pub(crate) struct Pools {
 struct Key {
     tenant_id: Arc<str>,
     target: Target,
+    identity: Option<Arc<Identity>>,
     /// Of a VPC link: who is connected to in its place.
     via: Option<Target>,
 }
 
-struct KeyRef<'a>(&'a Arc<str>, &'a Target, Option<&'a Target>);
+struct KeyRef<'a>(&'a Arc<str>, &'a Target, Option<&'a Identity>, Option<&'a Target>);
 
 /// A backend as one tenant has it: a scheme, a host and a port, and so one TLS identity.
 pub(super) struct Endpoint {
+    /// Who it must prove to be, where its integrations say so.
+    pub(super) identity: Option<Arc<Identity>>,
     known: RefCell<Option<Known>>,
     idle: RefCell<Vec<Idle>>,
     /// The connections that calls share.
@@ -104,11 +111,11 @@ impl Pools {
     pub(super) async fn enter(
         &self,
         tenant_id: &Arc<str>,
-        target: &Target,
+        proxy: &HttpProxy,
         pick: Option<Pick>,
         limits: &Limits,
     ) -> Result<Place, Full> {
-        let endpoint = self.endpoint(tenant_id, target, pick.as_ref().map(Pick::target));
+        let endpoint = self.endpoint(tenant_id, proxy, pick.as_ref().map(Pick::target));
         endpoint.used_at.set(Instant::now());
         let (max, waiting_max) = (limits.backend_in_flight_max, limits.backend_waiting_max);
         let turn = endpoint.gate.enter(max, waiting_max).await?;
@@ -121,10 +128,10 @@ impl Pools {
         &self,
         breakers: &Breakers,
         tenant_id: &Arc<str>,
-        target: &Target,
+        proxy: &HttpProxy,
         settings: CircuitBreaker,
     ) -> Arc<Breaker> {
-        let endpoint = self.endpoint(tenant_id, target, None);
+        let endpoint = self.endpoint(tenant_id, proxy, None);
         endpoint.used_at.set(Instant::now());
         let mut known = endpoint.breakers.borrow_mut();
         if let Some(breaker) = known.iter().find(|breaker| breaker.settings() == settings) {
@@ -133,7 +140,7 @@ impl Pools {
         if known.len() >= BREAKERS_MAX {
             known.remove(0);
         }
-        let breaker = breakers.get(tenant_id, target, settings);
+        let breaker = breakers.get(tenant_id, &proxy.target, proxy.identity.as_ref(), settings);
         known.push(breaker.clone());
         breaker
     }
@@ -141,14 +148,17 @@ impl Pools {
     fn endpoint(
         &self,
         tenant_id: &Arc<str>,
-        target: &Target,
+        proxy: &HttpProxy,
         via: Option<&Target>,
     ) -> Rc<Endpoint> {
+        let (target, identity) = (&proxy.target, &proxy.identity);
         let mut endpoints = self.endpoints.borrow_mut();
-        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target, via)) {
+        if let Some(endpoint) = endpoints.get(&KeyRef(tenant_id, target, identity.as_deref(), via))
+        {
             return endpoint.clone();
         }
         let endpoint = Rc::new(Endpoint {
+            identity: identity.clone(),
             known: RefCell::default(),
             idle: RefCell::default(),
             sessions: Sessions::default(),
@@ -157,7 +167,8 @@ impl Pools {
             breakers: RefCell::default(),
             used_at: Cell::new(Instant::now()),
         });
-        let key = Key { tenant_id: tenant_id.clone(), target: target.clone(), via: via.cloned() };
+        let (tenant_id, target) = (tenant_id.clone(), target.clone());
+        let key = Key { tenant_id, target, identity: identity.clone(), via: via.cloned() };
         endpoints.insert(key, endpoint.clone());
         endpoint
     }
@@ -268,7 +279,8 @@ impl Line {
 
 impl Hash for Key {
     fn hash<H: Hasher>(&self, state: &mut H) {
-        KeyRef(&self.tenant_id, &self.target, self.via.as_ref()).hash(state);
+        KeyRef(&self.tenant_id, &self.target, self.identity.as_deref(), self.via.as_ref())
+            .hash(state);
     }
 }
 
@@ -276,7 +288,8 @@ impl Hash for KeyRef<'_> {
     fn hash<H: Hasher>(&self, state: &mut H) {
         self.0.hash(state);
         self.1.hash(state);
-        if let Some(via) = self.2 {
+        self.2.hash(state);
+        if let Some(via) = self.3 {
             via.hash(state);
         }
     }
@@ -284,6 +297,9 @@ impl Hash for KeyRef<'_> {
 
 impl Equivalent<Key> for KeyRef<'_> {
     fn equivalent(&self, key: &Key) -> bool {
-        *self.0 == key.tenant_id && *self.1 == key.target && self.2 == key.via.as_ref()
+        *self.0 == key.tenant_id
+            && *self.1 == key.target
+            && self.2 == key.identity.as_deref()
+            && self.3 == key.via.as_ref()
     }
 }

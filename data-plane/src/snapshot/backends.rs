@@ -2,7 +2,7 @@
 
 use std::{sync::Arc, time::Duration};
 
-use egress::Protocol;
+use egress::{Identity, Protocol, TlsSettings};
 use http::Method;
 use plan::UriTemplate;
 use proto::config::v1 as message;
@@ -38,6 +38,7 @@ pub(super) fn backend(proxy: &message::HttpProxy, dialect: &Dialect) -> Compiled
         buffered,
         retry_policy: proxy.retry_policy.as_ref().map(resilience::retry_policy).map(Arc::new),
         circuit_breaker: proxy.circuit_breaker.as_ref().map(resilience::circuit_breaker),
+        identity: proxy.tls_config.as_ref().map(identity).transpose()?,
         vpc_link_id: None,
     })
 }
@@ -47,6 +48,16 @@ pub(super) fn linked(proxy: &message::LinkedProxy, dialect: &Dialect) -> Compile
     let of = proxy.backend.as_ref().ok_or("it has no backend")?;
     let vpc_link_id = Some(proxy.vpc_link_id.as_str().into());
     Ok(ProxyTemplate { vpc_link_id, ..backend(of, dialect)? })
+}
+
+fn identity(message: &message::TlsConfig) -> Compiled<Arc<Identity>> {
+    let settings = TlsSettings {
+        insecure_skip_verification: message.insecure_skip_verification,
+        server_name_to_verify: message.server_name_to_verify.clone(),
+        authorities: message.ca_bundle.clone(),
+    };
+    let identity = Identity::new(settings).map_err(|error| format!("its TLS settings: {error}"));
+    identity.map(Arc::new)
 }
 
 fn protocol(proxy: &message::HttpProxy) -> Compiled<Protocol> {

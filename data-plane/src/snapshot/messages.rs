@@ -77,6 +77,7 @@ impl ProxyTemplate {
             retry_policy: self.retry_policy.clone(),
             circuit_breaker: self.circuit_breaker,
             vpc_link_id: self.vpc_link_id.clone(),
+            identity: self.identity.clone(),
         })
     }
 }
@@ -98,7 +99,7 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
 }
 
 /// Restrictions of routes, and of stages, that this node enforces.
-const ENFORCED: [&str; 1] = ["apiKeyLocations"];
+const ENFORCED: [&str; 2] = ["apiKeyLocations", "tlsConfig"];
 pub(super) const ENFORCED_OF_STAGES: [&str; 3] =
     ["canarySettings", "clientThrottles", "concurrencyLimit"];
 

@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::Duration};
 
 use bytes::Bytes;
-use egress::{Policy, Protocol, Target};
+use egress::{Identity, Policy, Protocol, Target};
 use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
@@ -167,6 +167,7 @@ pub(super) struct ProxyTemplate {
     pub(super) retry_policy: Option<Arc<RetryPolicy>>,
     pub(super) circuit_breaker: Option<CircuitBreaker>,
     pub(super) vpc_link_id: Option<Arc<str>>,
+    pub(super) identity: Option<Arc<Identity>>,
 }
 
 pub enum Integration {
@@ -188,6 +189,8 @@ pub struct HttpProxy {
     pub(crate) forwarding: Forwarding,
     /// Its answers reach their callers whole, and not as they come.
     pub(crate) buffered: bool,
+    /// Who the backend must prove to be over TLS; `None`: its host, by an authority that the node trusts.
+    pub(crate) identity: Option<Arc<Identity>>,
     pub retry_policy: Option<Arc<RetryPolicy>>,
     pub circuit_breaker: Option<CircuitBreaker>,
     /// Whose targets are connected to, in the place of `target`.

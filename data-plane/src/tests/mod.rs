@@ -2,6 +2,7 @@
 //! bytes.
 
 mod access;
+mod backend_tls;
 mod backends;
 mod canary;
 mod clients;

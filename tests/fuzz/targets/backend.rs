@@ -153,3 +153,18 @@ pub(crate) fn chunked_body(bytes: &[u8]) {
         assert_eq!(body(&again, usize::MAX), (decoded, HeaderMap::new(), Ok(Some(0))));
     }
 }
+
+/// Authorities are certificates within their bounds, or refused; those that are taken are trusted the same again.
+pub(crate) fn tls_authorities(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    let (name, authorities) = text.split_once('\n').unwrap_or(("", text));
+    let settings = egress::TlsSettings {
+        server_name_to_verify: name.to_owned(),
+        authorities: authorities.to_owned(),
+        ..egress::TlsSettings::default()
+    };
+    let Ok(identity) = egress::Identity::new(settings.clone()) else { return };
+    assert!(authorities.trim().is_empty() || authorities.contains("-----BEGIN CERTIFICATE-----"));
+    assert!(authorities.len() <= egress::AUTHORITIES_BYTES_MAX);
+    assert!(egress::Identity::new(settings).is_ok_and(|again| again == identity));
+}

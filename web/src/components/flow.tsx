@@ -59,10 +59,10 @@ export function Flow({ boxes, routeKey, api, ask }: Props) {
   );
 }
 
-function Value({ value, code, own }: Fact) {
+function Value({ value, code, own, unsafe }: Fact) {
   if (code) return <code className="font-mono text-2xs">{value}</code>;
   return own ? (
-    <span className="font-medium">{value}</span>
+    <span className={unsafe ? "font-medium text-bad" : "font-medium"}>{value}</span>
   ) : (
     <span className="text-muted">{value} (default)</span>
   );

@@ -6,6 +6,7 @@ import { backendFields } from "./route-backend";
 import { connectionFields } from "./route-connection";
 import { mockFields, unreadable } from "./route-mock";
 import { resilienceFields } from "./route-resilience";
+import { tls } from "./route-tls";
 
 /** A route with what answers it, as typed. */
 export const schema = z
@@ -22,6 +23,7 @@ export const schema = z
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       aws,
+      tlsConfig: tls,
       ...backendFields,
       ...connectionFields,
       ...resilienceFields,

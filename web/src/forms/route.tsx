@@ -15,6 +15,7 @@ import { ConnectionSection, connectionOf } from "./route-connection";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
 import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
+import { TlsSection, tlsConfig, tlsTyped } from "./route-tls";
 import { Part, Section } from "./section";
 
 const CreateRouteDocument = graphql(`
@@ -90,6 +91,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
+      tlsConfig: tlsTyped(integration?.tlsConfig),
       ...backendTyped(integration),
       connectionId: integration?.connectionId ?? "",
       ...resilienceOf(integration),
@@ -212,6 +214,7 @@ function Sections({ form }: { form: RouteFormState }) {
       {type === "MOCK" && <MockSection form={form} />}
       {isFunction && <RouteAwsSection form={form} />}
       {type === "HTTP_PROXY" && <ConnectionSection form={form} />}
+      {type !== "MOCK" && <TlsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
       {type !== "MOCK" && <ResilienceSection form={form} />}
       {type === "HTTP_PROXY" && <ForwardingSection form={form} />}
@@ -277,6 +280,7 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
     ...(type === "HTTP_PROXY" ? connectionOf(integration) : {}),
     ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
     ...circuitBreakerOf(integration, stored),
+    ...tlsConfig(integration.tlsConfig),
   };
 }
 

@@ -227,6 +227,23 @@ it("says what happens when a backend fails", () => {
     expect(fact(`Integration request > ${name}`, bare)).toMatchObject({ value: "none", own: false });
 });
 
+it("warns where who issued a backend's certificate is not checked", () => {
+  const usual = { insecureSkipVerification: false, serverNameToVerify: "", caBundle: "" };
+  const tls = (tlsConfig: Integration["tlsConfig"]) => fact("Backend > TLS", route({ ...proxy, tlsConfig }));
+  const own = { own: true, at: { section: "tls" } };
+  expect(tls(null)).toMatchObject({ own: false });
+  expect(tls({ ...usual, insecureSkipVerification: true })).toMatchObject({
+    value: "insecure: who issued its certificate is not checked",
+    unsafe: true,
+    ...own,
+  });
+  expect(tls({ ...usual, serverNameToVerify: "a.test", caBundle: "PEM" })).toMatchObject({
+    value: "its certificate is by the route's own authorities, known as a.test",
+    unsafe: false,
+    ...own,
+  });
+});
+
 it("names the variables of a path", () => {
   expect(variables("/pets/{id}/toys/{rest+}")).toEqual(["id", "rest"]);
   expect(variables("$default")).toEqual([]);

@@ -10,6 +10,8 @@ export type Fact = {
   value: string;
   /** Whether somebody chose it; else it is the default. */
   own: boolean;
+  /** It gives up a protection. */
+  unsafe?: boolean;
   /** Something to be copied: a path, a URL. */
   code?: boolean;
   /** Where it is set, if not where its box leads. */
@@ -36,6 +38,7 @@ export type Integration = {
   timeoutMs: number;
   retryPolicy?: { attempts: number; statuses: readonly number[] } | null;
   circuitBreaker?: { consecutiveFailures: number; failurePercent: number } | null;
+  tlsConfig?: { insecureSkipVerification: boolean; serverNameToVerify: string; caBundle: string } | null;
   aws?: { endpointUrl: string; invocationType: string } | null;
   mockResponse?: { status: number; headers: readonly Header[] } | null;
   /** Those of a mock; asked for one route at a time. */
@@ -268,6 +271,17 @@ function circuit({ circuitBreaker }: Integration): Fact {
     : byDefault(name, "none", RESILIENCE);
 }
 
+function certificate({ tlsConfig }: Integration): Fact {
+  if (!tlsConfig) return byDefault("TLS", "yes, its certificate is checked");
+  const { insecureSkipVerification, serverNameToVerify, caBundle } = tlsConfig;
+  const said = [
+    insecureSkipVerification && "insecure: who issued its certificate is not checked",
+    caBundle && "its certificate is by the route's own authorities",
+    serverNameToVerify && `known as ${serverNameToVerify}`,
+  ].filter((text) => !!text);
+  return own("TLS", said.join(", "), { unsafe: insecureSkipVerification, at: { section: "tls" } });
+}
+
 function backend(integration: Integration | null | undefined): Fact[] {
   if (!integration) return [byDefault("Goes to", "nowhere yet")];
   if (integration.type === "MOCK") return [byDefault("Goes to", "no backend: the answer is made here")];
@@ -277,9 +291,7 @@ function backend(integration: Integration | null | undefined): Fact[] {
     own(integration.type === "AWS_PROXY" ? "Function" : "URL", uri, { code: true }),
     ...(aws?.endpointUrl ? [own("Endpoint", aws.endpointUrl, { code: true, ...FUNCTION })] : []),
     protocolVersion === "HTTP2" ? own("Protocol", "HTTP/2") : byDefault("Protocol", "HTTP/1.1"),
-    called.startsWith("https:")
-      ? byDefault("TLS", "yes, its certificate is checked")
-      : own("TLS", "none: plain HTTP"),
+    called.startsWith("https:") ? certificate(integration) : own("TLS", "none: plain HTTP"),
   ];
 }
 

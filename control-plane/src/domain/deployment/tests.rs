@@ -231,7 +231,7 @@ async fn what_restricts_access_but_is_not_enforced_is_refused_by_name_and_nothin
         (
             "integration",
             "tls_config",
-            r#"'{"serverNameToVerify": "x"}'"#,
+            r#"'{"serverNameToVerify": "x.test"}'"#,
             "'{}'",
             format!("{of_integration}.tlsConfig"),
         ),

@@ -96,8 +96,9 @@ pub(super) async fn enter(
             timeout_at(deadline.into(), changed).await.map_err(|_| ConnectError::Timeout)?;
             continue;
         };
+        let identity = place.endpoint.identity.as_deref();
         let (stream, address) =
-            connect::dial(node, target, &addresses, Protocol::Http2, deadline).await?;
+            connect::dial(node, target, identity, &addresses, Protocol::Http2, deadline).await?;
         let opened = Session::open(stream, address, sessions.changed.clone());
         let opened =
             timeout_at(deadline.into(), opened).await.map_err(|_| ConnectError::Timeout)?;

@@ -35,6 +35,7 @@ export const RoutesDocument = graphql(`
               aws { secretId endpointUrl invocationType }
               retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
               circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
+              tlsConfig { insecureSkipVerification serverNameToVerify caBundle }
               mockResponse { status headers { name value } body }
             }
           }

@@ -1,0 +1,261 @@
+//! How a backend is known over TLS where its integration says so: AWS's `tlsConfig`, and authorities of its own.
+//! [`AnyIssuer`] takes no certificate whose signature does not hold in the handshake, so whoever answers has its key.
+
+use std::{
+    fmt,
+    hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher},
+    sync::Arc,
+};
+
+use rustls::{
+    CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
+    SignatureScheme,
+    client::{
+        danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
+        verify_server_name,
+    },
+    crypto::{CryptoProvider, aws_lc_rs, verify_tls12_signature, verify_tls13_signature},
+    server::ParsedCertificate,
+};
+use rustls_pki_types::{
+    CertificateDer, ServerName, UnixTime,
+    pem::{PemObject, SectionKind},
+};
+use x509_parser::{prelude::FromDer, time::ASN1Time};
+
+/// The longest bundle of authorities, in bytes: an Api has hundreds of integrations, and is deployed whole.
+pub const AUTHORITIES_BYTES_MAX: usize = 16 << 10;
+/// So many authorities are in one at most.
+pub const AUTHORITIES_MAX: usize = 10;
+
+/// What an integration says of its backend's certificate.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+pub struct TlsSettings {
+    /// Whoever issued it. Its name and its dates are checked all the same, as AWS does.
+    pub insecure_skip_verification: bool,
+    /// The name that it must have and that is asked for by SNI; empty: the host's.
+    pub server_name_to_verify: String,
+    /// Who may have issued it, in PEM; empty: the public authorities and the installation's own.
+    pub authorities: String,
+}
+
+/// A backend's identity, ready for handshakes. Two of the same settings are equal.
+pub struct Identity {
+    settings: TlsSettings,
+    /// Of the settings: two that are equal have it in common.
+    hash: u64,
+    pub(crate) name: Option<ServerName<'static>>,
+    /// For HTTP/1.1 and HTTP/2; `None`: as the connector trusts.
+    pub(crate) configs: Option<[Arc<ClientConfig>; 2]>,
+}
+
+/// Which part of the settings cannot be, and why; a sentence's end.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum IdentityError {
+    #[error("is not a host's name")]
+    ServerName,
+    #[error("must be certificates in PEM, 10 and 16 KiB at most")]
+    Authorities,
+    #[error("says nothing where insecureSkipVerification is set")]
+    AuthoritiesUnasked,
+    #[error("cannot be used")]
+    Unusable,
+}
+
+impl Identity {
+    pub fn new(settings: TlsSettings) -> Result<Self, IdentityError> {
+        let name = match settings.server_name_to_verify.as_str() {
+            "" => None,
+            name => match ServerName::try_from(name.to_owned()) {
+                Ok(name @ ServerName::DnsName(_)) => Some(name),
+                _ => return Err(IdentityError::ServerName),
+            },
+        };
+        let own = authorities(&settings.authorities)?;
+        if own.is_some() && settings.insecure_skip_verification {
+            return Err(IdentityError::AuthoritiesUnasked);
+        }
+        let verifies_otherwise = settings.insecure_skip_verification || own.is_some();
+        let configs = verifies_otherwise.then(|| configs(own)).transpose()?;
+        let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&settings);
+        Ok(Self { settings, hash, name, configs })
+    }
+
+    pub fn settings(&self) -> &TlsSettings {
+        &self.settings
+    }
+}
+
+/// Those that trust these authorities; without any: whoever issued it.
+fn configs(authorities: Option<RootCertStore>) -> Result<[Arc<ClientConfig>; 2], IdentityError> {
+    let provider = Arc::new(aws_lc_rs::default_provider());
+    let builder = ClientConfig::builder_with_provider(provider.clone())
+        .with_safe_default_protocol_versions()
+        .map_err(|_| IdentityError::Unusable)?;
+    let builder = match authorities {
+        Some(roots) => builder.with_root_certificates(roots),
+        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyIssuer(provider))),
+    };
+    let mut http1 = builder.with_no_client_auth();
+    http1.alpn_protocols = vec![b"http/1.1".to_vec()];
+    let mut http2 = http1.clone();
+    http2.alpn_protocols = vec![b"h2".to_vec()];
+    Ok([Arc::new(http1), Arc::new(http2)])
+}
+
+impl PartialEq for Identity {
+    fn eq(&self, other: &Self) -> bool {
+        self.hash == other.hash && self.settings == other.settings
+    }
+}
+
+impl Eq for Identity {}
+
+impl Hash for Identity {
+    fn hash<H: Hasher>(&self, state: &mut H) {
+        self.hash.hash(state);
+    }
+}
+
+impl fmt::Debug for Identity {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.settings.fmt(formatter)
+    }
+}
+
+/// `None` of an empty text.
+fn authorities(pem: &str) -> Result<Option<RootCertStore>, IdentityError> {
+    if pem.trim().is_empty() {
+        return Ok(None);
+    }
+    if pem.len() > AUTHORITIES_BYTES_MAX {
+        return Err(IdentityError::Authorities);
+    }
+    let mut roots = RootCertStore::empty();
+    for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem.as_bytes()) {
+        // A private key does not belong here, and would be shown to whoever reads the settings.
+        let Ok((SectionKind::Certificate, der)) = section else {
+            return Err(IdentityError::Authorities);
+        };
+        if roots.len() == AUTHORITIES_MAX || roots.add(der.into()).is_err() {
+            return Err(IdentityError::Authorities);
+        }
+    }
+    if roots.is_empty() {
+        return Err(IdentityError::Authorities);
+    }
+    Ok(Some(roots))
+}
+
+/// Takes a certificate of any issuer, its own too, while its name and its dates are right.
+#[derive(Debug)]
+struct AnyIssuer(Arc<CryptoProvider>);
+
+impl ServerCertVerifier for AnyIssuer {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        _intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        _ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        verify_server_name(&ParsedCertificate::try_from(end_entity)?, server_name)?;
+        let (_, certificate) = x509_parser::certificate::X509Certificate::from_der(end_entity)
+            .map_err(|_| CertificateError::BadEncoding)?;
+        let now = i64::try_from(now.as_secs()).ok().and_then(|s| ASN1Time::from_timestamp(s).ok());
+        let now = now.ok_or(TlsError::FailedToGetCurrentTime)?;
+        if now < certificate.validity().not_before {
+            return Err(CertificateError::NotValidYet.into());
+        }
+        if now > certificate.validity().not_after {
+            return Err(CertificateError::Expired.into());
+        }
+        Ok(ServerCertVerified::assertion())
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls12_signature(message, certificate, signature, algorithms)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        let algorithms = &self.0.signature_verification_algorithms;
+        verify_tls13_signature(message, certificate, signature, algorithms)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.0.signature_verification_algorithms.supported_schemes()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(change: impl FnOnce(&mut TlsSettings)) -> Option<IdentityError> {
+        let mut settings = TlsSettings::default();
+        change(&mut settings);
+        Identity::new(settings).err()
+    }
+
+    fn authority() -> String {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let mut params = rcgen::CertificateParams::default();
+        params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        params.self_signed(&key).unwrap().pem()
+    }
+
+    #[test]
+    fn a_name_is_a_hosts_and_no_address() {
+        for name in ["", "a.test", "localhost", "A.Test"] {
+            assert_eq!(refused(|it| it.server_name_to_verify = name.into()), None, "{name}");
+        }
+        for name in ["127.0.0.1", "::1", "a b", "a/b", "-a.test", "*.a.test"] {
+            let refused = refused(|it| it.server_name_to_verify = name.into());
+            assert_eq!(refused, Some(IdentityError::ServerName), "{name}");
+        }
+    }
+
+    #[test]
+    fn a_bundle_is_some_certificates_within_its_bounds_and_nothing_else() {
+        let one = authority();
+        let key = rcgen::KeyPair::generate().unwrap().serialize_pem();
+        for right in ["", "  \n", &one, &format!("a comment\n{one}"), &one.repeat(AUTHORITIES_MAX)]
+        {
+            assert_eq!(refused(|it| it.authorities = right.into()), None);
+        }
+        for wrong in [
+            "no PEM",
+            &one[..one.len() / 2],
+            &key,
+            &format!("{one}{key}"),
+            "-----BEGIN CERTIFICATE-----\naGk=\n-----END CERTIFICATE-----\n",
+            &one.repeat(AUTHORITIES_MAX + 1),
+            &format!("{one}{}", " ".repeat(AUTHORITIES_BYTES_MAX)),
+        ] {
+            let refused = refused(|it| it.authorities = wrong.into());
+            assert_eq!(refused, Some(IdentityError::Authorities), "{wrong:.80}");
+        }
+        let unasked = refused(|it| (it.authorities, it.insecure_skip_verification) = (one, true));
+        assert_eq!(unasked, Some(IdentityError::AuthoritiesUnasked));
+    }
+
+    #[test]
+    fn two_of_the_same_settings_are_one() {
+        let one = TlsSettings { authorities: authority(), ..TlsSettings::default() };
+        let other = TlsSettings { server_name_to_verify: "a.test".into(), ..one.clone() };
+        let identity = |settings: &TlsSettings| Identity::new(settings.clone()).unwrap();
+        assert!(identity(&one) == identity(&one) && identity(&one) != identity(&other));
+    }
+}
