@@ -15,7 +15,7 @@ pub struct TlsConfig {
     pub insecure_skip_verification: bool,
     /// The name that it must have, and that is asked for by SNI; empty: the host's in the URI.
     pub server_name_to_verify: String,
-    /// Who alone may have issued it, as certificates in PEM: at most 10, and 16 KiB. Empty: public authorities.
+    /// Who alone may have issued it, or itself, as certificates in PEM: at most 10, and 16 KiB. Empty: public authorities.
     pub ca_bundle: String,
 }
 

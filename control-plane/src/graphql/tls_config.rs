@@ -12,7 +12,7 @@ pub struct TlsConfig {
     insecure_skip_verification: bool,
     /// The name that it must have, and that is asked for by SNI; empty: the host's in the URI.
     server_name_to_verify: String,
-    /// Who alone may have issued it, as certificates in PEM; empty: public authorities.
+    /// Who alone may have issued it, or itself, as certificates in PEM; empty: public authorities.
     ca_bundle: String,
 }
 
@@ -33,7 +33,7 @@ pub struct TlsConfigInput {
     insecure_skip_verification: Option<bool>,
     /// The name that it must have, and that is asked for by SNI; left out: the host's in the URI.
     server_name_to_verify: Option<String>,
-    /// Who alone may have issued it, as certificates in PEM: at most 10, and 16 KiB. Left out: public authorities.
+    /// Who alone may have issued it, or itself, as certificates in PEM: at most 10, and 16 KiB. Left out: public authorities.
     ca_bundle: Option<String>,
 }
 

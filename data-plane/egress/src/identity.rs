@@ -11,6 +11,7 @@ use rustls::{
     CertificateError, ClientConfig, DigitallySignedStruct, Error as TlsError, RootCertStore,
     SignatureScheme,
     client::{
+        WebPkiServerVerifier,
         danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier},
         verify_server_name,
     },
@@ -35,7 +36,7 @@ pub struct TlsSettings {
     pub insecure_skip_verification: bool,
     /// The name that it must have and that is asked for by SNI; empty: the host's.
     pub server_name_to_verify: String,
-    /// Who may have issued it, in PEM; empty: the public authorities and the installation's own.
+    /// Who may have issued it, or itself, in PEM; empty: the public authorities and the installation's own.
     pub authorities: String,
 }
 
@@ -87,15 +88,18 @@ impl Identity {
 }
 
 /// Those that trust these authorities; without any: whoever issued it.
-fn configs(authorities: Option<RootCertStore>) -> Result<[Arc<ClientConfig>; 2], IdentityError> {
+fn configs(
+    authorities: Option<Vec<CertificateDer<'static>>>,
+) -> Result<[Arc<ClientConfig>; 2], IdentityError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
         .map_err(|_| IdentityError::Unusable)?;
-    let builder = match authorities {
-        Some(roots) => builder.with_root_certificates(roots),
-        None => builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyIssuer(provider))),
+    let verifier: Arc<dyn ServerCertVerifier> = match authorities {
+        Some(known) => Arc::new(Known::new(known, provider)?),
+        None => Arc::new(AnyIssuer(provider)),
     };
+    let builder = builder.dangerous().with_custom_certificate_verifier(verifier);
     let mut http1 = builder.with_no_client_auth();
     http1.alpn_protocols = vec![b"http/1.1".to_vec()];
     let mut http2 = http1.clone();
@@ -124,27 +128,89 @@ impl fmt::Debug for Identity {
 }
 
 /// `None` of an empty text.
-fn authorities(pem: &str) -> Result<Option<RootCertStore>, IdentityError> {
+fn authorities(pem: &str) -> Result<Option<Vec<CertificateDer<'static>>>, IdentityError> {
     if pem.trim().is_empty() {
         return Ok(None);
     }
     if pem.len() > AUTHORITIES_BYTES_MAX {
         return Err(IdentityError::Authorities);
     }
-    let mut roots = RootCertStore::empty();
+    let mut known = Vec::new();
     for section in <(SectionKind, Vec<u8>)>::pem_slice_iter(pem.as_bytes()) {
         // A private key does not belong here, and would be shown to whoever reads the settings.
         let Ok((SectionKind::Certificate, der)) = section else {
             return Err(IdentityError::Authorities);
         };
-        if roots.len() == AUTHORITIES_MAX || roots.add(der.into()).is_err() {
+        if known.len() == AUTHORITIES_MAX {
             return Err(IdentityError::Authorities);
         }
+        known.push(der.into());
     }
-    if roots.is_empty() {
+    if known.is_empty() {
         return Err(IdentityError::Authorities);
     }
-    Ok(Some(roots))
+    Ok(Some(known))
+}
+
+/// Takes a certificate that one of these issued, or that is one of them: one that was made for itself says as a rule that it
+/// is an authority, and as such would not do for a host.
+#[derive(Debug)]
+struct Known {
+    certificates: Vec<CertificateDer<'static>>,
+    issued: Arc<WebPkiServerVerifier>,
+    itself: AnyIssuer,
+}
+
+impl Known {
+    fn new(
+        certificates: Vec<CertificateDer<'static>>,
+        provider: Arc<CryptoProvider>,
+    ) -> Result<Self, IdentityError> {
+        let mut roots = RootCertStore::empty();
+        for certificate in &certificates {
+            roots.add(certificate.clone()).map_err(|_| IdentityError::Authorities)?;
+        }
+        let issued = WebPkiServerVerifier::builder_with_provider(roots.into(), provider.clone());
+        let issued = issued.build().map_err(|_| IdentityError::Unusable)?;
+        Ok(Self { certificates, issued, itself: AnyIssuer(provider) })
+    }
+}
+
+impl ServerCertVerifier for Known {
+    fn verify_server_cert(
+        &self,
+        end_entity: &CertificateDer<'_>,
+        intermediates: &[CertificateDer<'_>],
+        server_name: &ServerName<'_>,
+        ocsp_response: &[u8],
+        now: UnixTime,
+    ) -> Result<ServerCertVerified, TlsError> {
+        let is_known = self.certificates.iter().any(|known| **known == **end_entity);
+        let verifier: &dyn ServerCertVerifier = if is_known { &self.itself } else { &*self.issued };
+        verifier.verify_server_cert(end_entity, intermediates, server_name, ocsp_response, now)
+    }
+
+    fn verify_tls12_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.itself.verify_tls12_signature(message, certificate, signature)
+    }
+
+    fn verify_tls13_signature(
+        &self,
+        message: &[u8],
+        certificate: &CertificateDer<'_>,
+        signature: &DigitallySignedStruct,
+    ) -> Result<HandshakeSignatureValid, TlsError> {
+        self.itself.verify_tls13_signature(message, certificate, signature)
+    }
+
+    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
+        self.itself.supported_verify_schemes()
+    }
 }
 
 /// Takes a certificate of any issuer, its own too, while its name and its dates are right.

@@ -204,6 +204,35 @@ async fn any_issuer_will_do_where_verification_is_skipped_but_not_any_name_or_da
     refused(own.backend("localhost", true).await, skipped(), EXPIRED).await;
 }
 
+#[tokio::test]
+async fn a_certificate_that_was_made_for_itself_is_known_by_itself() {
+    let made = |name: &str, is_ca: IsCa, expired: bool| {
+        let key = KeyPair::generate().unwrap();
+        let mut params = CertificateParams::new([name.to_owned()]).unwrap();
+        params.is_ca = is_ca;
+        if expired {
+            params.not_after = date_time_ymd(2002, 1, 1);
+        }
+        (params.self_signed(&key).unwrap(), key)
+    };
+    let authority = || IsCa::Ca(BasicConstraints::Unconstrained);
+    for is_ca in [authority(), IsCa::NoCa, IsCa::ExplicitNoCa] {
+        let (own, key) = made("localhost", is_ca, false);
+        let address = serve(vec![own.der().clone()], key).await;
+        assert_eq!(answer(address, "localhost", bundle(&own.pem())).await.0, 200);
+        refused(address, bundle(&Authority::new().pem), "certificate is not").await;
+    }
+    let (twin, _) = made("localhost", authority(), false);
+    let (own, key) = made("localhost", authority(), false);
+    refused(serve(vec![own.der().clone()], key).await, bundle(&twin.pem()), "certificate").await;
+    for (name, expired, why) in [("elsewhere.test", false, MISNAMED), ("localhost", true, EXPIRED)]
+    {
+        let (own, key) = made(name, authority(), expired);
+        let pem = own.pem();
+        refused(serve(vec![own.der().clone()], key).await, bundle(&pem), why).await;
+    }
+}
+
 /// Neither a connection nor a session's ticket of one identity is used by calls of another.
 #[tokio::test]
 async fn a_connection_and_its_session_are_of_one_identity_alone() {

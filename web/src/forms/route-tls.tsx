@@ -45,7 +45,7 @@ export function TlsSection({ form }: { form: RouteFormState }) {
         rows={4}
         className="font-mono text-xs"
         placeholder="-----BEGIN CERTIFICATE-----"
-        hint="Who alone may have issued it, as certificates in PEM, at most 10 and 16 KiB. Empty: public authorities."
+        hint="Who alone may have issued it, or itself, in PEM: at most 10 certificates and 16 KiB. Empty: public authorities."
         error={errors?.caBundle?.message}
         {...form.register("integration.tlsConfig.caBundle")}
       />
@@ -58,7 +58,7 @@ export function TlsSection({ form }: { form: RouteFormState }) {
       {form.watch("integration.tlsConfig.insecureSkipVerification") && (
         <p role="status" className="rounded-md bg-warn-soft px-3 py-2 text-warn">
           Anyone on the way to the backend can make such a certificate, then read and change calls and
-          answers. Give its authority above instead.
+          answers. Give its authority above instead, or the certificate itself.
         </p>
       )}
       {errors?.message && (
