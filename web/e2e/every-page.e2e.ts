@@ -51,6 +51,8 @@ const NOT_KEPT = [
   "createRoute.integration.payloadFormatVersion",
   "createRoute.integration.requestTemplates.mediaType",
   "createRoute.integration.requestTemplates.template",
+  "createRoute.integration.tlsConfig.caBundle",
+  "createRoute.integration.tlsConfig.serverNameToVerify",
   "createRoute.method",
   "createSecret.awsCredentials.accessKeyId",
   "createSecret.awsCredentials.secretAccessKey",

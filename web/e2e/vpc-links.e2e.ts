@@ -12,7 +12,7 @@ test("a VPC link is made, changed and deleted", async ({ visit }) => {
   await dialog.getByRole("button", { name: "Create VPC link" }).click();
   await visit.sees("Enter a host and a port on each line");
   await visit.fill("Targets", "one.example.com:8080\ntwo.example.com:8080 3");
-  await visit.fill("Path of health checks", "/up");
+  await visit.fill(/^Path of health checks/, "/up");
   await visit.isAccessible();
   await dialog.getByRole("button", { name: "Create VPC link" }).click();
   await expect.poll(() => dialog.count()).toBe(0);
