@@ -159,7 +159,8 @@ pub async fn user_of(tx: &mut Tx, tenant: TenantId, id: VpcLinkId) -> Result<Opt
          union all
          select 'the stage ' || s.name || ' of the API ' || s.api_id
          from vpc_link_use u join stage s
-             on s.tenant_id = u.tenant_id and s.api_id = u.api_id and s.deployment_id = u.deployment_id
+             on s.tenant_id = u.tenant_id and s.api_id = u.api_id
+                 and u.deployment_id in (s.deployment_id, s.canary_deployment_id)
          where u.tenant_id = $1 and u.vpc_link_id = $2
          limit 1"#,
         tenant.0,

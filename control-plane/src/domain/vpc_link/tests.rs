@@ -4,8 +4,13 @@ use sqlx::PgPool;
 use super::*;
 use crate::access::role::Role;
 use crate::domain::api::Dialect;
-use crate::domain::integration::{ConnectionType, Settings};
-use crate::testing::{self, deploy, new_api, new_route};
+use crate::domain::canary::UpdateCanary;
+use crate::domain::integration::{self, ConnectionType, Settings};
+use crate::domain::patch::Patch;
+use crate::domain::route;
+use crate::domain::stage::{self, UpdateStage};
+use crate::ids::StageId;
+use crate::testing::{self, deploy, mock, new_api, new_route};
 
 fn balancing(change: impl FnOnce(&mut Value)) -> Balancing {
     let mut value = json!({ "targets": [{ "host": "a.example.com", "port": 8080 }] });
@@ -101,13 +106,28 @@ async fn what_is_used_is_not_deleted_and_another_tenants_is_not_found(db: PgPool
 
     let api = new_api(&app, &alice, Dialect::Native).await;
     let other = new_api(&app, &mallory, Dialect::Native).await;
-    let named = crate::domain::integration::create(&app, &mallory, other, linked(link.id)).await;
+    let named = integration::create(&app, &mallory, other, linked(link.id)).await;
     assert!(matches!(named, Err(Error::NotFound(_))), "a link of somebody else's");
     let route = new_route(&app, &alice, api, "ANY /{proxy+}", linked(link.id)).await;
     let error = delete(&app, &alice, link.id).await.unwrap_err();
     assert_eq!((error.code(), error.param()), ("conflict", Some("id")));
+    let with_link = deploy(&app, &alice, api, "prod").await.unwrap();
+    route::delete(&app, &alice, route.id).await.unwrap();
+    integration::delete(&app, &alice, route.integration.unwrap()).await.unwrap();
+    let refused = async || delete(&app, &alice, link.id).await.unwrap_err().to_string();
+    assert_eq!(refused().await, format!("the stage prod of the API {api} uses this VPC link"));
+
+    // Its deployment serves a part of the calls only, and then none.
+    new_route(&app, &alice, api, "GET /a", mock("ok")).await;
     deploy(&app, &alice, api, "prod").await.unwrap();
-    crate::domain::route::delete(&app, &alice, route.id).await.unwrap();
-    let error = delete(&app, &alice, link.id).await.unwrap_err();
-    assert!(error.to_string().contains("uses this VPC link"), "{error}");
+    let prod = StageId { api, name: "prod".to_owned() };
+    let canary = async |canary| {
+        stage::update(&app, &alice, &prod, UpdateStage { canary, ..UpdateStage::default() }).await
+    };
+    let (deployment, percent_traffic) = (Some(with_link.id), Some(5.0));
+    let beside = UpdateCanary { deployment, percent_traffic, ..UpdateCanary::default() };
+    canary(Patch::Set(beside)).await.unwrap();
+    assert_eq!(refused().await, format!("the stage prod of the API {api} uses this VPC link"));
+    canary(Patch::Clear).await.unwrap();
+    delete(&app, &alice, link.id).await.unwrap();
 }
