@@ -60,7 +60,7 @@ use std::{
 };
 
 use egress::Connector;
-use tokio::{net::TcpListener, time::Instant};
+use tokio::{net::TcpListener, task::JoinSet, time::Instant};
 
 pub use self::config::Config;
 pub use self::trace::{Head, KEPT_FOR, Propagator, Tail};
@@ -148,10 +148,7 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     let mut threads = Threads::start(&shared, counters, &own, &sockets)?;
     let admin_socket = sockets.admin.one().and_then(TcpListener::from_std).map_err(listen)?;
     let mut admin = tokio::spawn(admin::serve(admin_socket, shared.clone()));
-    let renewals = tokio::spawn(renewals(threads.certificate.clone(), shared.clone()));
-    let connector = Connector::new(threads.own.clone(), &config.backend_roots)
-        .map_err(|error| Error::Egress(Box::new(error)))?;
-    let checks = tokio::spawn(health::run(shared.clone(), connector));
+    let beside = beside(&shared, &threads)?;
     let door = Door::open(&config.dir)
         .inspect_err(|error| tracing::warn!(%error, "no other process can take this node's place"))
         .ok();
@@ -223,10 +220,19 @@ pub async fn run(config: Config, shutdown: impl Future<Output = ()>) -> Result<(
     line.during(drain(&shared, threads, &shipper)).await;
     line.end().await;
     save(shipper).await;
-    renewals.abort();
-    checks.abort();
+    drop(beside);
     admin.abort();
     outcome
+}
+
+/// What runs beside the data threads, until it is dropped.
+fn beside(shared: &Arc<Shared>, threads: &Threads) -> Result<JoinSet<()>> {
+    let connector = Connector::new(threads.own.clone(), &shared.config.backend_roots)
+        .map_err(|error| Error::Egress(Box::new(error)))?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(renewals(threads.certificate.clone(), shared.clone()));
+    tasks.spawn(health::run(shared.clone(), connector));
+    Ok(tasks)
 }
 
 /// Shows what comes to lie in the certificates' files, where there is TLS.

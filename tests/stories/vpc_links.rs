@@ -35,7 +35,7 @@ async fn calls_are_spread_over_a_links_targets_which_change_without_a_deployment
     let api = acme.api("pets").await.route_of(route).await.deploy("prod").await;
     let mut told = Vec::new();
     for _ in 0..4 {
-        told.push(api.get("/pets").await.expect(200).text().to_owned());
+        told.push(api.get("/pets").await.expect(200).text().clone());
     }
     told.sort();
     assert_eq!(told, ["one", "one", "two", "two"]);

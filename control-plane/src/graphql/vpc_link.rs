@@ -22,7 +22,7 @@ use crate::graphql::loader::Batches;
 use crate::graphql::node::Kind;
 use crate::ids::VpcLinkId;
 
-/// The targets that integrations with connectionType VPC_LINK connect to, and how calls are spread among them. A change is on
+/// The targets that integrations with `connectionType` `VPC_LINK` connect to, and how calls are spread among them. A change is on
 /// nodes at once, without a deployment.
 pub struct VpcLink(Box<domain::vpc_link::VpcLink>);
 

@@ -224,8 +224,8 @@ async fn over_http1(
                 if is_late {
                     place.judge(node, true);
                 }
-                let retried = is_late && tries.timed_out();
-                let pause = if retried { tries.again(retries) } else { None };
+                let is_repeated = is_late && tries.timed_out();
+                let pause = if is_repeated { tries.again(retries) } else { None };
                 let Some(pause) = pause.filter(|_| request.rewind()) else { return Err(refusal) };
                 drop(line);
                 connect_by = again(node, pause, timeouts).await;
