@@ -41,8 +41,7 @@ impl AwsAction {
     /// `None`: how this service is asked is unknown.
     pub fn of(service: &str, action: &str) -> Option<Self> {
         let (_, json, form) = SERVICES.iter().find(|(name, ..)| *name == service)?;
-        let json =
-            json.map(|(prefix, version)| (format!("{prefix}.{action}"), version.to_owned()));
+        let json = json.map(|(prefix, version)| (format!("{prefix}.{action}"), version.to_owned()));
         Some(Self { json, form: form.map(|version| (action.to_owned(), version.to_owned())) })
     }
 

@@ -2,6 +2,7 @@
 //! bytes.
 
 mod access;
+mod aws;
 mod backends;
 mod clients;
 mod compression;
