@@ -8,8 +8,9 @@ use hashbrown::HashMap;
 use http::{HeaderMap, HeaderName, HeaderValue, Method, StatusCode};
 use ipnet::IpNet;
 use plan::{
-    BoundUri, Cors, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
+    AwsAction, BoundUri, Cors, KeyLocation, OriginPattern, Periods, RouteKey, Router, UriTemplate,
     media::{BinaryMediaTypes, ContentHandling},
+    mock::Selection,
     path::Normalization,
 };
 use serde_json::{Map, Value};
@@ -153,6 +154,7 @@ pub struct Route {
 pub(super) enum Template {
     HttpProxy(ProxyTemplate),
     Function(ProxyTemplate, PayloadFormatVersion, Option<Arc<Lambda>>),
+    Aws(ProxyTemplate, Arc<AwsShared>),
     Mock(Arc<Mock>),
 }
 
@@ -173,6 +175,7 @@ pub(super) struct ProxyTemplate {
 pub enum Integration {
     HttpProxy(Arc<HttpProxy>),
     Function(Arc<Function>),
+    Aws(Arc<AwsCall>),
     Mock(Arc<Mock>),
 }
 
@@ -267,6 +270,53 @@ pub enum Invocation {
     RequestResponse,
     /// Nobody waits for the function.
     Event,
+}
+
+/// What is called of AWS, with a caller's body as it is.
+pub struct AwsCall {
+    pub backend: HttpProxy,
+    /// Of the integration, which its stages share.
+    pub shared: Arc<AwsShared>,
+}
+
+pub struct AwsShared {
+    pub signing: AwsSigning,
+    pub asked: Asked,
+    pub responses: Responses,
+}
+
+pub enum Asked {
+    /// By the URI alone.
+    Path,
+    Action(AwsAction),
+    Function(Invocation),
+}
+
+/// Integration responses; none: what was answered goes on as it is.
+#[derive(Default)]
+pub struct Responses {
+    selection: Selection,
+    responses: Box<[MockResponse]>,
+}
+
+impl Responses {
+    pub(super) fn new(selection: Selection, responses: Box<[MockResponse]>) -> Self {
+        Self { selection, responses }
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.responses.is_empty()
+    }
+
+    /// For this status, or this error of a function.
+    pub fn of(&self, text: &str) -> Option<&MockResponse> {
+        self.selection.of(text).and_then(|at| self.responses.get(at))
+    }
+
+    /// Where nothing failed.
+    pub fn default(&self) -> Option<&MockResponse> {
+        self.selection.default().and_then(|at| self.responses.get(at))
+    }
 }
 
 /// By which secret requests are signed, and for what of AWS.
