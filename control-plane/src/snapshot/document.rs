@@ -242,6 +242,32 @@ pub fn vpc_link_uses(draft: &Draft) -> Vec<VpcLinkId> {
     ids.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// What a deployment needs that is not in it, by id; in order, each once.
+pub struct Needs<'a> {
+    pub secrets: BTreeSet<&'a str>,
+    pub vpc_links: BTreeSet<&'a str>,
+}
+
+impl<'a> Needs<'a> {
+    pub fn of(deployment: &'a Deployment) -> Self {
+        let mut needs = Self { secrets: BTreeSet::new(), vpc_links: BTreeSet::new() };
+        for row in &deployment.integrations {
+            let signing = match &row.kind {
+                Some(integration::Kind::Lambda(lambda)) => lambda.signing.as_ref(),
+                Some(integration::Kind::AwsService(service)) => service.signing.as_ref(),
+                Some(integration::Kind::AwsFunction(function)) => function.signing.as_ref(),
+                Some(integration::Kind::LinkedProxy(linked)) => {
+                    needs.vpc_links.insert(&linked.vpc_link_id);
+                    None
+                }
+                _ => None,
+            };
+            needs.secrets.extend(signing.map(|signing| signing.secret_id.as_str()));
+        }
+        needs
+    }
+}
+
 fn integration(row: &IntegrationRow) -> Integration {
     let kind = match row.kind.as_str() {
         "HTTP_PROXY" if row.connection_type == "VPC_LINK" => {
