@@ -71,7 +71,7 @@ async fn the_page_lists_every_metric_and_no_caller_makes_a_series() {
         let (path, method) = (format!("/nowhere/{number}"), format!("M{number}"));
         api.call(&method, &path).await;
         world.management().call(&method, &path).await;
-        world.management().get(&format!("/v1/apis/canary{number}")).await;
+        world.management().get(&format!("/v1/apis/planted{number}")).await;
     }
 
     let nodes = page("A node");
@@ -85,7 +85,7 @@ async fn the_page_lists_every_metric_and_no_caller_makes_a_series() {
     {
         let text = client.get("/metrics").await.expect(200).text();
         assert!(
-            !text.contains("canary") && !text.contains("nowhere") && !text.contains("M1"),
+            !text.contains("planted") && !text.contains("nowhere") && !text.contains("M1"),
             "{text}"
         );
         let shown = shown(&text);

@@ -29,7 +29,7 @@ async fn a_call_with_a_traceparent_is_one_trace_from_caller_to_backend() {
         let api = api.deploy("prod").await;
         let key = api.usage_plan("gold").key().await;
         let parent = format!("00-{TRACE}-{CALLER}-01");
-        let call = api.get("/pets?token=canary").key(&key.value);
+        let call = api.get("/pets?token=planted").key(&key.value);
         call.header("traceparent", &parent).header("tracestate", "a=b").await.expect(200);
         key.value
     };
@@ -48,7 +48,7 @@ async fn a_call_with_a_traceparent_is_one_trace_from_caller_to_backend() {
     assert_eq!(received["tracestate"], "a=b");
 
     let told = format!("{spans:?}");
-    assert!(!told.contains("canary") && !told.contains(&key), "a secret in a span");
+    assert!(!told.contains("planted") && !told.contains(&key), "a secret in a span");
 }
 
 /// Sets the stage's rules and waits until the nodes go by them.
@@ -157,7 +157,7 @@ async fn a_collector_gets_the_metrics_and_the_logs_of_both_planes() {
         let api = api.deploy("prod").await;
         let key = api.usage_plan("gold").key().await;
         let parent = format!("00-{TRACE}-{CALLER}-01");
-        let call = api.get("/pets?token=canary").key(&key.value);
+        let call = api.get("/pets?token=planted").key(&key.value);
         call.header("traceparent", &parent).await.expect(200);
         api.get("/pets").await.expect(403);
         key.value
@@ -198,7 +198,7 @@ async fn a_collector_gets_the_metrics_and_the_logs_of_both_planes() {
     assert_eq!(lines.count(), 2, "the other sink has them too: {printed}");
 
     let told = format!("{points:?}{logs:?}");
-    assert!(!told.contains("canary") && !told.contains(&key), "a secret among metrics or logs");
+    assert!(!told.contains("planted") && !told.contains(&key), "a secret among metrics or logs");
 }
 
 #[tokio::test]
@@ -212,7 +212,7 @@ async fn a_click_in_the_console_is_one_trace_down_to_its_queries() {
         .rest("POST", "/graphql")
         .header("traceparent", &format!("00-{TRACE}-{CALLER}-00"))
         .header("tracestate", "tollgate=undecided")
-        .json(&json!({ "query": create, "variables": { "input": { "name": "canary" } } }))
+        .json(&json!({ "query": create, "variables": { "input": { "name": "planted" } } }))
         .await
         .expect(200);
 
@@ -240,7 +240,7 @@ async fn a_click_in_the_console_is_one_trace_down_to_its_queries() {
     assert!(text.starts_with("insert into consumer") && text.contains("$1"), "{text}");
 
     let told = format!("{:?}", collector.spans());
-    assert!(!told.contains("canary") && !told.contains(harness::tenant::PASSWORD), "{told}");
+    assert!(!told.contains("planted") && !told.contains(harness::tenant::PASSWORD), "{told}");
 }
 
 #[tokio::test]

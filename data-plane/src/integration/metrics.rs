@@ -28,6 +28,9 @@ impl BackendMetrics {
             &["result"],
         )?;
         registry.register(Box::new(health_checks.clone()))?;
+        for result in ["passed", "failed"] {
+            health_checks.with_label_values(&[result]); // so that each is there from the start
+        }
         let targets = IntGaugeVec::new(
             Opts::new(
                 "tollgate_upstream_targets",
