@@ -1,4 +1,4 @@
-//! Services of AWS behind a node: moto's DynamoDB, S3 and SQS, which take what botocore's own signers would have signed.
+//! Services of AWS behind a node: moto's `DynamoDB`, S3 and SQS, which take what botocore's own signers would have signed.
 
 use std::path::Path;
 use std::process::Stdio;

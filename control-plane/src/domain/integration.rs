@@ -105,7 +105,7 @@ pub struct Settings {
     /// or `arn:aws:apigateway:{region}:{service}:action/{Action}` or `…:path/{path}`. It may hold `{name}` for a path parameter of the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,
-    /// `HTTP_PROXY`, `AWS`: the method to call with; empty or `ANY`: the caller's. An action and a function are POSTed to.
+    /// `HTTP_PROXY`, `AWS`: the method to call with; empty or `ANY`: the caller's. An action and a function get a POST.
     #[serde(default)]
     pub method: String,
     /// `HTTP_PROXY`: the backend gets the caller's `Host`, not its own.

@@ -1,5 +1,6 @@
 //! `AWS` from both ends: what a service, or a function, is sent, and what becomes of what it says.
 
+use std::fmt::Write;
 use std::net::SocketAddr;
 
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -16,24 +17,20 @@ use super::{
     world::{API, Answer, TENANT, TestNode, api, full, origin},
 };
 
-fn signing(service: &str) -> Option<AwsSigning> {
-    Some(AwsSigning {
-        secret_id: SECRET.into(),
-        region: "eu-west-1".into(),
-        service: service.into(),
-    })
+fn signing(service: &str) -> AwsSigning {
+    AwsSigning { secret_id: SECRET.into(), region: "eu-west-1".into(), service: service.into() }
 }
 
-fn backend(at: SocketAddr, path: &str, method: &str) -> Option<HttpProxy> {
+fn backend(at: SocketAddr, path: &str, method: &str) -> HttpProxy {
     let (uri, method) = (format!("http://{at}{path}"), method.to_owned());
-    Some(HttpProxy { uri, method, ..HttpProxy::default() })
+    HttpProxy { uri, method, ..HttpProxy::default() }
 }
 
 fn service(at: SocketAddr, path: &str, service: &str, action: Option<&str>) -> AwsService {
     let action = action.map(|action| plan::AwsAction::of(service, action).unwrap());
     AwsService {
-        backend: backend(at, path, if action.is_some() { "POST" } else { "" }),
-        signing: signing(service),
+        backend: Some(backend(at, path, if action.is_some() { "POST" } else { "" })),
+        signing: Some(signing(service)),
         action: action.map(|action| {
             let (target, json_version) = action.json.unwrap_or_default();
             let (name, form_version) = action.form.unwrap_or_default();
@@ -62,7 +59,7 @@ fn node(of: &str, to: impl Into<integration::Kind>, key: &str) -> TestNode {
     TestNode::start(resources)
 }
 
-/// A service that says what it was sent, as JSON; in base64 its body.
+/// A service that says what it was sent, as JSON.
 async fn telling(of: &'static str) -> SocketAddr {
     origin(move |request: Request<Incoming>| async move {
         let (head, body) = request.into_parts();
@@ -105,7 +102,7 @@ async fn send(node: &TestNode, line: &str, fields: &[&str], body: &str) -> Answe
         request.push_str(field);
         request.push_str("\r\n");
     }
-    request.push_str(&format!("content-length: {}\r\n\r\n{body}", body.len()));
+    let _ = write!(request, "content-length: {}\r\n\r\n{body}", body.len());
     node.raw(request.as_bytes()).await
 }
 
@@ -222,8 +219,8 @@ async fn what_a_service_answers_goes_on_or_is_an_integration_response() {
 
 fn function(at: SocketAddr, responses: Vec<IntegrationResponse>) -> AwsFunction {
     AwsFunction {
-        backend: backend(at, "/2015-03-31/functions/hello/invocations", ""),
-        signing: signing("lambda"),
+        backend: Some(backend(at, "/2015-03-31/functions/hello/invocations", "")),
+        signing: Some(signing("lambda")),
         invocation_type: InvocationType::Unspecified.into(),
         responses,
     }
