@@ -65,6 +65,7 @@ pub enum Job {
     LogIn,
     Sessions,
     Mail,
+    AutoDeploy,
     IdempotencyKeys,
     ManagementRequests,
     Operator,

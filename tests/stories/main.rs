@@ -4,6 +4,7 @@
 
 mod answers;
 mod audit;
+mod auto_deploy;
 mod bad_input;
 mod behind_proxy;
 mod billed;

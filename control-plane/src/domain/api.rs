@@ -14,7 +14,7 @@ use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::paths::{PathNormalization, TrailingSlash};
-use crate::domain::{audit, media, stage, text};
+use crate::domain::{audit, auto_deployment, media, stage, text};
 use crate::error::{Error, Result};
 use crate::ids::ApiId;
 use crate::snapshot::compile;
@@ -276,6 +276,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
     let api = store::api::update(&mut tx, actor.tenant, &after).await?;
     audit::record(app, &mut tx, actor, "api.update", id.as_str(), Some(&before), Some(&api))
         .await?;
+    auto_deployment::draft_changed(&mut tx, actor, id).await?;
     tx.commit().await?;
     Ok(api)
 }

@@ -16,7 +16,7 @@ use crate::domain::integration::Reach;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::stage::{self, NewStage, Stage};
-use crate::domain::{audit, secret, text, vpc_link};
+use crate::domain::{audit, auto_deployment, secret, text, vpc_link};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId};
 use crate::snapshot::compile;
@@ -36,6 +36,8 @@ pub struct Deployment {
     #[serde(skip)]
     pub api: ApiId,
     pub description: String,
+    /// A stage with `autoDeploy` had it made, and nobody else.
+    pub auto_deployed: bool,
     /// SHA-256 of what was frozen, in hex: the same draft has the same.
     pub digest: String,
     /// The cell's version that last brought it to nodes; none while no stage ever pointed at it.
@@ -92,8 +94,30 @@ pub async fn create(
 
     let mut tx = app.begin(actor).await?;
     let api = store::api::lock(&mut tx, actor.tenant, new.api).await?;
-    let reach = Reach::of(app, &mut tx, actor.tenant).await?;
-    let mut drafts = store::draft::load(&mut tx, actor.tenant, &[api.id]).await?;
+    let deployment = freeze(app, &mut tx, actor, api.id, &new.description, false).await?;
+    let stage = match (&new.stage, new.canary) {
+        (None, _) => None,
+        (Some(name), None) => Some(go_live(app, &mut tx, actor, &api, name, deployment.id).await?),
+        (Some(name), Some(settings)) => {
+            let canary = Canary { deployment: deployment.id, settings };
+            Some(go_beside(app, &mut tx, actor, &api, name, canary).await?)
+        }
+    };
+    let version = tx.commit().await?;
+    Ok((Deployment { version, ..deployment }, stage))
+}
+
+/// Checks the draft of an Api that the transaction has locked, and freezes it.
+pub(crate) async fn freeze(
+    app: &App,
+    tx: &mut Tx,
+    actor: &Actor,
+    api: ApiId,
+    description: &str,
+    auto_deployed: bool,
+) -> Result<Deployment> {
+    let reach = Reach::of(app, tx, actor.tenant).await?;
+    let mut drafts = store::draft::load(tx, actor.tenant, &[api]).await?;
     let draft = drafts.pop().ok_or(Error::NotFound("api"))?;
     validate::deployable(&draft, &reach)?;
     let document = Document::of(&draft);
@@ -105,31 +129,17 @@ pub async fn create(
             format!("this draft is larger than the {CHANGE_BYTES_MAX} bytes that nodes take");
         return Err(Error::limit_exceeded("", rule));
     }
-    make_room(app, &mut tx, actor, api.id).await?;
-    let deployment = store::deployment::insert(
-        &mut tx,
-        actor,
-        api.id,
-        app.rng.id(),
-        &new.description,
-        &document,
-    )
-    .await?;
+    make_room(app, tx, actor, api).await?;
+    let id = app.rng.id();
+    let deployment =
+        store::deployment::insert(tx, actor, api, id, description, auto_deployed, &document)
+            .await?;
     // Before the stage: what it needs is there when it is.
-    secret::used_by(&mut tx, app, actor.tenant, api.id, deployment.id, &uses).await?;
-    vpc_link::used_by(&mut tx, actor.tenant, api.id, deployment.id, &links).await?;
+    secret::used_by(tx, app, actor.tenant, api, deployment.id, &uses).await?;
+    vpc_link::used_by(tx, actor.tenant, api, deployment.id, &links).await?;
     let id = deployment.id.as_str();
-    audit::record(app, &mut tx, actor, "deployment.create", id, None, Some(&deployment)).await?;
-    let stage = match (&new.stage, new.canary) {
-        (None, _) => None,
-        (Some(name), None) => Some(go_live(app, &mut tx, actor, &api, name, deployment.id).await?),
-        (Some(name), Some(settings)) => {
-            let canary = Canary { deployment: deployment.id, settings };
-            Some(go_beside(app, &mut tx, actor, &api, name, canary).await?)
-        }
-    };
-    let version = tx.commit().await?;
-    Ok((Deployment { version, ..deployment }, stage))
+    audit::record(app, tx, actor, "deployment.create", id, None, Some(&deployment)).await?;
+    Ok(deployment)
 }
 
 /// Forgets the oldest deployments that no stage of the locked Api points at, until there is room for one more.
@@ -160,6 +170,7 @@ async fn go_live(
 ) -> Result<Stage> {
     if let Some(before) = store::stage::get(tx, actor.tenant, api.id, name).await? {
         canary::refuse_deployment(&before)?;
+        auto_deployment::refuse_deployment(&before, "stage")?;
         validate::stage_enforced(&compile::stage(tx, actor.tenant, api.id, name).await?)?;
         let after = Stage { deployment: Some(deployment), ..before.clone() };
         return stage::put(app, tx, actor, before, after).await;
@@ -187,6 +198,7 @@ async fn go_beside(
         let rule = format!("there is no stage {name} that a canary could stand beside");
         Error::bad_request("stage", rule)
     })?;
+    auto_deployment::refuse_deployment(&before, "stage")?;
     validate::stage_enforced(&compile::stage(tx, actor.tenant, api.id, name).await?)?;
     let after = Stage { canary: Some(canary), ..before.clone() };
     stage::put(app, tx, actor, before, after).await

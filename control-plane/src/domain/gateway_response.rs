@@ -13,7 +13,7 @@ use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::App;
 use crate::domain::api::{Api, Dialect};
-use crate::domain::audit;
+use crate::domain::{audit, auto_deployment};
 use crate::error::{Error, Result};
 use crate::ids::ApiId;
 use crate::store;
@@ -159,6 +159,7 @@ pub async fn update(
     let after = store::gateway_response::put(&mut tx, tenant, api, of, &settings).await?;
     let (id, old, new) = (noun_id(api, of), Some(&before), Some(&after));
     audit::record(app, &mut tx, actor, "gateway_response.update", &id, old, new).await?;
+    auto_deployment::draft_changed(&mut tx, actor, api).await?;
     tx.commit().await?;
     Ok(after)
 }
@@ -181,6 +182,7 @@ pub async fn delete(
     store::gateway_response::delete(&mut tx, tenant, api, of).await?;
     let id = noun_id(api, of);
     audit::record(app, &mut tx, actor, "gateway_response.delete", &id, Some(&before), None).await?;
+    auto_deployment::draft_changed(&mut tx, actor, api).await?;
     tx.commit().await?;
     Ok(GatewayResponse::unchanged(api, of))
 }

@@ -5,12 +5,12 @@ pub mod backend;
 mod connection;
 pub mod mock;
 pub mod openapi;
+mod reach;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use egress::{Own, Policy};
 use plan::{MethodMatch, RouteKey, UriTemplate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
@@ -26,9 +26,9 @@ use crate::domain::media::ContentHandling;
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::retry_policy::RetryPolicy;
 use crate::domain::tls_config::TlsConfig;
-use crate::domain::{audit, text};
+use crate::domain::{audit, auto_deployment, text};
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, IntegrationId, TenantId, VpcLinkId};
+use crate::ids::{ApiId, IntegrationId, VpcLinkId};
 use crate::store;
 
 pub use self::aws::{AwsSettings, InvocationType};
@@ -38,6 +38,7 @@ pub use self::mock::{
     Header, IntegrationResponse, MOCK_BODY_BYTES_MAX, MOCK_HEADERS_MAX, MOCKS_BYTES_MAX,
     MockExample, MockResponse,
 };
+pub use self::reach::Reach;
 
 /// The longest URI of a backend, in bytes.
 pub const URI_BYTES_MAX: usize = 2048;
@@ -248,48 +249,6 @@ impl ProtocolVersion {
     }
 }
 
-/// Where a tenant's backends may lie: what is checked of a URI when it is written. What its name resolves to
-/// is checked at each connection.
-pub struct Reach {
-    policy: Policy,
-    own: Own,
-}
-
-impl Reach {
-    /// Public addresses, what the installation opens, and what was opened for this tenant; never our own.
-    pub async fn of(app: &App, tx: &mut Tx, tenant: TenantId) -> Result<Self> {
-        let opened = store::tenant::egress_allow(tx, tenant).await?;
-        Ok(Self {
-            policy: Policy::new(app.config.egress_allow.iter().copied().chain(opened)),
-            own: Own::new(app.config.egress_refuse.iter().copied()),
-        })
-    }
-
-    pub(crate) fn check(&self, uri: &str) -> std::result::Result<(), String> {
-        let target = egress::check_uri(&with_variables_filled(uri), &self.policy)
-            .map_err(|error| error.to_string())?;
-        let mut literal = target.host.literal_addresses().into_iter();
-        if literal.any(|ip| self.own.holds((ip, target.port).into())) {
-            return Err("points at a part of this installation".to_owned());
-        }
-        Ok(())
-    }
-}
-
-/// The URI with a plain word, or a digit where a port stands, for each `${stageVariables.name}`.
-fn with_variables_filled(uri: &str) -> String {
-    let mut filled = String::with_capacity(uri.len());
-    let mut rest = uri;
-    while let Some((before, after)) = rest.split_once("${stageVariables.") {
-        let Some((_, after)) = after.split_once('}') else { break };
-        filled.push_str(before);
-        filled.push(if before.ends_with(':') { '1' } else { 'v' });
-        rest = after;
-    }
-    filled.push_str(rest);
-    filled
-}
-
 impl Settings {
     /// A proxy to this URI, with the plane's defaults.
     pub fn http_proxy(uri: &str) -> Self {
@@ -494,6 +453,7 @@ pub(crate) async fn insert(
     check_mocks(tx, actor, &integration).await?;
     let id = integration.id.as_str();
     audit::record(app, tx, actor, "integration.create", id, None, Some(&integration)).await?;
+    auto_deployment::draft_changed(tx, actor, api).await?;
     Ok(integration)
 }
 
@@ -564,6 +524,7 @@ pub(crate) async fn replace(
     check_mocks(tx, actor, &after).await?;
     audit::record(app, tx, actor, "integration.update", id.as_str(), Some(&before), Some(&after))
         .await?;
+    auto_deployment::draft_changed(tx, actor, before.api).await?;
     Ok(after)
 }
 
@@ -582,6 +543,7 @@ pub async fn delete(app: &App, actor: &Actor, id: IntegrationId) -> Result<()> {
     store::integration::delete(&mut tx, actor.tenant, id).await?;
     let noun_id = id.as_str();
     audit::record(app, &mut tx, actor, "integration.delete", noun_id, Some(&before), None).await?;
+    auto_deployment::draft_changed(&mut tx, actor, before.api).await?;
     tx.commit().await?;
     Ok(())
 }

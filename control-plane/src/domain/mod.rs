@@ -8,6 +8,7 @@ pub mod api_key_restriction;
 pub mod api_key_value;
 pub mod audit;
 pub mod audit_chain;
+pub mod auto_deployment;
 pub mod bill;
 pub mod canary;
 pub mod change;

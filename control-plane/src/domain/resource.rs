@@ -8,9 +8,9 @@ use crate::access::actor::Actor;
 use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, Tx};
-use crate::domain::audit;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::{audit, auto_deployment};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, ResourceId};
 use crate::store;
@@ -99,6 +99,7 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewResource) -> R
             .await?;
     let id = resource.id.as_str();
     audit::record(app, &mut tx, actor, "resource.create", id, None, Some(&resource)).await?;
+    auto_deployment::draft_changed(&mut tx, actor, api).await?;
     tx.commit().await?;
     Ok(resource)
 }
@@ -156,6 +157,7 @@ pub async fn delete(app: &App, actor: &Actor, id: ResourceId) -> Result<()> {
         let id = gone.id.as_str();
         audit::record(app, &mut tx, actor, "resource.delete", id, Some(gone), None).await?;
     }
+    auto_deployment::draft_changed(&mut tx, actor, api).await?;
     tx.commit().await?;
     Ok(())
 }

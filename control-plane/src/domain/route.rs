@@ -14,7 +14,7 @@ use crate::domain::integration::{self, Integration, Settings};
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
-use crate::domain::{audit, resource, text};
+use crate::domain::{audit, auto_deployment, resource, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, IntegrationId, ResourceId, RouteId};
 use crate::store;
@@ -271,6 +271,7 @@ pub async fn create(app: &App, actor: &Actor, api: ApiId, new: NewRoute) -> Resu
         store::route::insert(&mut tx, actor.tenant, api.id, id, &new, &place, integration).await?;
     let id = route.id.as_str();
     audit::record(app, &mut tx, actor, "route.create", id, None, Some(&route)).await?;
+    auto_deployment::draft_changed(&mut tx, actor, api.id).await?;
     tx.commit().await?;
     Ok(route)
 }
@@ -372,6 +373,7 @@ pub async fn update(app: &App, actor: &Actor, id: RouteId, change: UpdateRoute) 
     let route = store::route::update(&mut tx, actor.tenant, &route).await?;
     audit::record(app, &mut tx, actor, "route.update", id.as_str(), Some(&before), Some(&route))
         .await?;
+    auto_deployment::draft_changed(&mut tx, actor, before.api).await?;
     tx.commit().await?;
     Ok(route)
 }
@@ -385,6 +387,7 @@ pub async fn delete(app: &App, actor: &Actor, id: RouteId) -> Result<()> {
     actor.expects(&before)?;
     store::route::delete(&mut tx, actor.tenant, id).await?;
     audit::record(app, &mut tx, actor, "route.delete", id.as_str(), Some(&before), None).await?;
+    auto_deployment::draft_changed(&mut tx, actor, before.api).await?;
     tx.commit().await?;
     Ok(())
 }

@@ -18,7 +18,7 @@ use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::sampling::{self, SamplingRule};
 use crate::domain::throttle::{self, RouteThrottle, Throttle};
-use crate::domain::{audit, deployment, text};
+use crate::domain::{audit, auto_deployment, deployment, text};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, StageId};
 use crate::snapshot::compile;
@@ -46,6 +46,11 @@ pub struct Stage {
     /// Another deployment, which a part of its calls goes to.
     #[serde(rename = "canarySettings")]
     pub canary: Option<Canary>,
+    /// It serves the draft: each change of that is deployed to it.
+    pub auto_deploy: bool,
+    /// How its last automatic deployment went.
+    #[serde(skip)]
+    pub last_deployment_status_message: Option<String>,
     pub description: String,
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
@@ -126,6 +131,8 @@ impl Stage {
 pub struct NewStage {
     pub name: String,
     pub deployment: Option<DeploymentId>,
+    /// It serves the draft, and takes no `deployment`.
+    pub auto_deploy: bool,
     pub description: String,
     pub variables: BTreeMap<String, String>,
     pub throttle: Option<Throttle>,
@@ -163,6 +170,7 @@ pub struct UpdateStage {
     pub deployment: Patch<DeploymentId>,
     /// `Clear` ends it: all calls go to the stage's own deployment.
     pub canary: Patch<UpdateCanary>,
+    pub auto_deploy: Option<bool>,
     pub description: Option<String>,
     /// All of them, in the place of those it had.
     pub variables: Option<BTreeMap<String, String>>,
@@ -274,6 +282,10 @@ pub(crate) async fn insert(
     if store::stage::count(tx, actor.tenant, api.id).await? >= limit {
         return Err(LimitName::StagesPerApi.exceeded(limit));
     }
+    if new.auto_deploy && new.deployment.is_some() {
+        let rule = "a stage with autoDeploy serves the draft as it is; leave it out";
+        return Err(Error::bad_request("deploymentId", rule));
+    }
     if let Some(id) = new.deployment {
         deployment::check_fit(app, tx, actor, api.id, id, &new.variables).await?;
     }
@@ -281,6 +293,7 @@ pub(crate) async fn insert(
     let id = stage.id().to_string();
     audit::record(app, tx, actor, "stage.create", &id, None, Some(&stage)).await?;
     publish(tx, actor, &[], &stage).await?;
+    auto_deployment::draft_changed(tx, actor, api.id).await?;
     Ok(stage)
 }
 
@@ -305,6 +318,7 @@ pub(crate) async fn put_as(
     after: Stage,
 ) -> Result<Stage> {
     canary::check_stage(&after)?;
+    auto_deployment::check_stage(&after)?;
     let same = before.deployment == after.deployment && before.variables == after.variables;
     if let Some(id) = after.deployment.filter(|_| !same) {
         deployment::check_fit(app, tx, actor, after.api, id, &after.variables).await?;
@@ -396,7 +410,11 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
     let before = lock(&mut tx, actor, id).await?;
     actor.expects(&before)?;
     let canary = change.canary.try_map(|change| change.apply(before.canary.as_ref()))?;
+    let auto_deploy = change.auto_deploy.unwrap_or(before.auto_deploy);
+    let last_deployment_status_message = before.last_deployment_status_message.clone();
     let after = Stage {
+        auto_deploy,
+        last_deployment_status_message: last_deployment_status_message.filter(|_| auto_deploy),
         deployment: change.deployment.apply(before.deployment),
         canary: canary.apply(before.canary.clone()),
         description: change.description.unwrap_or_else(|| before.description.clone()),
@@ -415,7 +433,12 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
         sampling_rules: change.sampling_rules.unwrap_or_else(|| before.sampling_rules.clone()),
         ..before.clone()
     };
+    if after.deployment != before.deployment {
+        auto_deployment::refuse_deployment(&after, "deploymentId")?;
+    }
     let stage = put(app, &mut tx, actor, before, after).await?;
+    // It may have been behind, or not fit until now.
+    auto_deployment::draft_changed(&mut tx, actor, id.api).await?;
     tx.commit().await?;
     Ok(stage)
 }

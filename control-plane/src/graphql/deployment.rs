@@ -91,6 +91,11 @@ impl Deployment {
         &self.0.description
     }
 
+    /// A stage with `autoDeploy` had it made.
+    async fn auto_deployed(&self) -> bool {
+        self.0.auto_deployed
+    }
+
     /// SHA-256 of what was frozen, in hex: the same draft has the same.
     async fn digest(&self) -> &str {
         &self.0.digest

@@ -70,6 +70,8 @@ struct CreateStageInput {
     /// `$default` or 1 to 128 letters, digits, `-` and `_`.
     name: String,
     deployment_id: Option<ID>,
+    /// The stage serves the draft: it takes no `deploymentId`.
+    auto_deploy: Option<bool>,
     description: Option<String>,
     variables: Option<Vec<StageVariableInput>>,
     throttle: Option<ThrottleInput>,
@@ -92,6 +94,9 @@ struct UpdateStageInput {
     deployment_id: MaybeUndefined<ID>,
     /// What is left out in it stays; null ends the canary, and every call goes to the stage's own deployment.
     canary_settings: MaybeUndefined<CanarySettingsInput>,
+    /// Whether the stage serves the draft: each change of that is deployed to it within moments. Such a stage takes no other
+    /// deployment, and no canary.
+    auto_deploy: Option<bool>,
     description: Option<String>,
     /// All of them, in the place of those it had.
     variables: Option<Vec<StageVariableInput>>,
@@ -179,6 +184,7 @@ impl StageMutation {
                 deployment: deployment
                     .map(|id| Kind::Deployment.parse(id, "deploymentId"))
                     .transpose()?,
+                auto_deploy: input.auto_deploy.unwrap_or(false),
                 description: input.description.unwrap_or_default(),
                 variables: variables("variables", input.variables.unwrap_or_default())?,
                 throttle: input.throttle.map(Into::into),
@@ -207,6 +213,7 @@ impl StageMutation {
             let change = UpdateStage {
                 deployment: Patch::from(input.deployment_id)
                     .try_map(|id| Kind::Deployment.parse(&id, "deploymentId"))?,
+                auto_deploy: input.auto_deploy,
                 description: input.description,
                 canary: Patch::from(input.canary_settings).try_map(CanarySettingsInput::change)?,
                 variables: input
@@ -290,6 +297,16 @@ impl Stage {
     /// Another deployment, which a part of its calls goes to. Null: it has no canary.
     async fn canary_settings(&self) -> Option<CanarySettings> {
         self.0.canary.clone().map(Into::into)
+    }
+
+    /// The stage serves the draft: each change of that is deployed to it within moments.
+    async fn auto_deploy(&self) -> bool {
+        self.0.auto_deploy
+    }
+
+    /// How the last automatic deployment went: why the draft is not served, where it cannot be. Null before the first.
+    async fn last_deployment_status_message(&self) -> Option<&str> {
+        self.0.last_deployment_status_message.as_deref()
     }
 
     /// The draft differs from this stage's deployment.

@@ -16,7 +16,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::app::App;
 use crate::domain::fleet::{self, Replica};
-use crate::domain::{erasure, secret};
+use crate::domain::{auto_deployment, erasure, secret};
 use crate::error::Result;
 use crate::{domain, ledger, telemetry};
 
@@ -56,6 +56,7 @@ pub async fn run(app: App, shutdown: CancellationToken) -> Result<()> {
             every(SEAL_USAGE_EVERY, "seal hours of the ledger", || usage_roots::seal(&app)),
             every(RENEW_EVERY, "renew the keys that nodes sign with", || secret::renew(&app)),
             every(SEAL_EVERY, "seal audit logs", || domain::audit_chain::seal(&app)),
+            every(SECOND, "deploy to stages that serve the draft", || auto_deployment::run(&app)),
             every(SECOND, "send letters", || mail::send_waiting(&app)),
             every(HOUR, "keep the partitions of usage", || usage_partitions::keep(&app)),
             every(HOUR, "forget old sessions", || sessions::forget_old(&app)),

@@ -35,6 +35,8 @@ struct Deployment {
     #[schema(value_type = String)]
     api_id: ApiId,
     description: String,
+    /// A stage with `autoDeploy` had it made.
+    auto_deployed: bool,
     /// SHA-256 of what was frozen, in hex: the same draft has the same.
     digest: String,
     created_at: DateTime<Utc>,
@@ -150,6 +152,7 @@ impl From<domain::deployment::Deployment> for Deployment {
             id: deployment.id,
             api_id: deployment.api,
             description: deployment.description,
+            auto_deployed: deployment.auto_deployed,
             digest: deployment.digest,
             created_at: deployment.created_at,
         }

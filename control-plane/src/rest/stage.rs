@@ -48,6 +48,10 @@ pub(crate) struct Stage {
     deployment_id: Option<DeploymentId>,
     /// Another deployment, which a part of its calls goes to. Null: it has no canary.
     canary_settings: Option<CanarySettings>,
+    /// The stage serves the draft: each change of that is deployed to it within moments.
+    auto_deploy: bool,
+    /// How the last automatic deployment went: why the draft is not served, where it cannot be. Null before the first.
+    last_deployment_status_message: Option<String>,
     /// The draft differs from this stage's deployment.
     pending_changes: bool,
     /// What integrations' URIs take by `${stageVariables.name}`.
@@ -90,6 +94,8 @@ impl Stage {
             description: stage.description,
             deployment_id: stage.deployment,
             canary_settings: stage.canary.map(Into::into),
+            auto_deploy: stage.auto_deploy,
+            last_deployment_status_message: stage.last_deployment_status_message,
             pending_changes,
             variables: stage.variables,
             throttle: stage.throttle,
@@ -119,6 +125,9 @@ struct CreateStage {
     name: String,
     #[schema(value_type = Option<String>)]
     deployment_id: Option<DeploymentId>,
+    /// The stage serves the draft: it takes no `deploymentId`.
+    #[serde(default)]
+    auto_deploy: bool,
     #[serde(default)]
     #[schema(max_length = 1024)]
     description: String,
@@ -153,6 +162,9 @@ struct PatchStage {
     #[serde(default)]
     #[schema(value_type = Option<PatchCanarySettings>)]
     canary_settings: Patch<PatchCanarySettings>,
+    /// Whether the stage serves the draft: each change of that is deployed to it within moments. Such a stage takes no other
+    /// deployment, and no canary.
+    auto_deploy: Option<bool>,
     #[schema(max_length = 1024)]
     description: Option<String>,
     /// All of them, in the place of those it had.
@@ -226,6 +238,7 @@ async fn create(
     let new = NewStage {
         name: body.name,
         deployment: body.deployment_id,
+        auto_deploy: body.auto_deploy,
         description: body.description,
         variables: body.variables,
         throttle: body.throttle,
@@ -269,6 +282,7 @@ async fn update(
     let change = UpdateStage {
         deployment: body.deployment_id,
         canary: body.canary_settings.try_map(|change| Ok::<_, Error>(change.into()))?,
+        auto_deploy: body.auto_deploy,
         description: body.description,
         variables: body.variables,
         throttle: body.throttle,

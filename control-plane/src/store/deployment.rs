@@ -16,13 +16,14 @@ pub async fn insert(
     api: ApiId,
     id: DeploymentId,
     description: &str,
+    auto_deployed: bool,
     document: &Document,
 ) -> Result<Deployment> {
     sqlx::query_as!(
         Row,
-        "insert into deployment (tenant_id, api_id, id, description, document, digest, created_by)
-         values ($1, $2, $3, $4, $5, $6, $7)
-         returning id, api_id, description, digest, version, created_at",
+        "insert into deployment (tenant_id, api_id, id, description, document, digest, created_by, auto_deployed)
+         values ($1, $2, $3, $4, $5, $6, $7, $8)
+         returning id, api_id, description, auto_deployed, digest, version, created_at",
         actor.tenant.0,
         api.as_str(),
         id.as_str(),
@@ -30,6 +31,7 @@ pub async fn insert(
         document.bytes,
         &document.digest(),
         actor.user.0,
+        auto_deployed,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -59,7 +61,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[DeploymentId]) -> Result
     let ids: Vec<String> = ids.iter().map(ToString::to_string).collect();
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, description, digest, version, created_at
+        "select id, api_id, description, auto_deployed, digest, version, created_at
          from deployment where tenant_id = $1 and id = any($2)",
         tenant.0,
         &ids,
@@ -78,7 +80,7 @@ pub async fn list(
 ) -> Result<Vec<Deployment>> {
     let rows = sqlx::query_as!(
         Row,
-        "select id, api_id, description, digest, version, created_at
+        "select id, api_id, description, auto_deployed, digest, version, created_at
          from deployment
          where tenant_id = $1 and api_id = $2
              and ($3::timestamptz is null or (created_at, id) < ($3, $4))
@@ -149,7 +151,7 @@ pub async fn delete_oldest_unused(
              )
              order by d.created_at, d.id limit $3
          )
-         returning id, api_id, description, digest, version, created_at",
+         returning id, api_id, description, auto_deployed, digest, version, created_at",
         tenant.0,
         api.as_str(),
         i64::from(most),
@@ -191,6 +193,7 @@ struct Row {
     id: String,
     api_id: String,
     description: String,
+    auto_deployed: bool,
     digest: Vec<u8>,
     version: Option<i64>,
     created_at: DateTime<Utc>,
@@ -205,6 +208,7 @@ impl TryFrom<Row> for Deployment {
             id: row.id.parse()?,
             api: row.api_id.parse()?,
             description: row.description,
+            auto_deployed: row.auto_deployed,
             digest: hex::encode(row.digest),
             version: version.map_err(|cause| Error::corrupt("deployment version", cause))?,
             created_at: row.created_at,

@@ -6,6 +6,7 @@ pub mod api;
 pub mod api_key;
 pub mod audit;
 pub mod audit_chain;
+pub mod auto_deployment;
 pub mod cell;
 pub mod client_throttle;
 pub mod consumer;

@@ -24,8 +24,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
         "insert into stage (tenant_id, api_id, name, deployment_id, description, variables,
              throttle_rate_limit, throttle_burst_limit, throttle_enforcement, route_throttles,
              max_in_flight, concurrency_enforcement, route_concurrency_limits, client_throttles,
-             throttle_mode, throttle_outage)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)",
+             throttle_mode, throttle_outage, auto_deploy)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
         tenant.0,
         api.id.as_str(),
         new.name,
@@ -42,6 +42,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
         stored_of_clients(&new.client_throttles) as Json<Vec<StoredClientThrottle>>,
         Throttle::mode_column(new.throttle.as_ref()),
         Throttle::outage_column(new.throttle.as_ref()),
+        new.auto_deploy,
     )
     .execute(&mut **tx)
     .await
@@ -74,7 +75,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
     let rows = sqlx::query_as!(
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.canary_deployment_id,
-             s.canary_settings as "canary_settings: Json<CanarySettings>", s.description,
+             s.canary_settings as "canary_settings: Json<CanarySettings>", s.auto_deploy,
+             s.last_deployment_status_message, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
              s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
@@ -101,7 +103,8 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
     let rows = sqlx::query_as!(
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.canary_deployment_id,
-             s.canary_settings as "canary_settings: Json<CanarySettings>", s.description,
+             s.canary_settings as "canary_settings: Json<CanarySettings>", s.auto_deploy,
+             s.last_deployment_status_message, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
              s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
@@ -126,7 +129,8 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
     let rows = sqlx::query_as!(
         Row,
         r#"select s.api_id, a.dialect, s.name, s.deployment_id, s.canary_deployment_id,
-             s.canary_settings as "canary_settings: Json<CanarySettings>", s.description,
+             s.canary_settings as "canary_settings: Json<CanarySettings>", s.auto_deploy,
+             s.last_deployment_status_message, s.description,
              s.variables as "variables: Json<BTreeMap<String, String>>", s.throttle_rate_limit,
              s.throttle_burst_limit, s.throttle_enforcement, s.throttle_mode, s.throttle_outage,
              s.route_throttles as "route_throttles: Json<Vec<StoredRouteThrottle>>",
@@ -166,7 +170,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
              throttle_enforcement = $13, max_in_flight = $14, concurrency_enforcement = $15,
              route_concurrency_limits = $16, client_throttles = $17, throttle_mode = $18,
              throttle_outage = $19, canary_deployment_id = $20, canary_settings = $21,
-             updated_at = now()
+             auto_deploy = $22, last_deployment_status_message = $23, updated_at = now()
          where tenant_id = $1 and api_id = $2 and name = $3",
         tenant.0,
         stage.api.as_str(),
@@ -189,6 +193,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         Throttle::outage_column(stage.throttle.as_ref()),
         stage.canary.as_ref().map(|canary| canary.deployment.as_str()),
         stage.canary.as_ref().map(|canary| Json(&canary.settings)) as Option<Json<&CanarySettings>>,
+        stage.auto_deploy,
+        stage.last_deployment_status_message,
     )
     .execute(&mut **tx)
     .await?;
@@ -271,6 +277,8 @@ struct Row {
     deployment_id: Option<String>,
     canary_deployment_id: Option<String>,
     canary_settings: Option<Json<CanarySettings>>,
+    auto_deploy: bool,
+    last_deployment_status_message: Option<String>,
     description: String,
     variables: Json<BTreeMap<String, String>>,
     throttle_rate_limit: Option<f64>,
@@ -301,6 +309,8 @@ impl TryFrom<Row> for Stage {
         });
         Ok(Self {
             canary: canary.transpose()?,
+            auto_deploy: row.auto_deploy,
+            last_deployment_status_message: row.last_deployment_status_message,
             api: row.api_id.parse()?,
             dialect: row.dialect.as_str().try_into()?,
             name: row.name,

@@ -33,6 +33,7 @@ const UpdateStageDocument = graphql(`
 const schema = z.object({
   description: z.string().trim(),
   deploymentId: z.string(),
+  autoDeploy: z.boolean(),
   rateLimitHeaders: z.boolean(),
   throttle,
   routeThrottles: z.array(routeThrottle),
@@ -46,6 +47,7 @@ export type StageForm = UseFormReturn<z.input<typeof schema>, unknown, z.output<
 type Stage = {
   id: string;
   description: string;
+  autoDeploy: boolean;
   rateLimitHeaders: boolean;
   variables: readonly { name: string; value: string }[];
   throttle?: Throttle | null;
@@ -66,6 +68,7 @@ export function StageUpdateForm({
   const form = useSchemaForm(schema, {
     description: stage.description,
     deploymentId: stage.deployment?.id ?? "",
+    autoDeploy: stage.autoDeploy,
     rateLimitHeaders: stage.rateLimitHeaders,
     throttle: throttleTyped(stage.throttle),
     routeThrottles: stage.routeThrottles.map(({ routeKey, ...limit }) => ({
@@ -82,13 +85,15 @@ export function StageUpdateForm({
   const routes = useFieldArray({ control: form.control, name: "routeThrottles" });
   const variables = useFieldArray({ control: form.control, name: "variables" });
   const { errors } = form.formState;
+  const autoDeploy = form.watch("autoDeploy");
   return (
     <Form
       form={form}
       needs="deploy"
       submit="Save settings"
       send={async ({ deploymentId, ...values }) => {
-        const moved = deploymentId && deploymentId !== stage.deployment?.id ? { deploymentId } : {};
+        const chosen = deploymentId && deploymentId !== stage.deployment?.id && !values.autoDeploy;
+        const moved = chosen ? { deploymentId } : {};
         const input = { id: stage.id, ...values, ...moved };
         const { stage: saved, userErrors } = (await request(UpdateStageDocument, { input })).updateStage;
         if (saved) {
@@ -142,7 +147,8 @@ export function StageUpdateForm({
         />
         <SelectField
           label="Deployment"
-          hint="Choose an earlier one to roll back."
+          hint={autoDeploy ? "The stage serves the draft as it is." : "Choose an earlier one to roll back."}
+          disabled={autoDeploy}
           error={errors.deploymentId?.message}
           {...form.register("deploymentId")}
         >
@@ -160,6 +166,12 @@ export function StageUpdateForm({
           {...form.register("description")}
         />
       </div>
+      <SwitchField
+        label="Deploy by itself"
+        hint="The stage serves the draft: each change of the API is deployed to it within moments."
+        error={errors.autoDeploy?.message}
+        {...form.register("autoDeploy")}
+      />
       <SwitchField
         label="Rate limit headers"
         hint="Answers tell callers what is left of their limits."

@@ -27,7 +27,7 @@ const StageDocument = graphql(`
     node(id: $id) {
       __typename
       ... on Stage {
-        id name description pendingChanges invokeUrl pathInvokeUrl rateLimitHeaders updatedAt
+        id name description autoDeploy lastDeploymentStatusMessage pendingChanges invokeUrl pathInvokeUrl rateLimitHeaders updatedAt
         variables { name value }
         tracingEnabled
         samplingRules { routeKey reservoirPerSecond rate keepErrors keepSlowerThanMillis }
@@ -100,6 +100,11 @@ export function StagePage() {
                     <span className="text-bad">{refusal}</span>
                   </Fact>
                 ))}
+                {stage.autoDeploy && (
+                  <Fact name="Deploys by itself">
+                    {stage.lastDeploymentStatusMessage ?? "Nothing was deployed yet."}
+                  </Fact>
+                )}
                 {stage.canarySettings && (
                   <Fact name="Canary">
                     <Badge tone="warn" dot>{`${stage.canarySettings.percentTraffic} % of calls`}</Badge>{" "}
@@ -124,7 +129,7 @@ export function StagePage() {
                 deployments={stage.api.deployments.nodes}
               />
             </Panel>
-            {stage.deployment && (
+            {stage.deployment && !stage.autoDeploy && (
               <Panel
                 title="Canary"
                 note="A part of the calls goes to another deployment. Live, as the settings above."
