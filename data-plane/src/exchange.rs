@@ -20,6 +20,7 @@ use crate::{
     explain::{Decision, Finished, Texts},
     gateway_response::{GatewayResponse, Kind},
     head_bytes,
+    integration::decompress::Decompress,
     listener::{Peer, body::RequestBody, client_io::Serving},
     node::{Node, ms, now_ms},
     policies::{concurrency, limiter::Limit, throttle::Label},
@@ -78,6 +79,8 @@ pub(crate) struct Exchange {
     pub(crate) over_quota: bool,
     /// Which throttles in shadow would have refused it.
     pub(crate) shadow_throttled_by: Vec<Label>,
+    /// What undoes the codings of its body, until that is taken.
+    pub(crate) decompress: Option<Box<Decompress>>,
     /// How its answer is to be compressed.
     pub(crate) compression: Option<Wanted>,
     /// The page that called, kept where an answer has to tell it: its field goes to the backend with the others.
@@ -160,6 +163,7 @@ impl Exchange {
             decision: None,
             over_quota: false,
             shadow_throttled_by: Vec::new(),
+            decompress: None,
             compression: None,
             origin: None,
             kept_fields: None,

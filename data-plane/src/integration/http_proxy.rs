@@ -120,6 +120,7 @@ async fn exchange_with_backend(
     let bytes_max = limits::body_bytes_max(exchange);
     let (upload, progress) = Upload::new(
         exchange.body.take(),
+        exchange.decompress.take(),
         exchange.serving.clone(),
         exchange.bytes_in.clone(),
         bytes_max,
@@ -429,8 +430,8 @@ fn too_many(node: &Node, exchange: &mut Exchange) -> GatewayResponse {
 
 fn not_answered(error: &Error, exchange: &mut Exchange, progress: &Progress) -> GatewayResponse {
     tracing::debug!(%error, "a backend did not answer");
-    if progress.too_large.get() {
-        return too_large();
+    if let Some(fault) = progress.fault.get() {
+        return fault.refusal(exchange);
     }
     match error {
         Error::Upload(why) => upload_failed(why, exchange),

@@ -9,6 +9,7 @@ mod clients;
 mod compression;
 mod concurrency;
 mod cors;
+mod decompression;
 mod differential;
 mod events;
 mod explain;
