@@ -14,10 +14,11 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const TABLES: [&str; 3] = [
+const TABLES: [&str; 4] = [
     include_str!("integrations.json"),
     include_str!("mock.json"),
     include_str!("backend_tls.json"),
+    include_str!("services.json"),
 ];
 
 /// A route, its backend's answer, and what calls of it get: once in each of `dialects`.
@@ -38,6 +39,9 @@ struct Case {
     /// Its backend is spoken to over TLS, and has a certificate for `localhost` and `inside.test` by a private authority.
     #[serde(default)]
     secure: bool,
+    /// Its URI is an ARN, which is called at a backend of its own, by credentials of the tenant.
+    #[serde(default)]
+    aws: bool,
     #[serde(default)]
     backend: Reply,
     #[serde(default)]
@@ -66,6 +70,8 @@ struct Call {
     request: String,
     #[serde(default)]
     headers: Vec<(String, String)>,
+    #[serde(default)]
+    body: String,
     gets: Gets,
     /// Where a dialect's answer is another one.
     #[serde(default, rename = "in")]
@@ -92,6 +98,9 @@ struct Got {
     request: String,
     #[serde(default)]
     headers: BTreeMap<String, Option<String>>,
+    body: Option<String>,
+    /// Region and service of its signature.
+    signed: Option<String>,
 }
 
 fn ok() -> u16 {
@@ -102,7 +111,14 @@ fn ok() -> u16 {
 #[derive(Default)]
 struct Backend {
     replies: BTreeMap<String, Reply>,
-    got: BTreeMap<String, (String, http::HeaderMap)>,
+    got: BTreeMap<String, Asked>,
+}
+
+#[derive(Default)]
+struct Asked {
+    request: String,
+    headers: http::HeaderMap,
+    body: Bytes,
 }
 
 type Shared = Arc<Mutex<Backend>>;
@@ -115,10 +131,12 @@ async fn backends_and_callers_get_what_the_tables_say() {
         TABLES.iter().flat_map(|text| serde_json::from_str::<Vec<Case>>(text).unwrap()).collect();
     let backend = Shared::default();
     let asked = backend.clone();
-    let address = serve(move |request| answer(asked.clone(), request)).await;
+    let address = serve(move |request| answer(asked.clone(), None, request)).await;
     let asked = backend.clone();
     let (authority, acceptor) = certified();
-    let secure = serve_over_tls(acceptor, move |request| answer(asked.clone(), request)).await;
+    let secure =
+        serve_over_tls(acceptor, move |request| answer(asked.clone(), None, request)).await;
+    let secret = credentials(&acme).await;
     let mut score = Score::default();
     let mut defined = Vec::new();
     for (index, case) in cases.iter().enumerate() {
@@ -135,7 +153,14 @@ async fn backends_and_callers_get_what_the_tables_say() {
             } else {
                 format!("http://{address}/{name}")
             };
-            let input = route(case, &api, &uri, &authority);
+            let mut input = route(case, &api, &uri, &authority);
+            if case.aws {
+                let (asked, name) = (backend.clone(), name.clone());
+                let own = serve(move |it| answer(asked.clone(), Some(name.clone()), it)).await;
+                let aws = &mut input["integration"]["aws"];
+                aws["secretId"] = json!(secret);
+                aws["endpointUrl"] = json!(format!("http://{own}"));
+            }
             if let Some(param) = &case.refused_for {
                 let told = refused(&acme, input, param).await;
                 score.note(&table(case), dialect, param, told);
@@ -156,6 +181,9 @@ async fn backends_and_callers_get_what_the_tables_say() {
             for (field, value) in &call.headers {
                 request = request.header(field, value);
             }
+            if !call.body.is_empty() {
+                request = request.body(call.body.clone());
+            }
             let answer = request.await;
             let got = backend.lock().unwrap().got.remove(name);
             let gets = call.others.get(*dialect).unwrap_or(&call.gets);
@@ -172,11 +200,18 @@ fn table(case: &Case) -> Table {
     serde_json::from_value(of).unwrap()
 }
 
+async fn credentials(tenant: &Tenant<'_>) -> String {
+    let keys = json!({ "accessKeyId": "AKIDEXAMPLE", "secretAccessKey": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" });
+    let input = json!({ "name": "aws", "awsCredentials": keys });
+    let made = tenant.mutate("createSecret", "CreateSecretInput!", input, "secret { id }").await;
+    made["secret"]["id"].as_str().unwrap().to_owned()
+}
+
 /// `${authority}` in a bundle is this one.
 fn route(case: &Case, api: &Api<'_>, backend: &str, authority: &str) -> Value {
     let (method, path) = case.route.split_once(' ').unwrap();
     let mut integration = json!(case.integration);
-    if let Some(Value::String(below)) = integration.get("uri") {
+    if let Some(Value::String(below)) = integration.get("uri").filter(|_| !case.aws) {
         integration["uri"] = json!(format!("{backend}{below}"));
     }
     if let Some(Value::String(bundle)) = integration.pointer_mut("/tlsConfig/caBundle") {
@@ -195,7 +230,7 @@ async fn refused(tenant: &Tenant<'_>, input: Value, param: &str) -> Result<(), S
 fn compared(
     gets: &Gets,
     answer: &harness::Answer,
-    got: Option<(String, http::HeaderMap)>,
+    got: Option<Asked>,
     host: &str,
 ) -> Result<(), String> {
     let mut wrong = Vec::new();
@@ -214,25 +249,45 @@ fn compared(
         compare("body", Some(body), Some(&answer.text()));
     }
     if let Some(expected) = &gets.backend {
-        let (request, headers) = got.unwrap_or_default();
-        compare("backend's request", Some(&expected.request), Some(&request));
+        let got = got.unwrap_or_default();
+        compare("backend's request", Some(&expected.request), Some(&got.request));
+        let field = |name: &str| got.headers.get(name).and_then(|value| value.to_str().ok());
         for (name, value) in &expected.headers {
-            let got = headers.get(name).and_then(|value| value.to_str().ok());
-            compare(&format!("backend's {name}"), value.as_deref(), got);
+            compare(&format!("backend's {name}"), value.as_deref(), field(name));
+        }
+        if let Some(body) = &expected.body {
+            compare("backend's body", Some(body), std::str::from_utf8(&got.body).ok());
+        }
+        if let Some(scope) = &expected.signed {
+            let signed = field("authorization").and_then(|value| {
+                let (_, scope) = value.split_once("AWS4-HMAC-SHA256 Credential=AKIDEXAMPLE/")?;
+                let (_day, scope) = scope.split_once('/')?;
+                scope.split_once("/aws4_request,").map(|(scope, _)| scope)
+            });
+            compare("scope of the signature", Some(scope), signed);
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }
 }
 
-/// Answers by the first segment of the path, which names a table's case in one dialect.
-async fn answer(backend: Shared, request: http::Request<Bytes>) -> http::Response<Full<Bytes>> {
-    let (head, _) = request.into_parts();
+/// Answers as the table's case in one dialect that is named, here or by the first segment of the path.
+async fn answer(
+    backend: Shared,
+    name: Option<String>,
+    request: http::Request<Bytes>,
+) -> http::Response<Full<Bytes>> {
+    let (head, body) = request.into_parts();
     let target = head.uri.path_and_query().unwrap().as_str();
-    let end = target[1..].find(['/', '?']).map_or(target.len(), |at| at + 1);
-    let (name, below) = (target[1..end].to_owned(), &target[end..]);
+    let (name, below) = if let Some(name) = name {
+        (name, target)
+    } else {
+        let end = target[1..].find(['/', '?']).map_or(target.len(), |at| at + 1);
+        (target[1..end].to_owned(), &target[end..])
+    };
     let reply = {
         let mut backend = backend.lock().unwrap();
-        backend.got.insert(name.clone(), (format!("{} {below}", head.method), head.headers));
+        let request = format!("{} {below}", head.method);
+        backend.got.insert(name.clone(), Asked { request, headers: head.headers, body });
         backend.replies.get(&name).cloned().unwrap_or_default()
     };
     tokio::time::sleep(Duration::from_millis(reply.delay_ms)).await;

@@ -38,6 +38,7 @@ mod replicas;
 mod rest_way;
 mod revoked_node;
 mod row_security;
+mod services;
 mod stage_canary;
 mod statements;
 mod static_stability;

@@ -20,7 +20,7 @@ use crate::domain::{audit, secret, text, vpc_link};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId};
 use crate::snapshot::compile;
-use crate::snapshot::document::{Document, secret_uses, vpc_link_uses};
+use crate::snapshot::document::{Document, Needs, secret_uses, vpc_link_uses};
 use crate::snapshot::validate;
 use crate::store;
 
@@ -204,7 +204,28 @@ pub(crate) async fn check_fit(
     let document = store::deployment::document(tx, actor.tenant, api, id).await?;
     let document = v1::Deployment::decode(document.as_slice())
         .map_err(|cause| Error::corrupt("deployment", cause))?;
+    keep_needs(tx, actor, &document).await?;
     validate::fits_stage(&document, variables, &Reach::of(app, tx, actor.tenant).await?)
+}
+
+/// Keeps the secrets and VPC links that a deployment needs until the transaction ends; refuses where one was deleted since.
+async fn keep_needs(tx: &mut Tx, actor: &Actor, document: &v1::Deployment) -> Result<()> {
+    let needs = Needs::of(document);
+    for id in needs.secrets {
+        let found = store::secret::lock(tx, actor.tenant, id.parse()?).await;
+        found.map_err(|error| gone(error, "secret", id))?;
+    }
+    for id in needs.vpc_links {
+        let found = store::vpc_link::lock(tx, actor.tenant, id.parse()?).await;
+        found.map_err(|error| gone(error, "VPC link", id))?;
+    }
+    Ok(())
+}
+
+fn gone(error: Error, noun: &str, id: &str) -> Error {
+    let Error::NotFound(_) = error else { return error };
+    let rule = format!("needs the {noun} {id}, which was deleted; deploy the draft instead");
+    Error::conflict("deploymentId", rule)
 }
 
 pub async fn get(app: &App, actor: &Actor, id: DeploymentId) -> Result<Deployment> {

@@ -67,6 +67,8 @@ pub enum IntegrationType {
     HttpProxy,
     /// A function: calls become AWS's Lambda proxy events, which go to its URI by POST, and its answers become theirs.
     AwsProxy,
+    /// A service of AWS, or what speaks like it, and functions of Lambda's: the caller's body goes there as it is, signed.
+    Aws,
     /// The gateway itself, always the same.
     Mock,
 }
@@ -99,11 +101,11 @@ pub enum ProtocolVersion {
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. It may hold
-    /// `{name}` for a path parameter of the route and `${stageVariables.name}`.
+    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. `AWS`: the ARN of a function,
+    /// or `arn:aws:apigateway:{region}:{service}:action/{Action}` or `…:path/{path}`. It may hold `{name}` for a path parameter of the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,
-    /// `HTTP_PROXY`: the method to call with; empty or `ANY`: the caller's.
+    /// `HTTP_PROXY`, `AWS`: the method to call with; empty or `ANY`: the caller's. An action and a function get a POST.
     #[serde(default)]
     pub method: String,
     /// `HTTP_PROXY`: the backend gets the caller's `Host`, not its own.
@@ -115,7 +117,7 @@ pub struct Settings {
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer.
     #[serde(default)]
     pub payload_format_version: Option<PayloadFormatVersion>,
-    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    /// `AWS`, which needs it, and `AWS_PROXY` whose URI is an ARN: by which credentials it is called, and where.
     #[serde(default)]
     pub aws: Option<AwsSettings>,
     /// `HTTP_PROXY`: which way calls go to the backend.
@@ -158,7 +160,8 @@ pub struct Settings {
     #[serde(default)]
     pub request_templates: BTreeMap<String, String>,
     /// `MOCK`: the answers that `requestTemplates` choose from, the first whose pattern takes the status; a request that no
-    /// template is for gets the one without a pattern.
+    /// template is for gets the one without a pattern. `AWS`: what callers get, by the first whose pattern takes the service's
+    /// status, or what a function throws; without any they get what was answered.
     #[serde(default)]
     pub integration_responses: Vec<IntegrationResponse>,
     /// `MOCK`: the answers that callers choose from by `Prefer: code=404, example=unknown` and by `Accept`; the first is
@@ -200,12 +203,13 @@ impl Keyed for Integration {
 }
 
 impl IntegrationType {
-    pub const ALL: [Self; 3] = [Self::HttpProxy, Self::AwsProxy, Self::Mock];
+    pub const ALL: [Self; 4] = [Self::HttpProxy, Self::AwsProxy, Self::Aws, Self::Mock];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HttpProxy => "HTTP_PROXY",
             Self::AwsProxy => "AWS_PROXY",
+            Self::Aws => "AWS",
             Self::Mock => "MOCK",
         }
     }
@@ -334,6 +338,7 @@ impl Settings {
         match self.kind {
             IntegrationType::HttpProxy => self.check_http_proxy(reach)?,
             IntegrationType::AwsProxy => self.check_aws_proxy(reach)?,
+            IntegrationType::Aws => self.check_aws_call(reach)?,
             IntegrationType::Mock => self.check_mock()?,
         }
         Ok(self)
@@ -388,6 +393,10 @@ impl Settings {
     /// Where something is sent to, and how long that may take.
     fn check_backend(&self, reach: &Reach) -> Result<()> {
         self.refuse_mocks()?;
+        self.check_address(reach)
+    }
+
+    fn check_address(&self, reach: &Reach) -> Result<()> {
         if self.content_handling.is_some() {
             let rule = "belongs to type MOCK: what passes through keeps its bytes";
             return Err(Error::bad_request("contentHandling", rule));

@@ -45,6 +45,9 @@ pub enum IntegrationType {
     HttpProxy,
     /// A function: calls become AWS's Lambda proxy events, which go to its URI by POST, and its answers become theirs.
     AwsProxy,
+    /// A service of AWS, or what speaks like it, and functions of Lambda's: the caller's body goes there as it is, signed.
+    #[graphql(name = "AWS")]
+    Aws,
     /// The gateway itself, always the same.
     Mock,
 }
@@ -120,7 +123,7 @@ pub struct IntegrationInput {
     protocol_version: Option<ProtocolVersion>,
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer, `1.0` or `2.0`.
     payload_format_version: Option<String>,
-    /// `AWS_PROXY` whose URI is an ARN: by which credentials the function is called, and where.
+    /// `AWS`, which needs it, and `AWS_PROXY` whose URI is an ARN: by which credentials it is called, and where.
     aws: Option<AwsSettingsInput>,
     /// `HTTP_PROXY`: which way calls go to the backend; left out: INTERNET.
     connection_type: Option<ConnectionType>,

@@ -5,21 +5,20 @@ use std::collections::BTreeSet;
 use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
-    Api, AwsSigning, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse,
-    HttpProxy, Integration, InvocationType, Lambda, LinkedProxy, PathNormalization,
-    PayloadFormatVersion, Protocol, ProtocolVersion, ResponseTransferMode as Mode, Route,
-    TlsConfig, TrailingSlash, integration,
+    Api, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse, HttpProxy,
+    Integration, Lambda, LinkedProxy, PathNormalization, PayloadFormatVersion, Protocol,
+    ProtocolVersion, ResponseTransferMode as Mode, Route, TlsConfig, TrailingSlash, integration,
 };
 use sha2::{Digest, Sha256};
 use sqlx::types::Json;
 
 use crate::domain::cors::CorsConfiguration;
 use crate::domain::gateway_response as domain;
-use crate::domain::integration::{InvocationType as Invocation, ResponseTransferMode};
+use crate::domain::integration::ResponseTransferMode;
 use crate::domain::secret::{SecretUse, SigningScope};
 use crate::domain::tls_config;
 use crate::ids::VpcLinkId;
-use crate::snapshot::{mocks, resilience, validate};
+use crate::snapshot::{aws, mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
 /// The encoded message, without the deployment's id: the same draft gives the same bytes.
@@ -219,19 +218,10 @@ fn streams(row: &IntegrationRow) -> bool {
 }
 
 fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
-    let (uri, aws) = (AwsUri::parse(&row.uri).ok()?, row.aws.as_ref()?);
-    let invocation_type = match aws.invocation_type {
-        Invocation::RequestResponse => InvocationType::Unspecified,
-        Invocation::Event => InvocationType::Event,
-    };
     Some(Lambda {
         function: Some(function.clone()),
-        signing: Some(AwsSigning {
-            secret_id: aws.secret_id.to_string(),
-            region: uri.region,
-            service: uri.service,
-        }),
-        invocation_type: invocation_type.into(),
+        signing: Some(aws::signing(row)?),
+        invocation_type: aws::invocation_type(row)?.into(),
         stream: streams(row),
     })
 }
@@ -253,6 +243,32 @@ pub fn vpc_link_uses(draft: &Draft) -> Vec<VpcLinkId> {
     ids.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// What a deployment needs that is not in it, by id; in order, each once.
+pub struct Needs<'a> {
+    pub secrets: BTreeSet<&'a str>,
+    pub vpc_links: BTreeSet<&'a str>,
+}
+
+impl<'a> Needs<'a> {
+    pub fn of(deployment: &'a Deployment) -> Self {
+        let mut needs = Self { secrets: BTreeSet::new(), vpc_links: BTreeSet::new() };
+        for row in &deployment.integrations {
+            let signing = match &row.kind {
+                Some(integration::Kind::Lambda(lambda)) => lambda.signing.as_ref(),
+                Some(integration::Kind::AwsService(service)) => service.signing.as_ref(),
+                Some(integration::Kind::AwsFunction(function)) => function.signing.as_ref(),
+                Some(integration::Kind::LinkedProxy(linked)) => {
+                    needs.vpc_links.insert(&linked.vpc_link_id);
+                    None
+                }
+                _ => None,
+            };
+            needs.secrets.extend(signing.map(|signing| signing.secret_id.as_str()));
+        }
+        needs
+    }
+}
+
 fn integration(row: &IntegrationRow) -> Integration {
     let kind = match row.kind.as_str() {
         "HTTP_PROXY" if row.connection_type == "VPC_LINK" => {
@@ -272,6 +288,7 @@ fn integration(row: &IntegrationRow) -> Integration {
                 None => integration::Kind::Function(function),
             })
         }
+        "AWS" => aws::kind(row, backend(row)),
         "MOCK" => mocks::mock(row).map(integration::Kind::Mock),
         _ => None,
     };

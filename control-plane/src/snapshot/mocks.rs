@@ -37,6 +37,12 @@ pub(super) fn mock(row: &IntegrationRow) -> Option<Mock> {
     })
 }
 
+/// Those of the row; None where they cannot be read.
+pub(super) fn responses(row: &IntegrationRow) -> Option<Vec<IntegrationResponse>> {
+    let responses: Vec<domain::IntegrationResponse> = read(&row.responses)?;
+    Some(responses.into_iter().map(response).collect())
+}
+
 fn read<T: DeserializeOwned>(value: &Value) -> Option<T> {
     T::deserialize(value).ok()
 }

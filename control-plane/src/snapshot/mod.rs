@@ -1,5 +1,6 @@
 //! Rows to the messages that nodes are sent, and the messages to streams.
 
+mod aws;
 mod balancing;
 pub mod changes;
 pub mod compile;

@@ -151,7 +151,7 @@ fn misfits(draft: &Draft) -> Vec<(String, String)> {
 fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static str, String)> {
     let mut wrong = Vec::new();
     match row.kind.as_str() {
-        "HTTP_PROXY" | "AWS_PROXY" => {
+        "HTTP_PROXY" | "AWS_PROXY" | "AWS" => {
             let uri = backend_uri(row);
             let unreadable = UriTemplate::parse(&uri).err().map(|reason| reason.to_string());
             if let Some(reason) = unreadable.or_else(|| reach.check(&uri).err()) {
@@ -177,7 +177,7 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
         ("requestParameters", filled(Some(&row.request_parameters))),
         ("requestTemplates", templated && filled(Some(&row.request_templates))),
         ("responseParameters", filled(Some(&row.response_parameters))),
-        ("responses", templated && filled(Some(&row.responses))),
+        ("responses", templated && row.kind != "AWS" && filled(Some(&row.responses))),
     ]);
     wrong.extend(unserved.map(|field| (field, "is not served yet; take it away".to_owned())));
     wrong
@@ -221,6 +221,7 @@ pub fn fits_stage(
                 lambda.function.as_ref().and_then(|function| function.backend.as_ref())
             }
             Some(integration::Kind::AwsService(service)) => service.backend.as_ref(),
+            Some(integration::Kind::AwsFunction(function)) => function.backend.as_ref(),
             Some(integration::Kind::Mock(_)) | None => None,
         };
         let Some(proxy) = backend else { continue };

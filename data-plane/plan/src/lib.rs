@@ -7,7 +7,7 @@
 //! - [`Router`]: which route a request is for, by the precedence of AWS's HTTP or REST APIs.
 //! - [`media`]: which payloads are binary, and AWS's tables of what becomes of them.
 //! - [`UriTemplate`]: where an integration points, with the parameters and stage variables it takes.
-//! - [`AwsUri`]: a function or a service of AWS, by its ARN.
+//! - [`AwsUri`]: a function or a service of AWS, by its ARN; [`AwsAction`]: how a service is asked for an action.
 //! - [`mock`]: which response a mock gives; [`Preferences`] and [`accept`]: which one its caller likes.
 //! - [`KeyLocation`]: where callers put their API key; [`OriginPattern`]: which pages a key is good from.
 //! - [`gateway_response`]: how a tenant restyles what the gateway answers by itself.
@@ -16,6 +16,7 @@
 
 pub mod accept;
 mod aws;
+mod aws_action;
 mod cors;
 pub mod gateway_response;
 mod key_location;
@@ -30,6 +31,7 @@ mod router;
 mod uri;
 
 pub use aws::{AwsTarget, AwsUri, AwsUriError};
+pub use aws_action::AwsAction;
 pub use cors::{Allowed, CORS_LIST_MAX, CORS_MAX_AGE_S, Cors, CorsError, CorsSettings};
 pub use gateway_response::ResponseType;
 pub use key_location::{KeyLocation, LocationError, Taken, take_parameter};

@@ -57,6 +57,31 @@ impl Choice {
     }
 }
 
+/// Which response is for an answer, by its status or by a function's error.
+#[derive(Debug, Default)]
+pub struct Selection {
+    patterns: Vec<Option<Regex>>,
+}
+
+impl Selection {
+    /// The pattern of each response; an empty one is the default's.
+    pub fn new<'a>(patterns: impl IntoIterator<Item = &'a str>) -> Result<Self, MockError> {
+        let patterns = patterns.into_iter().map(pattern).collect::<Result<_, _>>()?;
+        Ok(Self { patterns })
+    }
+
+    /// The position of the first whose pattern takes the whole text, else of the default.
+    pub fn of(&self, text: &str) -> Option<usize> {
+        let takes = |pattern: &Option<Regex>| pattern.as_ref().is_some_and(|it| it.is_match(text));
+        self.patterns.iter().position(takes).or_else(|| self.default())
+    }
+
+    /// The position of the one without a pattern.
+    pub fn default(&self) -> Option<usize> {
+        self.patterns.iter().position(Option::is_none)
+    }
+}
+
 /// The status that a request template gives: `{"statusCode": 200}`.
 pub fn status(template: &str) -> Result<u16, MockError> {
     if !is_constant(template) {

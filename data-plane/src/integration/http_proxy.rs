@@ -69,17 +69,27 @@ pub(super) async fn call(
         headers.remove(CONTENT_LENGTH); // of a body that this caller asked for, and does not get
     }
     let download = Download::new(source, exchange.node.clone(), proxy.timeouts, deadline);
-    let body = if let Some(stage) = exchange.stage.as_ref().filter(|_| proxy.buffered) {
-        // On the heap: calls whose answers stream carry no room for it.
-        Box::pin(buffered::read(node, &stage.tenant_id, download)).await?
-    } else {
-        exchange.serving.pace().whole_by(deadline);
-        AnswerBody::Download(Box::new(download))
-    };
+    let body = delivered(node, exchange, proxy, download, deadline).await?;
     let mut response = Response::new(body);
     *response.status_mut() = status;
     *response.headers_mut() = headers;
     Ok(response)
+}
+
+/// A backend's body as the integration's callers get it: whole, or as it comes.
+pub(super) async fn delivered(
+    node: &Node,
+    exchange: &Exchange,
+    proxy: &HttpProxy,
+    download: Download,
+    deadline: Option<Instant>,
+) -> Result<AnswerBody, GatewayResponse> {
+    if let Some(stage) = exchange.stage.as_ref().filter(|_| proxy.buffered) {
+        // On the heap: calls whose answers stream carry no room for it.
+        return Box::pin(buffered::read(node, &stage.tenant_id, download)).await;
+    }
+    exchange.serving.pace().whole_by(deadline);
+    Ok(AnswerBody::Download(Box::new(download)))
 }
 
 /// When the exchange with a backend must be over: by its integration, and by what its tenant may take at most.

@@ -61,7 +61,10 @@ fn bytes(exchange: &Exchange, body: &MockBody) -> Result<Bytes, GatewayResponse>
 }
 
 /// In the media type that the caller likes best; in the first where it likes none.
-fn chosen(exchange: &Exchange, of: &MockResponse) -> Result<Response<AnswerBody>, GatewayResponse> {
+pub(super) fn chosen(
+    exchange: &Exchange,
+    of: &MockResponse,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
     let asked = &exchange.head.headers;
     let types = of.bodies.iter().map(|(name, _)| name.to_str().unwrap_or_default());
     let body = of.bodies.get(accept::best(accepted(asked), types).unwrap_or(0));

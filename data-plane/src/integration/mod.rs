@@ -1,5 +1,6 @@
 //! What answers a call that was let through.
 
+mod aws;
 pub(crate) mod balance;
 pub(crate) mod breaker;
 mod buffered;
@@ -73,6 +74,7 @@ pub(crate) async fn call(
         Some(Integration::Function(function)) => {
             Box::pin(function::call(node, snapshot, exchange, function)).await
         }
+        Some(Integration::Aws(aws)) => Box::pin(aws::call(node, snapshot, exchange, aws)).await,
         Some(Integration::Mock(mock)) => mock::call(exchange, mock),
         None => Err(Kind::ApiConfigurationError.because("The route leads to no integration.")),
     }

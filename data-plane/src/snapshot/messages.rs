@@ -15,8 +15,8 @@ use proto::config::v1::{self as message, integration};
 
 use super::backends::{backend, linked};
 use super::served::{
-    ApiKey, AwsSigning, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment,
-    Forwarding, Function, Grant, HttpProxy, Integration, Invocation, KeyRestrictions, Lambda,
+    ApiKey, AwsCall, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Forwarding,
+    Function, Grant, HttpProxy, Integration, Invocation, KeyRestrictions, Lambda,
     PayloadFormatVersion, PlanStage, PreviousValue, ProxyTemplate, Quota, QuotaExtension, Route,
     Template, Tenant, Throttle, UsagePlan,
 };
@@ -34,6 +34,10 @@ impl Template {
         match self {
             Self::Mock(mock) => Ok(Integration::Mock(mock.clone())),
             Self::HttpProxy(proxy) => Ok(Integration::HttpProxy(Arc::new(proxy.bind(variables)?))),
+            Self::Aws(backend, shared) => Ok(Integration::Aws(Arc::new(AwsCall {
+                backend: backend.bind(variables)?,
+                shared: shared.clone(),
+            }))),
             Self::Function(backend, format, lambda) => {
                 let told =
                     variables.iter().map(|(name, value)| (name.clone(), value.clone().into()));
@@ -50,7 +54,9 @@ impl Template {
     /// Where a route's calls go, if that is a backend.
     fn uri(&self) -> Option<&UriTemplate> {
         match self {
-            Self::HttpProxy(proxy) | Self::Function(proxy, ..) => Some(&proxy.uri),
+            Self::HttpProxy(proxy) | Self::Function(proxy, ..) | Self::Aws(proxy, _) => {
+                Some(&proxy.uri)
+            }
             Self::Mock(_) => None,
         }
     }
@@ -235,9 +241,17 @@ fn template(
             let (backend, format) = called(of, dialect).map_err(wrong)?;
             Ok(Template::Function(backend, format, Some(Arc::new(invoked))))
         }
-        // A later release's: its kind is named, so that what does not know it refuses it.
-        Some(integration::Kind::AwsService(_)) => {
-            Err(wrong("services of AWS are unknown to this node".to_owned()))
+        Some(integration::Kind::AwsService(message)) => {
+            let of = message.backend.as_ref().ok_or_else(|| wrong("it has no backend".into()))?;
+            let backend = backend(of, dialect).map_err(wrong)?;
+            let shared = super::aws::service(message, binary).map_err(wrong)?;
+            Ok(Template::Aws(ProxyTemplate { preserve_host: false, ..backend }, Arc::new(shared)))
+        }
+        Some(integration::Kind::AwsFunction(message)) => {
+            let of = message.backend.as_ref().ok_or_else(|| wrong("it has no backend".into()))?;
+            let backend = backend(of, dialect).map_err(wrong)?;
+            let shared = super::aws::function(message, binary).map_err(wrong)?;
+            Ok(Template::Aws(ProxyTemplate { preserve_host: false, ..backend }, Arc::new(shared)))
         }
         Some(integration::Kind::Mock(mock)) => {
             Ok(Template::Mock(Arc::new(super::mocks::mock(mock, binary).map_err(wrong)?)))
@@ -272,26 +286,12 @@ fn streams(function: &message::Function) -> bool {
 
 fn lambda(message: &message::Lambda) -> Compiled<(&message::Function, Lambda)> {
     let function = message.function.as_ref().ok_or("it has no function")?;
-    let invocation = match message::InvocationType::try_from(message.invocation_type) {
-        Ok(message::InvocationType::Unspecified | message::InvocationType::RequestResponse) => {
-            Invocation::RequestResponse
-        }
-        Ok(message::InvocationType::Event) => Invocation::Event,
-        Err(_) => return Err("its invocation type is unknown to this node".to_owned()),
-    };
+    let invocation = super::aws::invocation(message.invocation_type)?;
     if message.stream != streams(function) || message.stream && invocation == Invocation::Event {
         return Err("its answer streams and does not".to_owned());
     }
     let signing = message.signing.as_ref().ok_or("nothing signs for it")?;
-    Ok((function, Lambda { signing: aws_signing(signing), invocation }))
-}
-
-fn aws_signing(message: &message::AwsSigning) -> AwsSigning {
-    AwsSigning {
-        secret_id: message.secret_id.as_str().into(),
-        region: message.region.as_str().into(),
-        service: message.service.as_str().into(),
-    }
+    Ok((function, Lambda { signing: super::aws::signing(signing), invocation }))
 }
 
 fn payload_format_version(function: &message::Function) -> Compiled<PayloadFormatVersion> {

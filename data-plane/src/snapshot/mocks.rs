@@ -75,7 +75,7 @@ fn example(
     })
 }
 
-fn response(
+pub(super) fn response(
     message: &message::IntegrationResponse,
     binary: &BinaryMediaTypes,
 ) -> Compiled<MockResponse> {

@@ -5,6 +5,7 @@
 
 mod apply;
 mod assembly;
+mod aws;
 mod backends;
 mod channel;
 pub mod compile;

@@ -18,7 +18,7 @@ use sha2::{Digest, Sha256};
 
 use super::world::{API, Answer, TENANT, TestNode, api, full, origin};
 
-const SECRET: &str = "018f0000-0000-7000-8000-0000000000aa";
+pub(super) const SECRET: &str = "018f0000-0000-7000-8000-0000000000aa";
 const DAY: Duration = Duration::from_hours(24);
 const KEY: &str = "the secret access key";
 const MIB: usize = 1 << 20;
@@ -57,6 +57,10 @@ fn invoked(backend: HttpProxy, invocation_type: InvocationType) -> Lambda {
 
 /// Credentials whose keys are of these days, counted from today.
 pub(super) fn credentials(tenant: &str, id: &str, days: &[i32]) -> Resource {
+    credentials_for(tenant, id, days, "lambda")
+}
+
+pub(super) fn credentials_for(tenant: &str, id: &str, days: &[i32], service: &str) -> Resource {
     let keys = days.iter().map(|day| {
         let now = SystemTime::now();
         let at =
@@ -66,8 +70,8 @@ pub(super) fn credentials(tenant: &str, id: &str, days: &[i32]) -> Resource {
         AwsSigningKey {
             date: date.strftime("%Y%m%d").to_string(),
             region: "eu-west-1".into(),
-            service: "lambda".into(),
-            key: generate_signing_key(KEY, at, "eu-west-1", "lambda").as_ref().to_vec(),
+            service: service.into(),
+            key: generate_signing_key(KEY, at, "eu-west-1", service).as_ref().to_vec(),
         }
     });
     let signer = AwsSigner {
@@ -91,6 +95,16 @@ fn node(dialect: Dialect, at: SocketAddr, by: InvocationType, secret: Resource) 
 
 /// What the signature says it is of.
 pub(super) fn verified(fields: &HeaderMap, method: &str, target: &str, body: &[u8]) -> bool {
+    verified_for(fields, method, target, body, "lambda")
+}
+
+pub(super) fn verified_for(
+    fields: &HeaderMap,
+    method: &str,
+    target: &str,
+    body: &[u8],
+    service: &str,
+) -> bool {
     let text = |name: &str| fields.get(name).map_or("", |value| value.to_str().unwrap());
     let (path, query) = target.split_once('?').unwrap_or((target, ""));
     let (_, signed) = text("authorization").split_once("SignedHeaders=").unwrap();
@@ -102,10 +116,10 @@ pub(super) fn verified(fields: &HeaderMap, method: &str, target: &str, body: &[u
     let hash = hex::encode(Sha256::digest(body));
     let canonical = format!("{method}\n{path}\n{query}\n{lines}\n{names}\n{hash}");
     let time = text("x-amz-date");
-    let scope = format!("{}/eu-west-1/lambda/aws4_request", &time[..8]);
+    let scope = format!("{}/eu-west-1/{service}/aws4_request", &time[..8]);
     let canonical = hex::encode(Sha256::digest(canonical));
     let to_sign = format!("AWS4-HMAC-SHA256\n{time}\n{scope}\n{canonical}");
-    let key = generate_signing_key(KEY, SystemTime::now(), "eu-west-1", "lambda");
+    let key = generate_signing_key(KEY, SystemTime::now(), "eu-west-1", service);
     calculate_signature(key, to_sign.as_bytes()) == signature
 }
 

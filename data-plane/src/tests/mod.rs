@@ -2,6 +2,7 @@
 //! bytes.
 
 mod access;
+mod aws;
 mod backend_tls;
 mod backends;
 mod canary;

@@ -15,7 +15,7 @@ const SecretChoicesDocument = graphql(`
   }
 `);
 
-/** How a function that an ARN names is called. */
+/** How what an ARN names is called. */
 export const aws = z.object({
   secretId: z.string(),
   endpointUrl: z.string().trim(),
@@ -30,24 +30,36 @@ export const awsTyped = (settings: AwsSettings | null | undefined): z.input<type
   invocationType: settings?.invocationType ?? "REQUEST_RESPONSE",
 });
 
-/** Nothing where the function's URI is no ARN. */
-export const awsSettings = (uri: string, typed: z.output<typeof aws>): { aws?: AwsSettingsInput } =>
-  isArn(uri) ? { aws: typed } : {};
+/** Nothing where the URI is no ARN. */
+export function awsSettings(uri: string, typed: z.output<typeof aws>): { aws?: AwsSettingsInput } {
+  if (!isArn(uri)) return {};
+  const { secretId, endpointUrl } = typed;
+  return { aws: isService(uri) ? { secretId, endpointUrl } : typed };
+}
 
 export const isArn = (uri: string) => uri.trim().startsWith("arn:");
 
-/** As whom a function is called, and where. */
+/** `arn:aws:apigateway:eu-west-1:sqs:action/SendMessage`; Lambda's has the path of a function. */
+export const isService = (uri: string) => /^arn:[^:]*:apigateway:[^:]*:(?!lambda:)/.test(uri.trim());
+
+/** As whom a function or a service is called, and where. */
 export function RouteAwsSection({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration?.aws;
+  const ofService = isService(form.watch("integration.uri"));
   const secrets = useQuery(query(SecretChoicesDocument));
   const choices = secrets.data?.secrets.nodes.filter(({ kind }) => kind === "AWS_CREDENTIALS") ?? [];
   return (
-    <Section form={form} name="function" title="The function's credentials" fields={["integration.aws"]}>
+    <Section
+      form={form}
+      name="function"
+      title={ofService ? "The service's credentials" : "The function's credentials"}
+      fields={["integration.aws"]}
+    >
       <SelectField
         label="Credentials"
         hint={
           <>
-            A <Link {...paths.secrets()}>secret</Link> with credentials of AWS: invocations are signed by it.
+            A <Link {...paths.secrets()}>secret</Link> with credentials of AWS: calls are signed by it.
           </>
         }
         error={errors?.secretId?.message}
@@ -64,19 +76,21 @@ export function RouteAwsSection({ form }: { form: RouteFormState }) {
         label="Endpoint"
         optional
         placeholder="http://127.0.0.1:9001"
-        hint="Of what speaks Lambda's API in the place of AWS."
+        hint="Of what speaks its API in the place of AWS."
         className="font-mono text-xs"
         error={errors?.endpointUrl?.message}
         {...form.register("integration.aws.endpointUrl")}
       />
-      <SelectField
-        label="Invocation"
-        error={errors?.invocationType?.message}
-        {...form.register("integration.aws.invocationType")}
-      >
-        <option value="REQUEST_RESPONSE">Callers wait for the function</option>
-        <option value="EVENT">Callers are answered at once, with nothing</option>
-      </SelectField>
+      {!ofService && (
+        <SelectField
+          label="Invocation"
+          error={errors?.invocationType?.message}
+          {...form.register("integration.aws.invocationType")}
+        >
+          <option value="REQUEST_RESPONSE">Callers wait for the function</option>
+          <option value="EVENT">Callers are answered at once, with nothing</option>
+        </SelectField>
+      )}
     </Section>
   );
 }

@@ -44,13 +44,13 @@ export const backendTyped = (stored: Stored | null | undefined): Backend => ({
 });
 
 /** What of it belongs to a type of integration: a function is told of callers in its event. */
-export function backendOf(backend: Backend, type: "HTTP_PROXY" | "AWS_PROXY") {
+export function backendOf(backend: Backend, type: "HTTP_PROXY" | "AWS_PROXY" | "AWS") {
   const times = TIMES.filter((name) => backend[name] !== "").map((name) => [name, Number(backend[name])]);
   const both = {
     ...(backend.responseTransferMode ? { responseTransferMode: backend.responseTransferMode } : {}),
     ...Object.fromEntries(times),
   };
-  if (type === "AWS_PROXY") return both;
+  if (type !== "HTTP_PROXY") return both;
   return {
     preserveHost: backend.preserveHost,
     ...(backend.forwarded ? { forwarded: backend.forwarded } : {}),

@@ -83,7 +83,7 @@ export function mockTyped(stored: StoredMock): Mock {
   };
 }
 
-const isList = (text: string) => {
+export const isList = (text: string) => {
   try {
     return Array.isArray(JSON.parse(text));
   } catch {

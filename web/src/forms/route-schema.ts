@@ -2,9 +2,10 @@ import type { UseFormReturn } from "react-hook-form";
 import { z } from "zod";
 import { cors } from "./cors-fields";
 import { aws, isArn } from "./route-aws";
+import { awsResponseFields } from "./route-aws-responses";
 import { backendFields } from "./route-backend";
 import { connectionFields } from "./route-connection";
-import { mockFields, unreadable } from "./route-mock";
+import { isList, mockFields, unreadable } from "./route-mock";
 import { resilienceFields } from "./route-resilience";
 import { tls } from "./route-tls";
 
@@ -18,11 +19,12 @@ export const schema = z
     corsOf: z.enum(["API", "OWN", "OFF"]),
     corsConfiguration: cors,
     integration: z.object({
-      type: z.enum(["HTTP_PROXY", "AWS_PROXY", "MOCK"]),
+      type: z.enum(["HTTP_PROXY", "AWS_PROXY", "AWS", "MOCK"]),
       uri: z.string().trim(),
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       aws,
+      ...awsResponseFields,
       tlsConfig: tls,
       ...backendFields,
       ...connectionFields,
@@ -38,13 +40,18 @@ export const schema = z
         message: "A path starts with /, such as /pets/{id}.",
       });
     }
-    const isFunction = integration.type === "AWS_PROXY" && isArn(integration.uri);
-    if (integration.type !== "MOCK" && !isFunction && !/^https?:\/\/./.test(integration.uri)) {
-      const whose = integration.type === "AWS_PROXY" ? "function" : "backend";
-      const message = `Enter the ${whose}'s URL, starting with http:// or https://.`;
-      context.addIssue({ code: "custom", path: ["integration", "uri"], message });
+    const { type, uri } = integration;
+    const refuse = (name: "uri" | "awsResponses", message: string) =>
+      context.addIssue({ code: "custom", path: ["integration", name], message });
+    if (type === "AWS") {
+      if (!isArn(uri)) refuse("uri", "Enter the ARN of a service's action or path, or of a function.");
+      if (integration.awsResponses !== "" && !isList(integration.awsResponses))
+        refuse("awsResponses", "Enter a JSON list.");
+    } else if (type !== "MOCK" && !(type === "AWS_PROXY" && isArn(uri)) && !/^https?:\/\/./.test(uri)) {
+      const whose = type === "AWS_PROXY" ? "function" : "backend";
+      refuse("uri", `Enter the ${whose}'s URL, starting with http:// or https://.`);
     }
-    if (integration.type === "MOCK") {
+    if (type === "MOCK") {
       for (const name of unreadable(integration)) {
         context.addIssue({ code: "custom", path: ["integration", name], message: "Enter a JSON list." });
       }

@@ -10,6 +10,7 @@ import { SelectField, SwitchField, TextField } from "../ui/field";
 import { CorsFields, corsTyped } from "./cors-fields";
 import { Form, useSchemaForm } from "./form";
 import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
+import { AwsResponsesSection, awsResponsesOf, awsResponsesTyped } from "./route-aws-responses";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
 import { ConnectionSection, connectionOf } from "./route-connection";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
@@ -32,7 +33,7 @@ const UpdateRouteDocument = graphql(`
 
 const METHODS = ["GET", "POST", "PUT", "PATCH", "DELETE", "HEAD", "OPTIONS", "ANY"] as const;
 
-/** What of a mock a list of routes does not ask for. */
+/** What of an integration a list of routes does not ask for. */
 export const RouteMockDocument = graphql(`
   query RouteMock($id: ID!) {
     node(id: $id) {
@@ -62,11 +63,12 @@ type Props = {
 /** Adds a route, or changes one. Its method and path are what it is, so they stay. */
 export function RouteForm(props: Props) {
   const integration = props.route?.integration;
-  if (integration?.type === "MOCK") return <MockRouteForm {...props} integration={integration.id} />;
+  if (integration?.type === "MOCK" || integration?.type === "AWS")
+    return <WholeRouteForm {...props} integration={integration.id} />;
   return <RouteFields {...props} lists={undefined} />;
 }
 
-function MockRouteForm({ integration, ...props }: Props & { integration: string }) {
+function WholeRouteForm({ integration, ...props }: Props & { integration: string }) {
   const answer = useQuery(query(RouteMockDocument, { id: integration }));
   return (
     <Loaded query={answer}>
@@ -91,6 +93,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
+      ...awsResponsesTyped(lists),
       tlsConfig: tlsTyped(integration?.tlsConfig),
       ...backendTyped(integration),
       connectionId: integration?.connectionId ?? "",
@@ -158,6 +161,16 @@ function MethodPart({ form, isNew, placed }: { form: RouteFormState; isNew: bool
   );
 }
 
+const URIS = {
+  HTTP_PROXY: { label: "Backend URL", type: "url", placeholder: "https://backend.example.com/pets" },
+  AWS_PROXY: {
+    label: "Function URL or ARN",
+    type: "text",
+    placeholder: "https://functions.example.com/pets",
+  },
+  AWS: { label: "ARN", type: "text", placeholder: "arn:aws:apigateway:eu-west-1:sqs:action/SendMessage" },
+};
+
 /** What answers it. */
 function TargetPart({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration;
@@ -167,15 +180,12 @@ function TargetPart({ form }: { form: RouteFormState }) {
       <SelectField label="Answered by" error={errors?.type?.message} {...form.register("integration.type")}>
         <option value="HTTP_PROXY">Your HTTP backend</option>
         <option value="AWS_PROXY">Your function, by AWS Lambda's events</option>
+        <option value="AWS">A service of AWS, or your function by callers' bodies</option>
         <option value="MOCK">A fixed answer (mock)</option>
       </SelectField>
       {type !== "MOCK" && (
         <TextField
-          label={type === "AWS_PROXY" ? "Function URL or ARN" : "Backend URL"}
-          type={type === "AWS_PROXY" ? "text" : "url"}
-          placeholder={
-            type === "AWS_PROXY" ? "https://functions.example.com/pets" : "https://backend.example.com/pets"
-          }
+          {...URIS[type]}
           className="font-mono text-xs"
           error={errors?.uri?.message}
           {...form.register("integration.uri")}
@@ -208,11 +218,12 @@ function TargetPart({ form }: { form: RouteFormState }) {
 /** What is seldom set, each in a section of its own. */
 function Sections({ form }: { form: RouteFormState }) {
   const type = form.watch("integration.type");
-  const isFunction = type === "AWS_PROXY" && isArn(form.watch("integration.uri"));
+  const isSigned = type === "AWS" || (type === "AWS_PROXY" && isArn(form.watch("integration.uri")));
   return (
     <div className="flex flex-col gap-2">
       {type === "MOCK" && <MockSection form={form} />}
-      {isFunction && <RouteAwsSection form={form} />}
+      {isSigned && <RouteAwsSection form={form} />}
+      {type === "AWS" && <AwsResponsesSection form={form} />}
       {type === "HTTP_PROXY" && <ConnectionSection form={form} />}
       {type !== "MOCK" && <TlsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
@@ -273,9 +284,9 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
     type,
     uri,
     protocolVersion,
-    ...(type === "AWS_PROXY"
-      ? { payloadFormatVersion, ...awsSettings(uri, aws) }
-      : { method: stored?.method || undefined }),
+    ...(type === "AWS_PROXY" ? { payloadFormatVersion } : { method: stored?.method || undefined }),
+    ...(type === "HTTP_PROXY" ? {} : awsSettings(uri, aws)),
+    ...(type === "AWS" ? awsResponsesOf(integration) : {}),
     ...backendOf(integration, type),
     ...(type === "HTTP_PROXY" ? connectionOf(integration) : {}),
     ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),

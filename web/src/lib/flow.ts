@@ -182,6 +182,15 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
         timeouts(integration, dialect),
         circuit(integration),
       ];
+    case "AWS":
+      return [
+        own("Type", "service of AWS"),
+        byDefault("Mapping", "none: the body passes as it came"),
+        own("Signed by", "a secret", FUNCTION),
+        ...(integration.aws?.invocationType === "EVENT" ? [invocation("EVENT")] : []),
+        timeouts(integration, dialect),
+        circuit(integration),
+      ];
     default: {
       const { method } = integration;
       return [
@@ -282,13 +291,15 @@ function certificate({ tlsConfig }: Integration): Fact {
   return own("TLS", said.join(", "), { unsafe: insecureSkipVerification, at: { section: "tls" } });
 }
 
+const CALLED: Record<string, string> = { AWS_PROXY: "Function", AWS: "ARN" };
+
 function backend(integration: Integration | null | undefined): Fact[] {
   if (!integration) return [byDefault("Goes to", "nowhere yet")];
   if (integration.type === "MOCK") return [byDefault("Goes to", "no backend: the answer is made here")];
   const { uri, aws, protocolVersion } = integration;
   const called = uri.startsWith("arn:") ? aws?.endpointUrl || "https://" : uri;
   return [
-    own(integration.type === "AWS_PROXY" ? "Function" : "URL", uri, { code: true }),
+    own(CALLED[integration.type] ?? "URL", uri, { code: true }),
     ...(aws?.endpointUrl ? [own("Endpoint", aws.endpointUrl, { code: true, ...FUNCTION })] : []),
     protocolVersion === "HTTP2" ? own("Protocol", "HTTP/2") : byDefault("Protocol", "HTTP/1.1"),
     called.startsWith("https:") ? certificate(integration) : own("TLS", "none: plain HTTP"),
@@ -298,6 +309,7 @@ function backend(integration: Integration | null | undefined): Fact[] {
 /** Where what is answered is set. */
 function answeredAt(integration: Integration | null | undefined): Place {
   if (integration?.type === "MOCK") return { section: "mock" };
+  if (integration?.type === "AWS") return { section: "aws-responses" };
   return integration?.type === "HTTP_PROXY" ? { section: "answers" } : TARGET;
 }
 
@@ -315,6 +327,13 @@ function response(integration: Integration | null | undefined, { dialect }: Arou
               `the function's answer, of format ${integration.payloadFormatVersion ?? "2.0"}`,
             ),
           ];
+    case "AWS": {
+      const count = integration.integrationResponses?.length ?? 0;
+      const name = "Integration responses";
+      return [
+        count > 0 ? own(name, String(count)) : byDefault(name, "none: what is answered passes as it came"),
+      ];
+    }
     default: {
       const mode = integration.responseTransferMode;
       const name = "Transfer mode";

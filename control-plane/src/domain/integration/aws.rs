@@ -1,10 +1,10 @@
 //! How an integration calls AWS, or what speaks like it: by which credentials, and where.
 
-use plan::{AwsTarget, AwsUri};
+use plan::{AwsAction, AwsTarget, AwsUri, MethodMatch};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{IntegrationType, Reach, ResponseTransferMode, Settings};
+use super::{IntegrationType, MOCK_BODY_BYTES_MAX, Reach, ResponseTransferMode, Settings};
 use crate::access::actor::Actor;
 use crate::app::Tx;
 use crate::domain::secret::SecretKind;
@@ -114,6 +114,80 @@ impl Settings {
             }
             _ => Err(Error::bad_request("uri", "names no function")),
         }
+    }
+}
+
+impl Settings {
+    /// What `AWS` is: a service's action or path, or a function that gets the caller's body.
+    pub(super) fn check_aws_call(&self, reach: &Reach) -> Result<()> {
+        for (param, set) in
+            [("preserveHost", self.preserve_host), ("forwarded", self.forwarded.is_some())]
+        {
+            if set {
+                return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));
+            }
+        }
+        if self.payload_format_version.is_some() {
+            let rule = "belongs to type AWS_PROXY: here callers' bodies are events as they are";
+            return Err(Error::bad_request("payloadFormatVersion", rule));
+        }
+        self.refuse_mocks_but_responses()?;
+        self.check_responses()?;
+        let bodies =
+            self.integration_responses.iter().flat_map(|it| it.response_templates.values());
+        if bodies.map(String::len).sum::<usize>() > MOCK_BODY_BYTES_MAX {
+            let rule = format!("must have at most {MOCK_BODY_BYTES_MAX} bytes of bodies together");
+            return Err(Error::bad_request("integrationResponses", rule));
+        }
+        let uri = self.aws_uri().transpose()?;
+        let Some(uri) = uri else {
+            let rule =
+                "AWS needs a uri that is an ARN: of a function, or of a service's action or path";
+            return Err(Error::bad_request("uri", rule));
+        };
+        let Some(aws) = &self.aws else {
+            let rule = "AWS needs aws, whose secretId says by which credentials it is called";
+            return Err(Error::bad_request("aws", rule));
+        };
+        aws.check(reach).map_err(|error| error.within("aws"))?;
+        let posted = match &uri.target {
+            AwsTarget::Path(_) => false,
+            AwsTarget::Action(action) => {
+                if AwsAction::of(&uri.service, action).is_none() {
+                    let known: Vec<_> = AwsAction::services().collect();
+                    let rule = format!(
+                        "{} has no actions that are known: give a path; actions are known of {}",
+                        uri.service,
+                        known.join(", ")
+                    );
+                    return Err(Error::bad_request("uri", rule));
+                }
+                true
+            }
+            AwsTarget::Function { streams, .. } => {
+                if *streams || self.response_transfer_mode.is_some() {
+                    let rule = "belongs to functions of type AWS_PROXY, and to services";
+                    return Err(Error::bad_request("responseTransferMode", rule));
+                }
+                true
+            }
+        };
+        let is_function = matches!(uri.target, AwsTarget::Function { .. });
+        if aws.invocation_type != InvocationType::default() && !is_function {
+            return Err(Error::bad_request("aws.invocationType", "belongs to functions"));
+        }
+        match self.method.as_str() {
+            "" => {}
+            "POST" if posted => {}
+            _ if posted => {
+                return Err(Error::bad_request("method", "must be POST, or left out"));
+            }
+            method => drop(
+                MethodMatch::parse(method)
+                    .map_err(|reason| Error::bad_request("method", reason.to_string()))?,
+            ),
+        }
+        self.check_address(reach)
     }
 }
 

@@ -121,6 +121,12 @@ impl Settings {
         Ok(())
     }
 
+    /// What of them belongs to `MOCK` alone.
+    pub(super) fn refuse_mocks_but_responses(&self) -> Result<()> {
+        let others = Self { integration_responses: Vec::new(), ..self.clone() };
+        others.refuse_mocks()
+    }
+
     pub(super) fn check_answers(&mut self) -> Result<()> {
         if let Some(operation) = self.openapi_operation.take() {
             if !self.examples.is_empty() {
@@ -160,7 +166,7 @@ impl Settings {
         self.check_examples()
     }
 
-    fn check_responses(&self) -> Result<()> {
+    pub(super) fn check_responses(&self) -> Result<()> {
         at_most(TEMPLATES_MAX, "requestTemplates", self.request_templates.len())?;
         for (media_type, template) in &self.request_templates {
             check_media_type("requestTemplates", media_type)?;

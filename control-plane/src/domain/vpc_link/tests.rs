@@ -130,4 +130,11 @@ async fn what_is_used_is_not_deleted_and_another_tenants_is_not_found(db: PgPool
     assert_eq!(refused().await, format!("the stage prod of the API {api} uses this VPC link"));
     canary(Patch::Clear).await.unwrap();
     delete(&app, &alice, link.id).await.unwrap();
+
+    let back = UpdateStage { deployment: Patch::Set(with_link.id), ..UpdateStage::default() };
+    let error = stage::update(&app, &alice, &prod, back).await.unwrap_err();
+    assert_eq!((error.code(), error.param()), ("conflict", Some("deploymentId")));
+    let gone =
+        format!("needs the VPC link {}, which was deleted; deploy the draft instead", link.id);
+    assert!(error.to_string().contains(&gone), "{error}");
 }

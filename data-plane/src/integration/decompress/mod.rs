@@ -31,7 +31,7 @@ use crate::{
     gateway_response::{GatewayResponse, Kind},
     listener::limits,
     response::compress::{Coding, DIGESTS, Place},
-    snapshot::served::Integration,
+    snapshot::served::{Asked, Integration},
 };
 
 /// Nobody applies more to one body; `identity` counts.
@@ -87,6 +87,11 @@ pub(super) fn prepare(
     let undoes = exchange.dialect().undoes;
     let by_default = match integration {
         Integration::HttpProxy(_) => undoes.for_backends,
+        // Services are told the coding, as backends are; a function's event is what its body says.
+        Integration::Aws(call) => match &call.shared.asked {
+            Asked::Path | Asked::Action(_) => undoes.for_backends,
+            Asked::Function(_) => undoes.for_itself,
+        },
         Integration::Function(_) | Integration::Mock(_) => undoes.for_itself,
     };
     let said = exchange.deployment().and_then(|deployment| deployment.decompresses_requests);

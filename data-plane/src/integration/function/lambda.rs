@@ -20,11 +20,20 @@ const INVOCATION_TYPE: HeaderName = HeaderName::from_static("x-amz-invocation-ty
 const ERROR_TYPE: HeaderName = HeaderName::from_static("x-amzn-errortype");
 
 /// The most that an event may have.
-pub(super) fn event_bytes_max(lambda: Option<&Lambda>) -> usize {
-    match lambda.map(|lambda| lambda.invocation) {
-        Some(Invocation::Event) => EVENT_BYTES_MAX,
-        Some(Invocation::RequestResponse) | None => super::PAYLOAD_BYTES_MAX,
+pub(in crate::integration) fn event_bytes_max(invocation: Invocation) -> usize {
+    match invocation {
+        Invocation::Event => EVENT_BYTES_MAX,
+        Invocation::RequestResponse => super::PAYLOAD_BYTES_MAX,
     }
+}
+
+/// Says how the function is to be invoked.
+pub(in crate::integration) fn invoke(invocation: Invocation, fields: &mut HeaderMap) {
+    let name = match invocation {
+        Invocation::RequestResponse => "RequestResponse",
+        Invocation::Event => "Event",
+    };
+    fields.insert(INVOCATION_TYPE, HeaderValue::from_static(name));
 }
 
 /// Makes the POST of an event an invocation; gives the target that was signed.
@@ -36,17 +45,13 @@ pub(super) fn prepare(
     event: &[u8],
     fields: &mut HeaderMap,
 ) -> Result<PathAndQuery, GatewayResponse> {
-    let name = match lambda.invocation {
-        Invocation::RequestResponse => "RequestResponse",
-        Invocation::Event => "Event",
-    };
-    fields.insert(INVOCATION_TYPE, HeaderValue::from_static(name));
+    invoke(lambda.invocation, fields);
     let request = Signed { method: &Method::POST, target, body: event, now_ms: now_ms() };
     sigv4::sign(snapshot, tenant_id, &lambda.signing, &request, fields)
 }
 
 /// Lambda's own refusals, which no function gave.
-pub(super) fn refused(status: StatusCode, headers: &HeaderMap) -> GatewayResponse {
+pub(in crate::integration) fn refused(status: StatusCode, headers: &HeaderMap) -> GatewayResponse {
     let code = status.as_u16();
     if status == StatusCode::PAYLOAD_TOO_LARGE {
         return Kind::RequestTooLarge.because("The event is larger than Lambda takes.");
@@ -62,7 +67,7 @@ pub(super) fn refused(status: StatusCode, headers: &HeaderMap) -> GatewayRespons
 }
 
 /// To whom does not wait for the function.
-pub(super) fn accepted<B: Default>(exchange: &Exchange) -> Response<B> {
+pub(in crate::integration) fn accepted<B: Default>(exchange: &Exchange) -> Response<B> {
     let mut response = Response::new(B::default());
     *response.status_mut() = exchange.dialect().event_accepted;
     response

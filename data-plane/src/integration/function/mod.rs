@@ -6,7 +6,7 @@ mod answer;
 mod event;
 mod event_v1;
 mod event_v2;
-mod lambda;
+pub(super) mod lambda;
 pub(crate) mod memory;
 pub(crate) mod stream;
 
@@ -51,10 +51,10 @@ use crate::{
 /// Lambda's bound on what is invoked synchronously: of the event, and of what the function answers.
 const PAYLOAD_BYTES_MAX: usize = 6 << 20;
 /// Says that the function failed, and that the answer is its error.
-const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
+pub(super) const FUNCTION_ERROR: HeaderName = HeaderName::from_static("x-amz-function-error");
 const FORWARDED_PORT: HeaderName = HeaderName::from_static("x-forwarded-port");
 /// What ties the function's request to its call, as its event does.
-const TRACE_FIELDS: [HeaderName; 5] = [
+pub(super) const TRACE_FIELDS: [HeaderName; 5] = [
     headers::REQUEST_ID,
     HeaderName::from_static("traceparent"),
     HeaderName::from_static("tracestate"),
@@ -93,7 +93,7 @@ async fn invoke(
     let tenant_id = exchange.stage.as_ref().map(|stage| stage.tenant_id.clone());
     let tenant_id = tenant_id.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
     let mut held = node.functions.enter(&tenant_id);
-    let body = body(exchange, backend.timeouts.idle, &mut held).await?;
+    let body = body(exchange, backend.timeouts.idle, PAYLOAD_BYTES_MAX, &mut held).await?;
     let target = backend.uri.render(|name| exchange.parameter(name), None, None);
     let target = PathAndQuery::try_from(target).map_err(|_| {
         Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
@@ -104,7 +104,8 @@ async fn invoke(
     let event = Call::of(exchange, &function.stage_variables, &body)
         .and_then(|call| call.event(function.format).ok())
         .ok_or_else(|| Kind::Internal.because("The call cannot be told to a function."))?;
-    if event.len() > lambda::event_bytes_max(function.lambda.as_deref()) {
+    let invocation = function.lambda.as_deref().map(|lambda| lambda.invocation);
+    if event.len() > invocation.map_or(PAYLOAD_BYTES_MAX, lambda::event_bytes_max) {
         return Err(too_large());
     }
     held.grow(event.len()).map_err(|memory::Full| full())?;
@@ -129,7 +130,6 @@ async fn invoke(
     if function.lambda.is_some() && !answered.status.is_success() {
         return Err(lambda::refused(answered.status, &answered.headers));
     }
-    let invocation = function.lambda.as_deref().map(|lambda| lambda.invocation);
     let source = succeeded(answered)?;
     if !backend.buffered {
         let download = Download::new(source, exchange.node.clone(), backend.timeouts, deadline);
@@ -150,12 +150,13 @@ async fn invoke(
 }
 
 /// The caller's body, whole. Bytes must keep coming.
-async fn body(
+pub(super) async fn body(
     exchange: &mut Exchange,
     idle: Duration,
+    bytes_max: usize,
     held: &mut Held,
 ) -> Result<Bytes, GatewayResponse> {
-    let bytes_max = limits::body_bytes_max(exchange).min(PAYLOAD_BYTES_MAX as u64);
+    let bytes_max = limits::body_bytes_max(exchange).min(bytes_max as u64);
     let decompress = exchange.decompress.take();
     let is_decompressed = decompress.is_some();
     let (mut upload, progress) = Upload::new(
@@ -244,7 +245,7 @@ fn succeeded(answered: Answered) -> Result<Source, GatewayResponse> {
 }
 
 /// What the function answered, whole.
-async fn payload(
+pub(super) async fn payload(
     exchange: &Exchange,
     timeouts: Timeouts,
     source: Source,

@@ -136,7 +136,10 @@ function Method({ api, route, around }: { api: string; route: Route; around: Aro
 /** The integration, with the lists of a mock, which are asked for one at a time. */
 function useMock({ integration }: Route) {
   const id = integration?.id ?? "";
-  const answer = useQuery({ ...query(RouteMockDocument, { id }), enabled: integration?.type === "MOCK" });
+  const answer = useQuery({
+    ...query(RouteMockDocument, { id }),
+    enabled: integration?.type === "MOCK" || integration?.type === "AWS",
+  });
   const lists = answer.data?.node;
   return integration && lists?.__typename === "Integration" ? { ...integration, ...lists } : integration;
 }

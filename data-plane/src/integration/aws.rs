@@ -1,0 +1,298 @@
+//! `AWS`: calls an action or a path of a service of AWS, or of what speaks like it, or a function of Lambda's, with the caller's
+//! body as it is, signed by a secret of the tenant. Its answer goes on as it is, or as an integration response has it.
+//!
+//! Of the caller's fields only those pass that say what its body is, or which answer it takes: no other field, and nothing of
+//! its query, may choose what a signed request does.
+
+use std::{sync::Arc, time::Instant};
+
+use bytes::Bytes;
+use http::{
+    HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
+    header::{self, ACCEPT, CONTENT_TYPE, HOST},
+    uri::PathAndQuery,
+};
+use url::form_urlencoded;
+
+use super::{
+    AnswerBody, breaker,
+    download::Download,
+    function::{self, memory::Held},
+    http_proxy::{self, Answered, Outgoing, within},
+    mock,
+    sigv4::{self, Signed},
+    upload::Upload,
+};
+use crate::{
+    exchange::Exchange,
+    gateway_response::{GatewayResponse, Kind},
+    node::{Node, now_ms},
+    response::headers,
+    snapshot::{
+        Snapshot,
+        served::{Asked, AwsCall, Invocation, MockResponse},
+    },
+};
+
+/// AWS's bound on what a service is sent.
+const BODY_BYTES_MAX: usize = 10 << 20;
+const FORM: &str = "application/x-www-form-urlencoded";
+const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
+/// Those of a caller that a service gets.
+const PASSED: [HeaderName; 14] = [
+    ACCEPT,
+    header::CACHE_CONTROL,
+    header::CONTENT_DISPOSITION,
+    header::CONTENT_ENCODING,
+    header::CONTENT_LANGUAGE,
+    CONTENT_TYPE,
+    header::EXPIRES,
+    header::IF_MATCH,
+    header::IF_MODIFIED_SINCE,
+    header::IF_NONE_MATCH,
+    header::IF_RANGE,
+    header::IF_UNMODIFIED_SINCE,
+    header::RANGE,
+    HeaderName::from_static("content-md5"),
+];
+
+pub(super) async fn call(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+    call: &Arc<AwsCall>,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    let deadline = http_proxy::deadline(snapshot, exchange, call.backend.timeouts);
+    let pass = breaker::enter(node, exchange, &call.backend)?;
+    let asking = ask(node, snapshot, exchange, call, deadline);
+    let answered = within(deadline, asking).await.ok_or_else(http_proxy::timed_out).flatten();
+    breaker::leave(node, pass, answered.as_ref().map(Response::status).map_err(|it| it.kind));
+    if let Some(trace) = &mut exchange.trace {
+        let status = answered.as_ref().map(Response::status);
+        trace.answered(status.map_err(|refused| refused.kind.code()));
+    }
+    answered
+}
+
+async fn ask(
+    node: &Node,
+    snapshot: &Snapshot,
+    exchange: &mut Exchange,
+    call: &AwsCall,
+    deadline: Option<Instant>,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    let backend = &call.backend;
+    let tenant_id = exchange.stage.as_ref().map(|stage| stage.tenant_id.clone());
+    let tenant_id = tenant_id.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
+    let mut held = node.functions.enter(&tenant_id);
+    let body_bytes_max = match &call.shared.asked {
+        Asked::Function(invocation) => function::lambda::event_bytes_max(*invocation),
+        Asked::Path | Asked::Action(_) => BODY_BYTES_MAX,
+    };
+    let idle = backend.timeouts.idle;
+    let body = function::body(exchange, idle, body_bytes_max, &mut held).await?;
+    let target = target(exchange, call)?;
+    headers::prepare_request(exchange, backend);
+    let method = match &call.shared.asked {
+        Asked::Function(_) => Method::POST,
+        _ => backend.method.clone().unwrap_or_else(|| exchange.head.method.clone()),
+    };
+    let mut fields = passed(&exchange.head.headers);
+    fields.insert(HOST, backend.authority.clone());
+    let body = match &call.shared.asked {
+        Asked::Path => body,
+        Asked::Action(action) => acting(action, body, &mut fields)?,
+        Asked::Function(invocation) => event(*invocation, body, &mut fields)?,
+    };
+    let request = Signed { method: &method, target: &target, body: &body, now_ms: now_ms() };
+    let target = sigv4::sign(snapshot, &tenant_id, &call.shared.signing, &request, &mut fields)?;
+    let repeats_safely = body.is_empty() && matches!(method, Method::GET | Method::HEAD);
+    let (upload, progress) = Upload::of(body, exchange.serving.clone());
+    let is_head = method == Method::HEAD && exchange.head.method != Method::HEAD;
+    let outgoing = Outgoing { method, target, fields, upload, progress, repeats_safely };
+    let answered = http_proxy::send(node, snapshot, exchange, backend, outgoing).await?;
+    match &call.shared.asked {
+        Asked::Function(invocation) => functions(exchange, call, *invocation, answered, held).await,
+        Asked::Path | Asked::Action(_) => {
+            drop(held); // the request is on its way, and an answer of a service may stream
+            services(node, exchange, call, answered, is_head, deadline).await
+        }
+    }
+}
+
+/// Where the request goes. The caller's query is its own.
+fn target(exchange: &Exchange, call: &AwsCall) -> Result<PathAndQuery, GatewayResponse> {
+    let uri = call.backend.uri.render(|name| exchange.parameter(name), None, None);
+    let target = PathAndQuery::try_from(uri).ok().filter(|target| {
+        // A parameter that steps out of its place would be signed for another one.
+        let path = plan::path::decode(target.path());
+        !path.split('/').any(|segment| segment == "." || segment == "..")
+    });
+    target.ok_or_else(|| {
+        Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
+    })
+}
+
+fn passed(of: &HeaderMap) -> HeaderMap {
+    let mut fields = HeaderMap::new();
+    for name in PASSED.iter().chain(&function::TRACE_FIELDS) {
+        for value in of.get_all(name) {
+            fields.append(name, value.clone());
+        }
+    }
+    fields
+}
+
+/// The body as the service reads its action, whose name no caller says.
+fn acting(
+    action: &plan::AwsAction,
+    body: Bytes,
+    fields: &mut HeaderMap,
+) -> Result<Bytes, GatewayResponse> {
+    let content_type = fields.get(CONTENT_TYPE).and_then(|value| value.to_str().ok());
+    let is_form = content_type.is_some_and(|it| plan::accept::essence(it) == FORM);
+    match (&action.json, &action.form) {
+        (_, Some((name, version))) if is_form || action.json.is_none() => {
+            if !is_form && !body.is_empty() {
+                return Err(Kind::BadRequestBody.because("The service takes a form."));
+            }
+            let mut form = form_urlencoded::Serializer::new(String::new());
+            form.append_pair("Action", name).append_pair("Version", version);
+            let told = form_urlencoded::parse(&body);
+            form.extend_pairs(told.filter(|(name, _)| name != "Action" && name != "Version"));
+            fields.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
+            Ok(form.finish().into())
+        }
+        (Some((target, version)), _) => {
+            let json = format!("application/x-amz-json-{version}");
+            for (name, value) in [(TARGET, target.clone()), (CONTENT_TYPE, json)] {
+                let value = HeaderValue::try_from(value).map_err(|_| misconfigured())?;
+                fields.insert(name, value);
+            }
+            Ok(if body.is_empty() { Bytes::from_static(b"{}") } else { body })
+        }
+        (None, _) => Err(misconfigured()),
+    }
+}
+
+fn misconfigured() -> GatewayResponse {
+    Kind::ApiConfigurationError.because("The action of this integration cannot be asked for.")
+}
+
+/// The body as a function's event.
+fn event(
+    invocation: Invocation,
+    body: Bytes,
+    fields: &mut HeaderMap,
+) -> Result<Bytes, GatewayResponse> {
+    let body = if body.is_empty() { Bytes::from_static(b"{}") } else { body };
+    serde_json::from_slice::<serde::de::IgnoredAny>(&body)
+        .map_err(|_| Kind::BadRequestBody.because("The request's body is not JSON."))?;
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    function::lambda::invoke(invocation, fields);
+    Ok(body)
+}
+
+/// A function's answer, or its error, by the integration response that takes it.
+async fn functions(
+    exchange: &Exchange,
+    call: &AwsCall,
+    invocation: Invocation,
+    answered: Answered,
+    mut held: Held,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    if !answered.status.is_success() {
+        return Err(function::lambda::refused(answered.status, &answered.headers));
+    }
+    let failed = answered.headers.contains_key(function::FUNCTION_ERROR);
+    let timeouts = call.backend.timeouts;
+    let bytes = function::payload(exchange, timeouts, answered.source, &mut held).await?;
+    if invocation == Invocation::Event {
+        return Ok(function::lambda::accepted(exchange).map(AnswerBody::whole));
+    }
+    if failed && call.shared.responses.is_empty() {
+        return Err(Kind::FunctionFailure.because("The function failed."));
+    }
+    let response = if failed {
+        Some(call.shared.responses.of(&error_message(&bytes)).ok_or_else(unanswered)?)
+    } else if call.shared.responses.is_empty() {
+        None
+    } else {
+        Some(call.shared.responses.default().ok_or_else(unanswered)?)
+    };
+    let mut fields = HeaderMap::new();
+    fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
+    let body = AnswerBody::whole(held.keep(bytes));
+    rendered(exchange, response, StatusCode::OK, fields, body)
+}
+
+/// What patterns are held against: `errorMessage` of what the function threw.
+fn error_message(bytes: &[u8]) -> String {
+    #[derive(serde::Deserialize)]
+    #[serde(rename_all = "camelCase")]
+    struct Thrown {
+        error_message: String,
+    }
+    serde_json::from_slice::<Thrown>(bytes).map(|thrown| thrown.error_message).unwrap_or_default()
+}
+
+fn unanswered() -> GatewayResponse {
+    Kind::ApiConfigurationError
+        .because("No integration response takes what was answered, and none is the default.")
+}
+
+/// A service's answer, by the integration response that takes its status.
+async fn services(
+    node: &Node,
+    exchange: &Exchange,
+    call: &AwsCall,
+    answered: Answered,
+    is_head: bool,
+    deadline: Option<Instant>,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    let Answered { status, mut headers, source } = answered;
+    if status.is_informational() {
+        return Err(Kind::IntegrationFailure.because("The service switched protocols."));
+    }
+    headers::prepare_answer(&mut headers, exchange.dialect().headers);
+    if is_head {
+        headers.remove(header::CONTENT_LENGTH);
+    }
+    let response = if call.shared.responses.is_empty() {
+        None
+    } else {
+        Some(call.shared.responses.of(status.as_str()).ok_or_else(unanswered)?)
+    };
+    let download = Download::new(source, exchange.node.clone(), call.backend.timeouts, deadline);
+    let body = http_proxy::delivered(node, exchange, &call.backend, download, deadline).await?;
+    rendered(exchange, response, status, headers, body)
+}
+
+/// As the integration response has it: its status, its fields and its body where it has one; what was answered, where there is
+/// none.
+fn rendered(
+    exchange: &Exchange,
+    of: Option<&MockResponse>,
+    status: StatusCode,
+    fields: HeaderMap,
+    body: AnswerBody,
+) -> Result<Response<AnswerBody>, GatewayResponse> {
+    let Some(of) = of else {
+        let mut response = Response::new(body);
+        *response.status_mut() = status;
+        *response.headers_mut() = fields;
+        return Ok(response);
+    };
+    if !of.bodies.is_empty() {
+        return mock::chosen(exchange, of);
+    }
+    let mut response = Response::new(body);
+    *response.status_mut() = of.status;
+    response.headers_mut().clone_from(&of.headers);
+    for name in [CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
+        if let Some(value) = fields.get(&name).filter(|_| !of.headers.contains_key(&name)) {
+            response.headers_mut().insert(name, value.clone());
+        }
+    }
+    Ok(response)
+}
