@@ -115,7 +115,7 @@ pub(crate) fn content_encoding(bytes: &[u8]) {
     let (names, body) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
     let unpack = |piece| data_plane::hostile::unpack(names, body, piece, UNPACKED_BYTES_MAX);
     let Some((whole, is_right)) = unpack(usize::MAX) else { return };
-    let most = (body.len() * 100).max(1 << 20).min(4 << 20) + (64 << 10);
+    let most = (body.len() * 100).clamp(1 << 20, 4 << 20) + (64 << 10);
     assert!(whole.len() <= most, "{} of {}", whole.len(), body.len());
     for piece in [1, 7, 1000] {
         let (unpacked, also) = unpack(piece).expect("known codings");
