@@ -77,6 +77,8 @@ pub(crate) struct Exchange {
     pub(crate) decision: Option<Decision>,
     /// It is beyond the quota of its key.
     pub(crate) over_quota: bool,
+    /// Sent a second time beside the first.
+    pub(crate) hedged: bool,
     /// Which throttles in shadow would have refused it.
     pub(crate) shadow_throttled_by: Vec<Label>,
     /// What undoes the codings of its body, until that is taken.
@@ -162,6 +164,7 @@ impl Exchange {
             limits: Vec::new(),
             decision: None,
             over_quota: false,
+            hedged: false,
             shadow_throttled_by: Vec::new(),
             decompress: None,
             compression: None,
@@ -429,6 +432,7 @@ impl Exchange {
                 aborted: outcome.aborted,
                 billed: outcome.billed,
                 over_quota: self.over_quota,
+                hedged: self.hedged,
             },
             throttled_by: self.throttled_by(),
             shadow_throttled_by: &self.shadow_throttled_by.join(","),

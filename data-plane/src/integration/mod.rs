@@ -10,6 +10,7 @@ mod download;
 mod early;
 pub(crate) mod function;
 pub(crate) mod health;
+mod hedge;
 mod http2;
 mod http_proxy;
 mod media;

@@ -17,6 +17,7 @@ mod explain;
 mod fields;
 mod function_streams;
 mod functions;
+mod hedging;
 mod http1;
 mod http2_backends;
 mod http2_connections;
