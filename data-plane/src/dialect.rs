@@ -10,7 +10,7 @@ use plan::{Precedence, ResponseType, TrailingSlash};
 use proto::config::v1::Dialect as Name;
 
 use self::headers::Headers;
-use crate::{gateway_response::Kind, response::compress::Offer};
+use crate::{gateway_response::Kind, integration::decompress::Undoes, response::compress::Offer};
 
 /// The choices of one dialect.
 #[derive(Debug)]
@@ -37,6 +37,8 @@ pub(crate) struct Dialect {
     pub(crate) rest_events: bool,
     /// Whether AWS's tables of text and binary payloads hold. Elsewhere a function's body says by itself what it is.
     pub(crate) converts_media: bool,
+    /// Which codings of requests' bodies are undone, and for whom.
+    pub(crate) undoes: &'static Undoes,
     /// How answers are compressed, where an Api asks for it.
     pub(crate) compression: Offer,
     /// The status of the answer to a preflight: AWS's REST APIs answer by a mock of 200.
@@ -84,6 +86,7 @@ pub(crate) static NATIVE: Dialect = Dialect {
     buffers_answers: false,
     rest_events: false,
     converts_media: false,
+    undoes: &Undoes::NATIVE,
     compression: Offer::NATIVE,
     preflight_status: 204,
     preflight_tells_methods: true,
@@ -111,6 +114,7 @@ static AWS_REST: Dialect = Dialect {
     buffers_answers: true,
     rest_events: true,
     converts_media: true,
+    undoes: &Undoes::AWS_REST,
     compression: Offer::AWS,
     preflight_status: 200,
     preflight_tells_methods: false,
@@ -139,6 +143,7 @@ static AWS_HTTP: Dialect = Dialect {
     buffers_answers: true,
     rest_events: false,
     converts_media: false,
+    undoes: &Undoes::AWS_HTTP,
     compression: Offer::AWS,
     preflight_status: 204,
     preflight_tells_methods: false,

@@ -20,6 +20,7 @@ use crate::{
     explain::{Decision, Finished, Texts},
     gateway_response::{GatewayResponse, Kind},
     head_bytes,
+    integration::decompress::Decompress,
     listener::{Peer, body::RequestBody, client_io::Serving},
     node::{Node, ms, now_ms},
     policies::{concurrency, limiter::Limit, throttle::Label},
@@ -76,8 +77,12 @@ pub(crate) struct Exchange {
     pub(crate) decision: Option<Decision>,
     /// It is beyond the quota of its key.
     pub(crate) over_quota: bool,
+    /// Sent a second time beside the first.
+    pub(crate) hedged: bool,
     /// Which throttles in shadow would have refused it.
     pub(crate) shadow_throttled_by: Vec<Label>,
+    /// What undoes the codings of its body, until that is taken.
+    pub(crate) decompress: Option<Box<Decompress>>,
     /// How its answer is to be compressed.
     pub(crate) compression: Option<Wanted>,
     /// The page that called, kept where an answer has to tell it: its field goes to the backend with the others.
@@ -159,7 +164,9 @@ impl Exchange {
             limits: Vec::new(),
             decision: None,
             over_quota: false,
+            hedged: false,
             shadow_throttled_by: Vec::new(),
+            decompress: None,
             compression: None,
             origin: None,
             kept_fields: None,
@@ -425,6 +432,7 @@ impl Exchange {
                 aborted: outcome.aborted,
                 billed: outcome.billed,
                 over_quota: self.over_quota,
+                hedged: self.hedged,
             },
             throttled_by: self.throttled_by(),
             shadow_throttled_by: &self.shadow_throttled_by.join(","),

@@ -31,6 +31,8 @@ pub(crate) enum Kind {
     BadRequestParameters,
     BadRequestBody,
     RequestTooLarge,
+    /// A body of a coding that cannot be undone.
+    UnsupportedMediaType,
     UriTooLong,
     HeadersTooLarge,
     RequestTimeout,
@@ -87,6 +89,7 @@ impl Kind {
             Self::BadRequestParameters => ResponseType::BadRequestParameters,
             Self::BadRequestBody => ResponseType::BadRequestBody,
             Self::RequestTooLarge => ResponseType::RequestTooLarge,
+            Self::UnsupportedMediaType => ResponseType::UnsupportedMediaType,
             Self::Throttled => ResponseType::Throttled,
             Self::QuotaExceeded => ResponseType::QuotaExceeded,
             Self::IntegrationFailure
@@ -124,6 +127,7 @@ impl Kind {
             Self::BadRequestParameters => ("BAD_REQUEST_PARAMETERS", 400, "Bad Request"),
             Self::BadRequestBody => ("BAD_REQUEST_BODY", 400, "Bad Request"),
             Self::RequestTooLarge => ("REQUEST_TOO_LARGE", 413, "Content Too Large"),
+            Self::UnsupportedMediaType => ("UNSUPPORTED_MEDIA_TYPE", 415, "Unsupported Media Type"),
             Self::UriTooLong => ("URI_TOO_LONG", 414, "URI Too Long"),
             Self::HeadersTooLarge => ("HEADERS_TOO_LARGE", 431, "Request Header Fields Too Large"),
             Self::RequestTimeout => ("REQUEST_TIMEOUT", 408, "Request Timeout"),

@@ -11,6 +11,7 @@ use prost::Message;
 use proto::config::v1::{Delta, Signed, SnapshotChunk, Update, update::Kind};
 use redis::FromRedisValue;
 
+use crate::integration::decompress;
 use crate::integration::function::{
     self,
     stream::{
@@ -80,6 +81,12 @@ pub fn function_answer(format: PayloadFormatVersion, bytes: &[u8]) -> Option<Res
 pub fn coding(fields: &[&[u8]]) -> [Option<&'static str>; 2] {
     let chosen = |offer| accept::choose(fields.iter().copied(), offer).map(accept::Coding::name);
     [chosen(&Offer::NATIVE), chosen(&Offer::AWS)]
+}
+
+/// What this body unpacks to whose `Content-Encoding` names these, in pieces of so many bytes, as far as it is right, and whether
+/// it is; `None`: its codings are not undone.
+pub fn unpack(names: &[u8], bytes: &[u8], piece: usize, bytes_max: u64) -> Option<(Vec<u8>, bool)> {
+    decompress::unpack(names, bytes, piece, bytes_max)
 }
 
 /// What a caller gets of a function's answer that streams in pieces of so many bytes: its head, its body as far as it comes, and

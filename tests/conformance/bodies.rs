@@ -2,6 +2,7 @@
 
 use crate::score::Score;
 use crate::table::Table;
+use base64::{Engine, engine::general_purpose::STANDARD};
 use harness::origin::Origin;
 use harness::tenant::{Api, Tenant};
 use harness::{Answer, World};
@@ -11,6 +12,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 
 const COMPRESSION: &str = include_str!("compression.json");
+const DECOMPRESSION: &str = include_str!("decompression.json");
 const MEDIA: &str = include_str!("media.json");
 
 /// One integration, and what calls of it get: once in each of `dialects`.
@@ -43,6 +45,8 @@ struct Case {
     headers: BTreeMap<String, String>,
     #[serde(default)]
     body: String,
+    /// The same in base64, where it is no text.
+    base64: Option<String>,
     gets: Expected,
     /// Where a dialect's answer is another one.
     #[serde(default, rename = "in")]
@@ -64,6 +68,19 @@ struct Expected {
     /// Members of the event that the function got.
     #[serde(default)]
     event: Map<String, Value>,
+    /// What the backend got.
+    backend: Option<Came>,
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Came {
+    /// Null: the field is not there.
+    #[serde(default)]
+    headers: BTreeMap<String, Option<String>>,
+    text: Option<String>,
+    /// Its bytes in base64.
+    base64: Option<String>,
 }
 
 fn get() -> String {
@@ -79,6 +96,7 @@ async fn bodies_are_compressed_and_converted_as_the_tables_say() {
     let world = World::start().await;
     let acme = world.tenant("acme").await;
     let mut tables: Vec<Bodies> = serde_json::from_str(COMPRESSION).unwrap();
+    tables.extend(serde_json::from_str::<Vec<Bodies>>(DECOMPRESSION).unwrap());
     tables.extend(serde_json::from_str::<Vec<Bodies>>(MEDIA).unwrap());
     let mut score = Score::default();
     let mut defined = Vec::new();
@@ -92,7 +110,9 @@ async fn bodies_are_compressed_and_converted_as_the_tables_say() {
     world.settled().await;
     for (table, dialect, api, origin) in &defined {
         for case in &table.cases {
-            let mut call = api.client().call(&case.method, "/prod/").body(case.body.clone());
+            let body = case.base64.as_ref().map(|bytes| STANDARD.decode(bytes).unwrap());
+            let body = body.unwrap_or_else(|| case.body.clone().into_bytes());
+            let mut call = api.client().call(&case.method, "/prod/").body(body);
             for (name, value) in &case.headers {
                 call = call.header(name, value);
             }
@@ -174,6 +194,19 @@ fn compared(
         let event: Value = serde_json::from_slice(&got).unwrap_or_default();
         for (name, value) in &expected.event {
             compare(name, value.clone(), event[name].clone());
+        }
+    }
+    if let Some(came) = &expected.backend {
+        let Some(got) = origin.received().pop() else { return Err("nothing came".to_owned()) };
+        for (name, value) in &came.headers {
+            let field = got.headers.get(name).map(|value| value.to_str().unwrap());
+            compare(name, json!(value), json!(field));
+        }
+        if let Some(text) = &came.text {
+            compare("what came", json!(text), json!(String::from_utf8_lossy(&got.body)));
+        }
+        if let Some(bytes) = &came.base64 {
+            compare("what came", json!(bytes), json!(STANDARD.encode(&got.body)));
         }
     }
     if wrong.is_empty() { Ok(()) } else { Err(wrong.join("; ")) }

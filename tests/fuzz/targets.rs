@@ -62,7 +62,7 @@ pub(crate) use backend::{
     chunked_body, function_answer, function_stream, response_cookies, response_head,
     tls_authorities,
 };
-pub(crate) use caller::{accept_encoding, pipeline, request_head};
+pub(crate) use caller::{accept_encoding, content_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
 pub(crate) use node::{count_report, quotas_asked};
 pub(crate) use template::template;

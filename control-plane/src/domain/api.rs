@@ -42,6 +42,8 @@ pub struct Api {
     pub path_normalization: Option<PathNormalization>,
     /// How many bytes an answer has at least that is compressed; none: nothing is.
     pub minimum_compression_size: Option<u32>,
+    /// Whether the codings of requests' bodies are undone before they go on. None: as its dialect has it.
+    pub decompress_requests: Option<bool>,
     /// Which payloads are binary, such as `image/*`.
     pub binary_media_types: Vec<String>,
     /// None: preflights are calls like others, and backends speak for themselves.
@@ -145,6 +147,7 @@ pub struct NewApi {
     pub trailing_slash: Option<TrailingSlash>,
     pub path_normalization: Option<PathNormalization>,
     pub minimum_compression_size: Option<u32>,
+    pub decompress_requests: Option<bool>,
     pub binary_media_types: Vec<String>,
     pub cors_configuration: Option<CorsConfiguration>,
     pub method_override: Option<bool>,
@@ -169,6 +172,7 @@ impl NewApi {
             trailing_slash: None,
             path_normalization: None,
             minimum_compression_size: None,
+            decompress_requests: None,
             binary_media_types: Vec::new(),
             cors_configuration: None,
             method_override: None,
@@ -206,6 +210,7 @@ pub struct UpdateApi {
     pub trailing_slash: Patch<TrailingSlash>,
     pub path_normalization: Patch<PathNormalization>,
     pub minimum_compression_size: Patch<u32>,
+    pub decompress_requests: Patch<bool>,
     pub binary_media_types: Option<Vec<String>>,
     pub cors_configuration: Patch<CorsConfiguration>,
     pub method_override: Patch<bool>,
@@ -268,6 +273,7 @@ pub async fn update(app: &App, actor: &Actor, id: ApiId, change: UpdateApi) -> R
         trailing_slash: change.trailing_slash.apply(before.trailing_slash),
         path_normalization: change.path_normalization.apply(before.path_normalization),
         minimum_compression_size: size.apply(before.minimum_compression_size),
+        decompress_requests: change.decompress_requests.apply(before.decompress_requests),
         binary_media_types: binary.unwrap_or_else(|| before.binary_media_types.clone()),
         cors_configuration: cors.apply(before.cors_configuration.clone()),
         method_override: change.method_override.apply(before.method_override),

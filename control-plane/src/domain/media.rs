@@ -165,8 +165,17 @@ mod tests {
             );
             assert!(!pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
         }
+        for (says, expected) in
+            [(Patch::Set(true), Some(true)), (Patch::Set(false), Some(false)), (Patch::Clear, None)]
+        {
+            let change = UpdateApi { decompress_requests: says, ..UpdateApi::default() };
+            let kept = api::update(&app, &alice, api, change).await.unwrap();
+            assert_eq!(kept.decompress_requests, expected);
+            assert!(pending_changes::of_apis(&app, &alice, &[api]).await.unwrap()[&api]);
+            assert_eq!(deployed().await.api.unwrap().decompress_requests, expected);
+        }
         let audited: Vec<Option<String>> = sqlx::query_scalar(
-            "select after ->> 'minimumCompressionSize' from audit_entry where action = 'api.update' order by id",
+            "select after ->> 'minimumCompressionSize' from audit_entry where action = 'api.update' order by id limit 3",
         )
         .fetch_all(&db)
         .await

@@ -10,6 +10,10 @@ use crate::error::{Error, Result};
 /// The most times that one call is sent again.
 pub const ATTEMPTS_MAX: u32 = 5;
 
+/// How long a second try waits beside the first, in milliseconds.
+pub const HEDGING_DELAY_MS_MIN: u32 = 5;
+pub const HEDGING_DELAY_MS_MAX: u32 = 60_000;
+
 /// A call is sent again after a short pause that grows, at most so often as a fifth of all calls to its backend, and, once
 /// any of it was sent, only if it has no body.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -31,6 +35,17 @@ pub struct RetryPolicy {
     /// integration's own timeouts say.
     #[serde(default)]
     pub per_try_timeout_ms: u32,
+    /// A call of GET, HEAD, OPTIONS, PUT, DELETE or TRACE without a body is sent a second time beside the first that has not begun to
+    /// answer for so long: 5 to 60000; 0: none is. Who answers first has the call, and the other one is given up. It is one of the
+    /// `attempts`. Absent where it is 0.
+    #[serde(default, skip_serializing_if = "is_none")]
+    pub hedging_delay_ms: u32,
+}
+
+/// What replicas of releases before it must not find in a policy that has none.
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde calls it so")]
+fn is_none(hedging_delay_ms: &u32) -> bool {
+    *hedging_delay_ms == 0
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -59,9 +74,8 @@ impl RetryPolicy {
             let rule = format!("must be from 1 to {ATTEMPTS_MAX}");
             return Err(Error::bad_request("attempts", rule));
         }
-        if self.on.is_empty() && self.statuses.is_empty() {
-            let rule =
-                "must name a condition, or statuses must have one: else nothing is sent again";
+        if self.on.is_empty() && self.statuses.is_empty() && self.hedging_delay_ms == 0 {
+            let rule = "must name a condition, or statuses must have one, or hedgingDelayMs must be set: else nothing is sent again";
             return Err(Error::bad_request("on", rule));
         }
         for (at, condition) in self.on.iter().enumerate() {
@@ -85,6 +99,17 @@ impl RetryPolicy {
             );
             return Err(Error::bad_request("perTryTimeoutMs", rule));
         }
+        let delay = self.hedging_delay_ms;
+        if delay != 0 && !(HEDGING_DELAY_MS_MIN..=HEDGING_DELAY_MS_MAX).contains(&delay) {
+            let rule = format!(
+                "must be from {HEDGING_DELAY_MS_MIN} to {HEDGING_DELAY_MS_MAX}, or 0 for no second try beside the first"
+            );
+            return Err(Error::bad_request("hedgingDelayMs", rule));
+        }
+        if timeout != 0 && delay >= timeout {
+            let rule = "must be below perTryTimeoutMs: else it never comes to it";
+            return Err(Error::bad_request("hedgingDelayMs", rule));
+        }
         Ok(())
     }
 }
@@ -100,12 +125,16 @@ mod tests {
             statuses: vec![502, 503],
             any_method: false,
             per_try_timeout_ms: 0,
+            hedging_delay_ms: 0,
         }
     }
 
     #[test]
     fn what_breaks_a_rule_is_named() {
         policy().check().unwrap();
+        RetryPolicy { on: vec![], statuses: vec![], hedging_delay_ms: 5, ..policy() }
+            .check()
+            .unwrap();
         for (wrong, param) in [
             (RetryPolicy { attempts: 0, ..policy() }, "attempts"),
             (RetryPolicy { attempts: 6, ..policy() }, "attempts"),
@@ -116,6 +145,12 @@ mod tests {
             (RetryPolicy { statuses: vec![503, 503], ..policy() }, "statuses[1]"),
             (RetryPolicy { per_try_timeout_ms: 49, ..policy() }, "perTryTimeoutMs"),
             (RetryPolicy { per_try_timeout_ms: 600_001, ..policy() }, "perTryTimeoutMs"),
+            (RetryPolicy { hedging_delay_ms: 4, ..policy() }, "hedgingDelayMs"),
+            (RetryPolicy { hedging_delay_ms: 60_001, ..policy() }, "hedgingDelayMs"),
+            (
+                RetryPolicy { hedging_delay_ms: 50, per_try_timeout_ms: 50, ..policy() },
+                "hedgingDelayMs",
+            ),
         ] {
             match wrong.check().unwrap_err() {
                 Error::BadRequest { param: named, .. } => assert_eq!(named, param),

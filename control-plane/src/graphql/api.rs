@@ -106,6 +106,9 @@ struct CreateApiInput {
     /// How many bytes an answer has at least that is compressed for callers who take it, 0 to 10485760. Left out: nothing
     /// is compressed.
     minimum_compression_size: Option<i32>,
+    /// Whether requests' bodies are decompressed before they go on. Left out: as the dialect has it, which is always in `AWS_REST`,
+    /// never in `AWS_HTTP`, and for functions in `NATIVE`.
+    decompress_requests: Option<bool>,
     /// Which payloads are binary, as `image/png`, `image/*` or `*/*`: at most 100.
     binary_media_types: Option<Vec<String>>,
     /// Which pages may read answers. Left out: preflights are calls like others, and backends speak for themselves.
@@ -129,6 +132,8 @@ struct UpdateApiInput {
     path_normalization: MaybeUndefined<PathNormalization>,
     /// 0 to 10485760. Null: nothing is compressed.
     minimum_compression_size: MaybeUndefined<i32>,
+    /// Null: as the Api's dialect has it.
+    decompress_requests: MaybeUndefined<bool>,
     /// All media types that are binary: at most 100.
     binary_media_types: Option<Vec<String>>,
     /// All of it; null: off.
@@ -187,6 +192,7 @@ impl ApiMutation {
                 path_normalization: input.path_normalization.map(Into::into),
                 cors_configuration: input.cors_configuration.map(Into::into),
                 method_override: input.method_override,
+                decompress_requests: input.decompress_requests,
                 ..new.located(input.api_key_locations)?
             };
             let size = input.minimum_compression_size.map(Into::into);
@@ -217,6 +223,7 @@ impl ApiMutation {
                 binary_media_types: input.binary_media_types,
                 cors_configuration: input.cors_configuration.map_value(Into::into).into(),
                 method_override: input.method_override.into(),
+                decompress_requests: input.decompress_requests.into(),
             };
             domain::api::update(app, actor, id, change).await
         };
@@ -285,6 +292,13 @@ impl Api {
     /// the draft, as `apiKeyLocations`.
     async fn minimum_compression_size(&self) -> Option<u32> {
         self.0.minimum_compression_size
+    }
+
+    /// Whether requests' bodies are decompressed before they go on, and those of a Content-Encoding that this API does not take are
+    /// refused with `415 UNSUPPORTED_MEDIA_TYPE`. Null: as the dialect has it, which is always in `AWS_REST`, never in `AWS_HTTP`,
+    /// and for functions in `NATIVE`. Of the draft, as `apiKeyLocations`.
+    async fn decompress_requests(&self) -> Option<bool> {
+        self.0.decompress_requests
     }
 
     /// Which payloads are binary. In `AWS_REST` AWS's tables say what becomes of them; elsewhere they are base64 in the

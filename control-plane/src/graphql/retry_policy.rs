@@ -26,6 +26,8 @@ pub struct RetryPolicy {
     any_method: bool,
     /// 0: as long as the integration's own timeouts say.
     per_try_timeout_ms: u32,
+    /// 0: no second try goes beside the first.
+    hedging_delay_ms: u32,
 }
 
 /// A call is sent again after a short pause that grows, at most so often as a fifth of all calls to its backend, and, once
@@ -43,6 +45,10 @@ pub struct RetryPolicyInput {
     /// How long each try waits for a connection, and then for the head of an answer: 50 to 600000; 0: as long as the
     /// integration's own timeouts say.
     per_try_timeout_ms: Option<i32>,
+    /// A call of GET, HEAD, OPTIONS, PUT, DELETE or TRACE without a body is sent a second time beside the first that has not begun to
+    /// answer for so long: 5 to 60000; 0: none is. Who answers first has the call, and the other one is given up. It is one of the
+    /// `attempts`.
+    hedging_delay_ms: Option<i32>,
 }
 
 impl From<&domain::retry_policy::RetryPolicy> for RetryPolicy {
@@ -53,6 +59,7 @@ impl From<&domain::retry_policy::RetryPolicy> for RetryPolicy {
             statuses: policy.statuses.clone(),
             any_method: policy.any_method,
             per_try_timeout_ms: policy.per_try_timeout_ms,
+            hedging_delay_ms: policy.hedging_delay_ms,
         }
     }
 }
@@ -77,6 +84,9 @@ impl TryFrom<RetryPolicyInput> for domain::retry_policy::RetryPolicy {
             per_try_timeout_ms: u32::try_from(input.per_try_timeout_ms.unwrap_or(0)).map_err(
                 |_| Error::bad_request("retryPolicy.perTryTimeoutMs", "must not be below 0"),
             )?,
+            hedging_delay_ms: u32::try_from(input.hedging_delay_ms.unwrap_or(0)).map_err(|_| {
+                Error::bad_request("retryPolicy.hedgingDelayMs", "must not be below 0")
+            })?,
         })
     }
 }

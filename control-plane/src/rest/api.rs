@@ -48,6 +48,10 @@ struct Api {
     /// How many bytes an answer has at least that is compressed for callers who take it; null: nothing is compressed. Of
     /// the draft, as `apiKeyLocations`.
     minimum_compression_size: Option<u32>,
+    /// Whether requests' bodies are decompressed before they go on, and those of a Content-Encoding that this API does not take are
+    /// refused with `415 UNSUPPORTED_MEDIA_TYPE`. Null: as the dialect has it, which is always in `aws-rest`, never in `aws-http`,
+    /// and for functions in `native`. Of the draft, as `apiKeyLocations`.
+    decompress_requests: Option<bool>,
     /// Which payloads are binary. In `aws-rest` AWS's tables say what becomes of them; elsewhere they are base64 in the
     /// events of functions. Of the draft, as `apiKeyLocations`.
     binary_media_types: Vec<String>,
@@ -80,6 +84,7 @@ impl Api {
             trailing_slash: api.trailing_slash,
             path_normalization: api.path_normalization,
             minimum_compression_size: api.minimum_compression_size,
+            decompress_requests: api.decompress_requests,
             binary_media_types: api.binary_media_types,
             cors_configuration: api.cors_configuration,
             method_override: api.method_override,
@@ -120,6 +125,9 @@ struct CreateApi {
     /// compressed.
     #[schema(minimum = 0, maximum = 10_485_760)]
     minimum_compression_size: Option<u32>,
+    /// Whether requests' bodies are decompressed before they go on. When left out as the dialect has it, which is always in
+    /// `aws-rest`, never in `aws-http`, and for functions in `native`.
+    decompress_requests: Option<bool>,
     /// Which payloads are binary, as `image/png`, `image/*` or `*/*`.
     #[schema(max_items = 100)]
     binary_media_types: Option<Vec<String>>,
@@ -151,6 +159,10 @@ struct PatchApi {
     #[serde(default)]
     #[schema(value_type = Option<u32>, minimum = 0, maximum = 10_485_760)]
     minimum_compression_size: Patch<u32>,
+    /// Null: as the Api's dialect has it.
+    #[serde(default)]
+    #[schema(value_type = Option<bool>)]
+    decompress_requests: Patch<bool>,
     /// All media types that are binary.
     #[schema(max_items = 100)]
     binary_media_types: Option<Vec<String>>,
@@ -207,6 +219,7 @@ async fn create(
         path_normalization: body.path_normalization,
         cors_configuration: body.cors_configuration,
         method_override: body.method_override,
+        decompress_requests: body.decompress_requests,
         ..new
     };
     let size = body.minimum_compression_size.map(Into::into);
@@ -245,6 +258,7 @@ async fn update(
         trailing_slash: body.trailing_slash,
         path_normalization: body.path_normalization,
         minimum_compression_size: body.minimum_compression_size,
+        decompress_requests: body.decompress_requests,
         binary_media_types: body.binary_media_types,
         cors_configuration: body.cors_configuration,
         method_override: body.method_override,

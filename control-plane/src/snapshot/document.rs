@@ -96,6 +96,7 @@ fn api(draft: &Draft, locations: &[String]) -> Api {
         minimum_compression_size: row
             .minimum_compression_size
             .and_then(|bytes| bytes.try_into().ok()),
+        decompress_requests: row.decompress_requests,
         binary_media_types: row.binary_media_types.clone(),
         method_override: row.method_override,
         cors: row.cors_configuration.as_ref().map(cors),

@@ -15,6 +15,7 @@ pub(super) fn retry_policy(policy: &RetryPolicy) -> message::RetryPolicy {
         statuses: policy.statuses.iter().map(|status| u32::from(*status)).collect(),
         any_method: policy.any_method,
         per_try_timeout_ms: policy.per_try_timeout_ms,
+        hedging_delay_ms: policy.hedging_delay_ms,
     }
 }
 

@@ -16,11 +16,11 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         Row,
         r#"insert into api (tenant_id, id, name, description, protocol, dialect, api_key_locations,
              trailing_slash, path_normalization, method_override, cors_configuration,
-             minimum_compression_size, binary_media_types)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13)
+             minimum_compression_size, decompress_requests, binary_media_types)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             minimum_compression_size, binary_media_types, created_at, updated_at, revision"#,
+             minimum_compression_size, decompress_requests, binary_media_types, created_at, updated_at, revision"#,
         tenant.0,
         id.as_str(),
         new.name,
@@ -33,6 +33,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, id: ApiId, new: &NewApi) -> R
         new.method_override,
         new.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
         bytes(new.minimum_compression_size),
+        new.decompress_requests,
         &new.binary_media_types,
     )
     .fetch_one(&mut **tx)
@@ -57,7 +58,7 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Ap
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             minimum_compression_size, binary_media_types, created_at, updated_at, revision
+             minimum_compression_size, decompress_requests, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,
@@ -73,7 +74,7 @@ pub async fn lock(tx: &mut Tx, tenant: TenantId, id: ApiId) -> Result<Api> {
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             minimum_compression_size, binary_media_types, created_at, updated_at, revision
+             minimum_compression_size, decompress_requests, binary_media_types, created_at, updated_at, revision
          from api where tenant_id = $1 and id = $2 for no key update"#,
         tenant.0,
         id.as_str(),
@@ -98,7 +99,7 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, page: &Page) -> Result<Vec<Api>
         Row,
         r#"select id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             minimum_compression_size, binary_media_types, created_at, updated_at, revision
+             minimum_compression_size, decompress_requests, binary_media_types, created_at, updated_at, revision
          from api
          where tenant_id = $1
              and ($2::timestamptz is null or (created_at, id) > ($2, $3))
@@ -125,11 +126,11 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         Row,
         r#"update api set name = $3, description = $4, api_key_locations = $5, trailing_slash = $6,
              path_normalization = $7, method_override = $8, cors_configuration = $9, minimum_compression_size = $10,
-             binary_media_types = $11, updated_at = now()
+             binary_media_types = $11, decompress_requests = $12, updated_at = now()
          where tenant_id = $1 and id = $2
          returning id, name, description, protocol, dialect, api_key_locations, trailing_slash,
              path_normalization, method_override, cors_configuration as "cors_configuration: Json<CorsConfiguration>",
-             minimum_compression_size, binary_media_types, created_at, updated_at, revision"#,
+             minimum_compression_size, decompress_requests, binary_media_types, created_at, updated_at, revision"#,
         tenant.0,
         api.id.as_str(),
         api.name,
@@ -141,6 +142,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, api: &Api) -> Result<Api> {
         api.cors_configuration.as_ref().map(Json) as Option<Json<&CorsConfiguration>>,
         bytes(api.minimum_compression_size),
         &api.binary_media_types,
+        api.decompress_requests,
     )
     .fetch_one(&mut **tx)
     .await?
@@ -181,6 +183,7 @@ struct Row {
     trailing_slash: String,
     path_normalization: String,
     minimum_compression_size: Option<i32>,
+    decompress_requests: Option<bool>,
     binary_media_types: Vec<String>,
     method_override: Option<bool>,
     cors_configuration: Option<Json<CorsConfiguration>>,
@@ -207,6 +210,7 @@ impl TryFrom<Row> for Api {
                 .map(u32::try_from)
                 .transpose()
                 .map_err(|cause| Error::corrupt("compression size", cause))?,
+            decompress_requests: row.decompress_requests,
             binary_media_types: row.binary_media_types,
             method_override: row.method_override,
             cors_configuration: row.cors_configuration.map(|cors| cors.0),

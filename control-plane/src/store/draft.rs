@@ -40,6 +40,7 @@ pub struct ApiRow {
     pub trailing_slash: String,
     pub path_normalization: String,
     pub minimum_compression_size: Option<i32>,
+    pub decompress_requests: Option<bool>,
     pub binary_media_types: Vec<String>,
     pub method_override: Option<bool>,
     pub cors_configuration: Option<Json<CorsConfiguration>>,
@@ -102,8 +103,8 @@ pub async fn load(tx: &mut Tx, tenant: TenantId, ids: &[ApiId]) -> Result<Vec<Dr
         ApiRow,
         r#"select id, tenant_id, name, protocol, dialect, api_key_source, api_key_locations, endpoint_configuration,
              endpoint_access_mode, security_policy, policy, disable_execute_api_endpoint,
-             trailing_slash, path_normalization, method_override, minimum_compression_size, binary_media_types,
-             cors_configuration as "cors_configuration: Json<CorsConfiguration>"
+             trailing_slash, path_normalization, method_override, minimum_compression_size, decompress_requests,
+             binary_media_types, cors_configuration as "cors_configuration: Json<CorsConfiguration>"
          from api where tenant_id = $1 and id = any($2)"#,
         tenant.0,
         &ids,

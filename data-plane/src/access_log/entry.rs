@@ -54,6 +54,8 @@ pub(crate) struct Outline {
     pub(crate) billed: bool,
     /// Beyond the quota of its key, though it may have passed.
     pub(crate) over_quota: bool,
+    /// Sent to its backend a second time beside the first, which had not answered in time.
+    pub(crate) hedged: bool,
 }
 
 /// A field's value.
@@ -117,6 +119,9 @@ impl<'a> Entry<'a> {
         }
         if ended.over_quota {
             field("over_quota", Value::Flag(true));
+        }
+        if ended.hedged {
+            field("hedged", Value::Flag(true));
         }
         if !self.shadow_throttled_by.is_empty() {
             field("shadow_throttled_by", Value::Text(self.shadow_throttled_by));

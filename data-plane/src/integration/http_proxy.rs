@@ -24,7 +24,7 @@ use super::{
     connect::connect,
     download::{Download, Source},
     early::Early,
-    http2,
+    hedge, http2,
     pool::{Line, Loan, Place},
     retry::Tries,
     upload::{Progress, Upload, is_gone},
@@ -130,6 +130,7 @@ async fn exchange_with_backend(
     let bytes_max = limits::body_bytes_max(exchange);
     let (upload, progress) = Upload::new(
         exchange.body.take(),
+        exchange.decompress.take(),
         exchange.serving.clone(),
         exchange.bytes_in.clone(),
         bytes_max,
@@ -198,7 +199,7 @@ async fn over_http1(
     let Way { tenant, proxy, .. } = *way;
     let Outgoing { method, target, fields, upload, progress, repeats_safely } = outgoing;
     let whole = upload.is_end_stream();
-    let mut request = request(node, &method, &target, &fields, upload);
+    let (mut request, mut progress) = (request(node, &method, &target, &fields, upload), progress);
     let mut tries = Tries::new(proxy.retry_policy.as_deref(), is_idempotent(&method), whole);
     let timeouts = tries.timeouts(proxy.timeouts);
     let mut connect_by = Instant::now() + timeouts.connect;
@@ -227,8 +228,25 @@ async fn over_http1(
         progress.start();
         let began = Instant::now();
         let is_head = method == Method::HEAD;
-        let answered = first_byte(&mut line, &mut request, is_head, &progress, timeouts);
-        let error = match answered.await {
+        let answering = first_byte(&mut line, &mut request, is_head, &progress, timeouts);
+        let answered = match tries.hedging_delay() {
+            None => answering.await,
+            Some(delay) => {
+                let (target, serving) = (&target, exchange.serving.clone());
+                let (method, fields) = (&method, &fields);
+                let call = hedge::Call { node, way, method, target, fields, serving, timeouts };
+                let hedged = &mut exchange.hedged;
+                // On the heap: calls of integrations that say nothing of it carry no room for it.
+                let race = hedge::race(call, answering, &place, delay, &mut tries, retries, hedged);
+                let (answered, other) = Box::pin(race).await;
+                if let Some(other) = other {
+                    // The first one's connection is closed: its answer may still come.
+                    hedge::Other { line, place, request, progress } = other;
+                }
+                answered
+            }
+        };
+        let error = match answered {
             Err(refusal) => {
                 let is_late = !progress.awaits_caller();
                 if is_late {
@@ -328,6 +346,16 @@ pub(super) async fn move_on(
     Ok(true)
 }
 
+/// A place for a second try beside that one: of a VPC link at another target, where there is one.
+pub(super) async fn enter_beside(node: &Node, way: &Way<'_>, place: &Place) -> Option<Place> {
+    let pick = match &way.choice {
+        Some(choice) => Some(choice.pick(place.pick.as_ref()).or_else(|| choice.pick(None))?),
+        None => None,
+    };
+    let limits = &node.shared.config.limits;
+    node.pools.enter_beside(&way.tenant.id, way.proxy, pick, limits).await.ok()
+}
+
 async fn enter_at(
     node: &Node,
     way: &Way<'_>,
@@ -342,7 +370,7 @@ async fn enter_at(
 }
 
 /// The request as an HTTP/1.1 backend gets it.
-fn request(
+pub(super) fn request(
     node: &Node,
     method: &Method,
     target: &PathAndQuery,
@@ -380,7 +408,7 @@ fn fields(exchange: &mut Exchange, proxy: &HttpProxy) -> HeaderMap {
 
 /// Sends, and waits for an answer's head. The backend's time starts when it has the whole request; until then bytes
 /// must keep moving.
-async fn first_byte(
+pub(super) async fn first_byte(
     line: &mut Line,
     request: &mut Sending<Upload>,
     is_head: bool,
@@ -439,8 +467,8 @@ fn too_many(node: &Node, exchange: &mut Exchange) -> GatewayResponse {
 
 fn not_answered(error: &Error, exchange: &mut Exchange, progress: &Progress) -> GatewayResponse {
     tracing::debug!(%error, "a backend did not answer");
-    if progress.too_large.get() {
-        return too_large();
+    if let Some(fault) = progress.fault.get() {
+        return fault.refusal(exchange);
     }
     match error {
         Error::Upload(why) => upload_failed(why, exchange),

@@ -4,6 +4,8 @@ use prometheus::{IntCounter, IntCounterVec, IntGaugeVec, Opts, Registry};
 
 pub(crate) struct BackendMetrics {
     pub(crate) retries: IntCounter,
+    pub(crate) hedges: IntCounter,
+    pub(crate) hedges_won: IntCounter,
     pub(crate) circuits_opened: IntCounter,
     pub(crate) circuit_refusals: IntCounter,
     pub(crate) targets_ejected: IntCounter,
@@ -49,6 +51,14 @@ impl BackendMetrics {
             retries: counter(
                 "tollgate_upstream_retries_total",
                 "Calls that were sent to their backend again by their integration's retry policy",
+            )?,
+            hedges: counter(
+                "tollgate_upstream_hedges_total",
+                "Calls that were sent to their backend a second time because the first had not answered in time",
+            )?,
+            hedges_won: counter(
+                "tollgate_upstream_hedges_won_total",
+                "Calls that the second try beside the first answered",
             )?,
             circuits_opened: counter(
                 "tollgate_upstream_circuits_opened_total",

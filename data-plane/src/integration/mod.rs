@@ -5,10 +5,12 @@ pub(crate) mod balance;
 pub(crate) mod breaker;
 mod buffered;
 mod connect;
+pub(crate) mod decompress;
 mod download;
 mod early;
 pub(crate) mod function;
 pub(crate) mod health;
+mod hedge;
 mod http2;
 mod http_proxy;
 mod media;
@@ -62,6 +64,9 @@ pub(crate) async fn call(
     let position = exchange.route().map(|route| route.integration);
     let integration =
         stage.as_deref().zip(position).and_then(|(stage, at)| stage.integrations.get(at));
+    if let Some(integration) = integration {
+        exchange.decompress = decompress::prepare(exchange, integration)?;
+    }
     match integration {
         Some(Integration::HttpProxy(proxy)) => {
             http_proxy::call(node, snapshot, exchange, proxy).await

@@ -115,11 +115,23 @@ impl Pools {
         pick: Option<Pick>,
         limits: &Limits,
     ) -> Result<Place, Full> {
+        let place = self.enter_beside(tenant_id, proxy, pick, limits).await?;
+        place.endpoint.retries.request();
+        Ok(place)
+    }
+
+    /// The same for a call that has a place already, and gives the budget of what is sent again nothing.
+    pub(super) async fn enter_beside(
+        &self,
+        tenant_id: &Arc<str>,
+        proxy: &HttpProxy,
+        pick: Option<Pick>,
+        limits: &Limits,
+    ) -> Result<Place, Full> {
         let endpoint = self.endpoint(tenant_id, proxy, pick.as_ref().map(Pick::target));
         endpoint.used_at.set(Instant::now());
         let (max, waiting_max) = (limits.backend_in_flight_max, limits.backend_waiting_max);
         let turn = endpoint.gate.enter(max, waiting_max).await?;
-        endpoint.retries.request();
         Ok(Place { endpoint, pick, _turn: turn })
     }
 

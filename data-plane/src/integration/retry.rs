@@ -20,13 +20,15 @@ pub(super) struct Tries<'a> {
     /// Whether the request may be sent again once it was sent.
     repeats: bool,
     made: u32,
+    /// Whether a second try may go beside the first: once for a call.
+    hedges: bool,
 }
 
 impl<'a> Tries<'a> {
     /// `whole`: nothing of the request is lost by being sent; `idempotent`: it may be sent twice.
     pub(super) fn new(policy: Option<&'a RetryPolicy>, idempotent: bool, whole: bool) -> Self {
         let repeats = policy.is_some_and(|policy| whole && (idempotent || policy.any_method));
-        Self { policy, repeats, made: 0 }
+        Self { policy, repeats, made: 0, hedges: whole && idempotent }
     }
 
     /// Those of one try.
@@ -69,6 +71,20 @@ impl<'a> Tries<'a> {
         status.is_server_error()
             && self.repeats
             && self.policy.is_some_and(|policy| policy.statuses.contains(&status))
+    }
+
+    /// How long the head of an answer is waited for before a second try goes beside the first; `None`: none does.
+    pub(super) fn hedging_delay(&self) -> Option<Duration> {
+        self.policy.filter(|_| self.hedges)?.hedging_delay
+    }
+
+    /// Takes another try that goes beside the one that is under way, if there is one.
+    pub(super) fn hedge(&mut self, budget: &Budget) -> bool {
+        self.hedges = false;
+        let attempts = self.policy.map_or(0, |policy| policy.attempts);
+        let takes = self.made < attempts && budget.retry();
+        self.made += u32::from(takes);
+        takes
     }
 
     /// Takes another try, if there is one; it begins when this is over. On the heap: few calls have one.

@@ -17,12 +17,17 @@ use bytes::Bytes;
 use http::Version;
 use http_body::{Body, Frame, SizeHint};
 
-use super::BoxError;
+use super::{
+    BoxError,
+    decompress::{Decompress, Fault},
+};
 use crate::listener::{body::RequestBody, client_io::Serving};
 
 /// `None`: the request has no body.
 pub(crate) struct Upload {
     body: Option<RequestBody>,
+    /// What undoes the body's codings.
+    decompress: Option<Box<Decompress>>,
     /// While there may be more of it, the caller's connection is not between two requests.
     _serving: Rc<Serving>,
     progress: Rc<Progress>,
@@ -39,13 +44,21 @@ pub(crate) struct Progress {
     done: Cell<bool>,
     /// The caller has not sent the next piece yet.
     awaits_caller: Cell<bool>,
-    pub(crate) too_large: Cell<bool>,
+    /// What is wrong with it.
+    pub(crate) fault: Cell<Option<Fault>>,
+}
+
+/// A body as it comes, its codings with it.
+pub(super) struct Came<'a> {
+    body: &'a mut RequestBody,
+    progress: &'a Progress,
 }
 
 impl Upload {
     /// `bytes` counts what came, on top of what it says; beyond `bytes_max` of a body the upload fails.
     pub(crate) fn new(
         body: Option<RequestBody>,
+        decompress: Option<Box<Decompress>>,
         serving: Rc<Serving>,
         bytes: Rc<Cell<u64>>,
         bytes_max: u64,
@@ -57,15 +70,16 @@ impl Upload {
             moved_at: Cell::new(Instant::now()),
             done: Cell::new(body.is_none()),
             awaits_caller: Cell::new(false),
-            too_large: Cell::new(false),
+            fault: Cell::new(None),
         });
-        (Self { body, _serving: serving, progress: progress.clone() }, progress)
+        let decompress = decompress.filter(|_| body.is_some());
+        (Self { body, decompress, _serving: serving, progress: progress.clone() }, progress)
     }
 
     /// One that is at hand, and counted already.
     pub(super) fn of(body: Bytes, serving: Rc<Serving>) -> (Self, Rc<Progress>) {
         let bytes_max = body.len() as u64;
-        Self::new(Some(RequestBody::Whole(Some(body))), serving, Rc::default(), bytes_max)
+        Self::new(Some(RequestBody::Whole(Some(body))), None, serving, Rc::default(), bytes_max)
     }
 }
 
@@ -106,6 +120,36 @@ pub(super) fn is_gone(error: &BoxError, version: Version) -> bool {
     broke || version == Version::HTTP_2
 }
 
+impl Came<'_> {
+    pub(super) fn poll_frame(
+        &mut self,
+        cx: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
+        let progress = self.progress;
+        let polled = Pin::new(&mut *self.body).poll_frame(cx);
+        if polled.is_pending() && !progress.awaits_caller.get() {
+            // The caller's time begins: until now it was the backend that took nothing.
+            progress.moved_at.set(Instant::now());
+        }
+        progress.awaits_caller.set(polled.is_pending());
+        if let Poll::Ready(Some(Ok(frame))) = &polled {
+            let bytes = progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
+            progress.bytes.set(bytes);
+            progress.moved_at.set(Instant::now());
+            if bytes > progress.bytes_max {
+                return Poll::Ready(Some(Err(self.fail(Fault::TooLarge))));
+            }
+        }
+        polled
+    }
+
+    /// The upload's error, with what is wrong left where it is looked for.
+    pub(super) fn fail(&mut self, fault: Fault) -> BoxError {
+        self.progress.fault.set(Some(fault));
+        "the request body is not passed on".into()
+    }
+}
+
 impl Body for Upload {
     type Data = Bytes;
     type Error = BoxError;
@@ -114,44 +158,34 @@ impl Body for Upload {
         mut self: Pin<&mut Self>,
         cx: &mut Context<'_>,
     ) -> Poll<Option<Result<Frame<Bytes>, BoxError>>> {
-        let Some(body) = &mut self.body else { return Poll::Ready(None) };
-        let polled = Pin::new(body).poll_frame(cx);
-        let ended = self.body.as_ref().is_none_or(Body::is_end_stream);
-        let progress = &self.progress;
-        if polled.is_pending() && !progress.awaits_caller.get() {
-            // The caller's time begins: until now it was the backend that took nothing.
-            progress.moved_at.set(Instant::now());
+        let this = &mut *self;
+        let Some(body) = &mut this.body else { return Poll::Ready(None) };
+        let mut came = Came { body, progress: &this.progress };
+        let polled = match &mut this.decompress {
+            None => came.poll_frame(cx),
+            Some(decompress) => decompress.poll_frame(cx, came),
+        };
+        match &polled {
+            Poll::Ready(None) => this.progress.finish(),
+            Poll::Ready(Some(Ok(_))) if this.is_end_stream() => this.progress.finish(),
+            _ => {}
         }
-        progress.awaits_caller.set(polled.is_pending());
-        match polled {
-            Poll::Pending => Poll::Pending,
-            Poll::Ready(None) => {
-                progress.finish();
-                Poll::Ready(None)
-            }
-            Poll::Ready(Some(Err(error))) => Poll::Ready(Some(Err(error))),
-            Poll::Ready(Some(Ok(frame))) => {
-                let bytes =
-                    progress.bytes.get() + frame.data_ref().map_or(0, |data| data.len() as u64);
-                progress.bytes.set(bytes);
-                progress.moved_at.set(Instant::now());
-                if bytes > progress.bytes_max {
-                    progress.too_large.set(true);
-                    return Poll::Ready(Some(Err("the request body is too large".into())));
-                }
-                if ended {
-                    progress.finish();
-                }
-                Poll::Ready(Some(Ok(frame)))
-            }
-        }
+        polled
     }
 
     fn is_end_stream(&self) -> bool {
-        self.body.as_ref().is_none_or(Body::is_end_stream)
+        match &self.decompress {
+            None => self.body.as_ref().is_none_or(Body::is_end_stream),
+            Some(decompress) => decompress.is_over(),
+        }
     }
 
     fn size_hint(&self) -> SizeHint {
-        self.body.as_ref().map_or_else(|| SizeHint::with_exact(0), Body::size_hint)
+        match (&self.body, &self.decompress) {
+            (None, _) => SizeHint::with_exact(0),
+            (Some(body), None) => body.size_hint(),
+            // Nobody knows what it unpacks to.
+            (Some(_), Some(_)) => SizeHint::default(),
+        }
     }
 }

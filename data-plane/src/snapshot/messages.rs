@@ -171,6 +171,7 @@ pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> 
         },
         binary_media_types: binary,
         compression_bytes_min: api.minimum_compression_size.map(Into::into),
+        decompresses_requests: api.decompress_requests,
         method_override: api.method_override.unwrap_or(dialect.method_override),
         key_locations: key_locations(&api.api_key_locations)?,
         cors: api.cors.as_ref().map(cors).transpose()?,

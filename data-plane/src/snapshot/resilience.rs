@@ -12,7 +12,7 @@ const ATTEMPTS_MAX: u32 = 5;
 
 pub(super) fn retry_policy(message: &message::RetryPolicy) -> RetryPolicy {
     let status = |status: &u32| StatusCode::from_u16(u16::try_from(*status).ok()?).ok();
-    let per_try_ms = message.per_try_timeout_ms;
+    let (per_try_ms, hedging_ms) = (message.per_try_timeout_ms, message.hedging_delay_ms);
     RetryPolicy {
         attempts: message.attempts.min(ATTEMPTS_MAX),
         on: RetryConditions {
@@ -22,6 +22,7 @@ pub(super) fn retry_policy(message: &message::RetryPolicy) -> RetryPolicy {
         },
         statuses: message.statuses.iter().filter_map(status).collect(),
         any_method: message.any_method,
+        hedging_delay: (hedging_ms > 0).then(|| Duration::from_millis(hedging_ms.into())),
         per_try_timeout: (per_try_ms > 0).then(|| Duration::from_millis(per_try_ms.into())),
     }
 }

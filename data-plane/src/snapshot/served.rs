@@ -120,6 +120,8 @@ pub struct Deployment {
     pub binary_media_types: BinaryMediaTypes,
     /// How long an answer is at least that is compressed; `None`: none is.
     pub compression_bytes_min: Option<u64>,
+    /// Whether the codings of requests' bodies are undone; `None`: as the dialect has it.
+    pub decompresses_requests: Option<bool>,
     /// Callers may name another method by `X-HTTP-Method-Override`.
     pub method_override: bool,
     /// Where callers put their API key; the first that a call has decides.

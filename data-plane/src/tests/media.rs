@@ -77,6 +77,10 @@ async fn a_proxy_passes_every_byte_both_ways_whatever_its_api_calls_binary() {
                 &["content-encoding: gzip", "accept: */*"], // what is no gzip at all
             ] {
                 let got = call(&node, fields, &bytes).await;
+                if dialect == AwsRest && fields[0].starts_with("content-encoding") {
+                    assert_eq!(got.0, 415, "REST APIs undo codings");
+                    continue;
+                }
                 assert!(got == (200, bytes.clone()), "{dialect:?} {binary:?} {fields:?}");
             }
         }

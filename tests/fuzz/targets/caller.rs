@@ -1,5 +1,7 @@
 //! What a caller says.
 
+use std::io::Read;
+
 use bytes::BytesMut;
 use downstream::{Limits, Request, RequestError, request};
 use http::header;
@@ -103,6 +105,29 @@ pub(crate) fn pipeline(bytes: &[u8]) {
     }
     let bodies: usize = whole.0.iter().map(|(_, body)| body.len()).sum();
     assert!(bodies <= bytes.len());
+}
+
+/// The first line of these bytes as `Content-Encoding` and the rest as the body: what it unpacks to is bounded, whatever it comes
+/// in, and the same; and another reader of gzip finds the same too.
+pub(crate) fn content_encoding(bytes: &[u8]) {
+    const UNPACKED_BYTES_MAX: u64 = 4 << 20;
+    let at = bytes.iter().position(|byte| *byte == b'\n').unwrap_or(bytes.len());
+    let (names, body) = (&bytes[..at], bytes.get(at + 1..).unwrap_or_default());
+    let unpack = |piece| data_plane::hostile::unpack(names, body, piece, UNPACKED_BYTES_MAX);
+    let Some((whole, is_right)) = unpack(usize::MAX) else { return };
+    let most = (body.len() * 100).clamp(1 << 20, 4 << 20) + (64 << 10);
+    assert!(whole.len() <= most, "{} of {}", whole.len(), body.len());
+    for piece in [1, 7, 1000] {
+        let (unpacked, also) = unpack(piece).expect("known codings");
+        // In pieces more of it may unpack to too much of what came so far, and never less.
+        assert!(is_right || !also, "in pieces of {piece}");
+        assert!(!also || unpacked == whole, "in pieces of {piece}");
+    }
+    if is_right && !body.is_empty() && names.eq_ignore_ascii_case(b"gzip") {
+        let mut other = Vec::new();
+        flate2::read::MultiGzDecoder::new(body).read_to_end(&mut other).expect("it is gzip");
+        assert!(other == whole);
+    }
 }
 
 /// What is chosen was named, or was among all that `*` stands for, and the same fields in one line ask for the same.

@@ -24,6 +24,7 @@ const schema = z.object({
     .trim()
     .regex(/^\d*$/, "Enter a number of bytes, such as 1024, or nothing.")
     .transform((bytes) => (bytes === "" ? null : Number(bytes))),
+  decompressRequests: z.enum(["", "ON", "OFF"]).transform((way) => (way === "" ? null : way === "ON")),
   binaryMediaTypes: lines,
   methodOverride: z.enum(["", "ON", "OFF"]).transform((way) => (way === "" ? null : way === "ON")),
 });
@@ -37,8 +38,15 @@ type Api = {
   trailingSlash?: "STRICT" | "IGNORE" | "REDIRECT" | null;
   pathNormalization?: "REJECT" | "NORMALIZE" | "PASS" | null;
   minimumCompressionSize?: number | null;
+  decompressRequests?: boolean | null;
   binaryMediaTypes: readonly string[];
   methodOverride?: boolean | null;
+};
+
+const decompressedByDialect = {
+  NATIVE: "decompressed for functions",
+  AWS_REST: "bodies are decompressed",
+  AWS_HTTP: "bodies pass as they came",
 };
 
 export function ApiUpdateForm({ api }: { api: Api }) {
@@ -49,6 +57,7 @@ export function ApiUpdateForm({ api }: { api: Api }) {
     trailingSlash: api.trailingSlash ?? "",
     pathNormalization: api.pathNormalization ?? "",
     minimumCompressionSize: api.minimumCompressionSize?.toString() ?? "",
+    decompressRequests: api.decompressRequests == null ? "" : api.decompressRequests ? "ON" : "OFF",
     binaryMediaTypes: linesTyped(api.binaryMediaTypes),
     methodOverride: api.methodOverride == null ? "" : api.methodOverride ? "ON" : "OFF",
   });
@@ -128,6 +137,16 @@ export function ApiUpdateForm({ api }: { api: Api }) {
         error={errors.minimumCompressionSize?.message}
         {...form.register("minimumCompressionSize")}
       />
+      <SelectField
+        label="Compressed requests"
+        hint="What becomes of a body with a Content-Encoding on its way. Where bodies are decompressed, an encoding that this API does not take is refused with 415. Live with the next deployment."
+        error={errors.decompressRequests?.message}
+        {...form.register("decompressRequests")}
+      >
+        <option value="">As the dialect has it: {decompressedByDialect[api.dialect]}</option>
+        <option value="ON">Bodies are decompressed</option>
+        <option value="OFF">Bodies pass as they came</option>
+      </SelectField>
       <TextArea
         label="Binary media types"
         optional

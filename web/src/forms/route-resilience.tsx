@@ -16,6 +16,7 @@ export const resilienceFields = {
       .string()
       .trim()
       .regex(/^(5\d\d(\s*,\s*5\d\d)*)?$/, "Enter statuses from 500 to 599, such as 502, 503."),
+    hedgingDelayMs: z.string().trim().regex(/^\d*$/, "Enter milliseconds, such as 200, or nothing."),
   }),
   circuitBreaker: z.object({
     consecutiveFailures: z.string().trim().regex(/^\d*$/, "Enter a number, such as 5, or nothing."),
@@ -32,6 +33,7 @@ export function resilienceOf(integration: Integration | undefined): Resilience {
     retryPolicy: {
       attempts: retryPolicy ? String(retryPolicy.attempts) : "",
       statuses: retryPolicy?.statuses.join(", ") ?? "",
+      hedgingDelayMs: retryPolicy?.hedgingDelayMs ? String(retryPolicy.hedgingDelayMs) : "",
     },
     circuitBreaker: { consecutiveFailures: failures ? String(failures) : "" },
   };
@@ -39,7 +41,7 @@ export function resilienceOf(integration: Integration | undefined): Resilience {
 
 /** Settings that the form does not ask for stay as they were. */
 export function retryPolicyOf(
-  { retryPolicy: { attempts, statuses } }: Resilience,
+  { retryPolicy: { attempts, statuses, hedgingDelayMs } }: Resilience,
   before: Integration | undefined,
 ): Pick<IntegrationInput, "retryPolicy"> {
   if (!attempts) return {};
@@ -50,7 +52,14 @@ export function retryPolicyOf(
   };
   const given = statuses ? statuses.split(",").map(Number) : [];
   return {
-    retryPolicy: { attempts: Number(attempts), on: [...on], statuses: given, anyMethod, perTryTimeoutMs },
+    retryPolicy: {
+      attempts: Number(attempts),
+      on: [...on],
+      statuses: given,
+      anyMethod,
+      perTryTimeoutMs,
+      hedgingDelayMs: Number(hedgingDelayMs),
+    },
   };
 }
 
@@ -81,24 +90,35 @@ export function ResilienceSection({ form }: { form: RouteFormState }) {
       fields={["integration.retryPolicy", "integration.circuitBreaker"]}
     >
       {retries && (
-        <div className="grid grid-cols-[7.5rem_1fr] gap-3">
+        <>
+          <div className="grid grid-cols-[7.5rem_1fr] gap-3">
+            <TextField
+              label="Retries"
+              optional
+              inputMode="numeric"
+              placeholder="2"
+              error={errors?.retryPolicy?.attempts?.message}
+              {...form.register("integration.retryPolicy.attempts")}
+            />
+            <TextField
+              label="Retry on statuses"
+              optional
+              placeholder="502, 503"
+              hint="Beside connections that fail or break."
+              error={errors?.retryPolicy?.statuses?.message}
+              {...form.register("integration.retryPolicy.statuses")}
+            />
+          </div>
           <TextField
-            label="Retries"
+            label="Second try beside the first after, in ms"
             optional
             inputMode="numeric"
-            placeholder="2"
-            error={errors?.retryPolicy?.attempts?.message}
-            {...form.register("integration.retryPolicy.attempts")}
+            placeholder="200"
+            hint="One of the retries, for calls that repeat safely and have no body: who answers first has the call."
+            error={errors?.retryPolicy?.hedgingDelayMs?.message}
+            {...form.register("integration.retryPolicy.hedgingDelayMs")}
           />
-          <TextField
-            label="Retry on statuses"
-            optional
-            placeholder="502, 503"
-            hint="Beside connections that fail or break."
-            error={errors?.retryPolicy?.statuses?.message}
-            {...form.register("integration.retryPolicy.statuses")}
-          />
-        </div>
+        </>
       )}
       <TextField
         label="Failures in a row that open the circuit"

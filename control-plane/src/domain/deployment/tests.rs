@@ -498,8 +498,7 @@ async fn nodes_are_told_what_to_do_when_a_backend_fails(db: PgPool) {
     let app = testing::app(db).await;
     let alice = testing::owner(&app).await;
     let api = new_api(&app, &alice, Dialect::Native).await;
-    let policy =
-        json!({ "attempts": 2, "on": ["RESET"], "statuses": [503], "perTryTimeoutMs": 500 });
+    let policy = json!({ "attempts": 2, "on": ["RESET"], "statuses": [503], "perTryTimeoutMs": 500, "hedgingDelayMs": 100 });
     let breaker = json!({ "consecutiveFailures": 5, "openMs": 2000 });
     let settings = Settings {
         retry_policy: Some(serde_json::from_value(policy).unwrap()),
@@ -522,6 +521,7 @@ async fn nodes_are_told_what_to_do_when_a_backend_fails(db: PgPool) {
         reset: true,
         statuses: vec![503],
         per_try_timeout_ms: 500,
+        hedging_delay_ms: 100,
         ..v1::RetryPolicy::default()
     };
     assert_eq!(proxy.retry_policy, Some(expected));

@@ -53,6 +53,10 @@ impl Memory {
 }
 
 impl Held {
+    pub(crate) fn bytes(&self) -> usize {
+        self.bytes
+    }
+
     /// So many bytes more.
     pub(crate) fn grow(&mut self, bytes: usize) -> Result<(), Full> {
         let fits = self.all.load(Relaxed).saturating_add(bytes) <= BYTES_MAX

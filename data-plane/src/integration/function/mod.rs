@@ -30,6 +30,7 @@ pub(crate) use self::answer::{head, read};
 use self::{event::Call, memory::Held};
 use super::{
     AnswerBody, BoxError, breaker,
+    decompress::{self, Fault},
     download::{Download, Source, Stalled},
     http_proxy::{self, Answered, Outgoing, within},
     media,
@@ -156,8 +157,11 @@ pub(super) async fn body(
     held: &mut Held,
 ) -> Result<Bytes, GatewayResponse> {
     let bytes_max = limits::body_bytes_max(exchange).min(bytes_max as u64);
+    let decompress = exchange.decompress.take();
+    let is_decompressed = decompress.is_some();
     let (mut upload, progress) = Upload::new(
         exchange.body.take(),
+        decompress,
         exchange.serving.clone(),
         exchange.bytes_in.clone(),
         bytes_max,
@@ -176,14 +180,27 @@ pub(super) async fn body(
         });
         match frame.await {
             Err(()) => return Err(http_proxy::caller_timed_out()),
-            Ok(None) => return Ok(body.freeze()),
+            Ok(None) => {
+                if is_decompressed {
+                    decompress::say_length(&mut exchange.head.headers, body.len());
+                }
+                return Ok(body.freeze());
+            }
             Ok(Some(Ok(frame))) => {
                 let Ok(data) = frame.into_data() else { continue }; // an event has no trailers
+                if (body.len() + data.len()) as u64 > bytes_max {
+                    return Err(too_large()); // unpacked
+                }
                 held.grow(data.len()).map_err(|memory::Full| full())?;
                 body.extend_from_slice(&data);
             }
-            Ok(Some(Err(_))) if progress.too_large.get() => return Err(too_large()),
-            Ok(Some(Err(why))) => return Err(http_proxy::upload_failed(&why, exchange)),
+            Ok(Some(Err(why))) => {
+                return Err(match progress.fault.get() {
+                    Some(Fault::TooLarge) => too_large(),
+                    Some(fault) => fault.refusal(exchange),
+                    None => http_proxy::upload_failed(&why, exchange),
+                });
+            }
         }
     }
 }

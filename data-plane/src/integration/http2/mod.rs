@@ -231,8 +231,8 @@ fn not_connected(error: Unconnected) -> GatewayResponse {
 }
 
 fn not_answered(error: Failed, exchange: &mut Exchange, progress: &Progress) -> GatewayResponse {
-    if progress.too_large.get() {
-        return http_proxy::too_large();
+    if let Some(fault) = progress.fault.get() {
+        return fault.refusal(exchange);
     }
     let error = match error {
         Failed::Upload(why) => return http_proxy::upload_failed(&why, exchange),

@@ -42,7 +42,7 @@ impl Coding {
         }
     }
 
-    fn is_named(self, name: &[u8]) -> bool {
+    pub(crate) fn is_named(self, name: &[u8]) -> bool {
         name.eq_ignore_ascii_case(self.name().as_bytes())
             || self == Self::Gzip && name.eq_ignore_ascii_case(b"x-gzip")
     }

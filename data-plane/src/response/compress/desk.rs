@@ -1,4 +1,4 @@
-//! Whose piece a data thread compresses next. In one round of all that it has to do a thread compresses
+//! Whose piece a data thread compresses next, or unpacks of a request's body (`integration::decompress`). In one round of all that it has to do a thread compresses
 //! [`ROUND_BYTES`] at most, so that a call beside many large answers waits for one piece and not for all of them; tenants
 //! take turns, and so do a tenant's answers.
 
@@ -10,10 +10,7 @@ use std::{
     task::{Context, Poll, Waker},
 };
 
-use super::{
-    Coding,
-    body::{PIECE_BYTES_MAX, held_bytes_max},
-};
+use super::body::PIECE_BYTES_MAX;
 use crate::integration::function::memory::{Held, Memory};
 
 /// What is compressed before all else had its turn.
@@ -28,12 +25,12 @@ pub(crate) struct Codecs {
     desk: Rc<Desk>,
 }
 
-/// An answer's place among those that are compressed.
-pub(super) struct Place {
+/// An answer's place among those that are compressed, or a request's among those that are unpacked.
+pub(crate) struct Place {
     tenant: Arc<str>,
     waiter: Rc<Waiter>,
     desk: Rc<Desk>,
-    _held: Held,
+    held: Held,
 }
 
 struct Desk(RefCell<Round>);
@@ -57,15 +54,10 @@ struct Waiter {
 
 impl Codecs {
     /// `None`: as much is held as may be.
-    pub(super) fn enter(&self, tenant: &Arc<str>, coding: Coding) -> Option<Place> {
+    pub(crate) fn enter(&self, tenant: &Arc<str>, held_bytes: usize) -> Option<Place> {
         let mut held = self.memory.enter(tenant);
-        held.grow(held_bytes_max(coding)).ok()?;
-        Some(Place {
-            tenant: tenant.clone(),
-            waiter: Rc::default(),
-            desk: self.desk.clone(),
-            _held: held,
-        })
+        held.grow(held_bytes).ok()?;
+        Some(Place { tenant: tenant.clone(), waiter: Rc::default(), desk: self.desk.clone(), held })
     }
 
     /// Each second.
@@ -76,7 +68,7 @@ impl Codecs {
 
 impl Place {
     /// How much it may compress now; whoever did says so by [`Place::spend`].
-    pub(super) fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<usize> {
+    pub(crate) fn poll_turn(&self, cx: &mut Context<'_>) -> Poll<usize> {
         let mut round = self.desk.0.borrow_mut();
         if round.left > 0 {
             let called = self.waiter.called.take();
@@ -91,8 +83,14 @@ impl Place {
         Poll::Pending
     }
 
+    /// It holds so many bytes now; false: that is more than may be.
+    pub(crate) fn hold(&mut self, bytes: usize) -> bool {
+        let more = bytes.saturating_sub(self.held.bytes());
+        more == 0 || self.held.grow(more).is_ok()
+    }
+
     /// It compressed so many bytes. The next round begins when all else had its turn.
-    pub(super) fn spend(&self, bytes: usize) {
+    pub(crate) fn spend(&self, bytes: usize) {
         let mut round = self.desk.0.borrow_mut();
         round.left = round.left.saturating_sub(bytes.max(PIECE_COUNTS_MIN));
         if round.left > 0 {
@@ -165,9 +163,10 @@ mod tests {
     use futures_util::task::noop_waker;
 
     use super::*;
+    use crate::response::compress::{Coding, body::held_bytes_max};
 
     fn place(codecs: &Codecs, tenant: &str) -> Place {
-        codecs.enter(&tenant.into(), Coding::Gzip).unwrap()
+        codecs.enter(&tenant.into(), held_bytes_max(Coding::Gzip)).unwrap()
     }
 
     /// Whether it may compress now.
@@ -230,12 +229,12 @@ mod tests {
         let codecs = Codecs::default();
         let tenant = "acme".into();
         let mut places = Vec::new();
-        while let Some(place) = codecs.enter(&tenant, Coding::Brotli) {
+        while let Some(place) = codecs.enter(&tenant, held_bytes_max(Coding::Brotli)) {
             places.push(place);
             assert!(places.len() < 1000);
         }
-        assert!(codecs.enter(&"globex".into(), Coding::Brotli).is_some());
+        assert!(codecs.enter(&"globex".into(), held_bytes_max(Coding::Brotli)).is_some());
         drop(places);
-        assert!(codecs.enter(&tenant, Coding::Brotli).is_some());
+        assert!(codecs.enter(&tenant, held_bytes_max(Coding::Brotli)).is_some());
     }
 }

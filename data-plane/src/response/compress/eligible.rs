@@ -8,7 +8,7 @@ use http::{
 use super::Offer;
 
 /// Digests of the very bytes: true only while those stay (RFC 9530, RFC 3230, RFC 1864).
-const DIGESTS: [HeaderName; 4] = [
+pub(crate) const DIGESTS: [HeaderName; 4] = [
     HeaderName::from_static("content-digest"),
     HeaderName::from_static("repr-digest"),
     HeaderName::from_static("digest"),

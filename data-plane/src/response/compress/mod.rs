@@ -24,7 +24,8 @@ use http_body::Body as _;
 pub(crate) use self::{
     accept::{Coding, Offer},
     body::Compressed,
-    desk::Codecs,
+    desk::{Codecs, Place},
+    eligible::DIGESTS,
 };
 use crate::{exchange::Exchange, integration::AnswerBody};
 
@@ -86,7 +87,7 @@ fn compressed(
 ) -> Response<AnswerBody> {
     let codecs = &exchange.node.codecs;
     // Where no more memory may be held for it, the answer goes as it is: that is always right.
-    let Some(place) = codecs.enter(tenant, coding) else {
+    let Some(place) = codecs.enter(tenant, body::held_bytes_max(coding)) else {
         exchange.node.shared.metrics.uncompressed.inc();
         return response;
     };

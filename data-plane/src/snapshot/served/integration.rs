@@ -71,6 +71,8 @@ pub struct RetryPolicy {
     pub any_method: bool,
     /// Of each try, for a connection and then for an answer's head; `None`: the integration's own.
     pub per_try_timeout: Option<Duration>,
+    /// A call that repeats safely, without a body, is sent a second time beside the first that has not answered for so long.
+    pub hedging_delay: Option<Duration>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -21,7 +21,8 @@ export const ApiDocument = graphql(`
       __typename
       ... on Api {
         id apiId name description dialect pendingChanges createdAt updatedAt
-        apiKeyLocations trailingSlash pathNormalization methodOverride minimumCompressionSize binaryMediaTypes
+        apiKeyLocations trailingSlash pathNormalization methodOverride minimumCompressionSize decompressRequests
+        binaryMediaTypes
         corsConfiguration { allowOrigins allowMethods allowHeaders exposeHeaders allowCredentials maxAge }
         stages(first: 50) { nodes { id name invokeUrl pathInvokeUrl pendingChanges deployment { id } } }
       }

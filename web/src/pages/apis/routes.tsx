@@ -33,7 +33,7 @@ export const RoutesDocument = graphql(`
               id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost connectionId forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
               aws { secretId endpointUrl invocationType }
-              retryPolicy { attempts on statuses anyMethod perTryTimeoutMs }
+              retryPolicy { attempts on statuses anyMethod perTryTimeoutMs hedgingDelayMs }
               circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
               tlsConfig { insecureSkipVerification serverNameToVerify caBundle }
               mockResponse { status headers { name value } body }
