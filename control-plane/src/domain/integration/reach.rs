@@ -10,8 +10,8 @@ use crate::store;
 /// Where a tenant's backends may lie: what is checked of a URI when it is written. What its name resolves to
 /// is checked at each connection.
 pub struct Reach {
-    policy: Policy,
-    own: Own,
+    pub(super) policy: Policy,
+    pub(super) own: Own,
 }
 
 impl Reach {

@@ -2,6 +2,8 @@ use serde_json::json;
 use sqlx::PgPool;
 
 use super::PayloadFormatVersion::{V1, V2};
+use egress::{Own, Policy};
+
 use super::*;
 use crate::domain::api::Dialect;
 use crate::domain::route;
