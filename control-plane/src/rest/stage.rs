@@ -38,6 +38,7 @@ pub fn routes() -> OpenApiRouter<App> {
 /// The name under which a deployment is called, and what is live beside it.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts about a stage")]
 pub(crate) struct Stage {
     #[schema(value_type = String)]
     api_id: ApiId,

@@ -42,6 +42,7 @@ pub(crate) struct Entry<'a> {
 
 /// How a request ended.
 #[derive(Clone, Copy, Default)]
+#[expect(clippy::struct_excessive_bools, reason = "independent facts")]
 pub(crate) struct Outline {
     /// 0: none was sent.
     pub(crate) status: u16,

@@ -2,7 +2,6 @@
 //! is given up with its connection. gRPC calls it hedging (proposal A6).
 
 use std::{
-    future::Future,
     pin::pin,
     rc::Rc,
     time::{Duration, Instant},
@@ -21,8 +20,8 @@ use super::{
     upload::{Progress, Upload},
 };
 use crate::{
-    gateway_response::GatewayResponse, listener::client_io::Serving, node::Node,
-    snapshot::served::Timeouts,
+    exchange::Exchange, gateway_response::GatewayResponse, listener::client_io::Serving,
+    node::Node, snapshot::served::Timeouts,
 };
 
 /// A call without a body, as it is sent.
@@ -32,64 +31,92 @@ pub(super) struct Call<'a> {
     pub(super) method: &'a Method,
     pub(super) target: &'a PathAndQuery,
     pub(super) fields: &'a HeaderMap,
-    pub(super) serving: Rc<Serving>,
     pub(super) timeouts: Timeouts,
+    pub(super) budget: &'a Budget,
+}
+
+/// The first try. What it has is the second one's afterwards where that answered.
+pub(super) struct Try<'a> {
+    pub(super) line: &'a mut Line,
+    pub(super) place: &'a mut Place,
+    pub(super) request: &'a mut Sending<Upload>,
+    pub(super) progress: &'a mut Rc<Progress>,
 }
 
 /// What the second try has of its own.
-pub(super) struct Other {
-    pub(super) line: Line,
-    pub(super) place: Place,
-    pub(super) request: Sending<Upload>,
-    pub(super) progress: Rc<Progress>,
+struct Other {
+    line: Line,
+    place: Place,
+    request: Sending<Upload>,
+    progress: Rc<Progress>,
 }
 
 /// The head of an answer, or why there is none.
-pub(super) type Answered = Result<Result<Answer, Error>, GatewayResponse>;
+type Answered = Result<Result<Answer, Error>, GatewayResponse>;
 
-/// What the first one gets that answers, and the second try where it was that. `own`: the first, which is at `place`.
-/// `hedged`: whether there was a second.
-pub(super) async fn race(
+/// The head of the answer to a try that is under way; or to a second one, where that is needed and answers first.
+pub(super) async fn first_byte(
     call: Call<'_>,
-    own: impl Future<Output = Answered>,
-    place: &Place,
-    delay: Duration,
+    exchange: &mut Exchange,
     tries: &mut Tries<'_>,
-    budget: &Budget,
-    hedged: &mut bool,
-) -> (Answered, Option<Other>) {
-    let mut own = pin!(own);
-    if let Ok(answered) = timeout(delay, &mut own).await {
-        return (answered, None);
-    }
-    if !tries.hedge(budget) {
-        return (own.await, None);
-    }
-    *hedged = true;
-    let metrics = &call.node.shared.metrics.backends;
-    metrics.hedges.inc();
-    let other = pin!(send(&call, place));
-    let (answered, won) = match select(own, other).await {
-        Either::Left((Ok(Ok(answer)), _)) => (Ok(Ok(answer)), None),
-        Either::Left((failed, other)) => match other.await {
-            Some((answer, won)) => {
-                place.judge(call.node, true);
-                (Ok(Ok(answer)), Some(won))
-            }
-            None => (failed, None),
-        },
-        Either::Right((Some((answer, won)), _)) => (Ok(Ok(answer)), Some(won)),
-        Either::Right((None, own)) => (own.await, None),
+    own: Try<'_>,
+) -> Answered {
+    let Some(delay) = tries.hedging_delay() else {
+        let is_head = *call.method == Method::HEAD;
+        let Try { line, request, progress, .. } = own;
+        return http_proxy::first_byte(line, request, is_head, progress, call.timeouts).await;
     };
-    if won.is_some() {
-        metrics.hedges_won.inc();
+    // On the heap: calls of integrations that say nothing of it carry no room for it.
+    Box::pin(answered(call, delay, exchange, tries, own)).await
+}
+
+async fn answered(
+    call: Call<'_>,
+    delay: Duration,
+    exchange: &mut Exchange,
+    tries: &mut Tries<'_>,
+    own: Try<'_>,
+) -> Answered {
+    let (answered, won) = {
+        let is_head = *call.method == Method::HEAD;
+        let (line, request) = (&mut *own.line, &mut *own.request);
+        let progress = &*own.progress;
+        let answering = http_proxy::first_byte(line, request, is_head, progress, call.timeouts);
+        let mut answering = pin!(answering);
+        if let Ok(answered) = timeout(delay, &mut answering).await {
+            return answered;
+        }
+        if !tries.hedge(call.budget) {
+            return answering.await;
+        }
+        exchange.hedged = true;
+        call.node.shared.metrics.backends.hedges.inc();
+        let other = pin!(send(&call, own.place, exchange.serving.clone()));
+        match select(answering, other).await {
+            Either::Left((Ok(Ok(answer)), _)) => (Ok(Ok(answer)), None),
+            Either::Left((failed, other)) => match other.await {
+                Some((answer, won)) => {
+                    own.place.judge(call.node, true);
+                    (Ok(Ok(answer)), Some(won))
+                }
+                None => (failed, None),
+            },
+            Either::Right((Some((answer, won)), _)) => (Ok(Ok(answer)), Some(won)),
+            Either::Right((None, answering)) => (answering.await, None),
+        }
+    };
+    if let Some(Other { line, place, request, progress }) = won {
+        call.node.shared.metrics.backends.hedges_won.inc();
+        // The first one's connection is closed: its answer may still come.
+        (*own.line, *own.place) = (line, place);
+        (*own.request, *own.progress) = (request, progress);
     }
-    (answered, won)
+    answered
 }
 
 /// Sends the call on another connection: of a VPC link to another target, where there is one. `None`: no answer came of it, and the
 /// first try goes on.
-async fn send(call: &Call<'_>, first: &Place) -> Option<(Answer, Other)> {
+async fn send(call: &Call<'_>, first: &Place, serving: Rc<Serving>) -> Option<(Answer, Other)> {
     let Call { node, way, timeouts, .. } = *call;
     let place = http_proxy::enter_beside(node, way, first).await?;
     let connect_by = Instant::now() + timeouts.connect;
@@ -98,7 +125,7 @@ async fn send(call: &Call<'_>, first: &Place) -> Option<(Answer, Other)> {
         place.judge(node, true);
         return None;
     };
-    let (upload, progress) = Upload::new(None, None, call.serving.clone(), Rc::default(), 0);
+    let (upload, progress) = Upload::new(None, None, serving, Rc::default(), 0);
     let mut request = http_proxy::request(node, call.method, call.target, call.fields, upload);
     line.connection.begin(node.pools.buffers.take());
     progress.start();

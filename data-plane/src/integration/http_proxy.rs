@@ -227,33 +227,22 @@ async fn over_http1(
         line.connection.begin(node.pools.buffers.take());
         progress.start();
         let began = Instant::now();
-        let is_head = method == Method::HEAD;
-        let answering = first_byte(&mut line, &mut request, is_head, &progress, timeouts);
-        let answered = match tries.hedging_delay() {
-            None => answering.await,
-            Some(delay) => {
-                let (target, serving) = (&target, exchange.serving.clone());
-                let (method, fields) = (&method, &fields);
-                let call = hedge::Call { node, way, method, target, fields, serving, timeouts };
-                let hedged = &mut exchange.hedged;
-                // On the heap: calls of integrations that say nothing of it carry no room for it.
-                let race = hedge::race(call, answering, &place, delay, &mut tries, retries, hedged);
-                let (answered, other) = Box::pin(race).await;
-                if let Some(other) = other {
-                    // The first one's connection is closed: its answer may still come.
-                    hedge::Other { line, place, request, progress } = other;
-                }
-                answered
-            }
+        let (method, target, fields, budget) = (&method, &target, &fields, retries);
+        let call = hedge::Call { node, way, method, target, fields, timeouts, budget };
+        let own = hedge::Try {
+            line: &mut line,
+            place: &mut place,
+            request: &mut request,
+            progress: &mut progress,
         };
+        let answered = hedge::first_byte(call, exchange, &mut tries, own).await;
         let error = match answered {
             Err(refusal) => {
                 let is_late = !progress.awaits_caller();
                 if is_late {
                     place.judge(node, true);
                 }
-                let is_repeated = is_late && tries.timed_out();
-                let pause = if is_repeated { tries.again(retries) } else { None };
+                let pause = if is_late && tries.timed_out() { tries.again(retries) } else { None };
                 let Some(pause) = pause.filter(|_| request.rewind()) else { return Err(refusal) };
                 drop(line);
                 connect_by = again(node, pause, timeouts).await;
