@@ -8,6 +8,7 @@ use protox::prost::Message;
 const SECRET: &str = ".tollgate.config.v1.Secret";
 const SIGNER: &str = ".tollgate.config.v1.AwsSigner";
 const SIGNING_KEY: &str = ".tollgate.config.v1.AwsSigningKey";
+const CLIENT_CERTIFICATE: &str = ".tollgate.config.v1.ClientCertificate";
 
 fn main() -> Result<(), Box<dyn std::error::Error>> {
     println!("cargo:rerun-if-changed=config");
@@ -31,7 +32,7 @@ fn main() -> Result<(), Box<dyn std::error::Error>> {
     // Sorted maps: the same message must encode to the same bytes, deployments are addressed by content.
     tonic_prost_build::configure()
         .btree_map(".")
-        .skip_debug([SECRET, SIGNER, SIGNING_KEY])
+        .skip_debug([SECRET, SIGNER, SIGNING_KEY, CLIENT_CERTIFICATE])
         .compile_fds(files)?;
     Ok(())
 }

@@ -172,6 +172,7 @@ short_id! {
     UsagePlanId
     ApiKeyId
     VpcLinkId
+    ClientCertificateId
 }
 
 uuid_id! {

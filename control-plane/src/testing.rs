@@ -27,6 +27,7 @@ use crate::domain::api::{self, Dialect, NewApi, Protocol};
 use crate::domain::api_key::{self, NewApiKey};
 use crate::domain::audit::{self, AuditEntry, AuditFilter};
 use crate::domain::canary::CanarySettings;
+use crate::domain::client_certificate::{self, NewClientCertificate};
 use crate::domain::consumer::{self, NewConsumer};
 use crate::domain::deployment::{self, Deployment, NewDeployment};
 use crate::domain::integration::{IntegrationType, MockResponse, Settings};
@@ -320,6 +321,8 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
         consumer::create(app, &owner, consumer).await.unwrap();
         secret::create(app, &owner, text_secret(name)).await.unwrap();
         vpc_link::create(app, &owner, new_vpc_link(name)).await.unwrap();
+        let new = NewClientCertificate::default();
+        client_certificate::generate(app, &owner, new).await.unwrap();
         join(app, owner.tenant, Role::Viewer).await;
         let email = format!("{name}@example.com");
         invitation::create(app, &owner, &email, Role::Viewer).await.unwrap();
@@ -329,6 +332,16 @@ pub(crate) async fn furnished(app: &App) -> Furnished {
     }
     write_requests(app).await;
     Furnished { owner, api, plan }
+}
+
+/// A certificate that was made for itself, in PEM, and its private key.
+pub(crate) fn own_certificate(
+    change: impl FnOnce(&mut rcgen::CertificateParams),
+) -> (String, String) {
+    let key = rcgen::KeyPair::generate().unwrap();
+    let mut params = rcgen::CertificateParams::default();
+    change(&mut params);
+    (params.self_signed(&key).unwrap().pem(), key.serialize_pem())
 }
 
 /// A VPC link of this name, with one target.

@@ -18,6 +18,7 @@ impl resource::Kind {
             Self::ApiKey(key) => Name::ApiKeyId(key.id.clone()),
             Self::VpcLink(link) => Name::VpcLinkId(link.id.clone()),
             Self::Secret(secret) => Name::SecretId(secret.id.clone()),
+            Self::ClientCertificate(it) => Name::ClientCertificateId(it.id.clone()),
         }
     }
 }
@@ -45,6 +46,7 @@ impl fmt::Display for resource_name::Kind {
             Self::ApiKeyId(id) => write!(f, "api key {id}"),
             Self::VpcLinkId(id) => write!(f, "VPC link {id}"),
             Self::SecretId(id) => write!(f, "secret {id}"),
+            Self::ClientCertificateId(id) => write!(f, "client certificate {id}"),
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use crate::config::v1::{AwsSigner, AwsSigningKey, Secret, secret};
+use crate::config::v1::{AwsSigner, AwsSigningKey, ClientCertificate, Secret, secret};
 
 impl fmt::Debug for Secret {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -19,6 +19,12 @@ impl fmt::Debug for AwsSigner {
 impl fmt::Debug for AwsSigningKey {
     fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(out, "AwsSigningKey({}/{}/{}, …)", self.date, self.region, self.service)
+    }
+}
+
+impl fmt::Debug for ClientCertificate {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(out, "ClientCertificate({}, …)", self.id)
     }
 }
 
@@ -47,5 +53,12 @@ mod tests {
             let shown = format!("{:?} {whole:#?}", secret.value);
             assert!(!shown.contains("canary") && !shown.contains("77"), "{shown}");
         }
+        let certificate = ClientCertificate {
+            id: "c".to_owned(),
+            private_key: vec![77; 32],
+            ..ClientCertificate::default()
+        };
+        let shown = format!("{:#?}", Resource::from(Kind::ClientCertificate(certificate)));
+        assert!(shown.contains("(c, …)") && !shown.contains("77"), "{shown}");
     }
 }

@@ -1,7 +1,7 @@
 //! What backends get and what callers get of them, and what mocks answer: tables of a route, what its backend answers, and
 //! what is right on both sides.
 
-use crate::backend::{certified, serve, serve_over_tls};
+use crate::backend::{Authority, serve, serve_over_tls};
 use crate::score::Score;
 use crate::table::Table;
 use bytes::Bytes;
@@ -39,6 +39,11 @@ struct Case {
     /// Its backend is spoken to over TLS, and has a certificate for `localhost` and `inside.test` by a private authority.
     #[serde(default)]
     secure: bool,
+    /// Which lets in none but who shows the certificate `known`; there is a `stranger` too.
+    #[serde(default)]
+    asks: bool,
+    /// Which of them the stage has.
+    shown: Option<String>,
     /// Its URI is an ARN, which is called at a backend of its own, by credentials of the tenant.
     #[serde(default)]
     aws: bool,
@@ -133,9 +138,17 @@ async fn backends_and_callers_get_what_the_tables_say() {
     let asked = backend.clone();
     let address = serve(move |request| answer(asked.clone(), None, request)).await;
     let asked = backend.clone();
-    let (authority, acceptor) = certified();
-    let secure =
-        serve_over_tls(acceptor, move |request| answer(asked.clone(), None, request)).await;
+    let (authority, clients) = (Authority::new(), Authority::new());
+    let secure = authority.acceptor(None);
+    let secure = serve_over_tls(secure, move |request| answer(asked.clone(), None, request)).await;
+    let asked = backend.clone();
+    let asking = authority.acceptor(Some(&clients));
+    let asking = serve_over_tls(asking, move |request| answer(asked.clone(), None, request)).await;
+    let certificates = [
+        ("known", uploaded(&acme, clients.client()).await),
+        ("stranger", uploaded(&acme, Authority::new().client()).await),
+    ];
+    let known = Known { authority: authority.pem, certificates: certificates.into() };
     let secret = credentials(&acme).await;
     let mut score = Score::default();
     let mut defined = Vec::new();
@@ -148,12 +161,12 @@ async fn backends_and_callers_get_what_the_tables_say() {
                 input["id"] = json!(api.id);
                 acme.mutate("updateApi", "UpdateApiInput!", input, "api { id }").await;
             }
-            let uri = if case.secure {
-                format!("https://localhost:{}/{name}", secure.port())
-            } else {
-                format!("http://{address}/{name}")
+            let uri = match (case.secure, case.asks) {
+                (true, _) => format!("https://localhost:{}/{name}", secure.port()),
+                (false, true) => format!("https://localhost:{}/{name}", asking.port()),
+                (false, false) => format!("http://{address}/{name}"),
             };
-            let mut input = route(case, &api, &uri, &authority);
+            let mut input = route(case, &api, &uri, &known);
             if case.aws {
                 let (asked, name) = (backend.clone(), name.clone());
                 let own = serve(move |it| answer(asked.clone(), Some(name.clone()), it)).await;
@@ -168,7 +181,14 @@ async fn backends_and_callers_get_what_the_tables_say() {
             }
             acme.mutate("createRoute", "CreateRouteInput!", input, "route { id }").await;
             let input = json!({ "apiId": api.id, "stage": "prod" });
-            acme.mutate("createDeployment", "CreateDeploymentInput!", input, "stage { id }").await;
+            let fields = "stage { id }";
+            let made =
+                acme.mutate("createDeployment", "CreateDeploymentInput!", input, fields).await;
+            if let Some(shown) = &case.shown {
+                let id = &known.certificates[shown.as_str()].0;
+                let input = json!({ "id": made["stage"]["id"], "clientCertificateId": id });
+                acme.mutate("updateStage", "UpdateStageInput!", input, fields).await;
+            }
             backend.lock().unwrap().replies.insert(name.clone(), case.backend.clone());
             defined.push((case, dialect, name, api));
         }
@@ -200,6 +220,22 @@ fn table(case: &Case) -> Table {
     serde_json::from_value(of).unwrap()
 }
 
+/// What tables name.
+struct Known {
+    authority: String,
+    /// GraphQL's id, and that of integrations.
+    certificates: BTreeMap<&'static str, (String, String)>,
+}
+
+async fn uploaded(tenant: &Tenant<'_>, (chain, key): (String, String)) -> (String, String) {
+    let input = json!({ "certificateChain": chain, "privateKey": key });
+    let (of, fields) =
+        ("UploadClientCertificateInput!", "clientCertificate { id clientCertificateId }");
+    let made = tenant.mutate("uploadClientCertificate", of, input, fields).await;
+    let text = |field: &str| made["clientCertificate"][field].as_str().unwrap().to_owned();
+    (text("id"), text("clientCertificateId"))
+}
+
 async fn credentials(tenant: &Tenant<'_>) -> String {
     let keys = json!({ "accessKeyId": "AKIDEXAMPLE", "secretAccessKey": "wJalrXUtnFEMI/K7MDENG+bPxRfiCYEXAMPLEKEY" });
     let input = json!({ "name": "aws", "awsCredentials": keys });
@@ -207,15 +243,20 @@ async fn credentials(tenant: &Tenant<'_>) -> String {
     made["secret"]["id"].as_str().unwrap().to_owned()
 }
 
-/// `${authority}` in a bundle is this one.
-fn route(case: &Case, api: &Api<'_>, backend: &str, authority: &str) -> Value {
+/// `${authority}` in a bundle is the backend's, and a client certificate is called by its name.
+fn route(case: &Case, api: &Api<'_>, backend: &str, known: &Known) -> Value {
     let (method, path) = case.route.split_once(' ').unwrap();
     let mut integration = json!(case.integration);
     if let Some(Value::String(below)) = integration.get("uri").filter(|_| !case.aws) {
         integration["uri"] = json!(format!("{backend}{below}"));
     }
     if let Some(Value::String(bundle)) = integration.pointer_mut("/tlsConfig/caBundle") {
-        *bundle = bundle.replace("${authority}", authority);
+        *bundle = bundle.replace("${authority}", &known.authority);
+    }
+    if let Some(Value::String(id)) = integration.pointer_mut("/tlsConfig/clientCertificateId")
+        && let Some((_, certificate)) = known.certificates.get(id.as_str())
+    {
+        id.clone_from(certificate);
     }
     json!({ "apiId": api.id, "method": method, "path": path, "integration": integration })
 }

@@ -60,7 +60,7 @@ use rcgen::{CertificateParams, DnType, IsCa, KeyPair, PublicKeyData};
 pub(crate) use answer::{cors, gateway_response};
 pub(crate) use backend::{
     chunked_body, function_answer, function_stream, response_cookies, response_head,
-    tls_authorities,
+    tls_authorities, tls_client,
 };
 pub(crate) use caller::{accept_encoding, content_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};

@@ -9,6 +9,7 @@ mod bad_input;
 mod behind_proxy;
 mod billed;
 mod canaries;
+mod client_certificates;
 mod clocks;
 mod cold_start;
 mod config_delivery;

@@ -34,6 +34,7 @@ const NOT_KEPT = [
   "createIntegration.integration.requestTemplates.mediaType",
   "createIntegration.integration.requestTemplates.template",
   "createIntegration.integration.tlsConfig.caBundle",
+  "createIntegration.integration.tlsConfig.clientCertificateId",
   "createIntegration.integration.tlsConfig.serverNameToVerify",
   "createJoinToken.cells",
   "createQuarantinedSegmentDownload.quarantinedSegmentId",
@@ -52,6 +53,7 @@ const NOT_KEPT = [
   "createRoute.integration.requestTemplates.mediaType",
   "createRoute.integration.requestTemplates.template",
   "createRoute.integration.tlsConfig.caBundle",
+  "createRoute.integration.tlsConfig.clientCertificateId",
   "createRoute.integration.tlsConfig.serverNameToVerify",
   "createRoute.method",
   "createSecret.awsCredentials.accessKeyId",
@@ -70,6 +72,8 @@ const NOT_KEPT = [
   "deleteAccount.password",
   "deleteJoinToken.joinTokenId",
   "deleteTenantInvitation.tenantInvitationId",
+  "generateClientCertificate.tags.key",
+  "generateClientCertificate.tags.value",
   "inviteTenant.email",
   "logIn.email",
   "logIn.password",
@@ -91,6 +95,8 @@ const NOT_KEPT = [
   "updateApi.corsConfiguration.exposeHeaders",
   "updateApiKey.clientNetworks",
   "updateApiKey.origins",
+  "updateClientCertificate.tags.key",
+  "updateClientCertificate.tags.value",
   "updateGatewayResponse.responseParameters.name",
   "updateGatewayResponse.responseParameters.value",
   "updateGatewayResponse.responseTemplates.mediaType",
@@ -106,6 +112,7 @@ const NOT_KEPT = [
   "updateIntegration.integration.requestTemplates.mediaType",
   "updateIntegration.integration.requestTemplates.template",
   "updateIntegration.integration.tlsConfig.caBundle",
+  "updateIntegration.integration.tlsConfig.clientCertificateId",
   "updateIntegration.integration.tlsConfig.serverNameToVerify",
   "updateRoute.corsConfiguration.allowHeaders",
   "updateRoute.corsConfiguration.allowMethods",
@@ -122,6 +129,7 @@ const NOT_KEPT = [
   "updateRoute.integration.requestTemplates.mediaType",
   "updateRoute.integration.requestTemplates.template",
   "updateRoute.integration.tlsConfig.caBundle",
+  "updateRoute.integration.tlsConfig.clientCertificateId",
   "updateRoute.integration.tlsConfig.serverNameToVerify",
   "updateSecret.awsCredentials.accessKeyId",
   "updateSecret.awsCredentials.secretAccessKey",
@@ -133,6 +141,11 @@ const NOT_KEPT = [
   "updateVpcLink.balancing.healthCheck.host",
   "updateVpcLink.balancing.healthCheck.path",
   "updateVpcLink.balancing.targets.host",
+  "uploadClientCertificate.certificateChain",
+  "uploadClientCertificate.description",
+  "uploadClientCertificate.privateKey",
+  "uploadClientCertificate.tags.key",
+  "uploadClientCertificate.tags.value",
   "verifyEmail.token",
 ];
 
@@ -236,6 +249,16 @@ async function plantedTenant(member: Visit) {
   const balancing = { targets, algorithm: "ROUND_ROBIN", hashKey: null, healthCheck: null, ejection: null };
   const { vpcLink } = await make<{ vpcLink: Made }>("VpcLink", "vpcLink { id }", { balancing });
   await planter.mutate("updateVpcLink", "vpcLink { id }", { id: vpcLink.id, balancing });
+  // Its chain and its key are no texts, and a tag's are of few letters.
+  const { clientCertificate } = await planter.mutate<{ clientCertificate: Made }>(
+    "generateClientCertificate",
+    "clientCertificate { id }",
+    { tags: null },
+  );
+  await planter.mutate("updateClientCertificate", "clientCertificate { id }", {
+    id: clientCertificate.id,
+    tags: null,
+  });
   const { accessKey } = await make<{ accessKey: Made }>("AccessKey", "accessKey { id }", {});
   for (const [noun, { id }] of Object.entries({ api, usagePlan, apiKey, accessKey })) {
     const name = noun.charAt(0).toUpperCase() + noun.slice(1);

@@ -294,6 +294,15 @@ const vpcLinks = createRoute({
   validateSearch: texts("after"),
   component: lazyRouteComponent(() => import("./pages/settings/vpc-links"), "VpcLinksPage"),
 });
+const clientCertificates = createRoute({
+  getParentRoute: () => settings,
+  path: "/client-certificates",
+  validateSearch: texts("after"),
+  component: lazyRouteComponent(
+    () => import("./pages/settings/client-certificates"),
+    "ClientCertificatesPage",
+  ),
+});
 const audit = createRoute({
   getParentRoute: () => settings,
   path: "/audit",
@@ -433,6 +442,7 @@ export const routeTree = root.addChildren([
       accessKeys,
       secrets,
       vpcLinks,
+      clientCertificates,
       audit,
       auditEntry,
       managementRequests,

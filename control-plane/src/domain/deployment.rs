@@ -16,11 +16,13 @@ use crate::domain::integration::Reach;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::stage::{self, NewStage, Stage};
-use crate::domain::{audit, auto_deployment, secret, text, vpc_link};
+use crate::domain::{audit, auto_deployment, client_certificate, secret, text, vpc_link};
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId};
 use crate::snapshot::compile;
-use crate::snapshot::document::{Document, Needs, secret_uses, vpc_link_uses};
+use crate::snapshot::document::{
+    Document, Needs, client_certificate_uses, secret_uses, vpc_link_uses,
+};
 use crate::snapshot::validate;
 use crate::store;
 
@@ -123,6 +125,7 @@ pub(crate) async fn freeze(
     let document = Document::of(&draft);
     let uses = secret_uses(&draft);
     let links = vpc_link_uses(&draft);
+    let certificates = client_certificate_uses(&draft);
     drop(draft);
     if document.bytes.len() > CHANGE_BYTES_MAX {
         let rule =
@@ -137,6 +140,8 @@ pub(crate) async fn freeze(
     // Before the stage: what it needs is there when it is.
     secret::used_by(tx, app, actor.tenant, api, deployment.id, &uses).await?;
     vpc_link::used_by(tx, actor.tenant, api, deployment.id, &links).await?;
+    let (tenant, id) = (actor.tenant, deployment.id);
+    client_certificate::used_by(tx, app, tenant, api, id, &certificates).await?;
     let id = deployment.id.as_str();
     audit::record(app, tx, actor, "deployment.create", id, None, Some(&deployment)).await?;
     Ok(deployment)
@@ -220,7 +225,7 @@ pub(crate) async fn check_fit(
     validate::fits_stage(&document, variables, &Reach::of(app, tx, actor.tenant).await?)
 }
 
-/// Keeps the secrets and VPC links that a deployment needs until the transaction ends; refuses where one was deleted since.
+/// Keeps the secrets, VPC links and client certificates that a deployment needs until the transaction ends; refuses where one was deleted since.
 async fn keep_needs(tx: &mut Tx, actor: &Actor, document: &v1::Deployment) -> Result<()> {
     let needs = Needs::of(document);
     for id in needs.secrets {
@@ -230,6 +235,10 @@ async fn keep_needs(tx: &mut Tx, actor: &Actor, document: &v1::Deployment) -> Re
     for id in needs.vpc_links {
         let found = store::vpc_link::lock(tx, actor.tenant, id.parse()?).await;
         found.map_err(|error| gone(error, "VPC link", id))?;
+    }
+    for id in needs.client_certificates {
+        let found = store::client_certificate::lock(tx, actor.tenant, id.parse()?).await;
+        found.map_err(|error| gone(error, "client certificate", id))?;
     }
     Ok(())
 }

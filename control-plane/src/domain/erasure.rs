@@ -68,6 +68,9 @@ async fn erase(app: &App, tenant: TenantId) -> Result<()> {
     for id in gone.vpc_links {
         tx.remove(compile::vpc_link_name(id));
     }
+    for id in gone.client_certificates {
+        tx.remove(compile::client_certificate_name(id));
+    }
     for id in gone.secrets {
         tx.remove(compile::secret_name(id));
     }

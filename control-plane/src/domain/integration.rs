@@ -447,7 +447,7 @@ pub(crate) async fn insert(
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     Bounds::of(tx, actor.tenant, api).await?.check(&settings)?;
     aws::check_secret(tx, actor, &settings).await?;
-    connection::check_link(tx, actor, &settings).await?;
+    connection::check_named(tx, actor, &settings).await?;
     let integration =
         store::integration::insert(tx, actor.tenant, api, app.rng.id(), &settings).await?;
     check_mocks(tx, actor, &integration).await?;
@@ -516,7 +516,7 @@ pub(crate) async fn replace(
     let settings = settings.checked(&Reach::of(app, tx, actor.tenant).await?)?;
     Bounds::of(tx, actor.tenant, before.api).await?.check(&settings)?;
     aws::check_secret(tx, actor, &settings).await?;
-    connection::check_link(tx, actor, &settings).await?;
+    connection::check_named(tx, actor, &settings).await?;
     for route in store::route::of_integration(tx, actor.tenant, before.api, id).await? {
         settings.check_fit(&route.parsed()?)?;
     }

@@ -7,8 +7,8 @@ use serde::{Deserialize, Serialize};
 use crate::access::actor::{Caller, Operator};
 use crate::app::{App, Job, Tx};
 use crate::domain::{
-    access_key, api, api_key, audit, consumer, deployment, invitation, member, resource, route,
-    secret, stage, usage_plan, vpc_link,
+    access_key, api, api_key, audit, client_certificate, consumer, deployment, invitation, member,
+    resource, route, secret, stage, usage_plan, vpc_link,
 };
 use crate::error::{Error, Result};
 use crate::ids::TenantId;
@@ -25,6 +25,7 @@ pub enum LimitName {
     AccessKeys,
     ApiKeys,
     Apis,
+    ClientCertificates,
     Consumers,
     /// Of one API; the oldest that no stage uses make room for a new one.
     DeploymentsPerApi,
@@ -48,10 +49,11 @@ pub enum LimitName {
 }
 
 impl LimitName {
-    pub const ALL: [Self; 17] = [
+    pub const ALL: [Self; 18] = [
         Self::AccessKeys,
         Self::ApiKeys,
         Self::Apis,
+        Self::ClientCertificates,
         Self::Consumers,
         Self::DeploymentsPerApi,
         Self::IntegrationTimeoutSeconds,
@@ -73,6 +75,7 @@ impl LimitName {
             Self::AccessKeys => "accessKeys",
             Self::ApiKeys => "apiKeys",
             Self::Apis => "apis",
+            Self::ClientCertificates => "clientCertificates",
             Self::Consumers => "consumers",
             Self::DeploymentsPerApi => "deploymentsPerApi",
             Self::IntegrationTimeoutSeconds => "integrationTimeoutSeconds",
@@ -96,6 +99,7 @@ impl LimitName {
             Self::AccessKeys => ("this tenant", "access keys"),
             Self::ApiKeys => ("this tenant", "API keys"),
             Self::Apis => ("this tenant", "APIs"),
+            Self::ClientCertificates => ("this tenant", "client certificates"),
             Self::Consumers => ("this tenant", "consumers"),
             Self::DeploymentsPerApi => {
                 ("an API of this tenant", "deployments that stages point at")
@@ -134,6 +138,7 @@ impl LimitName {
             Self::AccessKeys => access_key::KEYS_MAX,
             Self::ApiKeys => api_key::KEYS_MAX,
             Self::Apis => api::APIS_MAX,
+            Self::ClientCertificates => client_certificate::CLIENT_CERTIFICATES_MAX,
             Self::Consumers => consumer::CONSUMERS_MAX,
             Self::DeploymentsPerApi => deployment::DEPLOYMENTS_MAX,
             Self::IntegrationsPerApi | Self::RoutesPerApi => route::ROUTES_MAX,

@@ -18,9 +18,9 @@ use crate::domain::page::{Key, Keyed, Page, Paged};
 use crate::domain::patch::Patch;
 use crate::domain::sampling::{self, SamplingRule};
 use crate::domain::throttle::{self, RouteThrottle, Throttle};
-use crate::domain::{audit, auto_deployment, deployment, text};
+use crate::domain::{audit, auto_deployment, client_certificate, deployment, text};
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, DeploymentId, StageId};
+use crate::ids::{ApiId, ClientCertificateId, DeploymentId, StageId};
 use crate::snapshot::compile;
 use crate::store;
 
@@ -66,6 +66,8 @@ pub struct Stage {
     /// Whether `sampling_rules` decide which traces of its calls are kept; else a node's own setting does.
     pub tracing_enabled: bool,
     pub sampling_rules: Vec<SamplingRule>,
+    /// What its backends are shown over TLS where they ask for a certificate.
+    pub client_certificate_id: Option<ClientCertificateId>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
     #[serde(skip)]
@@ -140,6 +142,7 @@ pub struct NewStage {
     pub concurrency_limit: Option<ConcurrencyLimit>,
     pub route_concurrency_limits: Vec<RouteConcurrencyLimit>,
     pub client_throttles: Vec<ClientThrottle>,
+    pub client_certificate_id: Option<ClientCertificateId>,
 }
 
 impl NewStage {
@@ -187,6 +190,8 @@ pub struct UpdateStage {
     pub tracing_enabled: Option<bool>,
     /// All of them, in the place of those it had.
     pub sampling_rules: Option<Vec<SamplingRule>>,
+    /// `Clear`: its backends are shown none.
+    pub client_certificate_id: Patch<ClientCertificateId>,
 }
 
 impl UpdateStage {
@@ -289,9 +294,11 @@ pub(crate) async fn insert(
     if let Some(id) = new.deployment {
         deployment::check_fit(app, tx, actor, api.id, id, &new.variables).await?;
     }
+    check_certificate(tx, actor, new.client_certificate_id).await?;
     let stage = store::stage::insert(tx, actor.tenant, api, &new).await?;
     let id = stage.id().to_string();
     audit::record(app, tx, actor, "stage.create", &id, None, Some(&stage)).await?;
+    show(app, tx, actor, &stage).await?;
     publish(tx, actor, &[], &stage).await?;
     auto_deployment::draft_changed(tx, actor, api.id).await?;
     Ok(stage)
@@ -328,9 +335,16 @@ pub(crate) async fn put_as(
     {
         canary::check_fit(app, tx, actor, &after, canary).await?;
     }
+    let shows_another = before.client_certificate_id != after.client_certificate_id;
+    if shows_another {
+        check_certificate(tx, actor, after.client_certificate_id).await?;
+    }
     let after = store::stage::update(tx, actor.tenant, &after).await?;
     let id = after.id().to_string();
     audit::record(app, tx, actor, action, &id, Some(&before), Some(&after)).await?;
+    if shows_another {
+        show(app, tx, actor, &after).await?;
+    }
     publish(tx, actor, &deployments(&before), &after).await?;
     Ok(after)
 }
@@ -357,6 +371,26 @@ async fn publish(tx: &mut Tx, actor: &Actor, before: &[DeploymentId], stage: &St
         forget_unused(tx, actor, stage.api, left).await?;
     }
     Ok(())
+}
+
+/// Whether the client certificate is one of the tenant's. It stays until the transaction ends.
+async fn check_certificate(
+    tx: &mut Tx,
+    actor: &Actor,
+    id: Option<ClientCertificateId>,
+) -> Result<()> {
+    if let Some(id) = id {
+        store::client_certificate::lock(tx, actor.tenant, id).await?;
+    }
+    Ok(())
+}
+
+/// Brings the stage's client certificate to the nodes, before the stage.
+async fn show(app: &App, tx: &mut Tx, actor: &Actor, stage: &Stage) -> Result<()> {
+    match stage.client_certificate_id {
+        Some(id) => client_certificate::publish(tx, app, actor.tenant, id).await,
+        None => Ok(()),
+    }
 }
 
 async fn forget_unused(tx: &mut Tx, actor: &Actor, api: ApiId, id: DeploymentId) -> Result<()> {
@@ -431,6 +465,7 @@ pub async fn update(app: &App, actor: &Actor, id: &StageId, change: UpdateStage)
         rate_limit_headers: change.rate_limit_headers.apply(before.rate_limit_headers),
         tracing_enabled: change.tracing_enabled.unwrap_or(before.tracing_enabled),
         sampling_rules: change.sampling_rules.unwrap_or_else(|| before.sampling_rules.clone()),
+        client_certificate_id: change.client_certificate_id.apply(before.client_certificate_id),
         ..before.clone()
     };
     if after.deployment != before.deployment {

@@ -5,6 +5,7 @@ use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
 use crate::error::{Error, Result};
+use crate::ids::ClientCertificateId;
 
 /// What a backend's certificate must be, other than of its host's name and issued by a public authority.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize, ToSchema)]
@@ -17,6 +18,10 @@ pub struct TlsConfig {
     pub server_name_to_verify: String,
     /// Who alone may have issued it, or itself, as certificates in PEM: at most 10, and 16 KiB. Empty: public authorities.
     pub ca_bundle: String,
+    /// What the backend is shown where it asks for a certificate, in the place of the stage's: a client certificate's id.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schema(value_type = Option<String>)]
+    pub client_certificate_id: Option<ClientCertificateId>,
 }
 
 impl TlsConfig {
@@ -43,6 +48,11 @@ impl TlsConfig {
             };
             Error::bad_request(param, error.to_string())
         })
+    }
+
+    /// Whether it says whom to trust as the backend.
+    pub(crate) fn trusts_otherwise(&self) -> bool {
+        self.settings() != TlsSettings::default()
     }
 
     fn settings(&self) -> TlsSettings {

@@ -105,6 +105,7 @@ fn told(operation: &str, variant: &str, mail: bool) -> Option<(String, Shape)> {
         ("createTenantExport" | "exportTenant", _) => ("tenant.export", Shape::Taken),
         ("deleteAccount", _) => ("member.delete", Shape::Gone),
         ("endApiKeyOverlap", _) => ("api_key.end_overlap", Shape::Changed),
+        ("generateClientCertificate", _) => ("client_certificate.generate", Shape::Made),
         ("inviteTenant", _) => ("tenant_invitation.create", Shape::Made),
         ("logIn", _) => ("session.create", Shape::Made),
         ("promoteCanary", _) => ("canary.promote", Shape::Changed),
@@ -118,6 +119,7 @@ fn told(operation: &str, variant: &str, mail: bool) -> Option<(String, Shape)> {
         ("setPrice", _) => ("price.set", Shape::Changed),
         ("settleQuarantinedSegment", _) => ("quarantined_segment.settle", Shape::Changed),
         ("signUp", _) | ("verifyEmail", "sign-up") => ("tenant.create", Shape::Made),
+        ("uploadClientCertificate", _) => ("client_certificate.upload", Shape::Made),
         ("suspendTenant", _) => ("tenant.suspend", Shape::Changed),
         ("updateTenantLimits", _) => ("tenant.update_limits", Shape::Changed),
         ("verifyEmail", _) => ("user.verify_email", Shape::Changed),
@@ -475,7 +477,7 @@ fn plain(id: &str) -> String {
 fn secrets<'a>(texts: &'a [Text], variables: &'a Value) -> impl Iterator<Item = &'a str> {
     let secret = |text: &&Text| {
         let name = text.name.to_lowercase();
-        name.contains("password") || name == "token"
+        name.contains("password") || name == "token" || name == "privatekey"
     };
     texts.iter().filter(secret).filter_map(|text| variables.pointer(&text.at)?.as_str())
 }

@@ -206,7 +206,7 @@ impl TryFrom<IntegrationInput> for Settings {
             circuit_breaker: input.circuit_breaker.map(TryInto::try_into).transpose()?,
             mock_response: input.mock_response.map(TryInto::try_into).transpose()?,
             content_handling: input.content_handling.map(Into::into),
-            tls_config: input.tls_config.map(Into::into),
+            tls_config: input.tls_config.map(TryInto::try_into).transpose()?,
             request_templates: mock::templates(
                 "requestTemplates",
                 input.request_templates.unwrap_or_default(),

@@ -22,6 +22,7 @@ pub mod bill;
 pub mod canary;
 pub mod change;
 pub mod circuit_breaker;
+pub mod client_certificate;
 pub mod client_mutation_id;
 pub mod client_throttle;
 pub mod concurrency;
@@ -68,6 +69,7 @@ pub mod session;
 pub mod socket;
 pub mod stage;
 pub mod subscription;
+pub mod tag;
 pub mod tenant;
 pub mod tenant_invitation;
 pub mod throttle;
@@ -86,6 +88,7 @@ pub(crate) mod walk;
 pub struct Query(
     secret::SecretQuery,
     vpc_link::VpcLinkQuery,
+    client_certificate::ClientCertificateQuery,
     session::SessionQuery,
     rate_limit::RateLimitQuery,
     node::NodeQuery,
@@ -126,6 +129,7 @@ pub struct LedgerQuery(
 pub struct Mutation(
     secret::SecretMutation,
     vpc_link::VpcLinkMutation,
+    client_certificate::ClientCertificateMutation,
     session::SessionMutation,
     user_account::UserAccountMutation,
     member::MemberMutation,

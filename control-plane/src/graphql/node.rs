@@ -14,6 +14,7 @@ use crate::graphql::access_key::AccessKey;
 use crate::graphql::api::Api;
 use crate::graphql::api_key::ApiKey;
 use crate::graphql::audit::AuditEntry;
+use crate::graphql::client_certificate::ClientCertificate;
 use crate::graphql::consumer::Consumer;
 use crate::graphql::deployment::Deployment;
 use crate::graphql::integration::Integration;
@@ -29,9 +30,9 @@ use crate::graphql::tenant::{Tenant, User};
 use crate::graphql::usage_plan::UsagePlan;
 use crate::graphql::vpc_link::VpcLink;
 use crate::ids::{
-    AccessKeyId, ApiId, ApiKeyId, AuditEntryId, ConsumerId, DeploymentId, IntegrationId,
-    InvitationId, ResourceId, RouteId, SecretId, SessionId, StageId, UsagePlanId, UserId,
-    VpcLinkId,
+    AccessKeyId, ApiId, ApiKeyId, AuditEntryId, ClientCertificateId, ConsumerId, DeploymentId,
+    IntegrationId, InvitationId, ResourceId, RouteId, SecretId, SessionId, StageId, UsagePlanId,
+    UserId, VpcLinkId,
 };
 
 /// How many ids `nodes` takes at once.
@@ -45,6 +46,7 @@ pub enum Node {
     Api(Api),
     ApiKey(ApiKey),
     AuditEntry(AuditEntry),
+    ClientCertificate(ClientCertificate),
     Consumer(Consumer),
     Deployment(Deployment),
     Integration(Integration),
@@ -68,6 +70,7 @@ pub enum Kind {
     Api,
     ApiKey,
     AuditEntry,
+    ClientCertificate,
     Consumer,
     Deployment,
     Integration,
@@ -86,11 +89,12 @@ pub enum Kind {
 }
 
 impl Kind {
-    const ALL: [Self; 18] = [
+    const ALL: [Self; 19] = [
         Self::AccessKey,
         Self::Api,
         Self::ApiKey,
         Self::AuditEntry,
+        Self::ClientCertificate,
         Self::Consumer,
         Self::Deployment,
         Self::Integration,
@@ -135,6 +139,7 @@ impl Kind {
             Self::Api => "api",
             Self::ApiKey => "api key",
             Self::AuditEntry => "audit entry",
+            Self::ClientCertificate => "client certificate",
             Self::Consumer => "consumer",
             Self::Deployment => "deployment",
             Self::Integration => "integration",
@@ -159,6 +164,7 @@ impl Kind {
             Self::Api => "Api",
             Self::ApiKey => "ApiKey",
             Self::AuditEntry => "AuditEntry",
+            Self::ClientCertificate => "ClientCertificate",
             Self::Consumer => "Consumer",
             Self::Deployment => "Deployment",
             Self::Integration => "Integration",
@@ -247,6 +253,10 @@ async fn find(ctx: &Context<'_>, id: &ID, param: &str) -> Result<Option<Node>> {
         Kind::Route => {
             let id: RouteId = kind.parse(id, param)?;
             loader::one(ctx, id).await?.map(|noun| Node::Route(noun.into()))
+        }
+        Kind::ClientCertificate => {
+            let id: ClientCertificateId = kind.parse(id, param)?;
+            loader::one(ctx, id).await?.map(|noun| Node::ClientCertificate(noun.into()))
         }
         Kind::VpcLink => {
             let id: VpcLinkId = kind.parse(id, param)?;

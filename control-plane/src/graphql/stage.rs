@@ -15,6 +15,7 @@ use crate::error::Error;
 use crate::graphql::api::Api;
 use crate::graphql::canary::{CanarySettings, CanarySettingsInput};
 use crate::graphql::change::Changes;
+use crate::graphql::client_certificate::ClientCertificate;
 use crate::graphql::client_throttle::{ClientThrottle, ClientThrottleInput};
 use crate::graphql::concurrency::{
     ConcurrencyLimit, ConcurrencyLimitInput, RouteConcurrencyLimit, RouteConcurrencyLimitInput,
@@ -82,6 +83,8 @@ struct CreateStageInput {
     route_concurrency_limits: Option<Vec<RouteConcurrencyLimitInput>>,
     /// At most 20, of which a call counts against at most four.
     client_throttles: Option<Vec<ClientThrottleInput>>,
+    /// What backends over TLS are shown where they ask for a certificate.
+    client_certificate_id: Option<ID>,
 }
 
 /// `throttle: null` and `concurrencyLimit: null` remove; a field left out stays.
@@ -114,6 +117,8 @@ struct UpdateStageInput {
     tracing_enabled: Option<bool>,
     /// All of them, at most 50, in the place of those it had.
     sampling_rules: Option<Vec<SamplingRuleInput>>,
+    /// What backends over TLS are shown where they ask for a certificate; null: nothing.
+    client_certificate_id: MaybeUndefined<ID>,
 }
 
 #[derive(InputObject)]
@@ -194,6 +199,10 @@ impl StageMutation {
                     input.route_concurrency_limits.unwrap_or_default(),
                 ),
                 client_throttles: client_throttles(input.client_throttles.unwrap_or_default()),
+                client_certificate_id: input
+                    .client_certificate_id
+                    .map(|id| Kind::ClientCertificate.parse(&id, "clientCertificateId"))
+                    .transpose()?,
             };
             domain::stage::create(app, actor, api, new).await
         };
@@ -231,6 +240,8 @@ impl StageMutation {
                 sampling_rules: input
                     .sampling_rules
                     .map(|rules| rules.into_iter().map(Into::into).collect()),
+                client_certificate_id: Patch::from(input.client_certificate_id)
+                    .try_map(|id| Kind::ClientCertificate.parse(&id, "clientCertificateId"))?,
             };
             domain::stage::update(app, actor, &id, change).await
         };
@@ -361,6 +372,15 @@ impl Stage {
     /// In order: the first that names a call's route decides.
     async fn sampling_rules(&self) -> Vec<SamplingRule> {
         self.0.sampling_rules.iter().cloned().map(Into::into).collect()
+    }
+
+    /// What its backends over TLS are shown where they ask for a certificate. Null: nothing.
+    async fn client_certificate(
+        &self,
+        ctx: &Context<'_>,
+    ) -> async_graphql::Result<Option<ClientCertificate>> {
+        let Some(id) = self.0.client_certificate_id else { return Ok(None) };
+        Ok(loader::one(ctx, id).await?.map(Into::into))
     }
 
     /// `http://…/prod`: what a consumer calls.

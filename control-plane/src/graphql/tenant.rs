@@ -30,6 +30,7 @@ pub enum TenantLimitName {
     AccessKeys,
     ApiKeys,
     Apis,
+    ClientCertificates,
     Consumers,
     /// Of one API; the oldest that no stage uses make room for a new one.
     DeploymentsPerApi,

@@ -218,6 +218,7 @@ pub(super) fn kind(name: &str, operation: &str) -> Kind {
         "AccessKey" => Kind::AccessKey,
         "Api" => Kind::Api,
         "ApiKey" | "ApiKeyOverlap" => Kind::ApiKey,
+        "ClientCertificate" => Kind::ClientCertificate,
         "Consumer" => Kind::Consumer,
         "Deployment" => Kind::Deployment,
         "Integration" => Kind::Integration,

@@ -16,6 +16,7 @@ pub mod audit;
 pub mod bill;
 pub mod canary;
 pub mod change;
+pub mod client_certificate;
 pub mod consumer;
 pub mod deployment;
 pub mod deprecation;
@@ -98,6 +99,7 @@ pub fn api() -> OpenApiRouter<App> {
         .merge(consumer::routes())
         .merge(secret::routes())
         .merge(vpc_link::routes())
+        .merge(client_certificate::routes())
         .merge(usage::routes())
         .merge(usage_group::routes())
         .merge(key_usage::routes())

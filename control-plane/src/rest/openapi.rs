@@ -13,7 +13,7 @@ use crate::app::App;
 use crate::rest::deprecation;
 
 /// What the operations are about.
-const TAGS: [(&str, &str); 20] = [
+const TAGS: [(&str, &str); 21] = [
     ("session", "Sign-up, log-in, and the session behind the refresh cookie."),
     ("user", "The caller's own account: password, address, and its end."),
     ("apis", "Apis: the draft that people edit."),
@@ -28,6 +28,10 @@ const TAGS: [(&str, &str); 20] = [
     (
         "vpc-links",
         "VPC links: the targets that integrations connect to, and how calls are spread among them.",
+    ),
+    (
+        "client-certificates",
+        "Client certificates: what nodes show to backends over TLS that ask for one.",
     ),
     (
         "secrets",

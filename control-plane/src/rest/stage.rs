@@ -21,7 +21,7 @@ use crate::domain::sampling::SamplingRule;
 use crate::domain::stage::{NewStage, UpdateStage};
 use crate::domain::throttle::{RouteThrottle, Throttle};
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, DeploymentId, StageId};
+use crate::ids::{ApiId, ClientCertificateId, DeploymentId, StageId};
 use crate::rest::canary::{CanarySettings, PatchCanarySettings};
 use crate::rest::etag::{Tag, tagged};
 use crate::rest::extract::{self, Path, Query};
@@ -71,6 +71,9 @@ pub(crate) struct Stage {
     tracing_enabled: bool,
     /// In order: the first that names a call's route decides.
     sampling_rules: Vec<SamplingRule>,
+    /// What its backends over TLS are shown where they ask for a certificate. Null: nothing.
+    #[schema(value_type = Option<String>)]
+    client_certificate_id: Option<ClientCertificateId>,
     /// `http://…/prod`: what a consumer calls.
     invoke_url: String,
     /// The same without `*.localhost` names; null where path addressing is off.
@@ -106,6 +109,7 @@ impl Stage {
             client_throttles: stage.client_throttles,
             tracing_enabled: stage.tracing_enabled,
             sampling_rules: stage.sampling_rules,
+            client_certificate_id: stage.client_certificate_id,
             created_at: stage.created_at,
             updated_at: stage.updated_at,
         }
@@ -149,6 +153,9 @@ struct CreateStage {
     #[serde(default)]
     #[schema(max_items = 20)]
     client_throttles: Vec<ClientThrottle>,
+    /// What backends over TLS are shown where they ask for a certificate.
+    #[schema(value_type = Option<String>)]
+    client_certificate_id: Option<ClientCertificateId>,
 }
 
 /// A field left out stays.
@@ -196,6 +203,10 @@ struct PatchStage {
     /// All of them, at most 50, in the place of those it had.
     #[schema(max_items = 50)]
     sampling_rules: Option<Vec<SamplingRule>>,
+    /// What backends over TLS are shown where they ask for a certificate; null: nothing.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    client_certificate_id: Patch<ClientCertificateId>,
 }
 
 /// What can be no stage's name is the name of none.
@@ -247,6 +258,7 @@ async fn create(
         concurrency_limit: body.concurrency_limit,
         route_concurrency_limits: body.route_concurrency_limits,
         client_throttles: body.client_throttles,
+        client_certificate_id: body.client_certificate_id,
     };
     let stage = domain::stage::create(&app, &actor, api, new).await?;
     Ok((StatusCode::CREATED, Tag(Stage::load(&app, &actor, stage).await?)))
@@ -294,6 +306,7 @@ async fn update(
         rate_limit_headers: body.rate_limit_headers,
         tracing_enabled: body.tracing_enabled,
         sampling_rules: body.sampling_rules,
+        client_certificate_id: body.client_certificate_id,
     };
     let stage = domain::stage::update(&app, &actor, &named(api, &name)?, change).await?;
     Ok(Tag(Stage::load(&app, &actor, stage).await?))

@@ -29,8 +29,11 @@ use crate::domain::throttle::{
     RouteThrottle, Throttle as Given, ThrottleEnforcement, ThrottleMode, ThrottleOutage,
 };
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId};
+use crate::ids::{
+    ApiId, ApiKeyId, ClientCertificateId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId,
+};
 use crate::snapshot::balancing::vpc_link_message;
+use crate::snapshot::client_certificate::client_certificate_message;
 use crate::snapshot::signing::secret_message;
 use crate::store::snapshot::{self as rows, Scope};
 
@@ -58,6 +61,9 @@ pub async fn load_cell(tx: &mut Tx, master: &WrappingKey, cell: &str) -> Result<
     }
     for row in rows::vpc_links(tx, Scope::Cell(cell)).await? {
         resources.push(vpc_link_message(&row));
+    }
+    for row in rows::client_certificates(tx, Scope::Cell(cell)).await? {
+        resources.push(client_certificate_message(master, &row)?);
     }
     Ok(resources)
 }
@@ -97,6 +103,22 @@ pub async fn secret(
 pub async fn vpc_link(tx: &mut Tx, tenant: TenantId, id: VpcLinkId) -> Result<Option<Resource>> {
     let row = rows::vpc_links(tx, Scope::One(tenant, id)).await?.pop();
     Ok(row.map(|row| vpc_link_message(&row)))
+}
+
+/// None where neither a stage nor a deployment needs it.
+pub async fn client_certificate(
+    tx: &mut Tx,
+    master: &WrappingKey,
+    tenant: TenantId,
+    id: ClientCertificateId,
+) -> Result<Option<Resource>> {
+    let row = rows::client_certificates(tx, Scope::One(tenant, id)).await?.pop();
+    row.map(|row| client_certificate_message(master, &row)).transpose()
+}
+
+/// What nodes forget a client certificate by.
+pub fn client_certificate_name(id: ClientCertificateId) -> ResourceName {
+    Name::ClientCertificateId(id.to_string()).into()
 }
 
 /// What nodes forget a VPC link by.
@@ -174,6 +196,7 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
         ("canarySettings", beside.as_ref().is_some_and(|canary| canary.percent_traffic >= 100.0)),
         // Nodes of the release before refuse the stage's calls rather than let any number in.
         ("concurrencyLimit", limited),
+        // Nodes of the release before refuse the stage's calls rather than come to its backends as strangers.
         ("clientCertificateId", !row.client_certificate_id.is_empty()),
         ("webAclArn", !row.web_acl_arn.is_empty()),
         ("methodSettings", row.method_settings.as_object().is_none_or(|set| !set.is_empty())),
@@ -221,6 +244,7 @@ fn stage_message(row: rows::StageRow) -> Result<Resource> {
             .collect(),
         tracing: row.tracing_enabled.then(|| tracing(row.sampling_rules.0)).transpose()?,
         client_throttles: of_clients.into_iter().map(client_throttle).collect::<Result<_>>()?,
+        client_certificate_id: row.client_certificate_id,
     })
     .into())
 }

@@ -17,7 +17,7 @@ use crate::domain::gateway_response as domain;
 use crate::domain::integration::ResponseTransferMode;
 use crate::domain::secret::{SecretUse, SigningScope};
 use crate::domain::tls_config;
-use crate::ids::VpcLinkId;
+use crate::ids::{ClientCertificateId, VpcLinkId};
 use crate::snapshot::{aws, mocks, resilience, validate};
 use crate::store::draft::{ApiRow, Draft, IntegrationRow, RouteRow};
 
@@ -128,7 +128,9 @@ fn cors(row: &Json<CorsConfiguration>) -> Cors {
 fn route(row: &RouteRow, draft: &Draft, locations: &[String]) -> Route {
     let id = row.integration_id.as_deref();
     let integration = id.and_then(|id| draft.integrations.iter().find(|known| known.id == id));
-    let pinned = integration.is_some_and(|it| it.tls_config.is_some()).then_some("tlsConfig");
+    let tls = integration.and_then(|it| it.tls_config.as_ref());
+    let pinned = tls.is_some_and(|tls| tls.trusts_otherwise()).then_some("tlsConfig");
+    let showing = tls.and_then(|tls| tls.client_certificate_id).map(|_| "clientCertificateId");
     let located = restricts(locations, row).then_some("apiKeyLocations");
     Route {
         id: row.id.clone(),
@@ -139,10 +141,11 @@ fn route(row: &RouteRow, draft: &Draft, locations: &[String]) -> Route {
         authorization_type: row.authorization_type.clone(),
         operation_name: row.operation_name.clone(),
         // A draft that has one that is not enforced is not deployed; a node that met it all the same would refuse every
-        // call, as one does that does not know where keys stand, or whom to trust as a backend.
+        // call, as one does that does not know where keys stand, whom to trust as a backend, or who to be to it.
         restrictions: validate::unenforced_of_route(row)
             .chain(located)
             .chain(pinned)
+            .chain(showing)
             .map(str::to_owned)
             .collect(),
         cors: row.cors_configuration.as_ref().map(cors),
@@ -170,6 +173,10 @@ fn tls_config(of: &tls_config::TlsConfig) -> TlsConfig {
         insecure_skip_verification: of.insecure_skip_verification,
         server_name_to_verify: of.server_name_to_verify.clone(),
         ca_bundle: of.ca_bundle.clone(),
+        client_certificate_id: of
+            .client_certificate_id
+            .map(|id| id.to_string())
+            .unwrap_or_default(),
     }
 }
 
@@ -243,15 +250,28 @@ pub fn vpc_link_uses(draft: &Draft) -> Vec<VpcLinkId> {
     ids.collect::<BTreeSet<_>>().into_iter().collect()
 }
 
+/// The client certificates that a deployment of the draft needs beside its stages'; in order, each once.
+pub fn client_certificate_uses(draft: &Draft) -> Vec<ClientCertificateId> {
+    let tls = draft.integrations.iter().filter_map(|row| row.tls_config.as_ref());
+    let ids = tls.filter_map(|tls| tls.client_certificate_id);
+    ids.collect::<BTreeSet<_>>().into_iter().collect()
+}
+
 /// What a deployment needs that is not in it, by id; in order, each once.
 pub struct Needs<'a> {
     pub secrets: BTreeSet<&'a str>,
     pub vpc_links: BTreeSet<&'a str>,
+    /// Beside its stages'.
+    pub client_certificates: BTreeSet<&'a str>,
 }
 
 impl<'a> Needs<'a> {
     pub fn of(deployment: &'a Deployment) -> Self {
-        let mut needs = Self { secrets: BTreeSet::new(), vpc_links: BTreeSet::new() };
+        let mut needs = Self {
+            secrets: BTreeSet::new(),
+            vpc_links: BTreeSet::new(),
+            client_certificates: BTreeSet::new(),
+        };
         for row in &deployment.integrations {
             let signing = match &row.kind {
                 Some(integration::Kind::Lambda(lambda)) => lambda.signing.as_ref(),
@@ -264,6 +284,9 @@ impl<'a> Needs<'a> {
                 _ => None,
             };
             needs.secrets.extend(signing.map(|signing| signing.secret_id.as_str()));
+            let tls = validate::backend(row).and_then(|backend| backend.tls_config.as_ref());
+            let shown = tls.map(|tls| tls.client_certificate_id.as_str());
+            needs.client_certificates.extend(shown.filter(|id| !id.is_empty()));
         }
         needs
     }

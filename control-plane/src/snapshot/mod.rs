@@ -3,6 +3,7 @@
 mod aws;
 mod balancing;
 pub mod changes;
+mod client_certificate;
 pub mod compile;
 pub mod document;
 mod mocks;

@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 
 use plan::{Precedence, RouteKey, Router, TrailingSlash, UriTemplate};
-use proto::config::v1::{Deployment, Resource, integration, resource};
+use proto::config::v1::{Deployment, HttpProxy, Integration, Resource, integration, resource};
 use serde_json::Value;
 
 use crate::domain::integration::Reach;
@@ -192,7 +192,8 @@ fn is_connection_served(row: &IntegrationRow) -> bool {
 }
 
 /// Restrictions of stages that this release's nodes enforce. They are named for those that are older.
-const ENFORCED: [&str; 3] = ["canarySettings", "clientThrottles", "concurrencyLimit"];
+const ENFORCED: [&str; 4] =
+    ["canarySettings", "clientCertificateId", "clientThrottles", "concurrencyLimit"];
 
 /// Refuses a stage that restricts its calls by something that no node enforces yet.
 pub fn stage_enforced(stage: &Resource) -> Result<()> {
@@ -205,6 +206,21 @@ pub fn stage_enforced(stage: &Resource) -> Result<()> {
     refuse(&unenforced.map(problem).collect::<Vec<_>>())
 }
 
+/// What an integration calls, if it calls anything.
+pub(super) fn backend(row: &Integration) -> Option<&HttpProxy> {
+    match row.kind.as_ref()? {
+        integration::Kind::HttpProxy(proxy) => Some(proxy),
+        integration::Kind::LinkedProxy(linked) => linked.backend.as_ref(),
+        integration::Kind::Function(function) => function.backend.as_ref(),
+        integration::Kind::Lambda(lambda) => {
+            lambda.function.as_ref().and_then(|function| function.backend.as_ref())
+        }
+        integration::Kind::AwsService(service) => service.backend.as_ref(),
+        integration::Kind::AwsFunction(function) => function.backend.as_ref(),
+        integration::Kind::Mock(_) => None,
+    }
+}
+
 /// Refuses a stage whose variables leave a deployment's backends without an address.
 pub fn fits_stage(
     deployment: &Deployment,
@@ -213,18 +229,7 @@ pub fn fits_stage(
 ) -> Result<()> {
     let mut problems = Vec::new();
     for row in &deployment.integrations {
-        let backend = match &row.kind {
-            Some(integration::Kind::HttpProxy(proxy)) => Some(proxy),
-            Some(integration::Kind::LinkedProxy(linked)) => linked.backend.as_ref(),
-            Some(integration::Kind::Function(function)) => function.backend.as_ref(),
-            Some(integration::Kind::Lambda(lambda)) => {
-                lambda.function.as_ref().and_then(|function| function.backend.as_ref())
-            }
-            Some(integration::Kind::AwsService(service)) => service.backend.as_ref(),
-            Some(integration::Kind::AwsFunction(function)) => function.backend.as_ref(),
-            Some(integration::Kind::Mock(_)) | None => None,
-        };
-        let Some(proxy) = backend else { continue };
+        let Some(proxy) = backend(row) else { continue };
         let bound = UriTemplate::parse(&proxy.uri)
             .and_then(|template| template.bind(|name| variables.get(name).cloned()))
             .map_err(|reason| reason.to_string())

@@ -4,7 +4,9 @@ use chrono::{DateTime, Utc};
 
 use crate::app::Tx;
 use crate::error::{Error, Result};
-use crate::ids::{ApiId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId};
+use crate::ids::{
+    ApiId, ClientCertificateId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId,
+};
 
 /// What nodes hold of a tenant beside its keys.
 pub struct Held {
@@ -13,6 +15,7 @@ pub struct Held {
     pub usage_plans: Vec<UsagePlanId>,
     pub secrets: Vec<SecretId>,
     pub vpc_links: Vec<VpcLinkId>,
+    pub client_certificates: Vec<ClientCertificateId>,
 }
 
 /// Tenants that were closed before this and are not erased.
@@ -68,18 +71,28 @@ pub async fn nouns(tx: &mut Tx, tenant: TenantId) -> Result<Held> {
         sqlx::query_scalar!("delete from vpc_link where tenant_id = $1 returning id", tenant.0)
             .fetch_all(&mut **tx)
             .await?;
+    let client_certificates: Vec<String> = sqlx::query_scalar!(
+        "delete from client_certificate where tenant_id = $1 returning id",
+        tenant.0
+    )
+    .fetch_all(&mut **tx)
+    .await?;
     let mut held = Held {
         stages: Vec::new(),
         deployments: Vec::new(),
         usage_plans: Vec::new(),
         secrets: secrets.into_iter().map(SecretId).collect(),
         vpc_links: Vec::new(),
+        client_certificates: Vec::new(),
     };
     for id in usage_plans {
         held.usage_plans.push(id.parse()?);
     }
     for id in vpc_links {
         held.vpc_links.push(id.parse()?);
+    }
+    for id in client_certificates {
+        held.client_certificates.push(id.parse()?);
     }
     for stage in stages {
         held.stages.push((stage.api_id.parse()?, stage.name));

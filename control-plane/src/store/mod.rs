@@ -8,6 +8,7 @@ pub mod audit;
 pub mod audit_chain;
 pub mod auto_deployment;
 pub mod cell;
+pub mod client_certificate;
 pub mod client_throttle;
 pub mod consumer;
 pub mod convergence;

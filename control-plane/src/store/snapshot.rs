@@ -15,7 +15,9 @@ use crate::domain::limit::Adjusted;
 use crate::domain::sampling::SamplingRule;
 use crate::domain::vpc_link::Balancing;
 use crate::error::Result;
-use crate::ids::{ApiId, ApiKeyId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId};
+use crate::ids::{
+    ApiId, ApiKeyId, ClientCertificateId, DeploymentId, SecretId, TenantId, UsagePlanId, VpcLinkId,
+};
 use crate::store::client_throttle::StoredClientThrottle;
 use crate::store::throttle::{StoredRouteThrottle, StoredThrottle};
 
@@ -303,6 +305,40 @@ pub async fn vpc_links(tx: &mut Tx, scope: Scope<'_, VpcLinkId>) -> Result<Vec<V
          where t.erased_at is null and (t.cell_id = $1 or (l.tenant_id = $2 and l.id = $3))
              and exists (select 1 from vpc_link_use u where u.tenant_id = l.tenant_id and u.vpc_link_id = l.id)
          order by l.id"#,
+        scope.cell(),
+        scope.tenant(),
+        one,
+    )
+    .fetch_all(&mut **tx)
+    .await?)
+}
+
+pub struct ClientCertificateRow {
+    pub id: String,
+    pub tenant_id: Uuid,
+    pub data_key: Vec<u8>,
+    pub chain: String,
+    pub private_key: Vec<u8>,
+}
+
+/// Those that a stage names or a deployment needs.
+pub async fn client_certificates(
+    tx: &mut Tx,
+    scope: Scope<'_, ClientCertificateId>,
+) -> Result<Vec<ClientCertificateRow>> {
+    let one = scope.one().map(ToString::to_string);
+    Ok(sqlx::query_as!(
+        ClientCertificateRow,
+        "select c.id, c.tenant_id, t.data_key, c.chain, c.private_key
+         from client_certificate c join tenant t on t.id = c.tenant_id
+         where t.erased_at is null and (t.cell_id = $1 or (c.tenant_id = $2 and c.id = $3))
+             and (exists (
+                 select 1 from stage s where s.tenant_id = c.tenant_id and s.shown_certificate_id = c.id
+             ) or exists (
+                 select 1 from client_certificate_use u
+                 where u.tenant_id = c.tenant_id and u.client_certificate_id = c.id
+             ))
+         order by c.id",
         scope.cell(),
         scope.tenant(),
         one,

@@ -15,7 +15,7 @@ use crate::domain::sampling::SamplingRule;
 use crate::domain::stage::{NewStage, Stage};
 use crate::domain::throttle::{RouteThrottle, Throttle};
 use crate::error::{Error, OnConstraint, Result};
-use crate::ids::{ApiId, DeploymentId, StageId, TenantId};
+use crate::ids::{ApiId, ClientCertificateId, DeploymentId, StageId, TenantId};
 use crate::store::client_throttle::StoredClientThrottle;
 use crate::store::throttle::StoredRouteThrottle;
 
@@ -24,8 +24,8 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
         "insert into stage (tenant_id, api_id, name, deployment_id, description, variables,
              throttle_rate_limit, throttle_burst_limit, throttle_enforcement, route_throttles,
              max_in_flight, concurrency_enforcement, route_concurrency_limits, client_throttles,
-             throttle_mode, throttle_outage, auto_deploy)
-         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)",
+             throttle_mode, throttle_outage, auto_deploy, client_certificate_id)
+         values ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)",
         tenant.0,
         api.id.as_str(),
         new.name,
@@ -43,6 +43,7 @@ pub async fn insert(tx: &mut Tx, tenant: TenantId, api: &Api, new: &NewStage) ->
         Throttle::mode_column(new.throttle.as_ref()),
         Throttle::outage_column(new.throttle.as_ref()),
         new.auto_deploy,
+        shown(new.client_certificate_id.as_ref()),
     )
     .execute(&mut **tx)
     .await
@@ -84,8 +85,8 @@ pub async fn find(tx: &mut Tx, tenant: TenantId, ids: &[StageId]) -> Result<Vec<
              s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
              s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
-             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
-             s.updated_at, s.revision
+             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.client_certificate_id,
+             s.created_at, s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1
              and (s.api_id, s.name) in (select * from unnest($2::text[], $3::text[]))"#,
@@ -112,8 +113,8 @@ pub async fn of_api(tx: &mut Tx, tenant: TenantId, api: ApiId) -> Result<Vec<Sta
              s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
              s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
-             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
-             s.updated_at, s.revision
+             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.client_certificate_id,
+             s.created_at, s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1 and s.api_id = $2
          order by s.name"#,
@@ -138,8 +139,8 @@ pub async fn list(tx: &mut Tx, tenant: TenantId, api: ApiId, page: &Page) -> Res
              s.route_concurrency_limits as "route_concurrency_limits: Json<Vec<RouteConcurrencyLimit>>",
              s.client_throttles as "client_throttles: Json<Vec<StoredClientThrottle>>",
              s.rate_limit_headers, s.tracing_enabled,
-             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.created_at,
-             s.updated_at, s.revision
+             s.sampling_rules as "sampling_rules: Json<Vec<SamplingRule>>", s.client_certificate_id,
+             s.created_at, s.updated_at, s.revision
          from stage s join api a on a.tenant_id = s.tenant_id and a.id = s.api_id
          where s.tenant_id = $1 and s.api_id = $2
              and ($3::timestamptz is null or (s.created_at, s.name) > ($3, $4))
@@ -170,7 +171,8 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
              throttle_enforcement = $13, max_in_flight = $14, concurrency_enforcement = $15,
              route_concurrency_limits = $16, client_throttles = $17, throttle_mode = $18,
              throttle_outage = $19, canary_deployment_id = $20, canary_settings = $21,
-             auto_deploy = $22, last_deployment_status_message = $23, updated_at = now()
+             auto_deploy = $22, last_deployment_status_message = $23,
+             client_certificate_id = $24, updated_at = now()
          where tenant_id = $1 and api_id = $2 and name = $3",
         tenant.0,
         stage.api.as_str(),
@@ -195,6 +197,7 @@ pub async fn update(tx: &mut Tx, tenant: TenantId, stage: &Stage) -> Result<Stag
         stage.canary.as_ref().map(|canary| Json(&canary.settings)) as Option<Json<&CanarySettings>>,
         stage.auto_deploy,
         stage.last_deployment_status_message,
+        shown(stage.client_certificate_id.as_ref()),
     )
     .execute(&mut **tx)
     .await?;
@@ -262,6 +265,11 @@ pub async fn served_digests(
         .collect()
 }
 
+/// Empty text where there is none.
+fn shown(certificate: Option<&ClientCertificateId>) -> &str {
+    certificate.map_or("", ClientCertificateId::as_str)
+}
+
 fn stored(throttles: &[RouteThrottle]) -> Json<Vec<StoredRouteThrottle>> {
     Json(throttles.iter().map(Into::into).collect())
 }
@@ -294,6 +302,7 @@ struct Row {
     rate_limit_headers: Option<bool>,
     tracing_enabled: bool,
     sampling_rules: Json<Vec<SamplingRule>>,
+    client_certificate_id: String,
     created_at: DateTime<Utc>,
     updated_at: DateTime<Utc>,
     revision: i64,
@@ -334,6 +343,10 @@ impl TryFrom<Row> for Stage {
             rate_limit_headers: row.rate_limit_headers,
             tracing_enabled: row.tracing_enabled,
             sampling_rules: row.sampling_rules.0,
+            client_certificate_id: Some(row.client_certificate_id)
+                .filter(|id| !id.is_empty())
+                .map(|id| id.parse())
+                .transpose()?,
             created_at: row.created_at,
             updated_at: row.updated_at,
             revision: row.revision,

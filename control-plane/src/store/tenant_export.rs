@@ -18,6 +18,7 @@ pub enum Part {
     Consumer,
     Secret,
     VpcLink,
+    ClientCertificate,
     Api,
     Resource,
     Integration,
@@ -35,13 +36,14 @@ pub enum Part {
 }
 
 impl Part {
-    pub const ALL: [Self; 20] = [
+    pub const ALL: [Self; 21] = [
         Self::Member,
         Self::Invitation,
         Self::AccessKey,
         Self::Consumer,
         Self::Secret,
         Self::VpcLink,
+        Self::ClientCertificate,
         Self::Api,
         Self::Resource,
         Self::Integration,
@@ -67,6 +69,7 @@ impl Part {
             Self::Consumer => "consumer",
             Self::Secret => "secret",
             Self::VpcLink => "vpc_link",
+            Self::ClientCertificate => "client_certificate",
             Self::Api => "api",
             Self::Resource => "resource",
             Self::Integration => "integration",
@@ -101,6 +104,7 @@ pub async fn tenant(tx: &mut Tx, id: TenantId) -> Result<(Value, BTreeMap<String
          union all select 'consumer', count(*) from consumer where tenant_id = $1
          union all select 'secret', count(*) from secret where tenant_id = $1
          union all select 'vpc_link', count(*) from vpc_link where tenant_id = $1
+         union all select 'client_certificate', count(*) from client_certificate where tenant_id = $1
          union all select 'api', count(*) from api where tenant_id = $1
          union all select 'resource', count(*) from resource where tenant_id = $1
          union all select 'integration', count(*) from integration where tenant_id = $1
@@ -166,6 +170,10 @@ pub async fn page(
         Part::VpcLink => lines!(
             r#"select id as "key!", to_jsonb(vpc_link) - 'tenant_id' as "value!"
              from vpc_link where tenant_id = $1 and id > $2 order by id limit $3"#
+        ),
+        Part::ClientCertificate => lines!(
+            r#"select id as "key!", to_jsonb(client_certificate) - 'tenant_id' - 'private_key' as "value!"
+             from client_certificate where tenant_id = $1 and id > $2 order by id limit $3"#
         ),
         Part::Api => lines!(
             r#"select id as "key!", to_jsonb(api) - 'tenant_id' as "value!"

@@ -15,7 +15,7 @@ use tokio::{
 };
 use tokio_rustls::TlsConnector;
 
-use crate::{Host, Identity, Own, Policy, Range, Scheme, Stream, Target};
+use crate::{Host, Identity, Own, Policy, Range, Scheme, Stream, Target, identity::Configs};
 
 const ALPN_HTTP2: &[u8] = b"h2";
 
@@ -24,8 +24,7 @@ const ALPN_HTTP2: &[u8] = b"h2";
 pub struct Connector {
     resolver: TokioResolver,
     own: Own,
-    http1: Arc<ClientConfig>,
-    http2: Arc<ClientConfig>,
+    usual: Configs,
 }
 
 /// What is spoken on a connection: over TLS what is offered by ALPN (RFC 7301), else prior knowledge.
@@ -91,7 +90,7 @@ impl Connector {
         tls.alpn_protocols = vec![b"http/1.1".to_vec()];
         let mut http2 = tls.clone();
         http2.alpn_protocols = vec![ALPN_HTTP2.to_vec()];
-        Ok(Self { resolver: resolver()?, own, http1: Arc::new(tls), http2: Arc::new(http2) })
+        Ok(Self { resolver: resolver()?, own, usual: [tls, http2].map(Arc::new) })
     }
 
     /// The addresses of a target that `policy` lets through, in the order to try them; never none.
@@ -147,10 +146,10 @@ impl Connector {
             (None, Host::Name(name)) => ServerName::try_from(name.to_string())
                 .map_err(|error| ConnectError::Tls(io::Error::other(error)))?,
         };
-        let own = identity.and_then(|identity| identity.configs.as_ref());
+        let [http1, http2] = identity.map_or(&self.usual, |it| it.configs(&self.usual));
         let config = match protocol {
-            Protocol::Http1 => own.map_or(&self.http1, |[http1, _]| http1),
-            Protocol::Http2 => own.map_or(&self.http2, |[_, http2]| http2),
+            Protocol::Http1 => http1,
+            Protocol::Http2 => http2,
         };
         let tls = timeout_at(deadline, TlsConnector::from(config.clone()).connect(name, tcp))
             .await
@@ -208,7 +207,12 @@ fn resolver() -> Result<TokioResolver, NetError> {
 /// What is wrong with the host's certificate, where that is why a handshake failed; a sentence's end.
 fn fault(error: &io::Error) -> &'static str {
     let error = error.get_ref().and_then(|error| error.downcast_ref::<rustls::Error>());
-    let Some(rustls::Error::InvalidCertificate(fault)) = error else { return "" };
+    let fault = match error {
+        Some(rustls::Error::InvalidCertificate(fault)) => fault,
+        // Over TLS 1.3 a host says so after the handshake, if it does.
+        Some(rustls::Error::AlertReceived(alert)) => return refused_for(*alert),
+        _ => return "",
+    };
     match fault {
         // A signature is bad where an authority of the issuer's name is trusted, and another signed.
         CertificateError::UnknownIssuer | CertificateError::BadSignature => {
@@ -224,6 +228,25 @@ fn fault(error: &io::Error) -> &'static str {
             ": its certificate is not valid yet"
         }
         _ => ": its certificate is not acceptable",
+    }
+}
+
+/// What the host has against the certificate that it was shown, or was not.
+fn refused_for(alert: AlertDescription) -> &'static str {
+    match alert {
+        AlertDescription::CertificateRequired | AlertDescription::NoCertificate => {
+            ": the host asks for a client certificate"
+        }
+        AlertDescription::BadCertificate
+        | AlertDescription::UnsupportedCertificate
+        | AlertDescription::CertificateRevoked
+        | AlertDescription::CertificateExpired
+        | AlertDescription::CertificateUnknown
+        | AlertDescription::UnknownCA
+        // Its signature is not that of the authority of its issuer's name.
+        | AlertDescription::DecryptError
+        | AlertDescription::AccessDenied => ": the host does not accept the client certificate",
+        _ => "",
     }
 }
 

@@ -4,7 +4,7 @@
 use std::{
     fmt,
     hash::{BuildHasher, BuildHasherDefault, DefaultHasher, Hash, Hasher},
-    sync::Arc,
+    sync::{Arc, OnceLock},
 };
 
 use rustls::{
@@ -24,6 +24,8 @@ use rustls_pki_types::{
 };
 use x509_parser::{prelude::FromDer, time::ASN1Time};
 
+use crate::ClientIdentity;
+
 /// The longest bundle of authorities, in bytes: an Api has hundreds of integrations, and is deployed whole.
 pub const AUTHORITIES_BYTES_MAX: usize = 16 << 10;
 /// So many authorities are in one at most.
@@ -40,15 +42,23 @@ pub struct TlsSettings {
     pub authorities: String,
 }
 
-/// A backend's identity, ready for handshakes. Two of the same settings are equal.
+/// A backend's identity, and the node's to it, ready for handshakes. Two of the same settings and the same certificate are
+/// equal.
 pub struct Identity {
-    settings: TlsSettings,
-    /// Of the settings: two that are equal have it in common.
+    settings: Arc<TlsSettings>,
+    /// Two that are equal have it in common.
     hash: u64,
     pub(crate) name: Option<ServerName<'static>>,
-    /// For HTTP/1.1 and HTTP/2; `None`: as the connector trusts.
-    pub(crate) configs: Option<[Arc<ClientConfig>; 2]>,
+    /// `None`: as the connector trusts.
+    configs: Option<Configs>,
+    /// What is shown where the backend asks.
+    client: Option<Arc<ClientIdentity>>,
+    /// With that, once one connects: by the connector's trust, which those of a process have in common.
+    showing: OnceLock<Configs>,
 }
+
+/// For HTTP/1.1 and HTTP/2.
+pub(crate) type Configs = [Arc<ClientConfig>; 2];
 
 /// Which part of the settings cannot be, and why; a sentence's end.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
@@ -79,18 +89,38 @@ impl Identity {
         let verifies_otherwise = settings.insecure_skip_verification || own.is_some();
         let configs = verifies_otherwise.then(|| configs(own)).transpose()?;
         let hash = BuildHasherDefault::<DefaultHasher>::default().hash_one(&settings);
-        Ok(Self { settings, hash, name, configs })
+        let settings = Arc::new(settings);
+        Ok(Self { settings, hash, name, configs, client: None, showing: OnceLock::new() })
+    }
+
+    /// The same backend, or its host's name by an authority that the connector trusts, where `client` is shown.
+    pub fn showing(to: Option<&Self>, client: Arc<ClientIdentity>) -> Self {
+        let settings = to.map(|to| to.settings.clone()).unwrap_or_default();
+        let hash = (to.map(|to| to.hash), client.hash);
+        Self {
+            settings,
+            hash: BuildHasherDefault::<DefaultHasher>::default().hash_one(hash),
+            name: to.and_then(|to| to.name.clone()),
+            configs: to.and_then(|to| to.configs.clone()),
+            client: Some(client),
+            showing: OnceLock::new(),
+        }
     }
 
     pub fn settings(&self) -> &TlsSettings {
         &self.settings
     }
+
+    pub(crate) fn configs<'a>(&'a self, usual: &'a Configs) -> &'a Configs {
+        let trusting = self.configs.as_ref().unwrap_or(usual);
+        let Some(client) = &self.client else { return trusting };
+        let shown = || trusting.each_ref().map(|config| Arc::new(client.shown_by(config)));
+        self.showing.get_or_init(shown)
+    }
 }
 
 /// Those that trust these authorities; without any: whoever issued it.
-fn configs(
-    authorities: Option<Vec<CertificateDer<'static>>>,
-) -> Result<[Arc<ClientConfig>; 2], IdentityError> {
+fn configs(authorities: Option<Vec<CertificateDer<'static>>>) -> Result<Configs, IdentityError> {
     let provider = Arc::new(aws_lc_rs::default_provider());
     let builder = ClientConfig::builder_with_provider(provider.clone())
         .with_safe_default_protocol_versions()
@@ -109,7 +139,7 @@ fn configs(
 
 impl PartialEq for Identity {
     fn eq(&self, other: &Self) -> bool {
-        self.hash == other.hash && self.settings == other.settings
+        self.hash == other.hash && self.settings == other.settings && self.client == other.client
     }
 }
 
@@ -323,5 +353,25 @@ mod tests {
         let other = TlsSettings { server_name_to_verify: "a.test".into(), ..one.clone() };
         let identity = |settings: &TlsSettings| Identity::new(settings.clone()).unwrap();
         assert!(identity(&one) == identity(&one) && identity(&one) != identity(&other));
+    }
+
+    #[test]
+    fn two_that_show_another_certificate_are_not_one() {
+        let client = || {
+            let key = rcgen::KeyPair::generate().unwrap();
+            let own = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+            let pem = crate::ClientPem::parse(&own.pem(), &key.serialize_pem()).unwrap();
+            Arc::new(ClientIdentity::new(pem.chain, &pem.private_key).unwrap())
+        };
+        let (one, other) = (client(), client());
+        let named = TlsSettings { server_name_to_verify: "a.test".into(), ..Default::default() };
+        let named = Identity::new(named).unwrap();
+        for to in [None, Some(&named)] {
+            let showing = |it: &Arc<ClientIdentity>| Identity::showing(to, it.clone());
+            assert!(showing(&one) == showing(&one) && showing(&one) != showing(&other));
+            assert!(to.is_none_or(|to| showing(&one) != *to), "nor is one that shows none");
+        }
+        let plain = Identity::showing(None, one.clone());
+        assert!(plain != Identity::showing(Some(&named), one));
     }
 }

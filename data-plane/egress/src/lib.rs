@@ -4,11 +4,13 @@
 //! - [`Policy`]: which addresses a tenant may reach. Public ones, and the ranges opened by name.
 //! - [`Own`]: Tollgate's own listeners and stores, which nobody may reach, whatever is opened.
 //! - [`Identity`]: how a backend is known over TLS, where an integration says so itself.
+//! - [`ClientIdentity`]: who a node is to a backend that asks for a certificate.
 //! - [`Connector`]: resolves, checks every address, connects to a checked address and to no other.
 //!
 //! Deliberately absent: redirects (a redirect is an answer, the caller's to read) and proxy variables.
 #![forbid(unsafe_code)]
 
+mod client;
 mod connector;
 mod identity;
 mod own;
@@ -16,6 +18,9 @@ mod policy;
 mod stream;
 mod target;
 
+pub use client::{
+    CHAIN_BYTES_MAX, CHAIN_MAX, ClientError, ClientIdentity, ClientPem, PRIVATE_KEY_BYTES_MAX,
+};
 pub use connector::{BuildError, Checked, ConnectError, Connector, Protocol};
 pub use identity::{AUTHORITIES_BYTES_MAX, AUTHORITIES_MAX, Identity, IdentityError, TlsSettings};
 pub use own::Own;

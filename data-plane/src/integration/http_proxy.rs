@@ -154,6 +154,10 @@ pub(super) async fn send(
     let stage = exchange.stage.clone();
     let tenant = stage.as_deref().and_then(|stage| snapshot.tenant(&stage.tenant_id));
     let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
+    if let Some(id) = &proxy.lacks_certificate {
+        let why = format!("The client certificate {id} is not on this node.");
+        return Err(Kind::ApiConfigurationError.because(why));
+    }
     let way = Way { tenant, proxy, choice: choice(snapshot, tenant, exchange, proxy, &outgoing)? };
     match proxy.protocol {
         Protocol::Http1 => over_http1(node, &way, exchange, outgoing).await,

@@ -38,7 +38,12 @@ pub(super) fn backend(proxy: &message::HttpProxy, dialect: &Dialect) -> Compiled
         buffered,
         retry_policy: proxy.retry_policy.as_ref().map(resilience::retry_policy).map(Arc::new),
         circuit_breaker: proxy.circuit_breaker.as_ref().map(resilience::circuit_breaker),
-        identity: proxy.tls_config.as_ref().map(identity).transpose()?,
+        identity: proxy.tls_config.as_ref().map(identity).transpose()?.flatten(),
+        client_certificate_id: proxy
+            .tls_config
+            .as_ref()
+            .filter(|tls| !tls.client_certificate_id.is_empty())
+            .map(|tls| tls.client_certificate_id.as_str().into()),
         vpc_link_id: None,
     })
 }
@@ -50,14 +55,18 @@ pub(super) fn linked(proxy: &message::LinkedProxy, dialect: &Dialect) -> Compile
     Ok(ProxyTemplate { vpc_link_id, ..backend(of, dialect)? })
 }
 
-fn identity(message: &message::TlsConfig) -> Compiled<Arc<Identity>> {
+/// `None` where it says no more than what the backend is shown.
+fn identity(message: &message::TlsConfig) -> Compiled<Option<Arc<Identity>>> {
     let settings = TlsSettings {
         insecure_skip_verification: message.insecure_skip_verification,
         server_name_to_verify: message.server_name_to_verify.clone(),
         authorities: message.ca_bundle.clone(),
     };
+    if settings == TlsSettings::default() {
+        return Ok(None);
+    }
     let identity = Identity::new(settings).map_err(|error| format!("its TLS settings: {error}"));
-    identity.map(Arc::new)
+    identity.map(Arc::new).map(Some)
 }
 
 fn protocol(proxy: &message::HttpProxy) -> Compiled<Protocol> {

@@ -8,6 +8,7 @@ use http::HeaderName;
 use proto::config::v1::{self as message, resource::Kind};
 
 use super::{
+    client_certificate::{Showing, client_certificate},
     messages::{
         Compiled, ENFORCED_OF_STAGES, api_key, client_throttles, concurrency_limit, deployment,
         route_concurrency_limits, route_throttles, tenant, throttle, usage_plan,
@@ -62,7 +63,7 @@ fn compile_by(
         refusals.extend(outcome.err().map(|reason| Refusal { resource: name.clone(), reason }));
     }
     let mut stages: Vec<ResourceName> = changed.iter().filter(is_stage).cloned().collect();
-    stages.extend(stages_of_changed_deployments(resources, changed));
+    stages.extend(stages_of_what_changed(resources, changed));
     for name in stages {
         let held = resources.get(&name);
         if let Err(reason) = put(&mut next, &name, held)
@@ -74,11 +75,8 @@ fn compile_by(
     (next, refusals)
 }
 
-/// Stages that point at a deployment that came only now.
-fn stages_of_changed_deployments(
-    resources: &Resources,
-    changed: &[ResourceName],
-) -> Vec<ResourceName> {
+/// Stages that point at a deployment that came only now, and those of a tenant of which a client certificate did.
+fn stages_of_what_changed(resources: &Resources, changed: &[ResourceName]) -> Vec<ResourceName> {
     let deployments: Vec<&str> = changed
         .iter()
         .filter_map(|name| match name {
@@ -86,13 +84,22 @@ fn stages_of_changed_deployments(
             _ => None,
         })
         .collect();
-    if deployments.is_empty() {
+    let tenants: Vec<&str> = changed
+        .iter()
+        .filter(|name| matches!(name, ResourceName::ClientCertificateId(_)))
+        .filter_map(|name| match &resources.get(name)?.resource {
+            Kind::ClientCertificate(certificate) => Some(certificate.tenant_id.as_str()),
+            _ => None,
+        })
+        .collect();
+    if deployments.is_empty() && tenants.is_empty() {
         return Vec::new();
     }
     let points_at_one = |held: &Held| match &held.resource {
         Kind::Stage(stage) => {
             let canary = stage.canary.as_ref().map(|canary| canary.deployment_id.as_str());
-            deployments.contains(&stage.deployment_id.as_str())
+            tenants.contains(&stage.tenant_id.as_str())
+                || deployments.contains(&stage.deployment_id.as_str())
                 || canary.is_some_and(|canary| deployments.contains(&canary))
         }
         _ => false,
@@ -130,6 +137,10 @@ impl Snapshot {
                 let before = self.vpc_links.get(&*message.id).map(|before| &**before);
                 let link = vpc_link(message, before)?;
                 self.vpc_links.insert(link.id.clone(), Arc::new(link));
+            }
+            Kind::ClientCertificate(message) => {
+                let certificate = client_certificate(message)?;
+                self.client_certificates.insert(certificate.id.clone(), Arc::new(certificate));
             }
             Kind::ApiKey(message) => {
                 let key = Arc::new(self.sharing(api_key(message)?));
@@ -182,6 +193,9 @@ impl Snapshot {
             ResourceName::DeploymentId(id) => drop(self.deployments.remove(id.as_str())),
             ResourceName::SecretId(id) => drop(self.secrets.remove(id.as_str())),
             ResourceName::VpcLinkId(id) => drop(self.vpc_links.remove(id.as_str())),
+            ResourceName::ClientCertificateId(id) => {
+                drop(self.client_certificates.remove(id.as_str()));
+            }
             ResourceName::UsagePlanId(id) => drop(self.usage_plans.remove(id.as_str())),
             ResourceName::ApiKeyId(id) => {
                 if let Some(key) = self.api_keys_by_id.remove(id.as_str()) {
@@ -241,8 +255,13 @@ impl Snapshot {
             {
                 return Err(format!("deployment {} is another Api's", deployment.id));
             }
+            let showing = Showing {
+                snapshot: self,
+                tenant_id: &message.tenant_id,
+                of_stage: &message.client_certificate_id,
+            };
             for template in &deployment.templates {
-                integrations.push(template.bind(&message.variables)?);
+                integrations.push(template.bind(&message.variables, &showing)?);
             }
         }
         let previous = previous.and_then(|stage| stage.sampling.as_ref());

@@ -14,6 +14,7 @@ use plan::{
 use proto::config::v1::{self as message, integration};
 
 use super::backends::{backend, linked};
+use super::client_certificate::Showing;
 use super::served::{
     ApiKey, AwsCall, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Forwarding,
     Function, Grant, HttpProxy, Integration, Invocation, KeyRestrictions, Lambda,
@@ -29,20 +30,26 @@ use crate::{
 pub(crate) type Compiled<T> = Result<T, String>;
 
 impl Template {
-    /// Fills in a stage's variables.
-    pub(super) fn bind(&self, variables: &BTreeMap<String, String>) -> Compiled<Integration> {
+    /// Fills in a stage's variables, and what it shows to backends.
+    pub(super) fn bind(
+        &self,
+        variables: &BTreeMap<String, String>,
+        showing: &Showing<'_>,
+    ) -> Compiled<Integration> {
         match self {
             Self::Mock(mock) => Ok(Integration::Mock(mock.clone())),
-            Self::HttpProxy(proxy) => Ok(Integration::HttpProxy(Arc::new(proxy.bind(variables)?))),
+            Self::HttpProxy(proxy) => {
+                Ok(Integration::HttpProxy(Arc::new(proxy.bind(variables, showing, false)?)))
+            }
             Self::Aws(backend, shared) => Ok(Integration::Aws(Arc::new(AwsCall {
-                backend: backend.bind(variables)?,
+                backend: backend.bind(variables, showing, true)?,
                 shared: shared.clone(),
             }))),
             Self::Function(backend, format, lambda) => {
                 let told =
                     variables.iter().map(|(name, value)| (name.clone(), value.clone().into()));
                 Ok(Integration::Function(Arc::new(Function {
-                    backend: backend.bind(variables)?,
+                    backend: backend.bind(variables, showing, lambda.is_some())?,
                     format: *format,
                     lambda: lambda.clone(),
                     stage_variables: told.collect(),
@@ -63,13 +70,19 @@ impl Template {
 }
 
 impl ProxyTemplate {
-    fn bind(&self, variables: &BTreeMap<String, String>) -> Compiled<HttpProxy> {
+    fn bind(
+        &self,
+        variables: &BTreeMap<String, String>,
+        showing: &Showing<'_>,
+        signs: bool,
+    ) -> Compiled<HttpProxy> {
         let uri = self.uri.bind(|name| variables.get(name).cloned());
         let uri = uri.map_err(|error| format!("an integration's URI {error}"))?;
         let target =
             Target::parse(&uri.origin).map_err(|error| format!("an integration's URI {error}"))?;
         let authority = HeaderValue::try_from(target.authority())
             .map_err(|_| "an integration's host is no field value".to_owned())?;
+        let shown = showing.to(self, &target, signs);
         Ok(HttpProxy {
             target,
             authority,
@@ -83,7 +96,8 @@ impl ProxyTemplate {
             retry_policy: self.retry_policy.clone(),
             circuit_breaker: self.circuit_breaker,
             vpc_link_id: self.vpc_link_id.clone(),
-            identity: self.identity.clone(),
+            identity: shown.identity,
+            lacks_certificate: shown.lacking,
         })
     }
 }
@@ -105,9 +119,9 @@ pub(super) fn tenant(message: &message::Tenant, all_may_reach: &[IpNet]) -> Comp
 }
 
 /// Restrictions of routes, and of stages, that this node enforces.
-const ENFORCED: [&str; 2] = ["apiKeyLocations", "tlsConfig"];
-pub(super) const ENFORCED_OF_STAGES: [&str; 3] =
-    ["canarySettings", "clientThrottles", "concurrencyLimit"];
+const ENFORCED: [&str; 3] = ["apiKeyLocations", "clientCertificateId", "tlsConfig"];
+pub(super) const ENFORCED_OF_STAGES: [&str; 4] =
+    ["canarySettings", "clientCertificateId", "clientThrottles", "concurrencyLimit"];
 
 pub(crate) fn deployment(message: &message::Deployment) -> Compiled<Deployment> {
     let api = message.api.as_ref().ok_or("the deployment has no Api")?;

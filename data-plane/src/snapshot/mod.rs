@@ -8,6 +8,7 @@ mod assembly;
 mod aws;
 mod backends;
 mod channel;
+mod client_certificate;
 pub mod compile;
 pub mod join;
 pub(crate) mod last_good;

@@ -15,7 +15,7 @@ use plan::{
 use subtle::ConstantTimeEq;
 
 use super::sharded::Sharded;
-pub use super::{secret::Secret, vpc_link::VpcLink};
+pub use super::{client_certificate::ClientCertificate, secret::Secret, vpc_link::VpcLink};
 use crate::{
     config::{LimiterMode, LimiterOutage},
     dialect::Dialect,
@@ -42,6 +42,7 @@ pub struct Snapshot {
     pub(super) api_keys_by_id: Sharded<Arc<str>, Arc<ApiKey>>,
     pub(super) secrets: Sharded<Arc<str>, Arc<Secret>>,
     pub(super) vpc_links: Sharded<Arc<str>, Arc<VpcLink>>,
+    pub(super) client_certificates: Sharded<Arc<str>, Arc<ClientCertificate>>,
 }
 
 pub struct Tenant {

@@ -7,7 +7,7 @@ use hyper::{body::Incoming, server::conn::http2, service::service_fn};
 use hyper_util::rt::{TokioExecutor, TokioIo};
 use proto::config::v1::{CircuitBreaker, Dialect::Native, ProtocolVersion, TlsConfig};
 use rcgen::{BasicConstraints, CertificateParams, IsCa, Issuer, KeyPair, date_time_ymd};
-use rustls::{ServerConfig, crypto::aws_lc_rs};
+use rustls::{ServerConfig, ServerConnection, crypto::aws_lc_rs};
 use rustls_pki_types::{CertificateDer, PrivateKeyDer, pem::PemObject};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
@@ -18,13 +18,13 @@ use tokio_rustls::TlsAcceptor;
 use super::world::{TestNode, api_with, proxy, proxy_with, raw_origin};
 
 /// A private authority.
-struct Authority {
-    issuer: Issuer<'static, KeyPair>,
-    pem: String,
+pub(super) struct Authority {
+    pub(super) issuer: Issuer<'static, KeyPair>,
+    pub(super) pem: String,
 }
 
 impl Authority {
-    fn new() -> Self {
+    pub(super) fn new() -> Self {
         let key = KeyPair::generate().unwrap();
         let mut params = CertificateParams::default();
         params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
@@ -49,12 +49,20 @@ impl Authority {
 /// a request to `/close` is a connection's last.
 async fn serve(chain: Vec<CertificateDer<'static>>, key: KeyPair) -> SocketAddr {
     let key = PrivateKeyDer::try_from(key.serialize_der()).unwrap();
-    let mut config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
+    let config = ServerConfig::builder_with_provider(Arc::new(aws_lc_rs::default_provider()))
         .with_safe_default_protocol_versions()
         .unwrap()
         .with_no_client_auth()
         .with_single_cert(chain, key)
         .unwrap();
+    serve_by(config, |tls| tls.server_name().unwrap_or("none").to_owned()).await
+}
+
+/// What a backend calls a connection by.
+type Named = fn(&ServerConnection) -> String;
+
+/// The same, with another name for a connection.
+pub(super) async fn serve_by(mut config: ServerConfig, named: Named) -> SocketAddr {
     config.alpn_protocols = vec![b"h2".to_vec(), b"http/1.1".to_vec()];
     let acceptor = TlsAcceptor::from(Arc::new(config));
     let (address, listener) = raw_origin().await;
@@ -62,16 +70,16 @@ async fn serve(chain: Vec<CertificateDer<'static>>, key: KeyPair) -> SocketAddr 
         let mut connections = 0;
         while let Ok((stream, _)) = listener.accept().await {
             connections += 1;
-            tokio::spawn(answer_all(acceptor.clone(), stream, connections));
+            tokio::spawn(answer_all(acceptor.clone(), stream, connections, named));
         }
     });
     address
 }
 
-async fn answer_all(acceptor: TlsAcceptor, stream: TcpStream, connection: usize) {
+async fn answer_all(acceptor: TlsAcceptor, stream: TcpStream, connection: usize, named: Named) {
     let Ok(mut stream) = acceptor.accept(stream).await else { return };
     let tls = stream.get_ref().1;
-    let name = tls.server_name().unwrap_or("none");
+    let name = named(tls);
     let told = format!("{name} {connection} {:?}", tls.handshake_kind().unwrap());
     if tls.alpn_protocol() == Some(b"h2") {
         let service = service_fn(move |_: Request<Incoming>| {

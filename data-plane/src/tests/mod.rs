@@ -6,6 +6,7 @@ mod aws;
 mod backend_tls;
 mod backends;
 mod canary;
+mod client_certificate;
 mod clients;
 mod compression;
 mod concurrency;

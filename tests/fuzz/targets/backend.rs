@@ -168,3 +168,17 @@ pub(crate) fn tls_authorities(bytes: &[u8]) {
     assert!(authorities.len() <= egress::AUTHORITIES_BYTES_MAX);
     assert!(egress::Identity::new(settings).is_ok_and(|again| again == identity));
 }
+
+/// A chain and its private key belong together within their bounds, or are refused; what is taken can be shown.
+pub(crate) fn tls_client(bytes: &[u8]) {
+    let Ok(text) = std::str::from_utf8(bytes) else { return };
+    // The chain, and behind the last certificate its key.
+    let end = text.rfind("-----END CERTIFICATE-----").map_or(0, |at| at + 25);
+    let (chain, key) = text.split_at(end);
+    let Ok(pem) = egress::ClientPem::parse(chain, key) else { return };
+    assert!((1..=egress::CHAIN_MAX).contains(&pem.chain.len()));
+    assert!(chain.len() <= egress::CHAIN_BYTES_MAX && key.len() <= egress::PRIVATE_KEY_BYTES_MAX);
+    let shown = egress::ClientIdentity::new(pem.chain.clone(), &pem.private_key);
+    let again = egress::ClientIdentity::new(pem.chain, &pem.private_key);
+    assert!(shown.is_ok_and(|shown| again.is_ok_and(|again| shown == again)));
+}

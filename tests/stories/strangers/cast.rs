@@ -41,9 +41,9 @@ pub(super) async fn party<'w>(
     let planted = format!("{name} text");
     // Kinds that the way to a call did not make.
     for noun in &catalog.nodes {
-        let create = format!("create{noun}");
+        let made_by = ["create", "generate"].map(|verb| format!("{verb}{noun}"));
         let operation = catalog.operations.iter().find(|operation| {
-            operation.name == create
+            made_by.contains(&operation.name)
                 && matches!(operation.door, super::catalog::Door::Graphql { .. })
         });
         if let (false, Some(operation)) = (ids.global.contains_key(noun), operation) {

@@ -8,21 +8,29 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Map, Value, json};
 use std::cell::{Cell, RefCell};
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::OnceLock;
 
 /// Fields that may be left out, but not if the call shall succeed.
 const FILLED: [&str; 4] = ["method", "path", "text", "uri"];
 /// Fields that stand in the place of another.
 const INSTEAD: [(&str, &str); 1] = [("resourceId", "path")];
 /// What operations begin with.
-const VERBS: [&str; 24] = [
+const VERBS: [&str; 26] = [
     "create", "get", "list", "update", "put", "set", "delete", "revoke", "add", "remove", "accept",
     "resend", "suspend", "resume", "close", "export", "verify", "change", "rotate", "request",
-    "end", "reopen", "settle", "promote",
+    "end", "reopen", "settle", "promote", "generate", "upload",
 ];
 /// What ends like an id and is free text, or stands in what fits no other choice that the walk makes: the own tests of
-/// secrets, integrations, canaries and VPC links name ids of strangers there.
-const NO_IDS: [&str; 6] =
-    ["aws", "awsCredentials", "canarySettings", "connectionId", "externalId", "nounId"];
+/// secrets, integrations, canaries, VPC links and client certificates name ids of strangers there.
+const NO_IDS: [&str; 7] = [
+    "aws",
+    "awsCredentials",
+    "canarySettings",
+    "connectionId",
+    "externalId",
+    "nounId",
+    "tlsConfig",
+];
 
 /// A text that is given back and kept nowhere: a change that is right but for it is made, also one that deletes.
 const NOT_KEPT: &str = "clientMutationId";
@@ -423,6 +431,8 @@ impl<'a> Fill<'a> {
             "ledgerRow" => "0".repeat(32),
             "allowMethods" => "PUT".to_owned(),
             "apiKeyLocations" => "$request.querystring.key".to_owned(),
+            "certificateChain" => own_certificate().0.clone(),
+            "privateKey" => own_certificate().1.clone(),
             "clientNetworks" => "203.0.113.0/24".to_owned(),
             "currency" => "EUR".to_owned(),
             "method" => "GET".to_owned(),
@@ -442,6 +452,16 @@ impl<'a> Fill<'a> {
         let length = usize::try_from(length_min).unwrap_or_default();
         format!("{text:x<length$}")
     }
+}
+
+/// In PEM, with its private key.
+fn own_certificate() -> &'static (String, String) {
+    static MADE: OnceLock<(String, String)> = OnceLock::new();
+    MADE.get_or_init(|| {
+        let key = rcgen::KeyPair::generate().unwrap();
+        let own = rcgen::CertificateParams::default().self_signed(&key).unwrap();
+        (own.pem(), key.serialize_pem())
+    })
 }
 
 /// `apiId`, `usagePlanIds`, `id`, `api`, `parentId`, or `userId` of `removeMember`: of which noun.

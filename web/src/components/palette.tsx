@@ -33,6 +33,7 @@ const PLACES: Target[] = [
   { kind: "Page", label: "Access keys", to: paths.accessKeys() },
   { kind: "Page", label: "Secrets", to: paths.secrets() },
   { kind: "Page", label: "VPC links", to: paths.vpcLinks() },
+  { kind: "Page", label: "Client certificates", to: paths.clientCertificates() },
   { kind: "Page", label: "Audit log", to: paths.audit(), needs: "readAudit" },
   { kind: "Page", label: "Request log", to: paths.managementRequests(), needs: "readAudit" },
   { kind: "Do", label: "Create an API", to: paths.newApi(), needs: "manageApis" },

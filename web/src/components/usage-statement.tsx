@@ -5,6 +5,7 @@ import { request } from "../api/client";
 import { requestIdOf, sentence } from "../api/errors";
 import { graphql } from "../api/generated";
 import { day as named } from "../lib/format";
+import { storeFile } from "../lib/store-file";
 import { Button } from "../ui/button";
 import { Panel } from "../ui/panel";
 import { toast } from "../ui/toast";
@@ -28,7 +29,8 @@ export function UsageStatement() {
   const statement = useMutation({
     mutationFn: async () => (await request(UsageStatementDocument, { day })).usageStatement,
     onSuccess: (statement) => {
-      if (statement.final) store(`tollgate-usage-${statement.day}.json`, JSON.stringify(statement));
+      if (statement.final)
+        storeFile(`tollgate-usage-${statement.day}.json`, JSON.stringify(statement), "application/json");
       else
         toast(
           `${named(statement.day)} is not signed yet. A day is signed four days later, at 04:00 UTC.`,
@@ -69,13 +71,4 @@ export function UsageStatement() {
       </form>
     </Panel>
   );
-}
-
-/** Has the browser store a file that was made here. */
-function store(name: string, text: string) {
-  const link = document.createElement("a");
-  link.href = URL.createObjectURL(new Blob([text], { type: "application/json" }));
-  link.download = name;
-  link.click();
-  URL.revokeObjectURL(link.href);
 }

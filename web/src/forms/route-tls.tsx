@@ -1,6 +1,9 @@
+import { Link } from "@tanstack/react-router";
 import { z } from "zod";
 import type { TlsConfigInput } from "../api/generated/graphql";
-import { SwitchField, TextArea, TextField } from "../ui/field";
+import { ClientCertificateChoices } from "../components/client-certificate-choices";
+import { paths } from "../lib/paths";
+import { SelectField, SwitchField, TextArea, TextField } from "../ui/field";
 import type { RouteFormState } from "./route-schema";
 import { Section } from "./section";
 
@@ -9,27 +12,31 @@ export const tls = z.object({
   insecureSkipVerification: z.boolean(),
   serverNameToVerify: z.string().trim(),
   caBundle: z.string().trim(),
+  clientCertificateId: z.string(),
 });
 
 type TlsConfig = z.output<typeof tls>;
 
-export const tlsTyped = (stored: TlsConfig | null | undefined): TlsConfig => ({
+type Stored = Omit<TlsConfig, "clientCertificateId"> & { clientCertificateId?: string | null };
+
+export const tlsTyped = (stored: Stored | null | undefined): TlsConfig => ({
   insecureSkipVerification: stored?.insecureSkipVerification ?? false,
   serverNameToVerify: stored?.serverNameToVerify ?? "",
   caBundle: stored?.caBundle ?? "",
+  clientCertificateId: stored?.clientCertificateId ?? "",
 });
 
 /** Nothing where all is as usual. */
 export function tlsConfig(typed: TlsConfig): { tlsConfig?: TlsConfigInput } {
-  const says = typed.insecureSkipVerification || typed.serverNameToVerify !== "" || typed.caBundle !== "";
+  const says = Object.values(typed).some(Boolean);
   return says ? { tlsConfig: typed } : {};
 }
 
-/** What the certificate of a backend over https must be, with a warning where its issuer is not checked. */
+/** What the certificate of a backend over https must be, and what it is shown, with a warning where its issuer is not checked. */
 export function TlsSection({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration?.tlsConfig;
   return (
-    <Section form={form} name="tls" title="The backend's certificate" fields={["integration.tlsConfig"]}>
+    <Section form={form} name="tls" title="TLS to the backend" fields={["integration.tlsConfig"]}>
       <TextField
         label="Name to verify"
         optional
@@ -49,6 +56,20 @@ export function TlsSection({ form }: { form: RouteFormState }) {
         error={errors?.caBundle?.message}
         {...form.register("integration.tlsConfig.caBundle")}
       />
+      <SelectField
+        label="Client certificate"
+        hint={
+          <>
+            Which of the <Link {...paths.clientCertificates()}>client certificates</Link> the backend is shown
+            where it asks for one.
+          </>
+        }
+        error={errors?.clientCertificateId?.message}
+        {...form.register("integration.tlsConfig.clientCertificateId")}
+      >
+        <option value="">The stage's, if it has one</option>
+        <ClientCertificateChoices by="clientCertificateId" />
+      </SelectField>
       <SwitchField
         label="Skip verification of the issuer (insecure)"
         hint="Takes a certificate whoever issued it, itself too. Its name and its dates are checked all the same."

@@ -1,10 +1,13 @@
+import { Link } from "@tanstack/react-router";
 import { Plus, Trash2 } from "lucide-react";
 import { type UseFormReturn, useFieldArray } from "react-hook-form";
 import { z } from "zod";
 import { request } from "../api/client";
 import { graphql } from "../api/generated";
 import { refreshAll } from "../api/query";
+import { ClientCertificateChoices } from "../components/client-certificate-choices";
 import { minute } from "../lib/format";
+import { paths } from "../lib/paths";
 import { Button, IconButton } from "../ui/button";
 import { SelectField, SwitchField, TextField } from "../ui/field";
 import { toast } from "../ui/toast";
@@ -35,6 +38,7 @@ const schema = z.object({
   deploymentId: z.string(),
   autoDeploy: z.boolean(),
   rateLimitHeaders: z.boolean(),
+  clientCertificateId: z.string(),
   throttle,
   routeThrottles: z.array(routeThrottle),
   concurrencyLimit,
@@ -55,6 +59,7 @@ type Stage = {
   concurrencyLimit?: ConcurrencyLimit | null;
   routeConcurrencyLimits: readonly (ConcurrencyLimit & { routeKey: string })[];
   deployment?: { id: string } | null;
+  clientCertificate?: { id: string } | null;
 };
 type Deployment = { id: string; deploymentId: string; description: string; createdAt: string };
 
@@ -70,6 +75,7 @@ export function StageUpdateForm({
     deploymentId: stage.deployment?.id ?? "",
     autoDeploy: stage.autoDeploy,
     rateLimitHeaders: stage.rateLimitHeaders,
+    clientCertificateId: stage.clientCertificate?.id ?? "",
     throttle: throttleTyped(stage.throttle),
     routeThrottles: stage.routeThrottles.map(({ routeKey, ...limit }) => ({
       routeKey,
@@ -91,10 +97,11 @@ export function StageUpdateForm({
       form={form}
       needs="deploy"
       submit="Save settings"
-      send={async ({ deploymentId, ...values }) => {
+      send={async ({ deploymentId, clientCertificateId, ...values }) => {
         const chosen = deploymentId && deploymentId !== stage.deployment?.id && !values.autoDeploy;
         const moved = chosen ? { deploymentId } : {};
-        const input = { id: stage.id, ...values, ...moved };
+        const shown = { clientCertificateId: clientCertificateId || null };
+        const input = { id: stage.id, ...values, ...moved, ...shown };
         const { stage: saved, userErrors } = (await request(UpdateStageDocument, { input })).updateStage;
         if (saved) {
           toast("Stage saved");
@@ -158,6 +165,20 @@ export function StageUpdateForm({
               {`${minute(deployment.createdAt)} · ${deployment.description || deployment.deploymentId}`}
             </option>
           ))}
+        </SelectField>
+        <SelectField
+          label="Client certificate"
+          hint={
+            <>
+              What backends over https are shown where they ask for one; see{" "}
+              <Link {...paths.clientCertificates()}>client certificates</Link>.
+            </>
+          }
+          error={errors.clientCertificateId?.message}
+          {...form.register("clientCertificateId")}
+        >
+          <option value="">None</option>
+          <ClientCertificateChoices by="id" />
         </SelectField>
         <TextField
           label="Description"

@@ -13,6 +13,7 @@ export const LIMITS: Record<TenantLimitName, string> = {
   CONSUMERS: "Consumers",
   SECRETS: "Secrets",
   VPC_LINKS: "VPC links",
+  CLIENT_CERTIFICATES: "Client certificates",
   ACCESS_KEYS: "Access keys",
   MEMBERS: "Members, invited ones too",
   INVITATIONS: "Open invitations",

@@ -48,6 +48,8 @@ export const paths = {
   sessions: (after?: string) => ({ to: "/settings/sessions", search: { after } }) as const,
   accessKeys: (after?: string) => ({ to: "/settings/access-keys", search: { after } }) as const,
   vpcLinks: (after?: string) => ({ to: "/settings/vpc-links", search: { after } }) as const,
+  clientCertificates: (after?: string) =>
+    ({ to: "/settings/client-certificates", search: { after } }) as const,
   secrets: (after?: string) => ({ to: "/settings/secrets", search: { after } }) as const,
   audit: (filter: AuditSearch = {}) => ({ to: "/settings/audit", search: filter }) as const,
   auditEntry: (entry: string) => ({ to: "/settings/audit/$entry", params: { entry } }) as const,

@@ -237,7 +237,6 @@ async fn what_restricts_access_but_is_not_enforced_is_refused_by_name_and_nothin
         ),
         ("integration", "type", "'HTTP'", "'MOCK'", format!("{of_integration}.type")),
         ("stage", "web_acl_arn", "'arn:x'", "''", "stage.webAclArn".to_owned()),
-        ("stage", "client_certificate_id", "'x'", "''", "stage.clientCertificateId".to_owned()),
         ("stage", "method_settings", r#"'{"*/*": {}}'"#, "'{}'", "stage.methodSettings".to_owned()),
     ] {
         let set = async |value: &str| {

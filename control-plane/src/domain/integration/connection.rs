@@ -49,10 +49,13 @@ impl Settings {
     }
 }
 
-/// Whether the VPC link is one of the tenant's. It stays until the transaction ends.
-pub(super) async fn check_link(tx: &mut Tx, actor: &Actor, settings: &Settings) -> Result<()> {
+/// Whether the VPC link and the client certificate are the tenant's. They stay until the transaction ends.
+pub(super) async fn check_named(tx: &mut Tx, actor: &Actor, settings: &Settings) -> Result<()> {
     if let Some(id) = settings.connection_id {
         store::vpc_link::lock(tx, actor.tenant, id).await?;
+    }
+    if let Some(id) = settings.tls_config.as_ref().and_then(|tls| tls.client_certificate_id) {
+        store::client_certificate::lock(tx, actor.tenant, id).await?;
     }
     Ok(())
 }

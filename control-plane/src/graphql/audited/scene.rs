@@ -20,9 +20,9 @@ use crate::domain::tenant::SignUp;
 use crate::domain::usage_plan::NewUsagePlan;
 use crate::domain::user_link::{self, Purpose};
 use crate::domain::{
-    access_key, account, api_key, consumer, gateway_response, integration, invitation, join_token,
-    operator, password, quarantined_segment, resource, secret, session, sign_up, tenant,
-    tenant_invitation, usage_plan, vpc_link,
+    access_key, account, api_key, client_certificate, consumer, gateway_response, integration,
+    invitation, join_token, operator, password, quarantined_segment, resource, secret, session,
+    sign_up, tenant, tenant_invitation, usage_plan, vpc_link,
 };
 use crate::graphql::node::Kind;
 use crate::ids::{ApiId, SessionId, StageId, TenantId};
@@ -138,6 +138,10 @@ impl<'a> Scene<'a> {
                 let sent = invitation::create(app, &owner, &guest, Role::Viewer);
                 kind.id(sent.await.unwrap().invitation.id)
             }
+            Kind::ClientCertificate => {
+                let new = client_certificate::NewClientCertificate::default();
+                kind.id(client_certificate::generate(app, &owner, new).await.unwrap().id)
+            }
             Kind::Member => kind.id(testing::join(app, owner.tenant, Role::Developer).await.user),
             Kind::Resource => {
                 let api = self.api().await;
@@ -197,6 +201,7 @@ impl<'a> Scene<'a> {
     }
 
     /// What the input holds beside ids, where what the schema says of it is not enough.
+    #[expect(clippy::too_many_lines, reason = "an arm for each operation")]
     pub(super) async fn input(&mut self, operation: &str, variant: &str) -> Value {
         let (app, guest, email) = (self.app, self.guest(), self.email.clone());
         match operation {
@@ -274,6 +279,10 @@ impl<'a> Scene<'a> {
                 self.stranger = Some(guest.clone());
                 let tenant = format!("tenant of {guest}");
                 json!({ "email": guest, "password": PASSWORD, "tenant": tenant })
+            }
+            "uploadClientCertificate" => {
+                let (certificate_chain, private_key) = testing::own_certificate(|_| {});
+                json!({ "certificateChain": certificate_chain, "privateKey": private_key })
             }
             "updateTenantLimits" => json!({ "limits": [{ "name": "APIS", "limit": 7 }] }),
             "verifyEmail" if variant == "sign-up" => {

@@ -30,6 +30,8 @@ pub(in crate::snapshot) struct ProxyTemplate {
     pub(in crate::snapshot) circuit_breaker: Option<CircuitBreaker>,
     pub(in crate::snapshot) vpc_link_id: Option<Arc<str>>,
     pub(in crate::snapshot) identity: Option<Arc<Identity>>,
+    /// In the place of the stage's.
+    pub(in crate::snapshot) client_certificate_id: Option<Box<str>>,
 }
 
 pub enum Integration {
@@ -52,8 +54,11 @@ pub struct HttpProxy {
     pub(crate) forwarding: Forwarding,
     /// Its answers reach their callers whole, and not as they come.
     pub(crate) buffered: bool,
-    /// Who the backend must prove to be over TLS; `None`: its host, by an authority that the node trusts.
+    /// Who the backend must prove to be over TLS, and who the node is to it; `None`: its host, by an authority that the node
+    /// trusts, to which the node is nobody.
     pub(crate) identity: Option<Arc<Identity>>,
+    /// The client certificate that it should be shown, and that is not on this node: no call goes out.
+    pub(crate) lacks_certificate: Option<Box<str>>,
     pub retry_policy: Option<Arc<RetryPolicy>>,
     pub circuit_breaker: Option<CircuitBreaker>,
     /// Whose targets are connected to, in the place of `target`.

@@ -35,7 +35,7 @@ export const RoutesDocument = graphql(`
               aws { secretId endpointUrl invocationType }
               retryPolicy { attempts on statuses anyMethod perTryTimeoutMs hedgingDelayMs }
               circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
-              tlsConfig { insecureSkipVerification serverNameToVerify caBundle }
+              tlsConfig { insecureSkipVerification serverNameToVerify caBundle clientCertificateId }
               mockResponse { status headers { name value } body }
             }
           }

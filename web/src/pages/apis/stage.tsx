@@ -14,7 +14,7 @@ import { StageCanaryForm } from "../../forms/stage-canary";
 import { StageClientsForm } from "../../forms/stage-clients";
 import { StageTracingForm } from "../../forms/stage-tracing";
 import { StageUpdateForm } from "../../forms/stage-update";
-import { minute } from "../../lib/format";
+import { day, minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge } from "../../ui/badge";
 import { Button } from "../../ui/button";
@@ -35,6 +35,7 @@ const StageDocument = graphql(`
         routeThrottles { routeKey rateLimit burstLimit enforcement mode outage }
         concurrencyLimit { maxInFlight enforcement }
         routeConcurrencyLimits { routeKey maxInFlight enforcement }
+        clientCertificate { id clientCertificateId expirationDate expiresSoon }
         clientThrottles { name key headerName routeKey rateLimit burstLimit enforcement mode outage }
         canarySettings {
           deployment { id deploymentId description } percentTraffic stickiness stickinessName
@@ -110,6 +111,11 @@ export function StagePage() {
                     <Badge tone="warn" dot>{`${stage.canarySettings.percentTraffic} % of calls`}</Badge>{" "}
                     {stage.canarySettings.deployment?.description ||
                       stage.canarySettings.deployment?.deploymentId}
+                  </Fact>
+                )}
+                {stage.clientCertificate?.expiresSoon && (
+                  <Fact name="Client certificate">
+                    <Badge tone="warn" dot>{`Ends ${day(stage.clientCertificate.expirationDate)}`}</Badge>
                   </Fact>
                 )}
                 {stage.deployment && <Fact name="Deployed">{minute(stage.deployment.createdAt)}</Fact>}

@@ -19,6 +19,7 @@ export function SettingsFrame() {
             { label: "Access keys", to: paths.accessKeys() },
             { label: "Secrets", to: paths.secrets() },
             { label: "VPC links", to: paths.vpcLinks() },
+            { label: "Client certificates", to: paths.clientCertificates() },
             ...(may("readAudit")
               ? [
                   { label: "Audit log", to: paths.audit(), within: true },
