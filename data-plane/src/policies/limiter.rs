@@ -278,9 +278,10 @@ impl Limiter {
 
     /// Tells a bucket of what was let through beside it.
     pub(super) async fn settle(&self, redis: &Redis, held: &Held, bucket: Bucket) {
-        let made = match held.take_owed(now_us()) {
+        let now = now_us();
+        let made = match held.take_owed(now) {
             (0, _) => 0,
-            (owed, since) => Local::to_tell(held, owed, since),
+            (owed, since) => Local::to_tell(held, owed, since, now),
         };
         if made == 0 {
             return;

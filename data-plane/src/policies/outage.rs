@@ -147,11 +147,11 @@ impl Local {
     /// Of so many calls that a share let through in so long, how many its bucket is to be told of: all, but where it could
     /// not be told for longer than a lease, what the share has not got back by now. As long as nobody can ask, a bucket
     /// refills beside its shares.
-    pub(super) fn to_tell(held: &Held, calls: u32, in_us: u64) -> u32 {
+    pub(super) fn to_tell(held: &Held, calls: u32, in_us: u64, now: u64) -> u32 {
         let mut kept = held.share();
         let share = kept.as_mut().filter(|_| in_us > lease::TTL_US);
         let Some(share) = share else { return calls };
-        let missing = share.burst() - share.bring_up(held.seen(), now_us()).tokens;
+        let missing = share.burst() - share.bring_up(held.seen(), now).tokens;
         #[expect(
             clippy::cast_possible_truncation,
             clippy::cast_sign_loss,
@@ -454,7 +454,9 @@ mod tests {
         for (held, rate) in [(&busy, 0.001), (&calm, 1e9)] {
             assert!((0..3).all(|_| local.take(held, Bucket { rate, burst: 10 }).allowed));
         }
-        let told = |held: &Held, in_us| Local::to_tell(held, 70, in_us);
+        // A share has got nothing back within the microsecond of its last call.
+        let later = now_us() + 1;
+        let told = |held: &Held, in_us| Local::to_tell(held, 70, in_us, later);
         assert_eq!((told(&busy, 1), told(&calm, 1)), (70, 70));
         let a_while = lease::TTL_US + 1;
         assert_eq!((told(&busy, a_while), told(&calm, a_while)), (3, 0));
