@@ -64,6 +64,8 @@ async fn deploy(app: &App, tenant: TenantId, api: ApiId) -> Result<()> {
     match attempt(app, tenant, api).await {
         // The Api went, and what waited of it.
         Ok(()) | Err(Error::NotFound("api")) => Ok(()),
+        // Since it was looked for: it waits until the tenant may change something.
+        Err(Error::TenantSuspended { .. }) => Ok(()),
         Err(error) if is_ours(&error) => Err(error),
         Err(refused) => give_up(app, tenant, api, &refused).await,
     }

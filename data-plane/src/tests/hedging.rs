@@ -119,9 +119,13 @@ async fn where_one_fails_the_other_is_waited_for() {
         let backend = async {
             let (first, _) = asked(&listener).await;
             let (second, _) = asked(&listener).await;
-            let (failing, mut good) = if first_fails { (first, second) } else { (second, first) };
-            drop(failing);
-            tokio::time::sleep(Duration::from_millis(50)).await; // it is known by then
+            let (mut failing, mut good) =
+                if first_fails { (first, second) } else { (second, first) };
+            failing.shutdown().await.unwrap();
+            // The node looks at the first one first. The second one's connection it gives up as soon as that failed.
+            if !first_fails {
+                assert!(closes(&mut failing).await, "it is known");
+            }
             say(&mut good, "good").await;
             good
         };

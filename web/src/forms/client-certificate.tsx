@@ -1,3 +1,4 @@
+import type { UseFormRegisterReturn } from "react-hook-form";
 import { z } from "zod";
 import { request } from "../api/client";
 import { graphql } from "../api/generated";
@@ -26,6 +27,15 @@ const UpdateClientCertificateDocument = graphql(`
 
 type Done = { onDone: () => void; onCancel: () => void };
 
+/** Ends the form where nothing is wrong. */
+async function told<E>({ userErrors }: { userErrors: readonly E[] }, onDone: () => void) {
+  if (userErrors.length === 0) {
+    await refreshAll();
+    onDone();
+  }
+  return userErrors;
+}
+
 /** `team = payments` on each line. */
 const tags = z.string().transform((text, ctx) =>
   text
@@ -44,7 +54,17 @@ type Tag = { key: string; value: string };
 
 const typedTags = (stored: readonly Tag[]) => stored.map(({ key, value }) => `${key} = ${value}`).join("\n");
 
-const TAGS_HINT = "A key, = and a value on each line; at most 50.";
+function TagsField(field: { error?: string } & UseFormRegisterReturn) {
+  return (
+    <TextArea
+      label="Tags"
+      optional
+      rows={2}
+      hint="A key, = and a value on each line; at most 50."
+      {...field}
+    />
+  );
+}
 
 const generating = z.object({
   description: z.string().trim(),
@@ -62,15 +82,9 @@ export function ClientCertificateGenerateForm({ onDone, onCancel }: Done) {
       needs="manageApis"
       submit="Generate certificate"
       onCancel={onCancel}
-      send={async (input) => {
-        const { userErrors } = (await request(GenerateClientCertificateDocument, { input }))
-          .generateClientCertificate;
-        if (userErrors.length === 0) {
-          await refreshAll();
-          onDone();
-        }
-        return userErrors;
-      }}
+      send={async (input) =>
+        told((await request(GenerateClientCertificateDocument, { input })).generateClientCertificate, onDone)
+      }
     >
       <p className="text-muted text-xs">
         It is good for 365 days. Give it to your backends, so that they let in who shows it; its private key
@@ -91,14 +105,7 @@ export function ClientCertificateGenerateForm({ onDone, onCancel }: Done) {
         <option value="EC_P256">ECDSA P-256</option>
         <option value="RSA_2048">RSA 2048, as AWS makes them</option>
       </SelectField>
-      <TextArea
-        label="Tags"
-        optional
-        rows={2}
-        hint={TAGS_HINT}
-        error={errors.tags?.message}
-        {...form.register("tags")}
-      />
+      <TagsField error={errors.tags?.message} {...form.register("tags")} />
     </Form>
   );
 }
@@ -120,15 +127,9 @@ export function ClientCertificateUploadForm({ onDone, onCancel }: Done) {
       needs="manageApis"
       submit="Upload certificate"
       onCancel={onCancel}
-      send={async (input) => {
-        const { userErrors } = (await request(UploadClientCertificateDocument, { input }))
-          .uploadClientCertificate;
-        if (userErrors.length === 0) {
-          await refreshAll();
-          onDone();
-        }
-        return userErrors;
-      }}
+      send={async (input) =>
+        told((await request(UploadClientCertificateDocument, { input })).uploadClientCertificate, onDone)
+      }
     >
       <TextField
         label="Description"
@@ -156,14 +157,7 @@ export function ClientCertificateUploadForm({ onDone, onCancel }: Done) {
         error={errors.privateKey?.message}
         {...form.register("privateKey")}
       />
-      <TextArea
-        label="Tags"
-        optional
-        rows={2}
-        hint={TAGS_HINT}
-        error={errors.tags?.message}
-        {...form.register("tags")}
-      />
+      <TagsField error={errors.tags?.message} {...form.register("tags")} />
     </Form>
   );
 }
@@ -189,13 +183,10 @@ export function ClientCertificateUpdateForm({
       onCancel={onCancel}
       send={async (values) => {
         const input = { id: certificate.id, ...values };
-        const { userErrors } = (await request(UpdateClientCertificateDocument, { input }))
-          .updateClientCertificate;
-        if (userErrors.length === 0) {
-          await refreshAll();
-          onDone();
-        }
-        return userErrors;
+        return told(
+          (await request(UpdateClientCertificateDocument, { input })).updateClientCertificate,
+          onDone,
+        );
       }}
     >
       <TextField
@@ -204,14 +195,7 @@ export function ClientCertificateUpdateForm({
         error={errors.description?.message}
         {...form.register("description")}
       />
-      <TextArea
-        label="Tags"
-        optional
-        rows={3}
-        hint={TAGS_HINT}
-        error={errors.tags?.message}
-        {...form.register("tags")}
-      />
+      <TagsField error={errors.tags?.message} {...form.register("tags")} />
     </Form>
   );
 }
