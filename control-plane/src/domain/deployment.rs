@@ -8,6 +8,7 @@ use proto::config::v1;
 use serde::Serialize;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
 use crate::access::role::Action;
 use crate::app::{App, CHANGE_BYTES_MAX, Tx};
 use crate::domain::api::Api;
@@ -15,6 +16,7 @@ use crate::domain::canary::{self, Canary, CanarySettings};
 use crate::domain::integration::Reach;
 use crate::domain::limit::{self, LimitName};
 use crate::domain::page::{Key, Keyed, Page, Paged};
+use crate::domain::patch::Patch;
 use crate::domain::stage::{self, NewStage, Stage};
 use crate::domain::{audit, auto_deployment, client_certificate, secret, text, vpc_link};
 use crate::error::{Error, Result};
@@ -38,6 +40,10 @@ pub struct Deployment {
     #[serde(skip)]
     pub api: ApiId,
     pub description: String,
+    /// A name of its own among the Api's deployments, such as `v1.4`.
+    pub label: Option<String>,
+    /// It is kept for good, however many come after it.
+    pub pinned: bool,
     /// A stage with `autoDeploy` had it made, and nobody else.
     pub auto_deployed: bool,
     /// SHA-256 of what was frozen, in hex: the same draft has the same.
@@ -47,6 +53,21 @@ pub struct Deployment {
     pub version: Option<u64>,
     #[serde(skip)]
     pub created_at: DateTime<Utc>,
+    #[serde(skip)]
+    pub updated_at: DateTime<Utc>,
+    /// Of [`Versioned`].
+    #[serde(skip)]
+    pub revision: i64,
+}
+
+impl Versioned for Deployment {
+    fn created_at(&self) -> DateTime<Utc> {
+        self.created_at
+    }
+
+    fn number(&self) -> i64 {
+        self.revision
+    }
 }
 
 impl Keyed for Deployment {
@@ -82,6 +103,26 @@ impl NewDeployment {
             return Err(Error::bad_request("stage", "is needed: a canary is one of a stage's"));
         }
         Ok(Self { canary: canary.map(CanarySettings::checked).transpose()?, ..self })
+    }
+}
+
+/// What is told of a deployment beside what it is, which never changes. What is `None` stays.
+#[derive(Clone, Debug, Default)]
+pub struct UpdateDeployment {
+    pub description: Option<String>,
+    pub label: Patch<String>,
+    pub pinned: Option<bool>,
+}
+
+impl UpdateDeployment {
+    /// Checks every field; an error names the field.
+    pub fn checked(self) -> Result<Self> {
+        let description = self.description.map(|text| text::description("description", text));
+        Ok(Self {
+            description: description.transpose()?,
+            label: self.label.try_map(|label| text::name("label", &label))?,
+            ..self
+        })
     }
 }
 
@@ -147,7 +188,7 @@ pub(crate) async fn freeze(
     Ok(deployment)
 }
 
-/// Forgets the oldest deployments that no stage of the locked Api points at, until there is room for one more.
+/// Forgets the oldest deployments that nobody pinned and no stage of the locked Api points at, until there is room for one more.
 /// No node holds them.
 async fn make_room(app: &App, tx: &mut Tx, actor: &Actor, api: ApiId) -> Result<()> {
     let limit = limit::of(tx, actor.tenant, LimitName::DeploymentsPerApi).await?;
@@ -247,6 +288,61 @@ fn gone(error: Error, noun: &str, id: &str) -> Error {
     let Error::NotFound(_) = error else { return error };
     let rule = format!("needs the {noun} {id}, which was deleted; deploy the draft instead");
     Error::conflict("deploymentId", rule)
+}
+
+pub async fn update(
+    app: &App,
+    actor: &Actor,
+    id: DeploymentId,
+    change: UpdateDeployment,
+) -> Result<Deployment> {
+    actor.may(Action::Deploy)?;
+    let change = change.checked()?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = lock(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
+    let after = Deployment {
+        description: change.description.unwrap_or_else(|| before.description.clone()),
+        label: change.label.apply(before.label.clone()),
+        pinned: change.pinned.unwrap_or(before.pinned),
+        ..before.clone()
+    };
+    let after = store::deployment::update(&mut tx, actor.tenant, &after).await?;
+    let noun = id.as_str();
+    let (old, new) = (Some(&before), Some(&after));
+    audit::record(app, &mut tx, actor, "deployment.update", noun, old, new).await?;
+    tx.commit().await?;
+    Ok(after)
+}
+
+/// Forgets a deployment. Refused while it is pinned, and while a stage is on it.
+pub async fn delete(app: &App, actor: &Actor, id: DeploymentId) -> Result<()> {
+    actor.may(Action::Deploy)?;
+
+    let mut tx = app.begin(actor).await?;
+    let before = lock(&mut tx, actor, id).await?;
+    actor.expects(&before)?;
+    if before.pinned {
+        return Err(Error::conflict("id", "is pinned: take the pin away first"));
+    }
+    if let Some(stage) = store::deployment::stage_on(&mut tx, actor.tenant, &before).await? {
+        let rule = format!("the stage {stage} is on it: point that at another deployment first");
+        return Err(Error::conflict("id", rule));
+    }
+    store::deployment::delete(&mut tx, actor.tenant, id).await?;
+    let noun = id.as_str();
+    audit::record(app, &mut tx, actor, "deployment.delete", noun, Some(&before), None).await?;
+    tx.commit().await?;
+    Ok(())
+}
+
+/// The deployment as it is once its Api is locked.
+async fn lock(tx: &mut Tx, actor: &Actor, id: DeploymentId) -> Result<Deployment> {
+    let missing = || Error::NotFound("deployment");
+    let seen = store::deployment::find(tx, actor.tenant, &[id]).await?.pop();
+    store::api::lock(tx, actor.tenant, seen.ok_or_else(missing)?.api).await?;
+    store::deployment::find(tx, actor.tenant, &[id]).await?.pop().ok_or_else(missing)
 }
 
 pub async fn get(app: &App, actor: &Actor, id: DeploymentId) -> Result<Deployment> {

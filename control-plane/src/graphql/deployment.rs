@@ -4,16 +4,18 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use async_graphql::dataloader::Loader;
-use async_graphql::{Context, ID, InputObject, Object, SimpleObject};
+use async_graphql::{Context, ID, InputObject, MaybeUndefined, Object, SimpleObject};
 use chrono::{DateTime, Utc};
 
+use crate::access::precondition::Versioned;
 use crate::domain;
-use crate::domain::deployment::NewDeployment;
+use crate::domain::deployment::{NewDeployment, UpdateDeployment};
 use crate::error::Error;
 use crate::graphql::caller;
 use crate::graphql::canary::DeploymentCanarySettingsInput;
 use crate::graphql::change::Changes;
 use crate::graphql::convergence::{DeploymentStatus, StatusOf};
+use crate::graphql::delete::{DeleteInput, DeletePayload};
 use crate::graphql::error::{UserError, user_errors};
 use crate::graphql::loader::{self, Batches};
 use crate::graphql::node::Kind;
@@ -40,6 +42,25 @@ struct CreateDeploymentInput {
     description: Option<String>,
     /// The stage, which must be there, keeps its deployment; this one becomes its canary, in the place of the one it had.
     canary_settings: Option<DeploymentCanarySettingsInput>,
+}
+
+/// A field left out stays; `label: null` takes it away. What was frozen never changes.
+#[derive(InputObject)]
+struct UpdateDeploymentInput {
+    id: ID,
+    /// Refused with `VERSION_CONFLICT` where it is not the present one.
+    expected_version: Option<String>,
+    description: Option<String>,
+    /// 1 to 128 characters; of the API's deployments one has it.
+    label: MaybeUndefined<String>,
+    /// Whether it is kept for good, however many come after it.
+    pinned: Option<bool>,
+}
+
+#[derive(SimpleObject)]
+struct UpdateDeploymentPayload {
+    deployment: Option<Deployment>,
+    user_errors: Vec<UserError>,
 }
 
 #[derive(SimpleObject)]
@@ -74,6 +95,43 @@ impl DeploymentMutation {
             user_errors,
         })
     }
+
+    /// Names, describes or pins a deployment.
+    async fn update_deployment(
+        &self,
+        ctx: &Context<'_>,
+        input: UpdateDeploymentInput,
+    ) -> async_graphql::Result<UpdateDeploymentPayload> {
+        let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
+        let update = async || {
+            let id = Kind::Deployment.parse(&input.id, "id")?;
+            let change = UpdateDeployment {
+                description: input.description,
+                label: input.label.into(),
+                pinned: input.pinned,
+            };
+            domain::deployment::update(app, actor, id, change).await
+        };
+        let (deployment, user_errors) = user_errors(update().await)?;
+        Ok(UpdateDeploymentPayload { deployment: deployment.map(Deployment), user_errors })
+    }
+
+    /// Refused while it is pinned, and while a stage is on it.
+    async fn delete_deployment(
+        &self,
+        ctx: &Context<'_>,
+        input: DeleteInput,
+    ) -> async_graphql::Result<DeletePayload> {
+        let (app, actor) = caller(ctx)?;
+        let actor = &actor.expecting(input.expected_version);
+        let delete = async || {
+            let id = Kind::Deployment.parse(&input.id, "id")?;
+            domain::deployment::delete(app, actor, id).await
+        };
+        let done = delete().await;
+        DeletePayload::of(input.id, done)
+    }
 }
 
 #[Object]
@@ -89,6 +147,16 @@ impl Deployment {
 
     async fn description(&self) -> &str {
         &self.0.description
+    }
+
+    /// A name of its own among the API's deployments.
+    async fn label(&self) -> Option<&str> {
+        self.0.label.as_deref()
+    }
+
+    /// It is kept for good, however many come after it; others give way to newer ones at the limit `DEPLOYMENTS_PER_API`.
+    async fn pinned(&self) -> bool {
+        self.0.pinned
     }
 
     /// A stage with `autoDeploy` had it made.
@@ -119,8 +187,17 @@ impl Deployment {
         Ok(changes.await?.into())
     }
 
+    /// Another with each change: what `expectedVersion` takes.
+    async fn version(&self) -> String {
+        self.0.version()
+    }
+
     async fn created_at(&self) -> DateTime<Utc> {
         self.0.created_at
+    }
+
+    async fn updated_at(&self) -> DateTime<Utc> {
+        self.0.updated_at
     }
 }
 

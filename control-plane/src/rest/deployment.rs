@@ -10,20 +10,24 @@ use utoipa_axum::router::OpenApiRouter;
 use utoipa_axum::routes;
 
 use crate::access::actor::Actor;
+use crate::access::precondition::Versioned;
+use crate::access::role::Action;
 use crate::app::App;
 use crate::domain;
 use crate::domain::convergence::{self, Convergence};
-use crate::domain::deployment::NewDeployment;
+use crate::domain::deployment::{NewDeployment, UpdateDeployment};
+use crate::domain::patch::Patch;
 use crate::error::{Error, Result};
 use crate::ids::{ApiId, DeploymentId, NodeId};
 use crate::rest::canary::DeploymentCanarySettings;
+use crate::rest::etag::{Tag, Tagged};
 use crate::rest::extract::{self, Path, Query};
 use crate::rest::page::{List, PageQuery};
 use crate::rest::problem::Problem;
 use crate::rest::stage::Stage;
 
 pub fn routes() -> OpenApiRouter<App> {
-    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get))
+    OpenApiRouter::new().routes(routes!(list, create)).routes(routes!(get, update, delete))
 }
 
 /// An Api's draft, frozen.
@@ -35,11 +39,18 @@ struct Deployment {
     #[schema(value_type = String)]
     api_id: ApiId,
     description: String,
+    /// A name of its own among the API's deployments.
+    label: Option<String>,
+    /// It is kept for good, however many come after it; others give way to newer ones at the limit `DEPLOYMENTS_PER_API`.
+    pinned: bool,
     /// A stage with `autoDeploy` had it made.
     auto_deployed: bool,
     /// SHA-256 of what was frozen, in hex: the same draft has the same.
     digest: String,
     created_at: DateTime<Utc>,
+    updated_at: DateTime<Utc>,
+    /// What `If-Match` takes.
+    version: String,
 }
 
 /// How far the nodes are. Live when every node that is there serves the version.
@@ -137,6 +148,12 @@ struct FollowedDeployment {
     status: DeploymentStatus,
 }
 
+impl Tagged for FollowedDeployment {
+    fn version(&self) -> &str {
+        &self.deployment.version
+    }
+}
+
 /// A new deployment, and the stage that points at it where one was named.
 #[derive(Serialize, ToSchema)]
 #[serde(rename_all = "camelCase")]
@@ -149,6 +166,10 @@ struct CreatedDeployment {
 impl From<domain::deployment::Deployment> for Deployment {
     fn from(deployment: domain::deployment::Deployment) -> Self {
         Self {
+            version: deployment.version(),
+            label: deployment.label,
+            pinned: deployment.pinned,
+            updated_at: deployment.updated_at,
             id: deployment.id,
             api_id: deployment.api,
             description: deployment.description,
@@ -182,6 +203,20 @@ struct CreateDeployment {
     description: String,
     /// The stage, which must be there, keeps its deployment; this one becomes its canary, in the place of the one it had.
     canary_settings: Option<DeploymentCanarySettings>,
+}
+
+/// A field left out stays.
+#[derive(Deserialize, ToSchema)]
+#[serde(rename_all = "camelCase", deny_unknown_fields)]
+struct PatchDeployment {
+    #[schema(max_length = 1024)]
+    description: Option<String>,
+    /// 1 to 128 characters; of the API's deployments one has it. Null takes it away.
+    #[serde(default)]
+    #[schema(value_type = Option<String>)]
+    label: Patch<String>,
+    /// Whether it is kept for good, however many come after it.
+    pinned: Option<bool>,
 }
 
 /// An Api's deployments, newest first.
@@ -234,12 +269,60 @@ async fn get(
     State(app): State<App>,
     actor: Actor,
     Path((api, id)): Path<(ApiId, DeploymentId)>,
-) -> Result<Json<FollowedDeployment>> {
-    let deployment = domain::deployment::get(&app, &actor, id).await?;
-    if deployment.api != api {
-        return Err(Error::NotFound("deployment"));
-    }
-    Ok(Json(FollowedDeployment::load(&app, &actor, deployment).await?))
+) -> Result<Tag<FollowedDeployment>> {
+    let deployment = of_api(&app, &actor, api, id).await?;
+    Ok(Tag(FollowedDeployment::load(&app, &actor, deployment).await?))
+}
+
+/// Names, describes or pins a deployment. What was frozen never changes.
+#[utoipa::path(patch, path = "/apis/{apiId}/deployments/{deploymentId}", tag = "deployments",
+    operation_id = "updateDeployment",
+    params(("apiId" = String, Path), ("deploymentId" = String, Path)),
+    request_body = PatchDeployment, responses(
+        (status = 200, body = FollowedDeployment),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn update(
+    State(app): State<App>,
+    actor: Actor,
+    Path((api, id)): Path<(ApiId, DeploymentId)>,
+    extract::Json(body): extract::Json<PatchDeployment>,
+) -> Result<Tag<FollowedDeployment>> {
+    let change =
+        UpdateDeployment { description: body.description, label: body.label, pinned: body.pinned };
+    actor.may(Action::Deploy)?;
+    of_api(&app, &actor, api, id).await?;
+    let deployment = domain::deployment::update(&app, &actor, id, change).await?;
+    Ok(Tag(FollowedDeployment::load(&app, &actor, deployment).await?))
+}
+
+/// Forgets a deployment; refused while it is pinned, and while a stage is on it.
+#[utoipa::path(delete, path = "/apis/{apiId}/deployments/{deploymentId}", tag = "deployments",
+    operation_id = "deleteDeployment",
+    params(("apiId" = String, Path), ("deploymentId" = String, Path)), responses(
+        (status = 204),
+        (status = "4XX", body = Problem, content_type = "application/problem+json"),
+    ), security(("accessToken" = [])))]
+async fn delete(
+    State(app): State<App>,
+    actor: Actor,
+    Path((api, id)): Path<(ApiId, DeploymentId)>,
+) -> Result<StatusCode> {
+    actor.may(Action::Deploy)?;
+    of_api(&app, &actor, api, id).await?;
+    domain::deployment::delete(&app, &actor, id).await?;
+    Ok(StatusCode::NO_CONTENT)
+}
+
+/// The deployment, if it is this Api's.
+async fn of_api(
+    app: &App,
+    actor: &Actor,
+    api: ApiId,
+    id: DeploymentId,
+) -> Result<domain::deployment::Deployment> {
+    let deployment = domain::deployment::get(app, actor, id).await?;
+    if deployment.api == api { Ok(deployment) } else { Err(Error::NotFound("deployment")) }
 }
 
 #[cfg(test)]

@@ -61,7 +61,13 @@ type Stage = {
   deployment?: { id: string } | null;
   clientCertificate?: { id: string } | null;
 };
-type Deployment = { id: string; deploymentId: string; description: string; createdAt: string };
+type Deployment = {
+  id: string;
+  deploymentId: string;
+  label?: string | null;
+  description: string;
+  createdAt: string;
+};
 
 export function StageUpdateForm({
   stage,
@@ -162,7 +168,7 @@ export function StageUpdateForm({
           {!stage.deployment && <option value="">None</option>}
           {deployments.map((deployment) => (
             <option key={deployment.id} value={deployment.id}>
-              {`${minute(deployment.createdAt)} · ${deployment.description || deployment.deploymentId}`}
+              {`${minute(deployment.createdAt)} · ${deployment.label || deployment.description || deployment.deploymentId}`}
             </option>
           ))}
         </SelectField>

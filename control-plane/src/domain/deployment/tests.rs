@@ -1,3 +1,5 @@
+mod kept;
+
 use std::collections::HashMap;
 
 use proto::config::v1::Resource;

@@ -10,6 +10,7 @@ use crate::app::{App, Job};
 use crate::domain::api::Dialect;
 use crate::domain::api_key::NewApiKey;
 use crate::domain::consumer::NewConsumer;
+use crate::domain::deployment::{self, NewDeployment};
 use crate::domain::join_token::NewJoinToken;
 use crate::domain::operator::OpenLink;
 use crate::domain::page::Page;
@@ -128,6 +129,10 @@ impl<'a> Scene<'a> {
                 let new = NewConsumer { name: "some".to_owned(), external_id: String::new() };
                 kind.id(consumer::create(app, &owner, new).await.unwrap().id)
             }
+            Kind::Deployment => {
+                let new = NewDeployment::new(self.api().await, None, String::new()).unwrap();
+                kind.id(deployment::create(app, &owner, new).await.unwrap().0.id)
+            }
             Kind::Integration => {
                 let api = self.api().await;
                 let made = integration::create(app, &owner, api, testing::mock("some"));
@@ -194,7 +199,7 @@ impl<'a> Scene<'a> {
                 let new = testing::new_vpc_link("some");
                 kind.id(vpc_link::create(app, &owner, new).await.unwrap().id)
             }
-            Kind::AuditEntry | Kind::Deployment | Kind::User => {
+            Kind::AuditEntry | Kind::User => {
                 panic!("{operation} takes a {}, which this walk cannot make yet", kind.noun())
             }
         }

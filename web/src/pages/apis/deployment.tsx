@@ -1,16 +1,20 @@
 import { useQuery } from "@tanstack/react-query";
-import { getRouteApi } from "@tanstack/react-router";
+import { getRouteApi, useNavigate } from "@tanstack/react-router";
 import { useState } from "react";
+import { request } from "../../api/client";
+import { settled as settledChange } from "../../api/errors";
 import { graphql } from "../../api/generated";
 import type { DeploymentQuery, NodeState } from "../../api/generated/graphql";
 import { useLive } from "../../api/live";
-import { query, queryClient } from "../../api/query";
+import { query, queryClient, refreshAll } from "../../api/query";
+import { DeleteDialog } from "../../components/delete-dialog";
 import { DeploymentChanges } from "../../components/deployment-changes";
 import { DeploymentStatus } from "../../components/deployment-status";
 import { LiveBadge } from "../../components/live-badge";
 import { Loaded } from "../../components/loaded";
 import { RollbackDialog } from "../../components/rollback";
 import { useMay } from "../../components/viewer";
+import { DeploymentUpdateForm } from "../../forms/deployment-update";
 import { minute } from "../../lib/format";
 import { paths } from "../../lib/paths";
 import { Badge, type Tone } from "../../ui/badge";
@@ -24,12 +28,12 @@ const DeploymentDocument = graphql(`
   query Deployment($id: ID!, $api: ID!) {
     api: node(id: $api) {
       __typename
-      ... on Api { stages(first: 50) { nodes { id name deployment { id } } } }
+      ... on Api { stages(first: 50) { nodes { id name autoDeploy deployment { id } } } }
     }
     node(id: $id) {
       __typename
       ... on Deployment {
-        id deploymentId description digest createdAt
+        id deploymentId description label pinned digest createdAt updatedAt
         changes { total changes { path before after } }
         status {
           version nodes acknowledged live offline refused liveAfterMs publishedAt refusals
@@ -49,6 +53,12 @@ const DeploymentLiveDocument = graphql(`
   }
 `);
 
+const DeleteDeploymentDocument = graphql(`
+  mutation DeleteDeployment($input: DeleteInput!) {
+    deleteDeployment(input: $input) { deletedId userErrors { code message param } }
+  }
+`);
+
 const POLL_MS = 2000;
 
 const route = getRouteApi("/tenant/apis/$api/deployments/$deployment");
@@ -57,7 +67,9 @@ const route = getRouteApi("/tenant/apis/$api/deployments/$deployment");
 export function DeploymentPage() {
   const { api, deployment: id } = route.useParams();
   const may = useMay();
+  const navigate = useNavigate();
   const [moving, setMoving] = useState<{ id: string; name: string }>();
+  const [deleting, setDeleting] = useState(false);
   const settled = (data: DeploymentQuery | undefined) => {
     const node = data?.node;
     return node?.__typename === "Deployment" && (node.status.live || node.status.version === 0);
@@ -83,7 +95,9 @@ export function DeploymentPage() {
         if (deployment?.__typename !== "Deployment") return <Missing noun="deployment" />;
         const { status } = deployment;
         const stages = of?.__typename === "Api" ? of.stages.nodes : [];
-        const elsewhere = stages.filter((stage) => stage.deployment?.id !== deployment.id);
+        const elsewhere = stages.filter(
+          (stage) => stage.deployment?.id !== deployment.id && !stage.autoDeploy,
+        );
         return (
           <>
             <Panel
@@ -98,6 +112,11 @@ export function DeploymentPage() {
                         {`Point ${stage.name} here`}
                       </Button>
                     ))}
+                  {may("deploy") && (
+                    <Button look="danger" onClick={() => setDeleting(true)}>
+                      Delete deployment
+                    </Button>
+                  )}
                 </>
               }
             >
@@ -114,6 +133,11 @@ export function DeploymentPage() {
                     )}
                   </span>
                 </Fact>
+                {deployment.label && (
+                  <Fact name="Label">
+                    <Badge tone="accent">{deployment.label}</Badge>
+                  </Fact>
+                )}
                 <Fact name="Made">{minute(deployment.createdAt)}</Fact>
                 {status.publishedAt && <Fact name="Published">{minute(status.publishedAt)}</Fact>}
                 {status.liveAfterMs != null && <Fact name="Live after">{`${status.liveAfterMs} ms`}</Fact>}
@@ -122,12 +146,30 @@ export function DeploymentPage() {
                 </Fact>
               </Facts>
             </Panel>
+            <Panel title="Label and pin" note="What was frozen never changes; what it is called may.">
+              <DeploymentUpdateForm key={deployment.updatedAt} deployment={deployment} />
+            </Panel>
             <DeploymentChanges
               title="Changes"
               note="Since the deployment before it, field by field."
               found={deployment.changes}
             />
             <Nodes nodes={status.nodeStatuses} />
+            {deleting && (
+              <DeleteDialog
+                noun="deployment"
+                name={deployment.label || deployment.deploymentId}
+                consequence="It can no longer be rolled back to. One that is pinned, or that a stage is on, stays."
+                onClose={() => setDeleting(false)}
+                onDelete={async () => {
+                  settledChange(
+                    (await request(DeleteDeploymentDocument, { input: { id } })).deleteDeployment,
+                  );
+                  await navigate(paths.deployments(api));
+                  await refreshAll();
+                }}
+              />
+            )}
             {moving && (
               <RollbackDialog stage={moving} deployment={deployment} onClose={() => setMoving(undefined)} />
             )}

@@ -21,7 +21,7 @@ const DeploymentsDocument = graphql(`
         }
         deployments(first: 50) {
           nodes {
-            id deploymentId description digest createdAt
+            id deploymentId description label pinned digest createdAt
             status { version nodes acknowledged live refusals }
           }
         }
@@ -80,7 +80,17 @@ export function DeploymentsPage() {
                 },
                 {
                   header: "Description",
-                  cell: (deployment) => deployment.description || <span className="text-muted">none</span>,
+                  cell: ({ description, label, pinned }) => (
+                    <span className="flex flex-wrap items-center gap-1.5">
+                      {label && (
+                        <span className="max-w-40 truncate" title={label}>
+                          <Badge tone="accent">{label}</Badge>
+                        </span>
+                      )}
+                      {pinned && <Badge>pinned</Badge>}
+                      {description || <span className="text-muted">none</span>}
+                    </span>
+                  ),
                 },
                 {
                   header: "Stages",

@@ -43,7 +43,7 @@ const StageDocument = graphql(`
         }
         changes { total changes { path before after } }
         deployment { id deploymentId description createdAt status { nodes acknowledged live refusals } }
-        api { id deployments(first: 20) { nodes { id deploymentId description createdAt } } }
+        api { id deployments(first: 20) { nodes { id deploymentId label description createdAt } } }
       }
     }
   }
