@@ -14,8 +14,9 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const TABLES: [&str; 4] = [
+const TABLES: [&str; 5] = [
     include_str!("integrations.json"),
+    include_str!("http_custom.json"),
     include_str!("mock.json"),
     include_str!("backend_tls.json"),
     include_str!("services.json"),

@@ -3,6 +3,7 @@
 mod aws;
 pub mod backend;
 mod connection;
+mod http;
 pub mod mock;
 pub mod openapi;
 mod reach;
@@ -11,7 +12,7 @@ use std::collections::BTreeMap;
 use std::str::FromStr;
 
 use chrono::{DateTime, Utc};
-use plan::{MethodMatch, RouteKey, UriTemplate};
+use plan::{RouteKey, UriTemplate};
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use utoipa::ToSchema;
@@ -66,6 +67,9 @@ pub struct Integration {
 pub enum IntegrationType {
     /// A backend over HTTP: method, headers, query and body pass through.
     HttpProxy,
+    /// A backend over HTTP: the body goes there with the fields that say what it is, and the answer's status says which
+    /// integration response callers get.
+    Http,
     /// A function: calls become AWS's Lambda proxy events, which go to its URI by POST, and its answers become theirs.
     AwsProxy,
     /// A service of AWS, or what speaks like it, and functions of Lambda's: the caller's body goes there as it is, signed.
@@ -102,17 +106,17 @@ pub enum ProtocolVersion {
 pub struct Settings {
     #[serde(rename = "type")]
     pub kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. `AWS`: the ARN of a function,
+    /// `HTTP_PROXY`, `HTTP`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. `AWS`: the ARN of a function,
     /// or `arn:aws:apigateway:{region}:{service}:action/{Action}` or `…:path/{path}`. It may hold `{name}` for a path parameter of the route and `${stageVariables.name}`.
     #[serde(default)]
     pub uri: String,
-    /// `HTTP_PROXY`, `AWS`: the method to call with; empty or `ANY`: the caller's. An action and a function get a POST.
+    /// `HTTP_PROXY`, `HTTP`, `AWS`: the method to call with; empty or `ANY`: the caller's. An action and a function get a POST.
     #[serde(default)]
     pub method: String,
     /// `HTTP_PROXY`: the backend gets the caller's `Host`, not its own.
     #[serde(default)]
     pub preserve_host: bool,
-    /// `HTTP_PROXY`, `AWS_PROXY`: what the backend is spoken to in.
+    /// What the backend is spoken to in.
     #[serde(default)]
     pub protocol_version: ProtocolVersion,
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer.
@@ -121,7 +125,7 @@ pub struct Settings {
     /// `AWS`, which needs it, and `AWS_PROXY` whose URI is an ARN: by which credentials it is called, and where.
     #[serde(default)]
     pub aws: Option<AwsSettings>,
-    /// `HTTP_PROXY`: which way calls go to the backend.
+    /// `HTTP_PROXY`, `HTTP`: which way calls go to the backend.
     #[serde(default)]
     pub connection_type: ConnectionType,
     /// `VPC_LINK`, which needs it: the id of a VPC link.
@@ -131,7 +135,7 @@ pub struct Settings {
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; absent: `APPEND`.
     #[serde(default)]
     pub forwarded: Option<ForwardedPolicy>,
-    /// `HTTP_PROXY`: how answers reach callers; absent: `STREAM`, and `BUFFERED` in the AWS dialects. `AWS_PROXY`: with
+    /// `HTTP_PROXY`, `HTTP`, `AWS`: how answers reach callers; absent: `STREAM`, and `BUFFERED` in the AWS dialects. `AWS_PROXY`: with
     /// `STREAM` a function's answer is its head in JSON, 8 NUL bytes, and its body as it comes; absent: `BUFFERED`.
     #[serde(default)]
     pub response_transfer_mode: Option<ResponseTransferMode>,
@@ -148,10 +152,10 @@ pub struct Settings {
     /// 30000, which is what 0 is there; to 900000 with `STREAM`, which is what 0 is then.
     #[serde(default)]
     pub timeout_ms: u32,
-    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; left out: only where it surely had no effect.
+    /// `HTTP_PROXY` and `HTTP` over HTTP/1.1: when a call is sent again; left out: only where it surely had no effect.
     #[serde(default)]
     pub retry_policy: Option<RetryPolicy>,
-    /// `HTTP_PROXY`, `AWS_PROXY`: when a backend that fails is left alone for a while; left out: never.
+    /// When a backend that fails is left alone for a while; left out: never.
     #[serde(default)]
     pub circuit_breaker: Option<CircuitBreaker>,
     /// `MOCK`: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
@@ -161,8 +165,8 @@ pub struct Settings {
     #[serde(default)]
     pub request_templates: BTreeMap<String, String>,
     /// `MOCK`: the answers that `requestTemplates` choose from, the first whose pattern takes the status; a request that no
-    /// template is for gets the one without a pattern. `AWS`: what callers get, by the first whose pattern takes the service's
-    /// status, or what a function throws; without any they get what was answered.
+    /// template is for gets the one without a pattern. `HTTP`, `AWS`: what callers get, by the first whose pattern takes the
+    /// status of the backend or service, or what a function throws; without any they get what was answered.
     #[serde(default)]
     pub integration_responses: Vec<IntegrationResponse>,
     /// `MOCK`: the answers that callers choose from by `Prefer: code=404, example=unknown` and by `Accept`; the first is
@@ -174,7 +178,7 @@ pub struct Settings {
     #[serde(default, skip_serializing)]
     #[schema(value_type = Option<Object>, write_only)]
     pub openapi_operation: Option<Value>,
-    /// `HTTP_PROXY`, `AWS_PROXY`: what the certificate of a backend over https must be; absent: its host's, by a public
+    /// What the certificate of a backend over https must be; absent: its host's, by a public
     /// authority.
     #[serde(default)]
     pub tls_config: Option<TlsConfig>,
@@ -204,11 +208,12 @@ impl Keyed for Integration {
 }
 
 impl IntegrationType {
-    pub const ALL: [Self; 4] = [Self::HttpProxy, Self::AwsProxy, Self::Aws, Self::Mock];
+    pub const ALL: [Self; 5] = [Self::HttpProxy, Self::Http, Self::AwsProxy, Self::Aws, Self::Mock];
 
     pub fn as_str(self) -> &'static str {
         match self {
             Self::HttpProxy => "HTTP_PROXY",
+            Self::Http => "HTTP",
             Self::AwsProxy => "AWS_PROXY",
             Self::Aws => "AWS",
             Self::Mock => "MOCK",
@@ -296,31 +301,12 @@ impl Settings {
         self.check_connection()?;
         match self.kind {
             IntegrationType::HttpProxy => self.check_http_proxy(reach)?,
+            IntegrationType::Http => self.check_http(reach)?,
             IntegrationType::AwsProxy => self.check_aws_proxy(reach)?,
             IntegrationType::Aws => self.check_aws_call(reach)?,
             IntegrationType::Mock => self.check_mock()?,
         }
         Ok(self)
-    }
-
-    fn check_http_proxy(&self, reach: &Reach) -> Result<()> {
-        if self.payload_format_version.is_some() {
-            return Err(Error::bad_request("payloadFormatVersion", "belongs to type AWS_PROXY"));
-        }
-        if self.uri.is_empty() {
-            return Err(Error::bad_request("uri", "HTTP_PROXY needs a uri: where calls go"));
-        }
-        if !self.method.is_empty() {
-            MethodMatch::parse(&self.method)
-                .map_err(|reason| Error::bad_request("method", reason.to_string()))?;
-        }
-        if let Some(policy) = &self.retry_policy {
-            policy.check_over(self.protocol_version)?;
-        }
-        if self.aws.is_some() {
-            return Err(Error::bad_request("aws", "belongs to type AWS_PROXY"));
-        }
-        self.check_backend(reach)
     }
 
     fn check_aws_proxy(&self, reach: &Reach) -> Result<()> {

@@ -43,6 +43,9 @@ impl From<domain::integration::Integration> for Integration {
 pub enum IntegrationType {
     /// A backend over HTTP: method, headers, query and body pass through.
     HttpProxy,
+    /// A backend over HTTP: the body goes there with the fields that say what it is, and the answer's status says which
+    /// integration response callers get.
+    Http,
     /// A function: calls become AWS's Lambda proxy events, which go to its URI by POST, and its answers become theirs.
     AwsProxy,
     /// A service of AWS, or what speaks like it, and functions of Lambda's: the caller's body goes there as it is, signed.
@@ -112,26 +115,26 @@ pub enum ResponseTransferMode {
 pub struct IntegrationInput {
     #[graphql(name = "type")]
     kind: IntegrationType,
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda
+    /// `HTTP_PROXY`, `HTTP`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda
     /// function. It may hold `{name}` for a path parameter of the route and `${stageVariables.name}`.
     uri: Option<String>,
-    /// `HTTP_PROXY`: the method to call with; left out: the caller's.
+    /// `HTTP_PROXY`, `HTTP`, `AWS`: the method to call with; left out: the caller's.
     method: Option<String>,
     /// `HTTP_PROXY`: the backend gets the caller's Host, not its own.
     preserve_host: Option<bool>,
-    /// `HTTP_PROXY`, `AWS_PROXY`: what the backend is spoken to in; left out: HTTP1.
+    /// What the backend is spoken to in; left out: HTTP1.
     protocol_version: Option<ProtocolVersion>,
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer, `1.0` or `2.0`.
     payload_format_version: Option<String>,
     /// `AWS`, which needs it, and `AWS_PROXY` whose URI is an ARN: by which credentials it is called, and where.
     aws: Option<AwsSettingsInput>,
-    /// `HTTP_PROXY`: which way calls go to the backend; left out: INTERNET.
+    /// `HTTP_PROXY`, `HTTP`: which way calls go to the backend; left out: INTERNET.
     connection_type: Option<ConnectionType>,
     /// `VPC_LINK`, which needs it: the `vpcLinkId` of a VPC link.
     connection_id: Option<String>,
     /// `HTTP_PROXY`: what the backend is told of where a call comes from; left out: APPEND.
     forwarded: Option<ForwardedPolicy>,
-    /// `HTTP_PROXY`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: with STREAM a
+    /// `HTTP_PROXY`, `HTTP`, `AWS`: how answers reach callers; left out: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: with STREAM a
     /// function's answer is its head in JSON, 8 NUL bytes, and its body as it comes; left out: BUFFERED.
     response_transfer_mode: Option<ResponseTransferMode>,
     /// At most 600000; the default is 5000.
@@ -143,13 +146,13 @@ pub struct IntegrationInput {
     /// The whole exchange with the backend. The default is as long as it takes. In `AWS_REST` it is at most 29000, in `AWS_HTTP`
     /// 30000, which is the default there; with STREAM it is at most 900000, which is the default then.
     timeout_ms: Option<i32>,
-    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; left out: only where it surely had no effect.
+    /// `HTTP_PROXY` and `HTTP` over HTTP/1.1: when a call is sent again; left out: only where it surely had no effect.
     retry_policy: Option<RetryPolicyInput>,
-    /// `HTTP_PROXY`, `AWS_PROXY`: when a backend that fails is left alone for a while; left out: never.
+    /// When a backend that fails is left alone for a while; left out: never.
     circuit_breaker: Option<CircuitBreakerInput>,
     /// MOCK: the fixed answer. A mock has this, or `integrationResponses`, or `examples`.
     mock_response: Option<MockResponseInput>,
-    /// `HTTP_PROXY`, `AWS_PROXY`: what the certificate of a backend over https must be; left out: its host's, by a public
+    /// What the certificate of a backend over https must be; left out: its host's, by a public
     /// authority.
     tls_config: Option<TlsConfigInput>,
     /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; left out: they are text.
@@ -157,7 +160,8 @@ pub struct IntegrationInput {
     /// MOCK: by a request's media type the status that it is to get, as a constant: `{"statusCode": 200}`.
     request_templates: Option<Vec<BodyTemplateInput>>,
     /// MOCK: the answers that `requestTemplates` choose from, the first whose pattern takes the status; a request that no
-    /// template is for gets the one without a pattern.
+    /// template is for gets the one without a pattern. `HTTP`, `AWS`: what callers get, by the first whose pattern takes the
+    /// status of the backend or service, or what a function throws; without any they get what was answered.
     integration_responses: Option<Vec<IntegrationResponseInput>>,
     /// MOCK: the answers that callers choose from by `Prefer: code=404, example=unknown` and by `Accept`; the first is
     /// everybody else's.
@@ -315,13 +319,13 @@ impl Integration {
         self.0.settings.kind.into()
     }
 
-    /// `HTTP_PROXY`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. Empty
+    /// `HTTP_PROXY`, `HTTP`: where calls go. `AWS_PROXY`: where events go, by POST, or the ARN of a Lambda function. Empty
     /// for MOCK.
     async fn uri(&self) -> &str {
         &self.0.settings.uri
     }
 
-    /// `HTTP_PROXY`: the method to call with; empty or ANY: the caller's.
+    /// `HTTP_PROXY`, `HTTP`, `AWS`: the method to call with; empty or ANY: the caller's.
     async fn method(&self) -> &str {
         &self.0.settings.method
     }
@@ -330,7 +334,7 @@ impl Integration {
         self.0.settings.preserve_host
     }
 
-    /// `HTTP_PROXY`, `AWS_PROXY`: what the backend is spoken to in.
+    /// What the backend is spoken to in.
     async fn protocol_version(&self) -> ProtocolVersion {
         self.0.settings.protocol_version.into()
     }
@@ -345,7 +349,7 @@ impl Integration {
         self.0.settings.forwarded.map(Into::into)
     }
 
-    /// `HTTP_PROXY`: which way calls go to the backend.
+    /// `HTTP_PROXY`, `HTTP`: which way calls go to the backend.
     async fn connection_type(&self) -> ConnectionType {
         self.0.settings.connection_type.into()
     }
@@ -355,7 +359,7 @@ impl Integration {
         self.0.settings.connection_id.map(|id| id.to_string())
     }
 
-    /// `HTTP_PROXY`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: null is BUFFERED.
+    /// `HTTP_PROXY`, `HTTP`, `AWS`: how answers reach callers; null: STREAM, and BUFFERED in the AWS dialects. `AWS_PROXY`: null is BUFFERED.
     async fn response_transfer_mode(&self) -> Option<ResponseTransferMode> {
         self.0.settings.response_transfer_mode.map(Into::into)
     }
@@ -382,7 +386,7 @@ impl Integration {
         self.0.settings.timeout_ms
     }
 
-    /// `HTTP_PROXY` over HTTP/1.1: when a call is sent again; null: only where it surely had no effect.
+    /// `HTTP_PROXY` and `HTTP` over HTTP/1.1: when a call is sent again; null: only where it surely had no effect.
     async fn retry_policy(&self) -> Option<RetryPolicy> {
         self.0.settings.retry_policy.as_ref().map(Into::into)
     }
@@ -412,7 +416,7 @@ impl Integration {
         mock::told(&self.0.settings.request_templates)
     }
 
-    /// MOCK: the answers that `requestTemplates` choose from.
+    /// MOCK: the answers that `requestTemplates` choose from. `HTTP`, `AWS`: what callers get, by what was answered.
     async fn integration_responses(&self) -> Vec<IntegrationResponse> {
         self.0.settings.integration_responses.iter().map(Into::into).collect()
     }

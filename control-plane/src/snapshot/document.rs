@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use plan::{AwsUri, KeyLocation};
 use prost::Message;
 use proto::config::v1::{
-    Api, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse, HttpProxy,
+    Api, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse, Http, HttpProxy,
     Integration, Lambda, LinkedProxy, PathNormalization, PayloadFormatVersion, Protocol,
     ProtocolVersion, ResponseTransferMode as Mode, Route, TlsConfig, TrailingSlash, integration,
 };
@@ -277,6 +277,11 @@ impl<'a> Needs<'a> {
                 Some(integration::Kind::Lambda(lambda)) => lambda.signing.as_ref(),
                 Some(integration::Kind::AwsService(service)) => service.signing.as_ref(),
                 Some(integration::Kind::AwsFunction(function)) => function.signing.as_ref(),
+                Some(integration::Kind::Http(http)) => {
+                    let link = Some(http.vpc_link_id.as_str()).filter(|id| !id.is_empty());
+                    needs.vpc_links.extend(link);
+                    None
+                }
                 Some(integration::Kind::LinkedProxy(linked)) => {
                     needs.vpc_links.insert(&linked.vpc_link_id);
                     None
@@ -301,6 +306,13 @@ fn integration(row: &IntegrationRow) -> Integration {
             }))
         }
         "HTTP_PROXY" => Some(integration::Kind::HttpProxy(backend(row))),
+        "HTTP" => mocks::responses(row).map(|responses| {
+            integration::Kind::Http(Http {
+                backend: Some(backend(row)),
+                vpc_link_id: row.connection_id.clone(),
+                responses,
+            })
+        }),
         "AWS_PROXY" => {
             let function = Function {
                 backend: Some(backend(row)),

@@ -211,6 +211,7 @@ pub(super) fn backend(row: &Integration) -> Option<&HttpProxy> {
     match row.kind.as_ref()? {
         integration::Kind::HttpProxy(proxy) => Some(proxy),
         integration::Kind::LinkedProxy(linked) => linked.backend.as_ref(),
+        integration::Kind::Http(http) => http.backend.as_ref(),
         integration::Kind::Function(function) => function.backend.as_ref(),
         integration::Kind::Lambda(lambda) => {
             lambda.function.as_ref().and_then(|function| function.backend.as_ref())

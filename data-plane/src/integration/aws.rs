@@ -9,17 +9,15 @@ use std::{sync::Arc, time::Instant};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
-    header::{self, ACCEPT, CONTENT_TYPE, HOST},
-    uri::PathAndQuery,
+    header::{self, CONTENT_TYPE, HOST},
 };
 use url::form_urlencoded;
 
 use super::{
-    AnswerBody, breaker,
+    AnswerBody, breaker, custom,
     download::Download,
     function::{self, memory::Held},
     http_proxy::{self, Answered, Outgoing, within},
-    mock,
     sigv4::{self, Signed},
     upload::Upload,
 };
@@ -30,7 +28,7 @@ use crate::{
     response::headers,
     snapshot::{
         Snapshot,
-        served::{Asked, AwsCall, Invocation, MockResponse},
+        served::{Asked, AwsCall, Invocation},
     },
 };
 
@@ -38,23 +36,6 @@ use crate::{
 const BODY_BYTES_MAX: usize = 10 << 20;
 const FORM: &str = "application/x-www-form-urlencoded";
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
-/// Those of a caller that a service gets.
-const PASSED: [HeaderName; 14] = [
-    ACCEPT,
-    header::CACHE_CONTROL,
-    header::CONTENT_DISPOSITION,
-    header::CONTENT_ENCODING,
-    header::CONTENT_LANGUAGE,
-    CONTENT_TYPE,
-    header::EXPIRES,
-    header::IF_MATCH,
-    header::IF_MODIFIED_SINCE,
-    header::IF_NONE_MATCH,
-    header::IF_RANGE,
-    header::IF_UNMODIFIED_SINCE,
-    header::RANGE,
-    HeaderName::from_static("content-md5"),
-];
 
 pub(super) async fn call(
     node: &Node,
@@ -91,13 +72,13 @@ async fn ask(
     };
     let idle = backend.timeouts.idle;
     let body = function::body(exchange, idle, body_bytes_max, &mut held).await?;
-    let target = target(exchange, call)?;
+    let target = custom::target(exchange, backend)?;
     headers::prepare_request(exchange, backend);
     let method = match &call.shared.asked {
         Asked::Function(_) => Method::POST,
         _ => backend.method.clone().unwrap_or_else(|| exchange.head.method.clone()),
     };
-    let mut fields = passed(&exchange.head.headers);
+    let mut fields = custom::passed(&exchange.head.headers);
     fields.insert(HOST, backend.authority.clone());
     let body = match &call.shared.asked {
         Asked::Path => body,
@@ -118,29 +99,6 @@ async fn ask(
             services(node, exchange, call, answered, is_head, deadline).await
         }
     }
-}
-
-/// Where the request goes. The caller's query is its own.
-fn target(exchange: &Exchange, call: &AwsCall) -> Result<PathAndQuery, GatewayResponse> {
-    let uri = call.backend.uri.render(|name| exchange.parameter(name), None, None);
-    let target = PathAndQuery::try_from(uri).ok().filter(|target| {
-        // A parameter that steps out of its place would be signed for another one.
-        let path = plan::path::decode(target.path());
-        !path.split('/').any(|segment| segment == "." || segment == "..")
-    });
-    target.ok_or_else(|| {
-        Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
-    })
-}
-
-fn passed(of: &HeaderMap) -> HeaderMap {
-    let mut fields = HeaderMap::new();
-    for name in PASSED.iter().chain(&function::TRACE_FIELDS) {
-        for value in of.get_all(name) {
-            fields.append(name, value.clone());
-        }
-    }
-    fields
 }
 
 /// The body as the service reads its action, whose name no caller says.
@@ -214,16 +172,16 @@ async fn functions(
         return Err(Kind::FunctionFailure.because("The function failed."));
     }
     let response = if failed {
-        Some(call.shared.responses.of(&error_message(&bytes)).ok_or_else(unanswered)?)
+        Some(call.shared.responses.of(&error_message(&bytes)).ok_or_else(custom::unanswered)?)
     } else if call.shared.responses.is_empty() {
         None
     } else {
-        Some(call.shared.responses.default().ok_or_else(unanswered)?)
+        Some(call.shared.responses.default().ok_or_else(custom::unanswered)?)
     };
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = AnswerBody::whole(held.keep(bytes));
-    rendered(exchange, response, StatusCode::OK, fields, body)
+    custom::rendered(exchange, response, StatusCode::OK, fields, body)
 }
 
 /// What patterns are held against: `errorMessage` of what the function threw.
@@ -234,11 +192,6 @@ fn error_message(bytes: &[u8]) -> String {
         error_message: String,
     }
     serde_json::from_slice::<Thrown>(bytes).map(|thrown| thrown.error_message).unwrap_or_default()
-}
-
-fn unanswered() -> GatewayResponse {
-    Kind::ApiConfigurationError
-        .because("No integration response takes what was answered, and none is the default.")
 }
 
 /// A service's answer, by the integration response that takes its status.
@@ -258,41 +211,8 @@ async fn services(
     if is_head {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let response = if call.shared.responses.is_empty() {
-        None
-    } else {
-        Some(call.shared.responses.of(status.as_str()).ok_or_else(unanswered)?)
-    };
+    let response = custom::by_status(&call.shared.responses, status)?;
     let download = Download::new(source, exchange.node.clone(), call.backend.timeouts, deadline);
     let body = http_proxy::delivered(node, exchange, &call.backend, download, deadline).await?;
-    rendered(exchange, response, status, headers, body)
-}
-
-/// As the integration response has it: its status, its fields and its body where it has one; what was answered, where there is
-/// none.
-fn rendered(
-    exchange: &Exchange,
-    of: Option<&MockResponse>,
-    status: StatusCode,
-    fields: HeaderMap,
-    body: AnswerBody,
-) -> Result<Response<AnswerBody>, GatewayResponse> {
-    let Some(of) = of else {
-        let mut response = Response::new(body);
-        *response.status_mut() = status;
-        *response.headers_mut() = fields;
-        return Ok(response);
-    };
-    if !of.bodies.is_empty() {
-        return mock::chosen(exchange, of);
-    }
-    let mut response = Response::new(body);
-    *response.status_mut() = of.status;
-    response.headers_mut().clone_from(&of.headers);
-    for name in [CONTENT_TYPE, header::CONTENT_ENCODING, header::CONTENT_LENGTH] {
-        if let Some(value) = fields.get(&name).filter(|_| !of.headers.contains_key(&name)) {
-            response.headers_mut().insert(name, value.clone());
-        }
-    }
-    Ok(response)
+    custom::rendered(exchange, response, status, headers, body)
 }

@@ -4,7 +4,6 @@ use std::{
     future::{Future, poll_fn},
     pin::Pin,
     rc::Rc,
-    sync::Arc,
     task::Poll,
     time::Instant,
 };
@@ -43,16 +42,20 @@ use crate::{
     telemetry::{Bound, Phase},
 };
 
+/// What of a call goes to the backend, beside its body: the path and query that are asked for, and the fields.
+type Asks = fn(&mut Exchange, &HttpProxy) -> Result<(PathAndQuery, HeaderMap), GatewayResponse>;
+
 pub(super) async fn call(
     node: &Node,
     snapshot: &Snapshot,
     exchange: &mut Exchange,
-    proxy: &Arc<HttpProxy>,
+    proxy: &HttpProxy,
+    asks: Asks,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
     let deadline = deadline(snapshot, exchange, proxy.timeouts);
     let pass = breaker::enter(node, exchange, proxy)?;
-    let answered = within(deadline, exchange_with_backend(node, snapshot, exchange, proxy)).await;
-    let answered = answered.ok_or_else(timed_out).flatten();
+    let answered = exchange_with_backend(node, snapshot, exchange, proxy, asks);
+    let answered = within(deadline, answered).await.ok_or_else(timed_out).flatten();
     breaker::leave(node, pass, answered.as_ref().map(|it| it.status).map_err(|it| it.kind));
     if let Some(trace) = &mut exchange.trace {
         let answer = answered.as_ref();
@@ -126,6 +129,7 @@ async fn exchange_with_backend(
     snapshot: &Snapshot,
     exchange: &mut Exchange,
     proxy: &HttpProxy,
+    asks: Asks,
 ) -> Result<Answered, GatewayResponse> {
     let bytes_max = limits::body_bytes_max(exchange);
     let (upload, progress) = Upload::new(
@@ -137,8 +141,7 @@ async fn exchange_with_backend(
     );
     let method = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
     let repeats_safely = is_idempotent(&method) && upload.is_end_stream();
-    let target = target(exchange, proxy)?;
-    let fields = fields(exchange, proxy);
+    let (target, fields) = asks(exchange, proxy)?;
     let outgoing = Outgoing { method, target, fields, upload, progress, repeats_safely };
     send(node, snapshot, exchange, proxy, outgoing).await
 }
@@ -380,23 +383,33 @@ pub(super) fn request(
     Sending::new(head, upload, length)
 }
 
-/// The path and query that are asked for.
-fn target(exchange: &Exchange, proxy: &HttpProxy) -> Result<PathAndQuery, GatewayResponse> {
+/// All of the call: its fields are gone from it then.
+pub(super) fn all(
+    exchange: &mut Exchange,
+    proxy: &HttpProxy,
+) -> Result<(PathAndQuery, HeaderMap), GatewayResponse> {
     let is_default =
         matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
     // A catch-all whose URI has no place for the path passes the whole of it on.
     let whole_path = (is_default && !proxy.uri.has_parameters()).then_some(exchange.path.as_str());
-    let query = exchange.head.uri.query();
-    let uri = proxy.uri.render(|name| exchange.parameter(name), whole_path, query);
-    PathAndQuery::try_from(uri).map_err(|_| {
-        Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
-    })
+    let target = target(exchange, proxy, whole_path, exchange.head.uri.query())?;
+    headers::prepare_request(exchange, proxy);
+    Ok((target, std::mem::take(&mut exchange.head.headers)))
 }
 
-/// The fields that the backend gets. The caller's are gone then.
-fn fields(exchange: &mut Exchange, proxy: &HttpProxy) -> HeaderMap {
-    headers::prepare_request(exchange, proxy);
-    std::mem::take(&mut exchange.head.headers)
+/// The integration's URI with the route's parameters in it, and what else there is to it.
+pub(super) fn target(
+    exchange: &Exchange,
+    proxy: &HttpProxy,
+    whole_path: Option<&str>,
+    query: Option<&str>,
+) -> Result<PathAndQuery, GatewayResponse> {
+    let uri = proxy.uri.render(|name| exchange.parameter(name), whole_path, query);
+    PathAndQuery::try_from(uri).map_err(|_| unfit())
+}
+
+pub(super) fn unfit() -> GatewayResponse {
+    Kind::BadRequestParameters.because("The path does not fit into the integration's URI.")
 }
 
 /// Sends, and waits for an answer's head. The backend's time starts when it has the whole request; until then bytes

@@ -5,6 +5,7 @@ pub(crate) mod balance;
 pub(crate) mod breaker;
 mod buffered;
 mod connect;
+mod custom;
 pub(crate) mod decompress;
 mod download;
 mod early;
@@ -12,6 +13,7 @@ pub(crate) mod function;
 pub(crate) mod health;
 mod hedge;
 mod http2;
+mod http_custom;
 mod http_proxy;
 mod media;
 pub(crate) mod metrics;
@@ -69,9 +71,12 @@ pub(crate) async fn call(
     }
     match integration {
         Some(Integration::HttpProxy(proxy)) => {
-            http_proxy::call(node, snapshot, exchange, proxy).await
+            http_proxy::call(node, snapshot, exchange, proxy, http_proxy::all).await
         }
         // On the heap: other calls carry no room for it.
+        Some(Integration::Http(call)) => {
+            Box::pin(http_custom::call(node, snapshot, exchange, call)).await
+        }
         Some(Integration::Function(function)) => {
             Box::pin(function::call(node, snapshot, exchange, function)).await
         }

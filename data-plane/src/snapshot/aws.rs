@@ -1,12 +1,12 @@
 //! What is called of AWS, and by which secret it is signed.
 
-use plan::{AwsAction, media::BinaryMediaTypes, mock::Selection};
+use plan::{AwsAction, media::BinaryMediaTypes};
 use proto::config::v1 as message;
 
 use super::{
     messages::Compiled,
     mocks,
-    served::{Asked, AwsShared, AwsSigning, Invocation, Responses},
+    served::{Asked, AwsShared, AwsSigning, Invocation},
 };
 
 pub(super) fn service(
@@ -34,14 +34,10 @@ fn shared(
     responses: &[message::IntegrationResponse],
     binary: &BinaryMediaTypes,
 ) -> Compiled<AwsShared> {
-    let patterns = responses.iter().map(|it| it.selection_pattern.as_str());
-    let selection = Selection::new(patterns).map_err(|error| error.to_string())?;
-    let responses = responses.iter().map(|it| mocks::response(it, binary));
-    let responses = responses.collect::<Compiled<_>>()?;
     Ok(AwsShared {
         signing: signing(by.ok_or("nothing signs for it")?),
         asked,
-        responses: Responses::new(selection, responses),
+        responses: mocks::responses(responses, binary)?,
     })
 }
 

@@ -17,7 +17,7 @@ use super::backends::{backend, linked};
 use super::client_certificate::Showing;
 use super::served::{
     ApiKey, AwsCall, Bucket, ClientKey, ClientThrottle, ConcurrencyLimit, Deployment, Forwarding,
-    Function, Grant, HttpProxy, Integration, Invocation, KeyRestrictions, Lambda,
+    Function, Grant, HttpCall, HttpProxy, Integration, Invocation, KeyRestrictions, Lambda,
     PayloadFormatVersion, PlanStage, PreviousValue, ProxyTemplate, Quota, QuotaExtension, Route,
     Template, Tenant, Throttle, UsagePlan,
 };
@@ -41,6 +41,10 @@ impl Template {
             Self::HttpProxy(proxy) => {
                 Ok(Integration::HttpProxy(Arc::new(proxy.bind(variables, showing, false)?)))
             }
+            Self::Http(backend, responses) => Ok(Integration::Http(Arc::new(HttpCall {
+                backend: backend.bind(variables, showing, false)?,
+                responses: responses.clone(),
+            }))),
             Self::Aws(backend, shared) => Ok(Integration::Aws(Arc::new(AwsCall {
                 backend: backend.bind(variables, showing, true)?,
                 shared: shared.clone(),
@@ -61,9 +65,10 @@ impl Template {
     /// Where a route's calls go, if that is a backend.
     fn uri(&self) -> Option<&UriTemplate> {
         match self {
-            Self::HttpProxy(proxy) | Self::Function(proxy, ..) | Self::Aws(proxy, _) => {
-                Some(&proxy.uri)
-            }
+            Self::HttpProxy(proxy)
+            | Self::Http(proxy, _)
+            | Self::Function(proxy, ..)
+            | Self::Aws(proxy, _) => Some(&proxy.uri),
             Self::Mock(_) => None,
         }
     }
@@ -245,6 +250,17 @@ fn template(
         }
         Some(integration::Kind::LinkedProxy(proxy)) => {
             Ok(Template::HttpProxy(linked(proxy, dialect).map_err(wrong)?))
+        }
+        Some(integration::Kind::Http(message)) => {
+            let of = message.backend.as_ref().ok_or_else(|| wrong("it has no backend".into()))?;
+            let template = ProxyTemplate {
+                vpc_link_id: (!message.vpc_link_id.is_empty())
+                    .then(|| message.vpc_link_id.as_str().into()),
+                preserve_host: false,
+                ..backend(of, dialect).map_err(wrong)?
+            };
+            let responses = super::mocks::responses(&message.responses, binary).map_err(wrong)?;
+            Ok(Template::Http(template, Arc::new(responses)))
         }
         Some(integration::Kind::Function(function)) => {
             let (backend, format) = called(function, dialect).map_err(wrong)?;

@@ -7,13 +7,13 @@ use http::{
 };
 use plan::{
     media::{BinaryMediaTypes, ContentHandling},
-    mock::Choice,
+    mock::{Choice, Selection},
 };
 use proto::config::v1 as message;
 
 use super::{
     messages::Compiled,
-    served::{Mock, MockAnswer, MockBody, MockExample, MockResponse},
+    served::{Mock, MockAnswer, MockBody, MockExample, MockResponse, Responses},
 };
 
 pub(super) fn mock(message: &message::Mock, binary: &BinaryMediaTypes) -> Compiled<Mock> {
@@ -75,7 +75,18 @@ fn example(
     })
 }
 
-pub(super) fn response(
+/// What answers by a status, or by what a function throws.
+pub(super) fn responses(
+    messages: &[message::IntegrationResponse],
+    binary: &BinaryMediaTypes,
+) -> Compiled<Responses> {
+    let patterns = messages.iter().map(|it| it.selection_pattern.as_str());
+    let selection = Selection::new(patterns).map_err(|error| error.to_string())?;
+    let responses = messages.iter().map(|it| response(it, binary));
+    Ok(Responses::new(selection, responses.collect::<Compiled<_>>()?))
+}
+
+fn response(
     message: &message::IntegrationResponse,
     binary: &BinaryMediaTypes,
 ) -> Compiled<MockResponse> {

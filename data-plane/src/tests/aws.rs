@@ -1,6 +1,5 @@
 //! `AWS` from both ends: what a service, or a function, is sent, and what becomes of what it says.
 
-use std::fmt::Write;
 use std::net::SocketAddr;
 
 use http::{HeaderValue, Request, Response, StatusCode};
@@ -14,7 +13,7 @@ use serde_json::json;
 
 use super::{
     lambda::{SECRET, credentials_for, verified_for},
-    world::{API, Answer, TENANT, TestNode, api, full, origin},
+    world::{Answer, TENANT, TestNode, api, full, origin},
 };
 
 fn signing(service: &str) -> AwsSigning {
@@ -95,17 +94,6 @@ async fn saying(
     .await
 }
 
-async fn send(node: &TestNode, line: &str, fields: &[&str], body: &str) -> Answer {
-    let mut request =
-        format!("{line} HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\nconnection: close\r\n");
-    for field in fields {
-        request.push_str(field);
-        request.push_str("\r\n");
-    }
-    let _ = write!(request, "content-length: {}\r\n\r\n{body}", body.len());
-    node.raw(request.as_bytes()).await
-}
-
 fn refused(answer: &Answer) -> (u16, String) {
     (answer.status(), answer.json()["code"].as_str().unwrap().to_owned())
 }
@@ -125,7 +113,7 @@ async fn an_action_is_named_by_its_integration_and_by_no_caller() {
         "accept: application/json",
     ];
     let answer =
-        send(&node, "PUT /prod/items?X-Amz-Target=a&b", &fields, r#"{"TableName":"t"}"#).await;
+        node.send("PUT /prod/items?X-Amz-Target=a&b", &fields, r#"{"TableName":"t"}"#).await;
     assert_eq!(answer.status(), 200, "{answer:?}");
     let told = answer.json();
     for (at, expected) in [
@@ -140,7 +128,7 @@ async fn an_action_is_named_by_its_integration_and_by_no_caller() {
     let names = told["names"].to_string();
     assert!(names.contains("accept") && names.contains("x-request-id"), "{names}");
     assert!(!names.contains("cookie") && !names.contains("x-own"), "{names}");
-    assert_eq!(send(&node, "POST /prod/items", &[], "").await.json()["body"], "{}");
+    assert_eq!(node.send("POST /prod/items", &[], "").await.json()["body"], "{}");
 }
 
 #[tokio::test]
@@ -149,20 +137,19 @@ async fn a_form_is_asked_for_its_integrations_action_alone() {
     let to = integration::Kind::AwsService(service(at, "/", "sqs", Some("SendMessage")));
     let node = node("sqs", to, "POST /jobs");
     let form = "content-type: application/x-www-form-urlencoded; charset=utf-8";
-    let told =
-        send(&node, "POST /prod/jobs", &[form], "Action=DeleteQueue&MessageBody=a+b&Version=1")
-            .await
-            .json();
+    let told = node
+        .send("POST /prod/jobs", &[form], "Action=DeleteQueue&MessageBody=a+b&Version=1")
+        .await
+        .json();
     assert_eq!(told["body"], "Action=SendMessage&Version=2012-11-05&MessageBody=a+b");
     assert_eq!((&told["verified"], &told["target"]), (&json!(true), &json!(null)));
-    let told =
-        send(&node, "POST /prod/jobs", &["content-type: application/json"], "{}").await.json();
+    let told = node.send("POST /prod/jobs", &["content-type: application/json"], "{}").await.json();
     assert_eq!(told["target"], "AmazonSQS.SendMessage");
 
     let at = telling("sns").await;
     let to = integration::Kind::AwsService(service(at, "/", "sns", Some("Publish")));
     let node = self::node("sns", to, "POST /jobs");
-    let answer = send(&node, "POST /prod/jobs", &["content-type: application/json"], "{}").await;
+    let answer = node.send("POST /prod/jobs", &["content-type: application/json"], "{}").await;
     assert_eq!(refused(&answer), (400, "BAD_REQUEST_BODY".to_owned()));
 }
 
@@ -172,12 +159,12 @@ async fn a_path_takes_parameters_and_stays_in_its_place() {
     let to = integration::Kind::AwsService(service(at, "/files/{key}?own=1", "s3", None));
     let node = node("s3", to, "ANY /files/{key+}");
     let answer =
-        send(&node, "PUT /prod/files/a/b%20c?acl=1", &["content-type: image/png"], "png").await;
+        node.send("PUT /prod/files/a/b%20c?acl=1", &["content-type: image/png"], "png").await;
     let told = answer.json();
     assert_eq!(told["request"], "PUT /files/a/b%20c?own=1", "{told}");
     assert_eq!((&told["verified"], &told["type"]), (&json!(true), &json!("image/png")));
     for path in ["%2e%2e%2fother", "a%2f..%2f..%2fother", "..%2Fother"] {
-        let answer = send(&node, &format!("GET /prod/files/{path}"), &[], "").await;
+        let answer = node.send(&format!("GET /prod/files/{path}"), &[], "").await;
         assert_eq!(answer.status(), 400, "{path}: {answer:?}");
     }
 }
@@ -231,7 +218,7 @@ async fn a_function_gets_the_body_and_its_errors_choose_the_response() {
     let at = telling("lambda").await;
     let to = integration::Kind::AwsFunction(function(at, Vec::new()));
     let node = node("lambda", to, "ANY /");
-    let answer = send(&node, "PUT /prod/?a=1", &["content-type: text/plain"], r#"{"a":1}"#).await;
+    let answer = node.send("PUT /prod/?a=1", &["content-type: text/plain"], r#"{"a":1}"#).await;
     assert_eq!(answer.field("content-type"), Some("application/json"), "{answer:?}");
     let told = answer.json();
     for (at, expected) in [
@@ -244,7 +231,7 @@ async fn a_function_gets_the_body_and_its_errors_choose_the_response() {
         assert_eq!(told.pointer(at), Some(&expected), "{at} in {told}");
     }
     assert_eq!(node.get("/prod/").await.json()["body"], "{}");
-    let answer = send(&node, "POST /prod/", &[], "hello").await;
+    let answer = node.send("POST /prod/", &[], "hello").await;
     assert_eq!(refused(&answer), (400, "BAD_REQUEST_BODY".to_owned()));
 
     let thrown = r#"{"errorMessage":"NotFound: no such pet","errorType":"Error"}"#;
@@ -276,6 +263,6 @@ async fn nobody_waits_for_a_function_that_is_an_event() {
     let to =
         AwsFunction { invocation_type: InvocationType::Event.into(), ..function(at, Vec::new()) };
     let answer = node("lambda", integration::Kind::AwsFunction(to), "POST /");
-    let answer = send(&answer, "POST /prod/", &[], "{}").await;
+    let answer = answer.send("POST /prod/", &[], "{}").await;
     assert_eq!((answer.status(), answer.body()), (202, ""));
 }

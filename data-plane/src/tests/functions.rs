@@ -84,19 +84,6 @@ async fn telling() -> SocketAddr {
     .await
 }
 
-async fn send(node: &TestNode, line: &str, fields: &[&str], body: &[u8]) -> Answer {
-    let mut request = format!(
-        "{line} HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\nconnection: close\r\ncontent-length: {}\r\n",
-        body.len()
-    );
-    for field in fields {
-        request.push_str(field);
-        request.push_str("\r\n");
-    }
-    request.push_str("\r\n");
-    node.raw(&[request.as_bytes(), body].concat()).await
-}
-
 /// `told` of a call with a body and everything.
 async fn told(version: PayloadFormatVersion) -> (Answer, Value, SocketAddr) {
     let at = telling().await;
@@ -114,7 +101,7 @@ async fn told(version: PayloadFormatVersion) -> (Answer, Value, SocketAddr) {
         "x-forwarded-for: 10.0.0.1",
     ];
     let line = "POST /prod/pets/a%20b?q=%41&q=2&r=";
-    let answer = send(&node, line, &fields, br#"{"name":"Tom"}"#).await;
+    let answer = node.send(line, &fields, br#"{"name":"Tom"}"#).await;
     assert_eq!(answer.status(), 201, "{answer:?}");
     assert_eq!(answer.field("x-of"), Some("function"));
     let told = answer.json();
@@ -310,10 +297,10 @@ async fn an_event_beyond_lambdas_bound_is_refused_and_no_function_hears_of_it() 
     let answer = node.raw(declared.as_bytes()).await;
     assert_eq!((answer.status(), &answer.json()["code"]), (413, &json!("REQUEST_TOO_LARGE")));
     // In base64 it is a third larger.
-    let answer = send(&node, "POST /prod/", &[], &too_large[..5 * MIB]).await;
+    let answer = node.send("POST /prod/", &[], &too_large[..5 * MIB]).await;
     assert_eq!((answer.status(), &answer.json()["code"]), (413, &json!("REQUEST_TOO_LARGE")));
     assert_eq!(calls.load(Relaxed), 0);
-    let answer = send(&node, "POST /prod/", &[text], &too_large[..5 * MIB]).await;
+    let answer = node.send("POST /prod/", &[text], &too_large[..5 * MIB]).await;
     assert_eq!(answer.status(), 200, "{answer:?}");
     assert!(answer.body().parse::<usize>().unwrap() > 5 * MIB);
     assert_eq!(calls.load(Relaxed), 1);
@@ -374,10 +361,7 @@ async fn a_function_out_of_reach_is_as_any_backend() {
 async fn a_call_of_a_function_is_counted_by_what_its_caller_sent() {
     let node = node(answering(r#"{"statusCode":200,"body":"hello"}"#).await, V1);
     let body = vec![b'x'; 1000];
-    assert_eq!(
-        send(&node, "POST /prod/", &["content-type: text/plain"], &body).await.status(),
-        200
-    );
+    assert_eq!(node.send("POST /prod/", &["content-type: text/plain"], &body).await.status(), 200);
     let records = node.counted(1).await;
     let record = records[0].1;
     assert!(record.billed && record.status == 200, "{record:?}");

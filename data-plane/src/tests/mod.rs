@@ -22,6 +22,7 @@ mod hedging;
 mod http1;
 mod http2_backends;
 mod http2_connections;
+mod http_custom;
 mod https;
 mod idle;
 mod lambda;

@@ -133,6 +133,23 @@ impl TestNode {
         self.raw(text.as_bytes()).await
     }
 
+    /// The same with a body.
+    pub(super) async fn send(
+        &self,
+        request_line: &str,
+        fields: &[&str],
+        body: impl AsRef<[u8]>,
+    ) -> Answer {
+        let body = body.as_ref();
+        let mut text = format!("{request_line} HTTP/1.1\r\nhost: {API}.execute-api.localhost\r\n");
+        for field in fields {
+            text.push_str(field);
+            text.push_str("\r\n");
+        }
+        let _ = write!(text, "connection: close\r\ncontent-length: {}\r\n\r\n", body.len());
+        self.raw(&[text.as_bytes(), body].concat()).await
+    }
+
     pub(super) async fn get(&self, path: &str) -> Answer {
         self.call(&format!("GET {path}"), &[]).await
     }

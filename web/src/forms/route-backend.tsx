@@ -44,7 +44,7 @@ export const backendTyped = (stored: Stored | null | undefined): Backend => ({
 });
 
 /** What of it belongs to a type of integration: a function is told of callers in its event. */
-export function backendOf(backend: Backend, type: "HTTP_PROXY" | "AWS_PROXY" | "AWS") {
+export function backendOf(backend: Backend, type: "HTTP_PROXY" | "HTTP" | "AWS_PROXY" | "AWS") {
   const times = TIMES.filter((name) => backend[name] !== "").map((name) => [name, Number(backend[name])]);
   const both = {
     ...(backend.responseTransferMode ? { responseTransferMode: backend.responseTransferMode } : {}),

@@ -2,11 +2,11 @@ import type { UseFormReturn } from "react-hook-form";
 import { z } from "zod";
 import { cors } from "./cors-fields";
 import { aws, isArn } from "./route-aws";
-import { awsResponseFields } from "./route-aws-responses";
 import { backendFields } from "./route-backend";
 import { connectionFields } from "./route-connection";
 import { isList, mockFields, unreadable } from "./route-mock";
 import { resilienceFields } from "./route-resilience";
+import { responseFields } from "./route-responses";
 import { tls } from "./route-tls";
 
 /** A route with what answers it, as typed. */
@@ -19,12 +19,12 @@ export const schema = z
     corsOf: z.enum(["API", "OWN", "OFF"]),
     corsConfiguration: cors,
     integration: z.object({
-      type: z.enum(["HTTP_PROXY", "AWS_PROXY", "AWS", "MOCK"]),
+      type: z.enum(["HTTP_PROXY", "HTTP", "AWS_PROXY", "AWS", "MOCK"]),
       uri: z.string().trim(),
       protocolVersion: z.enum(["HTTP1", "HTTP2"]),
       payloadFormatVersion: z.enum(["1.0", "2.0"]),
       aws,
-      ...awsResponseFields,
+      ...responseFields,
       tlsConfig: tls,
       ...backendFields,
       ...connectionFields,
@@ -41,16 +41,17 @@ export const schema = z
       });
     }
     const { type, uri } = integration;
-    const refuse = (name: "uri" | "awsResponses", message: string) =>
+    const refuse = (name: "uri" | "responses", message: string) =>
       context.addIssue({ code: "custom", path: ["integration", name], message });
     if (type === "AWS") {
       if (!isArn(uri)) refuse("uri", "Enter the ARN of a service's action or path, or of a function.");
-      if (integration.awsResponses !== "" && !isList(integration.awsResponses))
-        refuse("awsResponses", "Enter a JSON list.");
     } else if (type !== "MOCK" && !(type === "AWS_PROXY" && isArn(uri)) && !/^https?:\/\/./.test(uri)) {
       const whose = type === "AWS_PROXY" ? "function" : "backend";
       refuse("uri", `Enter the ${whose}'s URL, starting with http:// or https://.`);
     }
+    const answersBy = type === "AWS" || type === "HTTP";
+    if (answersBy && integration.responses !== "" && !isList(integration.responses))
+      refuse("responses", "Enter a JSON list.");
     if (type === "MOCK") {
       for (const name of unreadable(integration)) {
         context.addIssue({ code: "custom", path: ["integration", name], message: "Enter a JSON list." });

@@ -10,11 +10,11 @@ import { SelectField, SwitchField, TextField } from "../ui/field";
 import { CorsFields, corsTyped } from "./cors-fields";
 import { Form, useSchemaForm } from "./form";
 import { awsSettings, awsTyped, isArn, RouteAwsSection } from "./route-aws";
-import { AwsResponsesSection, awsResponsesOf, awsResponsesTyped } from "./route-aws-responses";
 import { AnswersSection, backendOf, backendTyped, ForwardingSection, TimeoutsSection } from "./route-backend";
 import { ConnectionSection, connectionOf } from "./route-connection";
 import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
 import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
+import { ResponsesSection, responsesOf, responsesTyped } from "./route-responses";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
 import { TlsSection, tlsConfig, tlsTyped } from "./route-tls";
 import { Part, Section } from "./section";
@@ -60,10 +60,13 @@ type Props = {
   onCancel?: () => void;
 };
 
+/** Whether it has lists of answers, which are asked for one route at a time. */
+export const answersByList = (type: string) => ["MOCK", "HTTP", "AWS"].includes(type);
+
 /** Adds a route, or changes one. Its method and path are what it is, so they stay. */
 export function RouteForm(props: Props) {
   const integration = props.route?.integration;
-  if (integration?.type === "MOCK" || integration?.type === "AWS")
+  if (integration && answersByList(integration.type))
     return <WholeRouteForm {...props} integration={integration.id} />;
   return <RouteFields {...props} lists={undefined} />;
 }
@@ -93,7 +96,7 @@ function RouteFields({ api, route, at, onDone, onCancel, lists }: Props & { list
       protocolVersion: integration?.protocolVersion ?? "HTTP1",
       payloadFormatVersion: integration?.payloadFormatVersion === "1.0" ? "1.0" : "2.0",
       aws: awsTyped(integration?.aws),
-      ...awsResponsesTyped(lists),
+      ...responsesTyped(lists),
       tlsConfig: tlsTyped(integration?.tlsConfig),
       ...backendTyped(integration),
       connectionId: integration?.connectionId ?? "",
@@ -168,6 +171,7 @@ const URIS = {
     type: "text",
     placeholder: "https://functions.example.com/pets",
   },
+  HTTP: { label: "Backend URL", type: "url", placeholder: "https://backend.example.com/pets" },
   AWS: { label: "ARN", type: "text", placeholder: "arn:aws:apigateway:eu-west-1:sqs:action/SendMessage" },
 };
 
@@ -178,7 +182,8 @@ function TargetPart({ form }: { form: RouteFormState }) {
   return (
     <Part name="target">
       <SelectField label="Answered by" error={errors?.type?.message} {...form.register("integration.type")}>
-        <option value="HTTP_PROXY">Your HTTP backend</option>
+        <option value="HTTP_PROXY">Your HTTP backend, by calls as they are</option>
+        <option value="HTTP">Your HTTP backend, by callers' bodies and its status</option>
         <option value="AWS_PROXY">Your function, by AWS Lambda's events</option>
         <option value="AWS">A service of AWS, or your function by callers' bodies</option>
         <option value="MOCK">A fixed answer (mock)</option>
@@ -223,8 +228,8 @@ function Sections({ form }: { form: RouteFormState }) {
     <div className="flex flex-col gap-2">
       {type === "MOCK" && <MockSection form={form} />}
       {isSigned && <RouteAwsSection form={form} />}
-      {type === "AWS" && <AwsResponsesSection form={form} />}
-      {type === "HTTP_PROXY" && <ConnectionSection form={form} />}
+      {(type === "HTTP" || type === "AWS") && <ResponsesSection form={form} />}
+      {(type === "HTTP_PROXY" || type === "HTTP") && <ConnectionSection form={form} />}
       {type !== "MOCK" && <TlsSection form={form} />}
       {type !== "MOCK" && <TimeoutsSection form={form} />}
       {type !== "MOCK" && <ResilienceSection form={form} />}
@@ -280,16 +285,17 @@ function DocumentsSection({ form }: { form: RouteFormState }) {
 function integrationOf({ integration }: Values, stored: Route["integration"] | undefined): IntegrationInput {
   const { type, uri, protocolVersion, payloadFormatVersion, aws } = integration;
   if (type === "MOCK") return { type, ...mockOf(integration, stored) };
+  const overHttp = type === "HTTP_PROXY" || type === "HTTP";
   return {
     type,
     uri,
     protocolVersion,
     ...(type === "AWS_PROXY" ? { payloadFormatVersion } : { method: stored?.method || undefined }),
-    ...(type === "HTTP_PROXY" ? {} : awsSettings(uri, aws)),
-    ...(type === "AWS" ? awsResponsesOf(integration) : {}),
+    ...(overHttp ? {} : awsSettings(uri, aws)),
+    ...(type === "HTTP" || type === "AWS" ? responsesOf(integration) : {}),
     ...backendOf(integration, type),
-    ...(type === "HTTP_PROXY" ? connectionOf(integration) : {}),
-    ...(type === "HTTP_PROXY" && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
+    ...(overHttp ? connectionOf(integration) : {}),
+    ...(overHttp && protocolVersion === "HTTP1" ? retryPolicyOf(integration, stored) : {}),
     ...circuitBreakerOf(integration, stored),
     ...tlsConfig(integration.tlsConfig),
   };

@@ -53,7 +53,7 @@ it("follows a call from the client to the backend and back", () => {
 });
 
 it("names each fact of a box once, and says something of each", () => {
-  const types = ["HTTP_PROXY", "AWS_PROXY", "AWS", "MOCK", "A_LATER_ONE"];
+  const types = ["HTTP_PROXY", "HTTP", "AWS_PROXY", "AWS", "MOCK", "A_LATER_ONE"];
   for (const integration of [null, ...types.map((type) => ({ ...proxy, type }))])
     for (const { title, facts } of flow(route(integration), native)) {
       const names = facts.map(({ name }) => name);

@@ -191,22 +191,30 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
         timeouts(integration, dialect),
         circuit(integration),
       ];
-    default: {
-      const { method } = integration;
+    case "HTTP":
+      return [
+        own("Type", "HTTP"),
+        calledBy(integration),
+        byDefault("Mapping", "none: the body passes, with the fields that say what it is"),
+        timeouts(integration, dialect),
+        retries(integration),
+        circuit(integration),
+      ];
+    default:
       return [
         own("Type", "HTTP proxy"),
-        method && method !== "ANY"
-          ? own("Method", method, { code: true })
-          : byDefault("Method", "the caller's"),
+        calledBy(integration),
         byDefault("Mapping", "none: passes as it came"),
         ...forwarded(integration),
         timeouts(integration, dialect),
         retries(integration),
         circuit(integration),
       ];
-    }
   }
 }
+
+const calledBy = ({ method }: Integration) =>
+  method && method !== "ANY" ? own("Method", method, { code: true }) : byDefault("Method", "the caller's");
 
 const FUNCTION = { at: { section: "function" } } as const;
 
@@ -309,7 +317,7 @@ function backend(integration: Integration | null | undefined): Fact[] {
 /** Where what is answered is set. */
 function answeredAt(integration: Integration | null | undefined): Place {
   if (integration?.type === "MOCK") return { section: "mock" };
-  if (integration?.type === "AWS") return { section: "aws-responses" };
+  if (integration?.type === "AWS" || integration?.type === "HTTP") return { section: "responses" };
   return integration?.type === "HTTP_PROXY" ? { section: "answers" } : TARGET;
 }
 
@@ -327,6 +335,7 @@ function response(integration: Integration | null | undefined, { dialect }: Arou
               `the function's answer, of format ${integration.payloadFormatVersion ?? "2.0"}`,
             ),
           ];
+    case "HTTP":
     case "AWS": {
       const count = integration.integrationResponses?.length ?? 0;
       const name = "Integration responses";

@@ -4,7 +4,7 @@ use plan::{AwsAction, AwsTarget, AwsUri, MethodMatch};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
 
-use super::{IntegrationType, MOCK_BODY_BYTES_MAX, Reach, ResponseTransferMode, Settings};
+use super::{IntegrationType, Reach, ResponseTransferMode, Settings};
 use crate::access::actor::Actor;
 use crate::app::Tx;
 use crate::domain::secret::SecretKind;
@@ -120,25 +120,12 @@ impl Settings {
 impl Settings {
     /// What `AWS` is: a service's action or path, or a function that gets the caller's body.
     pub(super) fn check_aws_call(&self, reach: &Reach) -> Result<()> {
-        for (param, set) in
-            [("preserveHost", self.preserve_host), ("forwarded", self.forwarded.is_some())]
-        {
-            if set {
-                return Err(Error::bad_request(param, "belongs to type HTTP_PROXY"));
-            }
-        }
+        self.refuse_passing_on()?;
         if self.payload_format_version.is_some() {
             let rule = "belongs to type AWS_PROXY: here callers' bodies are events as they are";
             return Err(Error::bad_request("payloadFormatVersion", rule));
         }
-        self.refuse_mocks_but_responses()?;
-        self.check_responses()?;
-        let bodies =
-            self.integration_responses.iter().flat_map(|it| it.response_templates.values());
-        if bodies.map(String::len).sum::<usize>() > MOCK_BODY_BYTES_MAX {
-            let rule = format!("must have at most {MOCK_BODY_BYTES_MAX} bytes of bodies together");
-            return Err(Error::bad_request("integrationResponses", rule));
-        }
+        self.check_custom_responses()?;
         let uri = self.aws_uri().transpose()?;
         let Some(uri) = uri else {
             let rule =

@@ -34,8 +34,11 @@ impl Settings {
     /// Whether its fields fit each other and the type.
     pub(super) fn check_connection(&self) -> Result<()> {
         match (self.connection_type, &self.connection_id) {
-            (ConnectionType::VpcLink, _) if self.kind != IntegrationType::HttpProxy => {
-                Err(Error::bad_request("connectionType", "VPC_LINK belongs to type HTTP_PROXY"))
+            (ConnectionType::VpcLink, _)
+                if !matches!(self.kind, IntegrationType::HttpProxy | IntegrationType::Http) =>
+            {
+                let rule = "VPC_LINK belongs to types HTTP_PROXY and HTTP";
+                Err(Error::bad_request("connectionType", rule))
             }
             (ConnectionType::VpcLink, None) => {
                 let rule = "connectionType VPC_LINK needs a connectionId: the id of a VPC link";

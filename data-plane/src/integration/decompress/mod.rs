@@ -86,7 +86,7 @@ pub(super) fn prepare(
     }
     let undoes = exchange.dialect().undoes;
     let by_default = match integration {
-        Integration::HttpProxy(_) => undoes.for_backends,
+        Integration::HttpProxy(_) | Integration::Http(_) => undoes.for_backends,
         // Services are told the coding, as backends are; a function's event is what its body says.
         Integration::Aws(call) => match &call.shared.asked {
             Asked::Path | Asked::Action(_) => undoes.for_backends,

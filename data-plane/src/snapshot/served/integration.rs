@@ -13,6 +13,7 @@ use crate::dialect::headers::Form;
 /// An integration before a stage's variables are known.
 pub(in crate::snapshot) enum Template {
     HttpProxy(ProxyTemplate),
+    Http(ProxyTemplate, Arc<Responses>),
     Function(ProxyTemplate, PayloadFormatVersion, Option<Arc<Lambda>>),
     Aws(ProxyTemplate, Arc<AwsShared>),
     Mock(Arc<Mock>),
@@ -36,6 +37,7 @@ pub(in crate::snapshot) struct ProxyTemplate {
 
 pub enum Integration {
     HttpProxy(Arc<HttpProxy>),
+    Http(Arc<HttpCall>),
     Function(Arc<Function>),
     Aws(Arc<AwsCall>),
     Mock(Arc<Mock>),
@@ -137,6 +139,12 @@ pub enum Invocation {
     RequestResponse,
     /// Nobody waits for the function.
     Event,
+}
+
+/// A backend that gets a caller's body, and whose status says what callers get.
+pub struct HttpCall {
+    pub backend: HttpProxy,
+    pub responses: Arc<Responses>,
 }
 
 /// What is called of AWS, with a caller's body as it is.

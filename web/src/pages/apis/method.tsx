@@ -10,7 +10,7 @@ import { DeleteDialog } from "../../components/delete-dialog";
 import { Flow } from "../../components/flow";
 import { Loaded } from "../../components/loaded";
 import { useMay } from "../../components/viewer";
-import { RouteForm, RouteMockDocument } from "../../forms/route";
+import { answersByList, RouteForm, RouteMockDocument } from "../../forms/route";
 import { type Asked, AskedSection } from "../../forms/section";
 import { type Around, flow } from "../../lib/flow";
 import { paths } from "../../lib/paths";
@@ -138,7 +138,7 @@ function useMock({ integration }: Route) {
   const id = integration?.id ?? "";
   const answer = useQuery({
     ...query(RouteMockDocument, { id }),
-    enabled: integration?.type === "MOCK" || integration?.type === "AWS",
+    enabled: !!integration && answersByList(integration.type),
   });
   const lists = answer.data?.node;
   return integration && lists?.__typename === "Integration" ? { ...integration, ...lists } : integration;
