@@ -182,7 +182,8 @@ pub struct Settings {
     /// authority.
     #[serde(default)]
     pub tls_config: Option<TlsConfig>,
-    /// `MOCK`: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.
+    /// `MOCK`: what becomes of the bodies of `mockResponse` and `examples`; null: they are text. `HTTP`, `AWS`: what becomes of
+    /// callers' bodies.
     #[serde(default)]
     pub content_handling: Option<ContentHandling>,
     #[serde(default)]
@@ -338,14 +339,14 @@ impl Settings {
     /// Where something is sent to, and how long that may take.
     fn check_backend(&self, reach: &Reach) -> Result<()> {
         self.refuse_mocks()?;
+        if self.content_handling.is_some() {
+            let rule = "belongs to types MOCK, HTTP and AWS: what passes through keeps its bytes";
+            return Err(Error::bad_request("contentHandling", rule));
+        }
         self.check_address(reach)
     }
 
     fn check_address(&self, reach: &Reach) -> Result<()> {
-        if self.content_handling.is_some() {
-            let rule = "belongs to type MOCK: what passes through keeps its bytes";
-            return Err(Error::bad_request("contentHandling", rule));
-        }
         if self.uri.len() > URI_BYTES_MAX {
             let rule = format!("must have at most {URI_BYTES_MAX} bytes");
             return Err(Error::bad_request("uri", rule));

@@ -155,7 +155,8 @@ pub struct IntegrationInput {
     /// What the certificate of a backend over https must be; left out: its host's, by a public
     /// authority.
     tls_config: Option<TlsConfigInput>,
-    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; left out: they are text.
+    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; left out: they are text. `HTTP`, `AWS`: what becomes
+    /// of callers' bodies; left out: in `AWS_REST` what AWS's tables say, elsewhere nothing.
     content_handling: Option<ContentHandling>,
     /// MOCK: by a request's media type the status that it is to get, as a constant: `{"statusCode": 200}`.
     request_templates: Option<Vec<BodyTemplateInput>>,
@@ -406,7 +407,8 @@ impl Integration {
         self.0.settings.tls_config.as_ref().map(Into::into)
     }
 
-    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; null: they are text.
+    /// MOCK: what becomes of the bodies of `mockResponse` and `examples`; null: they are text. `HTTP`, `AWS`: what becomes of
+    /// callers' bodies; null: in `AWS_REST` what AWS's tables say, elsewhere nothing.
     async fn content_handling(&self) -> Option<ContentHandling> {
         self.0.settings.content_handling.map(Into::into)
     }

@@ -13,6 +13,7 @@ use crate::store::draft::IntegrationRow;
 pub(super) fn kind(row: &IntegrationRow, backend: HttpProxy) -> Option<integration::Kind> {
     let uri = AwsUri::parse(&row.uri).ok()?;
     let responses = mocks::responses(row)?;
+    let content_handling = mocks::content_handling(row)?;
     let action = match &uri.target {
         AwsTarget::Function { .. } => {
             return Some(integration::Kind::AwsFunction(AwsFunction {
@@ -20,6 +21,7 @@ pub(super) fn kind(row: &IntegrationRow, backend: HttpProxy) -> Option<integrati
                 signing: Some(signing(row)?),
                 invocation_type: invocation_type(row)?.into(),
                 responses,
+                content_handling,
             }));
         }
         AwsTarget::Action(action) => {
@@ -37,6 +39,7 @@ pub(super) fn kind(row: &IntegrationRow, backend: HttpProxy) -> Option<integrati
         signing: Some(signing(row)?),
         action,
         responses,
+        content_handling,
     }))
 }
 

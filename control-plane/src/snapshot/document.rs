@@ -297,6 +297,16 @@ impl<'a> Needs<'a> {
     }
 }
 
+/// None where its answers cannot be read.
+fn http(row: &IntegrationRow) -> Option<Http> {
+    Some(Http {
+        backend: Some(backend(row)),
+        vpc_link_id: row.connection_id.clone(),
+        responses: mocks::responses(row)?,
+        content_handling: mocks::content_handling(row)?,
+    })
+}
+
 fn integration(row: &IntegrationRow) -> Integration {
     let kind = match row.kind.as_str() {
         "HTTP_PROXY" if row.connection_type == "VPC_LINK" => {
@@ -306,13 +316,7 @@ fn integration(row: &IntegrationRow) -> Integration {
             }))
         }
         "HTTP_PROXY" => Some(integration::Kind::HttpProxy(backend(row))),
-        "HTTP" => mocks::responses(row).map(|responses| {
-            integration::Kind::Http(Http {
-                backend: Some(backend(row)),
-                vpc_link_id: row.connection_id.clone(),
-                responses,
-            })
-        }),
+        "HTTP" => http(row).map(integration::Kind::Http),
         "AWS_PROXY" => {
             let function = Function {
                 backend: Some(backend(row)),

@@ -12,13 +12,13 @@ use crate::store::draft::IntegrationRow;
 
 /// None where it answers nothing, or what cannot be read: [`super::validate`] refuses it.
 pub(super) fn mock(row: &IntegrationRow) -> Option<Mock> {
-    let stored = ContentHandling::stored(&row.content_handling).ok()?;
+    let content_handling = content_handling(row)?;
     if let Some(fixed) = &row.mock_response {
         return Some(Mock {
             status: fixed.status.into(),
             headers: headers(&fixed.headers),
             body: fixed.body.clone().into_bytes(),
-            content_handling: handling(stored),
+            content_handling,
             ..Mock::default()
         });
     }
@@ -32,9 +32,14 @@ pub(super) fn mock(row: &IntegrationRow) -> Option<Mock> {
         examples: examples.iter().map(example).collect(),
         request_templates,
         responses: responses.into_iter().map(response).collect(),
-        content_handling: handling(stored),
+        content_handling,
         ..Mock::default()
     })
+}
+
+/// What becomes of callers' bodies; None where it cannot be read.
+pub(super) fn content_handling(row: &IntegrationRow) -> Option<i32> {
+    ContentHandling::stored(&row.content_handling).ok().map(handling)
 }
 
 /// Those of the row; None where they cannot be read.

@@ -151,7 +151,7 @@ fn misfits(draft: &Draft) -> Vec<(String, String)> {
 fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static str, String)> {
     let mut wrong = Vec::new();
     match row.kind.as_str() {
-        "HTTP_PROXY" | "AWS_PROXY" | "AWS" => {
+        "HTTP_PROXY" | "HTTP" | "AWS_PROXY" | "AWS" => {
             let uri = backend_uri(row);
             let unreadable = UriTemplate::parse(&uri).err().map(|reason| reason.to_string());
             if let Some(reason) = unreadable.or_else(|| reach.check(&uri).err()) {
@@ -167,17 +167,18 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
         "MOCK" => {}
         other => wrong.push(("type", format!("{other} is not served yet"))),
     }
-    // A mock's are constants, which are served.
-    let templated = row.kind != "MOCK";
+    // A mock's templates are constants, which are served, and so are those of integration responses.
+    let is_mock = row.kind == "MOCK";
+    let makes_answers = is_mock || matches!(row.kind.as_str(), "HTTP" | "AWS");
     let unserved = set([
         ("connectionType", !is_connection_served(row)),
         ("credentials", !row.credentials.is_empty()),
-        ("tlsConfig", row.tls_config.is_some() && row.kind == "MOCK"),
-        ("contentHandling", !row.content_handling.is_empty() && row.kind != "MOCK"),
+        ("tlsConfig", row.tls_config.is_some() && is_mock),
+        ("contentHandling", !row.content_handling.is_empty() && !makes_answers),
         ("requestParameters", filled(Some(&row.request_parameters))),
-        ("requestTemplates", templated && filled(Some(&row.request_templates))),
+        ("requestTemplates", !is_mock && filled(Some(&row.request_templates))),
         ("responseParameters", filled(Some(&row.response_parameters))),
-        ("responses", templated && row.kind != "AWS" && filled(Some(&row.responses))),
+        ("responses", !makes_answers && filled(Some(&row.responses))),
     ]);
     wrong.extend(unserved.map(|field| (field, "is not served yet; take it away".to_owned())));
     wrong
@@ -186,7 +187,9 @@ fn wrong_with_integration(row: &IntegrationRow, reach: &Reach) -> Vec<(&'static 
 fn is_connection_served(row: &IntegrationRow) -> bool {
     match row.connection_type.as_str() {
         "INTERNET" => true,
-        "VPC_LINK" => row.kind == "HTTP_PROXY" && !row.connection_id.is_empty(),
+        "VPC_LINK" => {
+            matches!(row.kind.as_str(), "HTTP_PROXY" | "HTTP") && !row.connection_id.is_empty()
+        }
         _ => false,
     }
 }

@@ -18,6 +18,7 @@ use super::{
     download::Download,
     function::{self, memory::Held},
     http_proxy::{self, Answered, Outgoing, within},
+    media,
     sigv4::{self, Signed},
     upload::Upload,
 };
@@ -32,8 +33,6 @@ use crate::{
     },
 };
 
-/// AWS's bound on what a service is sent.
-const BODY_BYTES_MAX: usize = 10 << 20;
 const FORM: &str = "application/x-www-form-urlencoded";
 const TARGET: HeaderName = HeaderName::from_static("x-amz-target");
 
@@ -68,10 +67,12 @@ async fn ask(
     let mut held = node.functions.enter(&tenant_id);
     let body_bytes_max = match &call.shared.asked {
         Asked::Function(invocation) => function::lambda::event_bytes_max(*invocation),
-        Asked::Path | Asked::Action(_) => BODY_BYTES_MAX,
+        Asked::Path | Asked::Action(_) => custom::BODY_BYTES_MAX,
     };
     let idle = backend.timeouts.idle;
     let body = function::body(exchange, idle, body_bytes_max, &mut held).await?;
+    let conversion = media::of_request(exchange, call.shared.mapping.content_handling);
+    let body = media::converted(body, conversion, &mut held)?;
     let target = custom::target(exchange, backend)?;
     headers::prepare_request(exchange, backend);
     let method = match &call.shared.asked {
@@ -168,20 +169,26 @@ async fn functions(
     if invocation == Invocation::Event {
         return Ok(function::lambda::accepted(exchange).map(AnswerBody::whole));
     }
-    if failed && call.shared.responses.is_empty() {
+    if failed && call.shared.mapping.responses.is_empty() {
         return Err(Kind::FunctionFailure.because("The function failed."));
     }
     let response = if failed {
-        Some(call.shared.responses.of(&error_message(&bytes)).ok_or_else(custom::unanswered)?)
-    } else if call.shared.responses.is_empty() {
+        Some(
+            call.shared
+                .mapping
+                .responses
+                .of(&error_message(&bytes))
+                .ok_or_else(custom::unanswered)?,
+        )
+    } else if call.shared.mapping.responses.is_empty() {
         None
     } else {
-        Some(call.shared.responses.default().ok_or_else(custom::unanswered)?)
+        Some(call.shared.mapping.responses.default().ok_or_else(custom::unanswered)?)
     };
     let mut fields = HeaderMap::new();
     fields.insert(CONTENT_TYPE, HeaderValue::from_static("application/json"));
     let body = AnswerBody::whole(held.keep(bytes));
-    custom::rendered(exchange, response, StatusCode::OK, fields, body)
+    custom::rendered(exchange, response, StatusCode::OK, fields, body).await
 }
 
 /// What patterns are held against: `errorMessage` of what the function threw.
@@ -211,8 +218,8 @@ async fn services(
     if is_head {
         headers.remove(header::CONTENT_LENGTH);
     }
-    let response = custom::by_status(&call.shared.responses, status)?;
+    let response = custom::by_status(&call.shared.mapping.responses, status)?;
     let download = Download::new(source, exchange.node.clone(), call.backend.timeouts, deadline);
     let body = http_proxy::delivered(node, exchange, &call.backend, download, deadline).await?;
-    custom::rendered(exchange, response, status, headers, body)
+    custom::rendered(exchange, response, status, headers, body).await
 }

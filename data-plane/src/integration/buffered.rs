@@ -3,13 +3,16 @@
 
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
-use bytes::BytesMut;
+use bytes::{Bytes, BytesMut};
 use http_body::Body as _;
 
 use super::{
     AnswerBody, BoxError, Download,
     download::{Kept, Stalled},
-    function::memory::Full,
+    function::{
+        self,
+        memory::{Full, Held},
+    },
     http_proxy,
 };
 use crate::{
@@ -55,6 +58,20 @@ pub(super) async fn read(
         }
     }
     Ok(AnswerBody::whole(held.keep(bytes.freeze())))
+}
+
+/// The same of a body that nobody gets as it comes.
+pub(super) async fn whole(mut body: AnswerBody, held: &mut Held) -> Result<Bytes, GatewayResponse> {
+    let mut bytes = BytesMut::new();
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        let Ok(data) = frame.map_err(|why| broken_off(&why))?.into_data() else { continue };
+        if bytes.len() + data.len() > BYTES_MAX {
+            return Err(too_large());
+        }
+        held.grow(data.len()).map_err(|Full| function::full())?;
+        bytes.extend_from_slice(&data);
+    }
+    Ok(bytes.freeze())
 }
 
 fn too_large() -> GatewayResponse {

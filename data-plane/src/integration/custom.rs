@@ -6,14 +6,18 @@ use http::{
     header::{self, ACCEPT, CONTENT_TYPE},
     uri::PathAndQuery,
 };
+use http_body::Body as _;
+use plan::media::Conversion;
 
-use super::{AnswerBody, function, http_proxy, mock};
+use super::{AnswerBody, buffered, function, http_proxy, media, mock};
 use crate::{
     exchange::Exchange,
     gateway_response::{GatewayResponse, Kind},
     snapshot::served::{HttpProxy, MockResponse, Responses},
 };
 
+/// AWS's bound on a body that is read whole.
+pub(super) const BODY_BYTES_MAX: usize = 10 << 20;
 /// Those of a caller that a backend or a service gets.
 const PASSED: [HeaderName; 14] = [
     ACCEPT,
@@ -75,22 +79,34 @@ pub(super) fn unanswered() -> GatewayResponse {
 
 /// As the integration response has it: its status, its fields and its body where it has one; what was answered, where there is
 /// none.
-pub(super) fn rendered(
+pub(super) async fn rendered(
     exchange: &Exchange,
     of: Option<&MockResponse>,
     status: StatusCode,
-    fields: HeaderMap,
-    body: AnswerBody,
+    mut fields: HeaderMap,
+    mut body: AnswerBody,
 ) -> Result<Response<AnswerBody>, GatewayResponse> {
+    if let Some(of) = of.filter(|of| !of.bodies.is_empty()) {
+        return mock::chosen(exchange, of);
+    }
+    let conversion = media::of_answer(exchange, &fields, of.and_then(|of| of.handling));
+    // What is compressed is no text.
+    let keeps = conversion == Conversion::Text && fields.contains_key(header::CONTENT_ENCODING);
+    if conversion != Conversion::Keep && !keeps && !body.is_end_stream() {
+        let tenant = exchange.stage.as_deref().map(|stage| &stage.tenant_id);
+        let tenant = tenant.ok_or_else(|| Kind::Internal.because("The API has no tenant."))?;
+        let mut held = exchange.node.functions.enter(tenant);
+        let bytes = buffered::whole(body, &mut held).await?;
+        let bytes = media::converted(bytes, conversion, &mut held)?;
+        fields.insert(header::CONTENT_LENGTH, bytes.len().into());
+        body = AnswerBody::whole(held.keep(bytes));
+    }
     let Some(of) = of else {
         let mut response = Response::new(body);
         *response.status_mut() = status;
         *response.headers_mut() = fields;
         return Ok(response);
     };
-    if !of.bodies.is_empty() {
-        return mock::chosen(exchange, of);
-    }
     let mut response = Response::new(body);
     *response.status_mut() = of.status;
     response.headers_mut().clone_from(&of.headers);

@@ -8,6 +8,7 @@ use std::{
     time::Instant,
 };
 
+use bytes::Bytes;
 use egress::{ConnectError, Protocol};
 use futures_util::{FutureExt, future::Either};
 use http::{HeaderMap, Method, Response, StatusCode, header::CONTENT_LENGTH, uri::PathAndQuery};
@@ -42,8 +43,17 @@ use crate::{
     telemetry::{Bound, Phase},
 };
 
-/// What of a call goes to the backend, beside its body: the path and query that are asked for, and the fields.
-type Asks = fn(&mut Exchange, &HttpProxy) -> Result<(PathAndQuery, HeaderMap), GatewayResponse>;
+/// What of a call goes to the backend.
+pub(super) struct Asks {
+    /// The path and query that are asked for, and the fields.
+    pub(super) head:
+        fn(&mut Exchange, &HttpProxy) -> Result<(PathAndQuery, HeaderMap), GatewayResponse>,
+    /// In the place of the caller's body, which was read.
+    pub(super) body: Option<Bytes>,
+}
+
+/// All of it, as it is.
+pub(super) const ALL: Asks = Asks { head: all, body: None };
 
 pub(super) async fn call(
     node: &Node,
@@ -132,16 +142,19 @@ async fn exchange_with_backend(
     asks: Asks,
 ) -> Result<Answered, GatewayResponse> {
     let bytes_max = limits::body_bytes_max(exchange);
-    let (upload, progress) = Upload::new(
-        exchange.body.take(),
-        exchange.decompress.take(),
-        exchange.serving.clone(),
-        exchange.bytes_in.clone(),
-        bytes_max,
-    );
+    let (upload, progress) = match asks.body {
+        Some(body) => Upload::of(body, exchange.serving.clone()),
+        None => Upload::new(
+            exchange.body.take(),
+            exchange.decompress.take(),
+            exchange.serving.clone(),
+            exchange.bytes_in.clone(),
+            bytes_max,
+        ),
+    };
     let method = proxy.method.clone().unwrap_or_else(|| exchange.head.method.clone());
     let repeats_safely = is_idempotent(&method) && upload.is_end_stream();
-    let (target, fields) = asks(exchange, proxy)?;
+    let (target, fields) = (asks.head)(exchange, proxy)?;
     let outgoing = Outgoing { method, target, fields, upload, progress, repeats_safely };
     send(node, snapshot, exchange, proxy, outgoing).await
 }
@@ -383,8 +396,8 @@ pub(super) fn request(
     Sending::new(head, upload, length)
 }
 
-/// All of the call: its fields are gone from it then.
-pub(super) fn all(
+/// The caller's fields are gone then.
+fn all(
     exchange: &mut Exchange,
     proxy: &HttpProxy,
 ) -> Result<(PathAndQuery, HeaderMap), GatewayResponse> {

@@ -71,7 +71,7 @@ pub(crate) async fn call(
     }
     match integration {
         Some(Integration::HttpProxy(proxy)) => {
-            http_proxy::call(node, snapshot, exchange, proxy, http_proxy::all).await
+            http_proxy::call(node, snapshot, exchange, proxy, http_proxy::ALL).await
         }
         // On the heap: other calls carry no room for it.
         Some(Integration::Http(call)) => {

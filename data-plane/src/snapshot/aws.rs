@@ -6,7 +6,7 @@ use proto::config::v1 as message;
 use super::{
     messages::Compiled,
     mocks,
-    served::{Asked, AwsShared, AwsSigning, Invocation},
+    served::{Asked, AwsShared, AwsSigning, Invocation, Mapping},
 };
 
 pub(super) fn service(
@@ -17,7 +17,8 @@ pub(super) fn service(
         None => Asked::Path,
         Some(action) => Asked::Action(self::action(action)),
     };
-    shared(message.signing.as_ref(), asked, &message.responses, binary)
+    let mapping = mocks::mapping(message.content_handling, &message.responses, binary)?;
+    shared(message.signing.as_ref(), asked, mapping)
 }
 
 pub(super) fn function(
@@ -25,20 +26,12 @@ pub(super) fn function(
     binary: &BinaryMediaTypes,
 ) -> Compiled<AwsShared> {
     let asked = Asked::Function(invocation(message.invocation_type)?);
-    shared(message.signing.as_ref(), asked, &message.responses, binary)
+    let mapping = mocks::mapping(message.content_handling, &message.responses, binary)?;
+    shared(message.signing.as_ref(), asked, mapping)
 }
 
-fn shared(
-    by: Option<&message::AwsSigning>,
-    asked: Asked,
-    responses: &[message::IntegrationResponse],
-    binary: &BinaryMediaTypes,
-) -> Compiled<AwsShared> {
-    Ok(AwsShared {
-        signing: signing(by.ok_or("nothing signs for it")?),
-        asked,
-        responses: mocks::responses(responses, binary)?,
-    })
+fn shared(by: Option<&message::AwsSigning>, asked: Asked, mapping: Mapping) -> Compiled<AwsShared> {
+    Ok(AwsShared { signing: signing(by.ok_or("nothing signs for it")?), asked, mapping })
 }
 
 fn action(message: &message::AwsAction) -> AwsAction {

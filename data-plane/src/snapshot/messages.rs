@@ -41,9 +41,9 @@ impl Template {
             Self::HttpProxy(proxy) => {
                 Ok(Integration::HttpProxy(Arc::new(proxy.bind(variables, showing, false)?)))
             }
-            Self::Http(backend, responses) => Ok(Integration::Http(Arc::new(HttpCall {
+            Self::Http(backend, mapping) => Ok(Integration::Http(Arc::new(HttpCall {
                 backend: backend.bind(variables, showing, false)?,
-                responses: responses.clone(),
+                mapping: mapping.clone(),
             }))),
             Self::Aws(backend, shared) => Ok(Integration::Aws(Arc::new(AwsCall {
                 backend: backend.bind(variables, showing, true)?,
@@ -259,8 +259,9 @@ fn template(
                 preserve_host: false,
                 ..backend(of, dialect).map_err(wrong)?
             };
-            let responses = super::mocks::responses(&message.responses, binary).map_err(wrong)?;
-            Ok(Template::Http(template, Arc::new(responses)))
+            let (handling, responses) = (message.content_handling, &message.responses);
+            let mapping = super::mocks::mapping(handling, responses, binary).map_err(wrong)?;
+            Ok(Template::Http(template, Arc::new(mapping)))
         }
         Some(integration::Kind::Function(function)) => {
             let (backend, format) = called(function, dialect).map_err(wrong)?;

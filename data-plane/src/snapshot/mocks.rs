@@ -13,7 +13,7 @@ use proto::config::v1 as message;
 
 use super::{
     messages::Compiled,
-    served::{Mock, MockAnswer, MockBody, MockExample, MockResponse, Responses},
+    served::{Mapping, Mock, MockAnswer, MockBody, MockExample, MockResponse, Responses},
 };
 
 pub(super) fn mock(message: &message::Mock, binary: &BinaryMediaTypes) -> Compiled<Mock> {
@@ -75,8 +75,17 @@ fn example(
     })
 }
 
-/// What answers by a status, or by what a function throws.
-pub(super) fn responses(
+/// What a custom integration makes of bodies and answers.
+pub(super) fn mapping(
+    content_handling: i32,
+    responses: &[message::IntegrationResponse],
+    binary: &BinaryMediaTypes,
+) -> Compiled<Mapping> {
+    let content_handling = handling(content_handling)?;
+    Ok(Mapping { content_handling, responses: self::responses(responses, binary)? })
+}
+
+fn responses(
     messages: &[message::IntegrationResponse],
     binary: &BinaryMediaTypes,
 ) -> Compiled<Responses> {
@@ -98,6 +107,7 @@ fn response(
         status: status(message.status_code)?,
         headers: headers(&message.headers)?,
         bodies: message.templates.iter().map(body).collect::<Compiled<_>>()?,
+        handling,
     })
 }
 

@@ -36,6 +36,7 @@ fn service(at: SocketAddr, path: &str, service: &str, action: Option<&str>) -> A
             AwsAction { target, json_version, name, form_version }
         }),
         responses: Vec::new(),
+        content_handling: 0,
     }
 }
 
@@ -210,6 +211,7 @@ fn function(at: SocketAddr, responses: Vec<IntegrationResponse>) -> AwsFunction 
         signing: Some(signing("lambda")),
         invocation_type: InvocationType::Unspecified.into(),
         responses,
+        content_handling: 0,
     }
 }
 

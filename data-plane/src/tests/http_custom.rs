@@ -116,7 +116,7 @@ async fn a_vpc_link_and_a_retry_policy_hold_for_it_too() {
             ..HttpProxy::default()
         }),
         vpc_link_id: link.id.clone(),
-        responses: Vec::new(),
+        ..Http::default()
     };
     let mut resources = api(Native, &[("ANY /a", integration::Kind::Http(of))]);
     resources.push(Kind::VpcLink(link).into());

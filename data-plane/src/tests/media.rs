@@ -1,14 +1,18 @@
 //! Binary payloads from both ends: transparent proxies, and functions and fixed answers by AWS's tables.
 
-use std::net::SocketAddr;
+use std::{
+    net::SocketAddr,
+    sync::{Arc, Mutex},
+};
 
+use base64::{Engine, engine::general_purpose::STANDARD};
 use http::{HeaderName, HeaderValue, Request, Response};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
 use proto::config::v1::{
     ContentHandling::{self, ConvertToBinary, ConvertToText, Unspecified},
     Dialect::{self, AwsHttp, AwsRest, Native},
-    Function, HttpProxy, Mock,
+    Function, Http, HttpProxy, IntegrationResponse, Mock,
     PayloadFormatVersion::PayloadFormatVersion10,
     integration,
 };
@@ -144,6 +148,119 @@ async fn base64_that_is_none_is_the_fault_of_the_api_in_aws_rest_and_elsewhere_o
         assert_eq!(got, status, "{dialect:?}");
         assert!(String::from_utf8_lossy(&body).contains(code), "{dialect:?}");
     }
+}
+
+/// Each row of the request's table that changes something, and those beside it, by what the backend gets.
+#[tokio::test]
+async fn a_custom_integrations_backend_gets_bodies_as_the_table_says() {
+    let got = Arc::new(Mutex::new(Vec::new()));
+    let keeping = got.clone();
+    let at = origin(move |request: Request<Incoming>| {
+        let keeping = keeping.clone();
+        async move {
+            let body = request.into_body().collect().await.unwrap().to_bytes();
+            *keeping.lock().unwrap() = body.to_vec();
+            Response::new(full(""))
+        }
+    })
+    .await;
+    let (png, text) = ("content-type: image/png", "content-type: text/plain");
+    let (raw, base64, mangled) = (&b"\xffa"[..], &b"/2E="[..], "\u{fffd}a".as_bytes());
+    for (dialect, binary, kind, handling, body, expected) in [
+        (AwsRest, &[][..], png, Unspecified, raw, Ok(mangled)),
+        (AwsRest, &[], png, ConvertToText, raw, Ok(mangled)),
+        (AwsRest, &[], text, ConvertToBinary, base64, Ok(raw)),
+        (AwsRest, &["image/*"], text, Unspecified, raw, Ok(raw)),
+        (AwsRest, &["image/*"], text, ConvertToBinary, base64, Ok(raw)),
+        (AwsRest, &["image/*"], text, ConvertToBinary, b"no!", Err(500)),
+        (AwsRest, &["image/*"], png, Unspecified, raw, Ok(raw)),
+        (AwsRest, &["image/*"], png, ConvertToBinary, raw, Ok(raw)),
+        (AwsRest, &["image/*"], png, ConvertToText, raw, Ok(base64)),
+        (Native, &["image/*"], png, Unspecified, raw, Ok(raw)),
+        (Native, &[], png, Unspecified, raw, Ok(raw)),
+        (Native, &["image/*"], png, ConvertToText, raw, Ok(base64)),
+        (AwsHttp, &[], text, ConvertToBinary, base64, Ok(raw)),
+        (AwsHttp, &[], text, ConvertToBinary, b"no!", Err(500)),
+    ] {
+        let backend = HttpProxy { uri: format!("http://{at}/"), ..HttpProxy::default() };
+        let content_handling = handling.into();
+        let to = Http { backend: Some(backend), content_handling, ..Http::default() };
+        let node = node(dialect, binary, integration::Kind::Http(to));
+        let (status, _) = call(&node, &[kind], body).await;
+        let got = std::mem::take(&mut *got.lock().unwrap());
+        let expected = expected.map_or_else(|status| (status, &b""[..]), |body| (200, body));
+        assert_eq!((status, &got[..]), expected, "{dialect:?} {binary:?} {kind} {handling:?}");
+    }
+}
+
+/// The same of the answer's.
+#[tokio::test]
+async fn a_custom_integrations_callers_get_bodies_as_the_table_says() {
+    let at = mirror().await;
+    let (png, text) = ("image/png", "text/plain");
+    let (raw, base64, mangled) = (&b"\xffa"[..], &b"/2E="[..], "\u{fffd}a".as_bytes());
+    let image = &["image/*"][..];
+    for (dialect, binary, kind, accept, handling, body, expected) in [
+        (AwsRest, &[][..], text, text, Unspecified, raw, Ok(mangled)),
+        (AwsRest, &[], png, png, ConvertToBinary, base64, Ok(raw)),
+        (AwsRest, &[], png, png, ConvertToText, raw, Ok(mangled)),
+        (AwsRest, image, text, text, Unspecified, raw, Ok(raw)),
+        (AwsRest, image, text, text, ConvertToBinary, base64, Ok(raw)),
+        (AwsRest, image, text, text, ConvertToText, raw, Ok(mangled)),
+        (AwsRest, image, text, png, Unspecified, base64, Ok(raw)),
+        (AwsRest, image, text, png, Unspecified, b"no!", Err(500)),
+        (AwsRest, image, text, png, ConvertToBinary, base64, Ok(raw)),
+        (AwsRest, image, text, png, ConvertToText, raw, Ok(mangled)),
+        (AwsRest, image, png, text, Unspecified, raw, Ok(base64)),
+        (AwsRest, image, png, text, ConvertToBinary, raw, Ok(raw)),
+        (AwsRest, image, png, text, ConvertToText, raw, Ok(base64)),
+        (AwsRest, image, png, png, Unspecified, raw, Ok(raw)),
+        (AwsRest, image, png, png, ConvertToBinary, raw, Ok(raw)),
+        (AwsRest, image, png, png, ConvertToText, raw, Ok(base64)),
+        (Native, &[], text, text, Unspecified, raw, Ok(raw)),
+        (Native, image, png, text, Unspecified, raw, Ok(raw)),
+        (Native, image, png, text, ConvertToText, raw, Ok(base64)),
+        (AwsHttp, &[], text, text, ConvertToBinary, b"no!", Err(500)),
+    ] {
+        let uri = format!("http://{at}/");
+        // Without binary media types bodies are text on their way there, too.
+        let encoded = dialect == AwsRest && binary.is_empty();
+        let content_handling = if encoded { ConvertToBinary } else { Unspecified }.into();
+        let to = Http {
+            backend: Some(HttpProxy { uri, ..HttpProxy::default() }),
+            content_handling,
+            responses: vec![IntegrationResponse {
+                status_code: 200,
+                content_handling: handling.into(),
+                ..IntegrationResponse::default()
+            }],
+            ..Http::default()
+        };
+        let node = node(dialect, binary, integration::Kind::Http(to));
+        let fields = [&*format!("content-type: {kind}"), &*format!("accept: {accept}")];
+        let sent = if encoded { STANDARD.encode(body).into() } else { body.to_vec() };
+        let (status, got) = call(&node, &fields, &sent).await;
+        let what = format!("{dialect:?} {binary:?} {kind} {accept} {handling:?}");
+        match expected {
+            Ok(body) => assert_eq!((status, &got[..]), (200, body), "{what}"),
+            Err(code) => assert_eq!(status, code, "{what}"),
+        }
+    }
+}
+
+/// What is compressed is no text, whatever its media type.
+#[tokio::test]
+async fn what_is_compressed_is_not_made_text_of() {
+    let at = origin(|_| async {
+        let mut response = Response::new(full(&b"\xffa"[..]));
+        response.headers_mut().insert("content-encoding", HeaderValue::from_static("br"));
+        response
+    })
+    .await;
+    let backend = Some(HttpProxy { uri: format!("http://{at}/"), ..HttpProxy::default() });
+    let node = node(AwsRest, &[], integration::Kind::Http(Http { backend, ..Http::default() }));
+    let (status, got) = call(&node, &["accept-encoding: br"], b"").await;
+    assert_eq!((status, &got[..]), (200, &b"\xffa"[..]));
 }
 
 #[tokio::test]

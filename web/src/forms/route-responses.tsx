@@ -1,6 +1,6 @@
 import { z } from "zod";
-import type { IntegrationInput } from "../api/generated/graphql";
-import { TextArea } from "../ui/field";
+import type { ContentHandling, IntegrationInput } from "../api/generated/graphql";
+import { SelectField, TextArea } from "../ui/field";
 import type { StoredMock } from "./route-mock";
 import type { RouteFormState } from "./route-schema";
 import { Section } from "./section";
@@ -15,8 +15,11 @@ export const responsesTyped = (stored: Stored | undefined) => {
   return { responses: responses.length > 0 ? JSON.stringify(responses, null, 2) : "" };
 };
 
-export const responsesOf = ({ responses }: { responses: string }): Partial<IntegrationInput> => ({
+type Typed = { responses: string; contentHandling: ContentHandling | "" };
+
+export const responsesOf = ({ responses, contentHandling }: Typed): Partial<IntegrationInput> => ({
   integrationResponses: responses === "" ? [] : JSON.parse(responses),
+  ...(contentHandling ? { contentHandling } : {}),
 });
 
 /** What callers get in the place of what a backend, a service or a function answered. */
@@ -30,9 +33,9 @@ export function ResponsesSection({ form }: { form: RouteFormState }) {
     <Section
       form={form}
       name="responses"
-      title="What callers get"
-      fields={["integration.responses", "integration.integrationResponses"]}
-      set={form.watch("integration.responses") !== ""}
+      title="Bodies, and what callers get"
+      fields={["integration.responses", "integration.integrationResponses", "integration.contentHandling"]}
+      set={form.watch("integration.responses") !== "" || form.watch("integration.contentHandling") !== ""}
     >
       <TextArea
         label="Integration responses"
@@ -44,6 +47,16 @@ export function ResponsesSection({ form }: { form: RouteFormState }) {
         error={errors?.responses?.message ?? errors?.integrationResponses?.message}
         {...form.register("integration.responses")}
       />
+      <SelectField
+        label="Callers' bodies"
+        hint="In AWS's REST APIs the API's binary media types say more."
+        error={errors?.contentHandling?.message}
+        {...form.register("integration.contentHandling")}
+      >
+        <option value="">Go on as the dialect has it</option>
+        <option value="CONVERT_TO_BINARY">Are base64 of the bytes that go on</option>
+        <option value="CONVERT_TO_TEXT">Go on as text, binary ones as base64</option>
+      </SelectField>
     </Section>
   );
 }

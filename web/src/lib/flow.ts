@@ -41,6 +41,7 @@ export type Integration = {
   tlsConfig?: { insecureSkipVerification: boolean; serverNameToVerify: string; caBundle: string } | null;
   aws?: { endpointUrl: string; invocationType: string } | null;
   mockResponse?: { status: number; headers: readonly Header[] } | null;
+  contentHandling?: string | null;
   /** Those of a mock; asked for one route at a time. */
   examples?: readonly { status: number }[];
   requestTemplates?: readonly unknown[];
@@ -185,7 +186,7 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
     case "AWS":
       return [
         own("Type", "service of AWS"),
-        byDefault("Mapping", "none: the body passes as it came"),
+        bodies(integration, "the body passes as it came"),
         own("Signed by", "a secret", FUNCTION),
         ...(integration.aws?.invocationType === "EVENT" ? [invocation("EVENT")] : []),
         timeouts(integration, dialect),
@@ -195,7 +196,7 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
       return [
         own("Type", "HTTP"),
         calledBy(integration),
-        byDefault("Mapping", "none: the body passes, with the fields that say what it is"),
+        bodies(integration, "the body passes, with the fields that say what it is"),
         timeouts(integration, dialect),
         retries(integration),
         circuit(integration),
@@ -212,6 +213,16 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
       ];
   }
 }
+
+const HANDLED: Record<string, string> = {
+  CONVERT_TO_BINARY: "the body is base64 of what goes on",
+  CONVERT_TO_TEXT: "the body goes on as text, a binary one as base64",
+};
+
+const bodies = ({ contentHandling }: Integration, passed: string): Fact =>
+  contentHandling
+    ? own("Mapping", HANDLED[contentHandling] ?? contentHandling, { at: { section: "responses" } })
+    : byDefault("Mapping", `none: ${passed}`);
 
 const calledBy = ({ method }: Integration) =>
   method && method !== "ANY" ? own("Method", method, { code: true }) : byDefault("Method", "the caller's");

@@ -76,7 +76,7 @@ pub struct IntegrationResponse {
     /// Bodies by media type, constants. A caller gets the one that its `Accept` likes best.
     #[serde(default)]
     pub response_templates: BTreeMap<String, String>,
-    /// What becomes of the bodies; absent: they are text.
+    /// What becomes of the bodies, which are text where it is absent, or of the backend's.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub content_handling: Option<ContentHandling>,
 }

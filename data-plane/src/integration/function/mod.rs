@@ -284,13 +284,12 @@ fn broken_off(why: &BoxError) -> GatewayResponse {
 }
 
 fn too_large() -> GatewayResponse {
-    Kind::RequestTooLarge.because(
-        "The request's event is larger than a function takes, or its body than this API does.",
-    )
+    Kind::RequestTooLarge
+        .because("The request's body is larger than its integration takes, or this API.")
 }
 
-fn full() -> GatewayResponse {
+pub(super) fn full() -> GatewayResponse {
     Kind::TenantOverloaded
-        .because("The calls of this API's owner to functions hold as much memory here as may.")
+        .because("The calls of this API's owner hold as much memory here as may.")
         .with(http::header::RETRY_AFTER, "1")
 }

@@ -13,7 +13,7 @@ use crate::dialect::headers::Form;
 /// An integration before a stage's variables are known.
 pub(in crate::snapshot) enum Template {
     HttpProxy(ProxyTemplate),
-    Http(ProxyTemplate, Arc<Responses>),
+    Http(ProxyTemplate, Arc<Mapping>),
     Function(ProxyTemplate, PayloadFormatVersion, Option<Arc<Lambda>>),
     Aws(ProxyTemplate, Arc<AwsShared>),
     Mock(Arc<Mock>),
@@ -144,7 +144,14 @@ pub enum Invocation {
 /// A backend that gets a caller's body, and whose status says what callers get.
 pub struct HttpCall {
     pub backend: HttpProxy,
-    pub responses: Arc<Responses>,
+    /// Of the integration, which its stages share.
+    pub mapping: Arc<Mapping>,
+}
+
+/// What becomes of callers' bodies, and of what was answered.
+pub struct Mapping {
+    pub content_handling: Option<ContentHandling>,
+    pub responses: Responses,
 }
 
 /// What is called of AWS, with a caller's body as it is.
@@ -157,7 +164,7 @@ pub struct AwsCall {
 pub struct AwsShared {
     pub signing: AwsSigning,
     pub asked: Asked,
-    pub responses: Responses,
+    pub mapping: Mapping,
 }
 
 pub enum Asked {
@@ -236,8 +243,10 @@ pub struct MockBody {
 pub struct MockResponse {
     pub status: StatusCode,
     pub headers: HeaderMap,
-    /// By media type.
+    /// By media type; none: the backend's, where there is one.
     pub bodies: Box<[(HeaderValue, MockBody)]>,
+    /// Of the backend's.
+    pub handling: Option<ContentHandling>,
 }
 
 pub struct MockExample {

@@ -81,15 +81,11 @@ export function DeploymentsPage() {
                 {
                   header: "Description",
                   cell: ({ description, label, pinned }) => (
-                    <span className="flex flex-wrap items-center gap-1.5">
-                      {label && (
-                        <span className="max-w-40 truncate" title={label}>
-                          <Badge tone="accent">{label}</Badge>
-                        </span>
-                      )}
-                      {pinned && <Badge>pinned</Badge>}
+                    <>
+                      {label && <div className="font-semibold">{label}</div>}
+                      {pinned && <Badge>pinned</Badge>}{" "}
                       {description || <span className="text-muted">none</span>}
-                    </span>
+                    </>
                   ),
                 },
                 {
