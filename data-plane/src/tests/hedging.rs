@@ -5,14 +5,19 @@ use std::{
     time::{Duration, Instant},
 };
 
-use proto::config::v1::{Dialect::Native, HttpProxy, RetryPolicy};
+use proto::config::v1::{
+    Dialect::Native, HttpProxy, LinkedProxy, RetryPolicy, VpcLink, VpcLinkTarget, integration,
+    resource::Kind,
+};
 use tokio::{
     io::{AsyncReadExt, AsyncWriteExt},
     net::{TcpListener, TcpStream},
     time::timeout,
 };
 
-use super::world::{API, PATIENCE, TestNode, api, proxy_with, raw_origin, read_until, until};
+use super::world::{
+    API, PATIENCE, TENANT, TestNode, api, proxy_with, raw_origin, read_until, until,
+};
 
 /// Far longer than a second try takes to be answered here.
 const LATE: Duration = Duration::from_secs(10);
@@ -204,4 +209,45 @@ async fn a_caller_who_leaves_takes_both_tries_along() {
     drop(caller);
     assert!(closes(&mut first).await && closes(&mut second).await);
     until(|| node.shared.metrics.in_flight.get() == 0).await;
+}
+
+/// However the first target was chosen, the second is the other one.
+#[tokio::test]
+async fn a_second_try_goes_to_another_target_of_a_vpc_link() {
+    let (one, two) = (raw_origin().await, raw_origin().await);
+    let target = |at: SocketAddr| VpcLinkTarget {
+        host: at.ip().to_string(),
+        port: at.port().into(),
+        weight: 1,
+    };
+    let link = VpcLink {
+        id: "link000001".into(),
+        tenant_id: TENANT.into(),
+        targets: vec![target(one.0), target(two.0)],
+        ..VpcLink::default()
+    };
+    let backend = Some(HttpProxy {
+        uri: "http://pets.internal/".into(),
+        retry_policy: Some(policy(50)),
+        ..HttpProxy::default()
+    });
+    let vpc_link_id = link.id.clone();
+    let to = integration::Kind::LinkedProxy(LinkedProxy { backend, vpc_link_id });
+    let mut resources = api(Native, &[("ANY /a", to)]);
+    resources.push(Kind::VpcLink(link).into());
+    let node = TestNode::start(resources);
+    let backends = async {
+        let ((mut late, _), other) = tokio::select! {
+            asked = asked(&one.1) => (asked, &two.1),
+            asked = asked(&two.1) => (asked, &one.1),
+        };
+        let (mut beside, head) = asked(other).await;
+        assert!(head.contains("host: pets.internal"), "{head}");
+        say(&mut beside, "beside").await;
+        assert!(closes(&mut late).await);
+        beside
+    };
+    let (answer, _beside) = tokio::join!(node.get("/prod/a"), backends);
+    assert_eq!((answer.status(), answer.body()), (200, "beside"));
+    assert_eq!(hedges(&node), (1, 1));
 }

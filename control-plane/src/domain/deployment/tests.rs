@@ -237,7 +237,7 @@ async fn what_restricts_access_but_is_not_enforced_is_refused_by_name_and_nothin
             "'{}'",
             format!("{of_integration}.tlsConfig"),
         ),
-        ("integration", "type", "'HTTP'", "'MOCK'", format!("{of_integration}.type")),
+        ("integration", "type", "'HTTP'", "'MOCK'", format!("{of_integration}.uri")),
         ("stage", "web_acl_arn", "'arn:x'", "''", "stage.webAclArn".to_owned()),
         ("stage", "method_settings", r#"'{"*/*": {}}'"#, "'{}'", "stage.methodSettings".to_owned()),
     ] {
