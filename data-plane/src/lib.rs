@@ -48,6 +48,7 @@ mod threads;
 pub mod tls;
 mod trace;
 mod uplink;
+mod variables;
 
 use std::{
     fs::File,

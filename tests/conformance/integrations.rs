@@ -14,12 +14,13 @@ use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-const TABLES: [&str; 5] = [
+const TABLES: [&str; 6] = [
     include_str!("integrations.json"),
     include_str!("http_custom.json"),
     include_str!("mock.json"),
     include_str!("backend_tls.json"),
     include_str!("services.json"),
+    include_str!("subtypes.json"),
 ];
 
 /// A route, its backend's answer, and what calls of it get: once in each of `dialects`.

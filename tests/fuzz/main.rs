@@ -181,7 +181,7 @@ fuzzed! {
     last_good graphql_guard graphql_request access_token refresh_cookie idempotency_key if_match rest_body email
     audit_export socket_message certificate_request usage_statement response_head chunked_body
     request_head pipeline function_answer function_stream accept_encoding preferences mock_examples template
-    tls_authorities tls_client content_encoding
+    tls_authorities tls_client content_encoding json_path request_parameter
 }
 
 /// `cargo fuzz` builds what lies here, outside the workspace: a file for each target, all alike.

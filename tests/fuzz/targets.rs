@@ -10,6 +10,8 @@ mod caller;
 mod mock;
 #[path = "targets/node.rs"]
 mod node;
+#[path = "targets/parameter.rs"]
+mod parameter;
 #[path = "targets/template.rs"]
 mod template;
 
@@ -65,6 +67,7 @@ pub(crate) use backend::{
 pub(crate) use caller::{accept_encoding, content_encoding, pipeline, request_head};
 pub(crate) use mock::{mock_examples, preferences};
 pub(crate) use node::{count_report, quotas_asked};
+pub(crate) use parameter::{json_path, request_parameter};
 pub(crate) use template::template;
 
 /// What is accepted once is accepted again, unchanged: no second reading of a path finds another route.

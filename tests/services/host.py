@@ -1,4 +1,4 @@
-"""AWS's services as moto has them, with a table `pets`, a bucket `files` and a queue `jobs`, behind a check that botocore's own
+"""AWS's services as moto has them, with a table `pets`, a bucket `files`, a queue `jobs` and a stream `pets`, behind a check that botocore's own
 signers make each request's signature again. Arguments: the id and the secret of the access key, the region. Its first line says
 its port."""
 
@@ -81,4 +81,5 @@ if __name__ == "__main__":
     )
     client("s3", server.port).create_bucket(Bucket="files", CreateBucketConfiguration={"LocationConstraint": REGION})
     client("sqs", server.port).create_queue(QueueName="jobs")
+    client("kinesis", server.port).create_stream(StreamName="pets", ShardCount=1)
     print(server.port, flush=True)

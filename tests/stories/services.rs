@@ -80,6 +80,80 @@ impl Services<'_> {
     }
 }
 
+/// Each with what it takes of a call.
+#[tokio::test]
+async fn subtypes_ask_services_of_aws_for_what_their_parameters_say() {
+    let (endpoint, _moto) = moto().await;
+    let world = World::start().await;
+    let acme = world.tenant("acme").await;
+    let credentials = json!({ "accessKeyId": ACCESS_KEY_ID, "secretAccessKey": SECRET_ACCESS_KEY });
+    let new = json!({ "name": "aws", "awsCredentials": credentials });
+    let secret = acme.mutate("createSecret", "CreateSecretInput!", new, "secret { id }").await;
+    let queue = format!("{endpoint}/123456789012/jobs");
+    let route = |key: &str, subtype: &str, parameters: Value| {
+        let (method, path) = key.split_once(' ').unwrap();
+        let mut given: Vec<_> = parameters.as_object().unwrap().clone().into_iter().collect();
+        given.push(("Region".to_owned(), json!(REGION)));
+        let given: Vec<_> =
+            given.iter().map(|(name, value)| json!({ "name": name, "value": value })).collect();
+        let aws = json!({
+            "secretId": secret["secret"]["id"], "endpointUrl": endpoint,
+            "subtype": subtype, "parameters": given,
+        });
+        json!({ "method": method, "path": path, "integration": { "type": "AWS_PROXY", "aws": aws } })
+    };
+    let mut api = acme.api("services").await;
+    for (key, subtype, parameters) in [
+        (
+            "POST /jobs",
+            "SQS-SendMessage",
+            json!({ "QueueUrl": queue, "MessageBody": "$request.body.job" }),
+        ),
+        (
+            "GET /jobs",
+            "SQS-ReceiveMessage",
+            json!({ "QueueUrl": queue, "MaxNumberOfMessages": "$request.querystring.most" }),
+        ),
+        (
+            "DELETE /jobs/{receipt}",
+            "SQS-DeleteMessage",
+            json!({ "QueueUrl": queue, "ReceiptHandle": "$request.path.receipt" }),
+        ),
+        (
+            "POST /events",
+            "EventBridge-PutEvents",
+            json!({ "Detail": "$request.body", "DetailType": "made", "Source": "pets" }),
+        ),
+        (
+            "POST /records/{key}",
+            "Kinesis-PutRecord",
+            json!({ "StreamName": "pets", "Data": "$request.body", "PartitionKey": "$request.path.key" }),
+        ),
+    ] {
+        api = api.route_of(route(key, subtype, parameters)).await;
+    }
+    let api = api.deploy("prod").await;
+
+    let send = |job: &str| api.call("POST", "/jobs").json(&json!({ "job": job }));
+    send("first \"one\"").await.expect(200);
+    api.call("POST", "/jobs").json(&json!({ "other": 1 })).await.expect(400);
+    let told = api.get("/jobs?most=10").await.expect(200).json();
+    let messages = told["Messages"].as_array().unwrap();
+    assert_eq!((messages.len(), &messages[0]["Body"]), (1, &json!("first \"one\"")), "{told}");
+    let receipt = messages[0]["ReceiptHandle"].as_str().unwrap();
+    let receipt: String = url::form_urlencoded::byte_serialize(receipt.as_bytes()).collect();
+    api.call("DELETE", &format!("/jobs/{receipt}")).await.expect(200);
+
+    let event =
+        api.call("POST", "/events").json(&json!({ "name": "tom" })).await.expect(200).json();
+    assert_eq!(
+        (&event["FailedEntryCount"], event["Entries"][0]["EventId"].is_string()),
+        (&json!(0), true)
+    );
+    let record = api.call("POST", "/records/7").body("tom").await.expect(200).json();
+    assert!(record["SequenceNumber"].is_string(), "{record}");
+}
+
 #[tokio::test]
 async fn services_of_aws_take_what_callers_send_as_botocore_would_sign_it() {
     let (endpoint, _moto) = moto().await;

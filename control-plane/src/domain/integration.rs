@@ -7,6 +7,7 @@ mod http;
 pub mod mock;
 pub mod openapi;
 mod reach;
+mod subtype;
 
 use std::collections::BTreeMap;
 use std::str::FromStr;
@@ -122,7 +123,7 @@ pub struct Settings {
     /// `AWS_PROXY`, which needs it: the format of the event and of the function's answer.
     #[serde(default)]
     pub payload_format_version: Option<PayloadFormatVersion>,
-    /// `AWS`, which needs it, and `AWS_PROXY` whose URI is an ARN: by which credentials it is called, and where.
+    /// `AWS`, which needs it, and `AWS_PROXY` whose URI is an ARN, or which has a subtype: by which credentials it is called, and where.
     #[serde(default)]
     pub aws: Option<AwsSettings>,
     /// `HTTP_PROXY`, `HTTP`: which way calls go to the backend.
@@ -324,6 +325,13 @@ impl Settings {
         if self.retry_policy.is_some() {
             return Err(Error::bad_request("retryPolicy", "belongs to type HTTP_PROXY"));
         }
+        if let Some(aws) = self.aws.as_ref().filter(|aws| !aws.subtype.is_empty()) {
+            if self.payload_format_version == Some(PayloadFormatVersion::V2) {
+                let rule = "must be \"1.0\" with a subtype, or left out";
+                return Err(Error::bad_request("payloadFormatVersion", rule));
+            }
+            return self.check_subtype(aws, reach);
+        }
         if self.payload_format_version.is_none() {
             let rule = "AWS_PROXY needs a payloadFormatVersion: \"1.0\" or \"2.0\"";
             return Err(Error::bad_request("payloadFormatVersion", rule));
@@ -367,6 +375,7 @@ impl Settings {
         if self.kind == IntegrationType::Mock {
             return Ok(());
         }
+        self.check_parameters(route)?;
         UriTemplate::parse(&self.backend_uri())
             .and_then(|template| template.check(route))
             .map_err(|reason| Error::bad_request("uri", reason.to_string()))

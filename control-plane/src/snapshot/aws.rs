@@ -2,7 +2,8 @@
 
 use plan::{AwsTarget, AwsUri};
 use proto::config::v1::{
-    AwsAction, AwsFunction, AwsService, AwsSigning, HttpProxy, InvocationType, integration,
+    AwsAction, AwsFunction, AwsService, AwsSigning, AwsSubtype, HttpProxy, InvocationType,
+    integration,
 };
 
 use crate::domain::integration::InvocationType as Invocation;
@@ -43,8 +44,24 @@ pub(super) fn kind(row: &IntegrationRow, backend: HttpProxy) -> Option<integrati
     }))
 }
 
+/// None where it has no subtype.
+pub(super) fn subtype(row: &IntegrationRow, backend: HttpProxy) -> Option<AwsSubtype> {
+    let aws = row.aws.as_ref()?;
+    Some(AwsSubtype {
+        backend: Some(backend),
+        signing: Some(signing(row)?),
+        subtype: aws.subtype.clone(),
+        parameters: aws.parameters.clone().into_iter().collect(),
+    })
+}
+
+/// What the row calls of AWS.
+pub(super) fn called(row: &IntegrationRow) -> Option<AwsUri> {
+    row.aws.as_ref()?.called(&row.uri)
+}
+
 pub(super) fn signing(row: &IntegrationRow) -> Option<AwsSigning> {
-    let (uri, aws) = (AwsUri::parse(&row.uri).ok()?, row.aws.as_ref()?);
+    let (uri, aws) = (called(row)?, row.aws.as_ref()?);
     Some(AwsSigning {
         secret_id: aws.secret_id.to_string(),
         region: uri.region,

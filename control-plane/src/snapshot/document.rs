@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use plan::{AwsUri, KeyLocation};
+use plan::KeyLocation;
 use prost::Message;
 use proto::config::v1::{
     Api, Cors, Deployment, Dialect, ForwardedPolicy, Function, GatewayResponse, Http, HttpProxy,
@@ -213,9 +213,9 @@ fn backend(row: &IntegrationRow) -> HttpProxy {
 
 /// Where requests go: the URI, or what its ARN means.
 pub(super) fn backend_uri(row: &IntegrationRow) -> String {
-    match (AwsUri::parse(&row.uri), &row.aws) {
-        (Ok(uri), Some(aws)) if streams(row) => uri.streaming().url(aws.endpoint()),
-        (Ok(uri), Some(aws)) => uri.url(aws.endpoint()),
+    match (aws::called(row), &row.aws) {
+        (Some(uri), Some(aws)) if streams(row) => uri.streaming().url(aws.endpoint()),
+        (Some(uri), Some(aws)) => uri.url(aws.endpoint()),
         _ => row.uri.clone(),
     }
 }
@@ -236,7 +236,7 @@ fn lambda(row: &IntegrationRow, function: &Function) -> Option<Lambda> {
 /// What a deployment of the draft needs of the tenant's secrets; in order, each once.
 pub fn secret_uses(draft: &Draft) -> Vec<SecretUse> {
     let uses = draft.integrations.iter().filter_map(|row| {
-        let (uri, aws) = (AwsUri::parse(&row.uri).ok()?, row.aws.as_ref()?);
+        let (uri, aws) = (aws::called(row)?, row.aws.as_ref()?);
         let scope = SigningScope { region: uri.region, service: uri.service };
         Some(SecretUse { secret: aws.secret_id, scope: Some(scope) })
     });
@@ -277,6 +277,7 @@ impl<'a> Needs<'a> {
                 Some(integration::Kind::Lambda(lambda)) => lambda.signing.as_ref(),
                 Some(integration::Kind::AwsService(service)) => service.signing.as_ref(),
                 Some(integration::Kind::AwsFunction(function)) => function.signing.as_ref(),
+                Some(integration::Kind::AwsSubtype(subtype)) => subtype.signing.as_ref(),
                 Some(integration::Kind::Http(http)) => {
                     let link = Some(http.vpc_link_id.as_str()).filter(|id| !id.is_empty());
                     needs.vpc_links.extend(link);
@@ -317,6 +318,9 @@ fn integration(row: &IntegrationRow) -> Integration {
         }
         "HTTP_PROXY" => Some(integration::Kind::HttpProxy(backend(row))),
         "HTTP" => http(row).map(integration::Kind::Http),
+        "AWS_PROXY" if row.aws.as_ref().is_some_and(|aws| !aws.subtype.is_empty()) => {
+            aws::subtype(row, backend(row)).map(integration::Kind::AwsSubtype)
+        }
         "AWS_PROXY" => {
             let function = Function {
                 backend: Some(backend(row)),

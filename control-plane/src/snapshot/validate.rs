@@ -221,6 +221,7 @@ pub(super) fn backend(row: &Integration) -> Option<&HttpProxy> {
         }
         integration::Kind::AwsService(service) => service.backend.as_ref(),
         integration::Kind::AwsFunction(function) => function.backend.as_ref(),
+        integration::Kind::AwsSubtype(subtype) => subtype.backend.as_ref(),
         integration::Kind::Mock(_) => None,
     }
 }

@@ -1,6 +1,6 @@
 //! What an integration calls of AWS, by the ARNs that AWS's own integrations have.
 
-use crate::{RouteKey, TemplateError, UriTemplate};
+use crate::{RouteKey, Subtype, TemplateError, UriTemplate};
 
 /// A function, or an action or a path of a service. Function, path and action may hold `${stageVariables.name}`, and the
 /// path `{parameter}`.
@@ -121,6 +121,24 @@ impl AwsUri {
         Ok(parsed)
     }
 
+    /// What a subtype asks for, in this region.
+    pub fn of_subtype(subtype: &Subtype, region: &str) -> Result<Self, AwsUriError> {
+        if !is_word(region, 32) {
+            return Err(AwsUriError::Region(region.to_owned()));
+        }
+        Ok(Self {
+            region: region.to_owned(),
+            service: subtype.service.to_owned(),
+            partition: match region {
+                _ if region.starts_with("cn-") => Partition::China,
+                _ if region.starts_with("us-gov-") => Partition::GovCloud,
+                _ => Partition::Aws,
+            },
+            subdomain: subtype.host_prefix.to_owned(),
+            target: AwsTarget::Action(subtype.action.to_owned()),
+        })
+    }
+
     /// The same function, called by `InvokeWithResponseStream`.
     #[must_use]
     pub fn streaming(mut self) -> Self {
@@ -165,7 +183,8 @@ impl AwsUri {
     }
 
     fn endpoint(&self) -> String {
-        let dot = if self.subdomain.is_empty() { "" } else { "." };
+        let joined = self.subdomain.is_empty() || self.subdomain.ends_with('-');
+        let dot = if joined { "" } else { "." };
         let suffix = match self.partition {
             Partition::Aws | Partition::GovCloud => "amazonaws.com",
             Partition::China => "amazonaws.com.cn",

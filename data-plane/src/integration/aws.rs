@@ -20,6 +20,7 @@ use super::{
     http_proxy::{self, Answered, Outgoing, within},
     media,
     sigv4::{self, Signed},
+    subtype,
     upload::Upload,
 };
 use crate::{
@@ -68,23 +69,43 @@ async fn ask(
     let body_bytes_max = match &call.shared.asked {
         Asked::Function(invocation) => function::lambda::event_bytes_max(*invocation),
         Asked::Path | Asked::Action(_) => custom::BODY_BYTES_MAX,
+        Asked::Subtype(..) => subtype::BODY_BYTES_MAX,
     };
     let idle = backend.timeouts.idle;
     let body = function::body(exchange, idle, body_bytes_max, &mut held).await?;
     let conversion = media::of_request(exchange, call.shared.mapping.content_handling);
     let body = media::converted(body, conversion, &mut held)?;
-    let target = custom::target(exchange, backend)?;
+    let asked = match &call.shared.asked {
+        Asked::Subtype(subtype, values) => {
+            Some(subtype::request(exchange, subtype, values, &body)?)
+        }
+        _ => None,
+    };
+    let target = match &asked {
+        Some(asked) => asked.path_and_query.parse().map_err(|_| http_proxy::unfit())?,
+        None => custom::target(exchange, backend)?,
+    };
     headers::prepare_request(exchange, backend);
-    let method = match &call.shared.asked {
-        Asked::Function(_) => Method::POST,
+    let method = match (&call.shared.asked, &asked) {
+        (_, Some(asked)) => asked.method.parse().map_err(|_| misconfigured())?,
+        (Asked::Function(_), None) => Method::POST,
         _ => backend.method.clone().unwrap_or_else(|| exchange.head.method.clone()),
     };
-    let mut fields = custom::passed(&exchange.head.headers);
+    let mut fields = match &asked {
+        Some(_) => custom::traced(&exchange.head.headers),
+        None => custom::passed(&exchange.head.headers),
+    };
     fields.insert(HOST, backend.authority.clone());
-    let body = match &call.shared.asked {
-        Asked::Path => body,
-        Asked::Action(action) => acting(action, body, &mut fields)?,
-        Asked::Function(invocation) => event(*invocation, body, &mut fields)?,
+    let body = match (&call.shared.asked, asked) {
+        (_, Some(asked)) => {
+            if let Some(target) = &asked.target {
+                name(target, &mut fields)?;
+            }
+            asked.body.into()
+        }
+        (Asked::Path | Asked::Subtype(..), None) => body,
+        (Asked::Action(action), None) => acting(action, body, &mut fields)?,
+        (Asked::Function(invocation), None) => event(*invocation, body, &mut fields)?,
     };
     let request = Signed { method: &method, target: &target, body: &body, now_ms: now_ms() };
     let target = sigv4::sign(snapshot, &tenant_id, &call.shared.signing, &request, &mut fields)?;
@@ -95,7 +116,7 @@ async fn ask(
     let answered = http_proxy::send(node, snapshot, exchange, backend, outgoing).await?;
     match &call.shared.asked {
         Asked::Function(invocation) => functions(exchange, call, *invocation, answered, held).await,
-        Asked::Path | Asked::Action(_) => {
+        Asked::Path | Asked::Action(_) | Asked::Subtype(..) => {
             drop(held); // the request is on its way, and an answer of a service may stream
             services(node, exchange, call, answered, is_head, deadline).await
         }
@@ -122,16 +143,24 @@ fn acting(
             fields.insert(CONTENT_TYPE, HeaderValue::from_static(FORM));
             Ok(form.finish().into())
         }
-        (Some((target, version)), _) => {
-            let json = format!("application/x-amz-json-{version}");
-            for (name, value) in [(TARGET, target.clone()), (CONTENT_TYPE, json)] {
-                let value = HeaderValue::try_from(value).map_err(|_| misconfigured())?;
-                fields.insert(name, value);
-            }
+        (Some(json), _) => {
+            name(json, fields)?;
             Ok(if body.is_empty() { Bytes::from_static(b"{}") } else { body })
         }
         (None, _) => Err(misconfigured()),
     }
+}
+
+/// Names an action to a service that reads JSON.
+fn name(
+    (target, version): &(String, String),
+    fields: &mut HeaderMap,
+) -> Result<(), GatewayResponse> {
+    let json = format!("application/x-amz-json-{version}");
+    for (name, value) in [(TARGET, target.clone()), (CONTENT_TYPE, json)] {
+        fields.insert(name, HeaderValue::try_from(value).map_err(|_| misconfigured())?);
+    }
+    Ok(())
 }
 
 fn misconfigured() -> GatewayResponse {

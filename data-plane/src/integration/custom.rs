@@ -52,8 +52,17 @@ pub(super) fn target(
 
 /// The fields that say what a body is, or which answer a caller takes, and those of its trace.
 pub(super) fn passed(of: &HeaderMap) -> HeaderMap {
+    all_of(of, PASSED.iter().chain(&function::TRACE_FIELDS))
+}
+
+/// Those of a call's trace alone.
+pub(super) fn traced(of: &HeaderMap) -> HeaderMap {
+    all_of(of, function::TRACE_FIELDS.iter())
+}
+
+fn all_of<'a>(of: &HeaderMap, names: impl Iterator<Item = &'a HeaderName>) -> HeaderMap {
     let mut fields = HeaderMap::new();
-    for name in PASSED.iter().chain(&function::TRACE_FIELDS) {
+    for name in names {
         for value in of.get_all(name) {
             fields.append(name, value.clone());
         }

@@ -21,6 +21,7 @@ mod mock;
 pub(crate) mod pool;
 mod retry;
 mod sigv4;
+mod subtype;
 mod upload;
 
 use std::{

@@ -49,6 +49,10 @@ impl Template {
                 backend: backend.bind(variables, showing, true)?,
                 shared: shared.clone(),
             }))),
+            Self::AwsSubtype(backend, subtype) => Ok(Integration::Aws(Arc::new(AwsCall {
+                backend: backend.bind(variables, showing, true)?,
+                shared: Arc::new(subtype.bind(variables)),
+            }))),
             Self::Function(backend, format, lambda) => {
                 let told =
                     variables.iter().map(|(name, value)| (name.clone(), value.clone().into()));
@@ -68,7 +72,8 @@ impl Template {
             Self::HttpProxy(proxy)
             | Self::Http(proxy, _)
             | Self::Function(proxy, ..)
-            | Self::Aws(proxy, _) => Some(&proxy.uri),
+            | Self::Aws(proxy, _)
+            | Self::AwsSubtype(proxy, _) => Some(&proxy.uri),
             Self::Mock(_) => None,
         }
     }
@@ -283,6 +288,12 @@ fn template(
             let backend = backend(of, dialect).map_err(wrong)?;
             let shared = super::aws::function(message, binary).map_err(wrong)?;
             Ok(Template::Aws(ProxyTemplate { preserve_host: false, ..backend }, Arc::new(shared)))
+        }
+        Some(integration::Kind::AwsSubtype(message)) => {
+            let of = message.backend.as_ref().ok_or_else(|| wrong("it has no backend".into()))?;
+            let backend = backend(of, dialect).map_err(wrong)?;
+            let subtype = super::aws::subtype(message).map_err(wrong)?;
+            Ok(Template::AwsSubtype(ProxyTemplate { preserve_host: false, ..backend }, subtype))
         }
         Some(integration::Kind::Mock(mock)) => {
             Ok(Template::Mock(Arc::new(super::mocks::mock(mock, binary).map_err(wrong)?)))

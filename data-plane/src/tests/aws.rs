@@ -5,8 +5,9 @@ use std::net::SocketAddr;
 use http::{HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt;
 use hyper::body::Incoming;
+use plan::Subtype;
 use proto::config::v1::{
-    AwsAction, AwsFunction, AwsService, AwsSigning, Dialect::Native, Header, HttpProxy,
+    AwsAction, AwsFunction, AwsService, AwsSigning, AwsSubtype, Dialect::Native, Header, HttpProxy,
     IntegrationResponse, InvocationType, integration,
 };
 use serde_json::json;
@@ -267,4 +268,85 @@ async fn nobody_waits_for_a_function_that_is_an_event() {
     let answer = node("lambda", integration::Kind::AwsFunction(to), "POST /");
     let answer = answer.send("POST /prod/", &[], "{}").await;
     assert_eq!((answer.status(), answer.body()), (202, ""));
+}
+
+fn subtype(at: SocketAddr, name: &str, parameters: &[(&str, &str)]) -> integration::Kind {
+    let given = parameters.iter().chain(&[("Region", "eu-west-1")]);
+    integration::Kind::AwsSubtype(AwsSubtype {
+        backend: Some(backend(at, "/", "")),
+        signing: Some(signing(Subtype::of(name).unwrap().service)),
+        subtype: name.into(),
+        parameters: given.map(|(name, value)| ((*name).into(), (*value).into())).collect(),
+    })
+}
+
+#[tokio::test]
+async fn a_subtype_asks_for_its_parameters_alone() {
+    let at = telling("sqs").await;
+    let to = subtype(
+        at,
+        "SQS-SendMessage",
+        &[
+            ("QueueUrl", "https://q/${request.path.queue}"),
+            ("MessageBody", "$request.body"),
+            ("DelaySeconds", "$request.querystring.delay"),
+            ("MessageGroupId", "$request.body.pet.names[1]"),
+        ],
+    );
+    let node = node("sqs", to, "ANY /jobs/{queue}");
+    let fields = ["content-type: text/plain", "x-amz-target: AmazonSQS.DeleteQueue", "x-own: 1"];
+    let text = r#"{"pet":{"names":["tom","\"rex\"},\"x\":1"]}}"#;
+    let answer = node.send("PUT /prod/jobs/a%20b?delay=5", &fields, text).await;
+    let told = answer.json();
+    assert_eq!(told["request"], "POST /", "{answer:?}");
+    assert_eq!(
+        (&told["verified"], &told["target"]),
+        (&json!(true), &json!("AmazonSQS.SendMessage"))
+    );
+    assert_eq!(told["type"], "application/x-amz-json-1.0");
+    assert!(!told["names"].to_string().contains("x-own"), "{told}");
+    let sent: serde_json::Value = serde_json::from_str(told["body"].as_str().unwrap()).unwrap();
+    assert_eq!(
+        sent,
+        json!({
+            "QueueUrl": "https://q/a b", "MessageBody": text, "DelaySeconds": 5,
+            "MessageGroupId": "\"rex\"},\"x\":1",
+        })
+    );
+    for (line, body, code) in [
+        ("PUT /prod/jobs/a", "", "BAD_REQUEST_PARAMETERS"),
+        ("PUT /prod/jobs/a?delay=soon", "{}", "BAD_REQUEST_PARAMETERS"),
+    ] {
+        let answer = node.send(line, &[], body).await;
+        assert_eq!(refused(&answer), (400, code.to_owned()), "{line}");
+    }
+    let answer = node.send("PUT /prod/jobs/a", &[], b"\xff").await;
+    assert_eq!(refused(&answer), (400, "BAD_REQUEST_BODY".to_owned()));
+    let answer = node.send("PUT /prod/jobs/a", &[], vec![b'1'; 300 << 10]).await;
+    assert_eq!(refused(&answer), (413, "REQUEST_TOO_LARGE".to_owned()));
+}
+
+#[tokio::test]
+async fn a_configuration_is_got_by_a_signed_path() {
+    let at = telling("appconfig").await;
+    let to = subtype(
+        at,
+        "AppConfig-GetConfiguration",
+        &[
+            ("Application", "$request.path.app"),
+            ("Environment", "prod"),
+            ("Configuration", "flags"),
+            ("ClientId", "$context.stage"),
+        ],
+    );
+    let node = node("appconfig", to, "GET /{app}");
+    // How an escaped path is signed is held against AWS's own signer beside the signer.
+    for (app, verified) in [("pets", true), ("pets%2Fa%20b", false)] {
+        let told = node.get(&format!("/prod/{app}")).await.json();
+        let asked = format!(
+            "GET /applications/{app}/environments/prod/configurations/flags?client_id=prod"
+        );
+        assert_eq!(told["request"], json!(asked));
+        assert!(!verified || told["verified"] == json!(true), "{told}");
+    }
 }

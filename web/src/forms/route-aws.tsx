@@ -5,6 +5,7 @@ import { graphql } from "../api/generated";
 import type { AwsSettingsInput, InvocationType } from "../api/generated/graphql";
 import { query } from "../api/query";
 import { paths } from "../lib/paths";
+import { parametersOf } from "../lib/subtypes";
 import { SelectField, TextField } from "../ui/field";
 import type { RouteFormState } from "./route-schema";
 import { Section } from "./section";
@@ -20,21 +21,38 @@ export const aws = z.object({
   secretId: z.string(),
   endpointUrl: z.string().trim(),
   invocationType: z.enum(["REQUEST_RESPONSE", "EVENT"]),
+  subtype: z.string(),
+  parameters: z.record(z.string(), z.string().optional()),
 });
 
-type AwsSettings = { secretId: string; endpointUrl: string; invocationType: InvocationType };
+type AwsSettings = {
+  secretId: string;
+  endpointUrl: string;
+  invocationType: InvocationType;
+  subtype?: string | null;
+  parameters: readonly { name: string; value: string }[];
+};
 
 export const awsTyped = (settings: AwsSettings | null | undefined): z.input<typeof aws> => ({
   secretId: settings?.secretId ?? "",
   endpointUrl: settings?.endpointUrl ?? "",
   invocationType: settings?.invocationType ?? "REQUEST_RESPONSE",
+  subtype: settings?.subtype ?? "",
+  parameters: Object.fromEntries((settings?.parameters ?? []).map(({ name, value }) => [name, value])),
 });
 
-/** Nothing where the URI is no ARN. */
-export function awsSettings(uri: string, typed: z.output<typeof aws>): { aws?: AwsSettingsInput } {
+/** Nothing where the URI is no ARN, and no action is asked for by its subtype. */
+export function awsSettings(
+  type: string,
+  uri: string,
+  { subtype, parameters, invocationType, ...both }: z.output<typeof aws>,
+): { aws?: AwsSettingsInput } {
+  if (type === "AWS_PROXY" && subtype !== "") {
+    const given = parametersOf(subtype).map(({ name }) => ({ name, value: parameters[name] ?? "" }));
+    return { aws: { ...both, subtype, parameters: given.filter(({ value }) => value !== "") } };
+  }
   if (!isArn(uri)) return {};
-  const { secretId, endpointUrl } = typed;
-  return { aws: isService(uri) ? { secretId, endpointUrl } : typed };
+  return { aws: isService(uri) ? both : { ...both, invocationType } };
 }
 
 export const isArn = (uri: string) => uri.trim().startsWith("arn:");
@@ -45,7 +63,9 @@ export const isService = (uri: string) => /^arn:[^:]*:apigateway:[^:]*:(?!lambda
 /** As whom a function or a service is called, and where. */
 export function RouteAwsSection({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration?.aws;
-  const ofService = isService(form.watch("integration.uri"));
+  const ofSubtype =
+    form.watch("integration.type") === "AWS_PROXY" && form.watch("integration.aws.subtype") !== "";
+  const ofService = ofSubtype || isService(form.watch("integration.uri"));
   const secrets = useQuery(query(SecretChoicesDocument));
   const choices = secrets.data?.secrets.nodes.filter(({ kind }) => kind === "AWS_CREDENTIALS") ?? [];
   return (
@@ -53,7 +73,7 @@ export function RouteAwsSection({ form }: { form: RouteFormState }) {
       form={form}
       name="function"
       title={ofService ? "The service's credentials" : "The function's credentials"}
-      fields={["integration.aws"]}
+      fields={["integration.aws.secretId", "integration.aws.endpointUrl", "integration.aws.invocationType"]}
     >
       <SelectField
         label="Credentials"

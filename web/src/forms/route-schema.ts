@@ -1,5 +1,6 @@
 import type { UseFormReturn } from "react-hook-form";
 import { z } from "zod";
+import { parametersOf } from "../lib/subtypes";
 import { cors } from "./cors-fields";
 import { aws, isArn } from "./route-aws";
 import { backendFields } from "./route-backend";
@@ -45,6 +46,13 @@ export const schema = z
       context.addIssue({ code: "custom", path: ["integration", name], message });
     if (type === "AWS") {
       if (!isArn(uri)) refuse("uri", "Enter the ARN of a service's action or path, or of a function.");
+    } else if (type === "AWS_PROXY" && integration.aws.subtype !== "") {
+      const given = integration.aws.parameters;
+      for (const { name, required } of parametersOf(integration.aws.subtype)) {
+        if (!required || given[name]) continue;
+        const path = ["integration", "aws", "parameters", name];
+        context.addIssue({ code: "custom", path, message: `${integration.aws.subtype} needs it.` });
+      }
     } else if (type !== "MOCK" && !(type === "AWS_PROXY" && isArn(uri)) && !/^https?:\/\/./.test(uri)) {
       const whose = type === "AWS_PROXY" ? "function" : "backend";
       refuse("uri", `Enter the ${whose}'s URL, starting with http:// or https://.`);

@@ -16,6 +16,7 @@ import { MockSection, mockOf, mockTyped, type StoredMock } from "./route-mock";
 import { circuitBreakerOf, ResilienceSection, resilienceOf, retryPolicyOf } from "./route-resilience";
 import { ResponsesSection, responsesOf, responsesTyped } from "./route-responses";
 import { type RouteFormState, schema, type Typed, type Values } from "./route-schema";
+import { ParametersSection, SubtypeField } from "./route-subtype";
 import { TlsSection, tlsConfig, tlsTyped } from "./route-tls";
 import { Part, Section } from "./section";
 
@@ -179,6 +180,7 @@ const URIS = {
 function TargetPart({ form }: { form: RouteFormState }) {
   const errors = form.formState.errors.integration;
   const type = form.watch("integration.type");
+  const subtype = subtypeOf(form);
   return (
     <Part name="target">
       <SelectField label="Answered by" error={errors?.type?.message} {...form.register("integration.type")}>
@@ -188,7 +190,8 @@ function TargetPart({ form }: { form: RouteFormState }) {
         <option value="AWS">A service of AWS, or your function by callers' bodies</option>
         <option value="MOCK">A fixed answer (mock)</option>
       </SelectField>
-      {type !== "MOCK" && (
+      {type === "AWS_PROXY" && <SubtypeField form={form} />}
+      {type !== "MOCK" && !subtype && (
         <TextField
           {...URIS[type]}
           className="font-mono text-xs"
@@ -196,7 +199,7 @@ function TargetPart({ form }: { form: RouteFormState }) {
           {...form.register("integration.uri")}
         />
       )}
-      {type === "AWS_PROXY" && (
+      {type === "AWS_PROXY" && !subtype && (
         <SelectField
           label="Payload format version"
           error={errors?.payloadFormatVersion?.message}
@@ -220,13 +223,20 @@ function TargetPart({ form }: { form: RouteFormState }) {
   );
 }
 
+/** The action of a service that is asked for; nothing where a function is, or anything else. */
+const subtypeOf = (form: RouteFormState) =>
+  form.watch("integration.type") === "AWS_PROXY" ? form.watch("integration.aws.subtype") : "";
+
 /** What is seldom set, each in a section of its own. */
 function Sections({ form }: { form: RouteFormState }) {
   const type = form.watch("integration.type");
-  const isSigned = type === "AWS" || (type === "AWS_PROXY" && isArn(form.watch("integration.uri")));
+  const subtype = subtypeOf(form);
+  const isSigned =
+    type === "AWS" || !!subtype || (type === "AWS_PROXY" && isArn(form.watch("integration.uri")));
   return (
     <div className="flex flex-col gap-2">
       {type === "MOCK" && <MockSection form={form} />}
+      {subtype && <ParametersSection form={form} subtype={subtype} />}
       {isSigned && <RouteAwsSection form={form} />}
       {(type === "HTTP" || type === "AWS") && <ResponsesSection form={form} />}
       {(type === "HTTP_PROXY" || type === "HTTP") && <ConnectionSection form={form} />}
@@ -286,12 +296,15 @@ function integrationOf({ integration }: Values, stored: Route["integration"] | u
   const { type, uri, protocolVersion, payloadFormatVersion, aws } = integration;
   if (type === "MOCK") return { type, ...mockOf(integration, stored) };
   const overHttp = type === "HTTP_PROXY" || type === "HTTP";
+  const asksAction = type === "AWS_PROXY" && aws.subtype !== "";
   return {
     type,
-    uri,
+    ...(asksAction ? {} : { uri }),
     protocolVersion,
-    ...(type === "AWS_PROXY" ? { payloadFormatVersion } : { method: stored?.method || undefined }),
-    ...(overHttp ? {} : awsSettings(uri, aws)),
+    ...(type === "AWS_PROXY"
+      ? { payloadFormatVersion: asksAction ? "1.0" : payloadFormatVersion }
+      : { method: stored?.method || undefined }),
+    ...(overHttp ? {} : awsSettings(type, uri, aws)),
     ...(type === "HTTP" || type === "AWS" ? responsesOf(integration) : {}),
     ...backendOf(integration, type),
     ...(overHttp ? connectionOf(integration) : {}),

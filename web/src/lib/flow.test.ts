@@ -186,6 +186,18 @@ it("tells of a function how it is invoked and where", () => {
   );
 });
 
+it("tells of an action of a service what is asked for, and where", () => {
+  const aws = {
+    endpointUrl: "http://127.0.0.1:9001",
+    invocationType: "REQUEST_RESPONSE",
+    subtype: "SQS-SendMessage",
+  };
+  const of = route({ ...proxy, type: "AWS_PROXY", uri: "", aws, payloadFormatVersion: "1.0" });
+  expect(fact("Integration request > Type", of)?.value).toBe("action of a service");
+  expect(fact("Backend > Action", of)?.value).toBe("SQS-SendMessage");
+  expect(fact("Backend > TLS", of)?.value).toBe("none: plain HTTP");
+});
+
 it("says where callers put their key, and who tells them of their limits", () => {
   const keyed = route(proxy, { apiKeyRequired: true });
   expect(fact("Client > Its API key is in", keyed)?.value).toBe("header x-api-key");

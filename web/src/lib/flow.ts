@@ -39,7 +39,7 @@ export type Integration = {
   retryPolicy?: { attempts: number; statuses: readonly number[] } | null;
   circuitBreaker?: { consecutiveFailures: number; failurePercent: number } | null;
   tlsConfig?: { insecureSkipVerification: boolean; serverNameToVerify: string; caBundle: string } | null;
-  aws?: { endpointUrl: string; invocationType: string } | null;
+  aws?: { endpointUrl: string; invocationType: string; subtype?: string | null } | null;
   mockResponse?: { status: number; headers: readonly Header[] } | null;
   contentHandling?: string | null;
   /** Those of a mock; asked for one route at a time. */
@@ -174,6 +174,14 @@ function request(integration: Integration | null | undefined, dialect: Dialect):
       ];
     }
     case "AWS_PROXY":
+      if (integration.aws?.subtype)
+        return [
+          own("Type", "action of a service"),
+          own("Mapping", "its parameters, of the call", { at: { section: "parameters" } }),
+          own("Signed by", "a secret", FUNCTION),
+          timeouts(integration, dialect),
+          circuit(integration),
+        ];
       return [
         own("Type", "function"),
         own("Mapping", `an event of format ${integration.payloadFormatVersion ?? "2.0"}`),
@@ -316,9 +324,11 @@ function backend(integration: Integration | null | undefined): Fact[] {
   if (!integration) return [byDefault("Goes to", "nowhere yet")];
   if (integration.type === "MOCK") return [byDefault("Goes to", "no backend: the answer is made here")];
   const { uri, aws, protocolVersion } = integration;
-  const called = uri.startsWith("arn:") ? aws?.endpointUrl || "https://" : uri;
+  const called = uri.startsWith("arn:") || aws?.subtype ? aws?.endpointUrl || "https://" : uri;
   return [
-    own(CALLED[integration.type] ?? "URL", uri, { code: true }),
+    aws?.subtype
+      ? own("Action", aws.subtype, { code: true })
+      : own(CALLED[integration.type] ?? "URL", uri, { code: true }),
     ...(aws?.endpointUrl ? [own("Endpoint", aws.endpointUrl, { code: true, ...FUNCTION })] : []),
     protocolVersion === "HTTP2" ? own("Protocol", "HTTP/2") : byDefault("Protocol", "HTTP/1.1"),
     called.startsWith("https:") ? certificate(integration) : own("TLS", "none: plain HTTP"),
@@ -338,6 +348,7 @@ function response(integration: Integration | null | undefined, { dialect }: Arou
     case "MOCK":
       return [mock(integration)];
     case "AWS_PROXY":
+      if (integration.aws?.subtype) return [byDefault("Mapping", "none: what is answered passes as it came")];
       return integration.aws?.invocationType === "EVENT"
         ? [own("Answer", `${dialect === "NATIVE" ? 202 : 200} at once, with nothing`, FUNCTION)]
         : [

@@ -1,5 +1,7 @@
 //! How an integration calls AWS, or what speaks like it: by which credentials, and where.
 
+use std::collections::BTreeMap;
+
 use plan::{AwsAction, AwsTarget, AwsUri, MethodMatch};
 use serde::{Deserialize, Serialize};
 use utoipa::ToSchema;
@@ -28,6 +30,12 @@ pub struct AwsSettings {
     /// `AWS_PROXY`: whether callers wait for the function.
     #[serde(default)]
     pub invocation_type: InvocationType,
+    /// `AWS_PROXY`, in the place of a `uri`: an action of a service, such as `SQS-SendMessage`; AWS's `integrationSubtype`.
+    #[serde(default, skip_serializing_if = "String::is_empty")]
+    pub subtype: String,
+    /// The subtype's, by AWS's names: constants, or what they take of a call, such as `$request.body.message`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub parameters: BTreeMap<String, String>,
 }
 
 /// AWS's words for whether an invocation is waited for.
@@ -44,7 +52,13 @@ pub enum InvocationType {
 impl AwsSettings {
     /// Of AWS itself, by this secret.
     pub fn by(secret_id: SecretId) -> Self {
-        Self { secret_id, endpoint_url: String::new(), invocation_type: InvocationType::default() }
+        Self {
+            secret_id,
+            endpoint_url: String::new(),
+            invocation_type: InvocationType::default(),
+            subtype: String::new(),
+            parameters: BTreeMap::new(),
+        }
     }
 
     /// Where to call, if not at AWS.
@@ -52,7 +66,12 @@ impl AwsSettings {
         Some(&*self.endpoint_url).filter(|url| !url.is_empty())
     }
 
-    fn check(&self, reach: &Reach) -> Result<()> {
+    /// What is called of AWS, where the integration's URI is this one.
+    pub fn called(&self, uri: &str) -> Option<AwsUri> {
+        if self.subtype.is_empty() { AwsUri::parse(uri).ok() } else { self.subtype_uri() }
+    }
+
+    pub(super) fn check(&self, reach: &Reach) -> Result<()> {
         let Some(endpoint) = self.endpoint() else { return Ok(()) };
         let refused = |rule: String| Err(Error::bad_request("endpointUrl", rule));
         if endpoint.len() > ENDPOINT_BYTES_MAX {
@@ -77,10 +96,11 @@ impl Settings {
     /// Where requests go: the URI, or what its ARN means. It is checked already.
     pub(crate) fn backend_uri(&self) -> String {
         let streams = self.response_transfer_mode == Some(ResponseTransferMode::Stream);
-        match (self.aws_uri(), &self.aws) {
-            (Some(Ok(uri)), Some(aws)) if streams => uri.streaming().url(aws.endpoint()),
-            (Some(Ok(uri)), Some(aws)) => uri.url(aws.endpoint()),
-            _ => self.uri.clone(),
+        let called = self.aws.as_ref().and_then(|aws| Some((aws.called(&self.uri)?, aws)));
+        match called {
+            Some((uri, aws)) if streams => uri.streaming().url(aws.endpoint()),
+            Some((uri, aws)) => uri.url(aws.endpoint()),
+            None => self.uri.clone(),
         }
     }
 
@@ -93,13 +113,17 @@ impl Settings {
                     let rule = "a uri that is an ARN needs aws, whose secretId says by which credentials it is called";
                     Err(Error::bad_request("aws", rule))
                 }
-                (None, Some(_)) => {
-                    Err(Error::bad_request("aws", "belongs to a uri that is an ARN"))
-                }
+                (None, Some(_)) => Err(Error::bad_request(
+                    "aws",
+                    "belongs to a uri that is an ARN, or has a subtype",
+                )),
                 _ => Ok(()),
             };
         };
         aws.check(reach).map_err(|error| error.within("aws"))?;
+        if !aws.parameters.is_empty() {
+            return Err(Error::bad_request("aws.parameters", "belong to a subtype"));
+        }
         match (&uri.target, self.kind) {
             (AwsTarget::Function { streams, .. }, IntegrationType::AwsProxy) => {
                 let stated = self.response_transfer_mode == Some(ResponseTransferMode::Stream);
@@ -137,6 +161,9 @@ impl Settings {
             return Err(Error::bad_request("aws", rule));
         };
         aws.check(reach).map_err(|error| error.within("aws"))?;
+        if !aws.subtype.is_empty() || !aws.parameters.is_empty() {
+            return Err(Error::bad_request("aws.subtype", "belongs to type AWS_PROXY"));
+        }
         let posted = match &uri.target {
             AwsTarget::Path(_) => false,
             AwsTarget::Action(action) => {

@@ -90,7 +90,8 @@ pub(super) fn prepare(
         // Services are told the coding, as backends are; a function's event is what its body says.
         Integration::Aws(call) => match &call.shared.asked {
             Asked::Path | Asked::Action(_) => undoes.for_backends,
-            Asked::Function(_) => undoes.for_itself,
+            // Parameters are taken out of what a body says.
+            Asked::Function(_) | Asked::Subtype(..) => undoes.for_itself,
         },
         Integration::Function(_) | Integration::Mock(_) => undoes.for_itself,
     };

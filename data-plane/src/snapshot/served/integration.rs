@@ -5,7 +5,10 @@ use std::{sync::Arc, time::Duration};
 use bytes::Bytes;
 use egress::{Identity, Protocol, Target};
 use http::{HeaderMap, HeaderValue, Method, StatusCode};
-use plan::{AwsAction, BoundUri, UriTemplate, media::ContentHandling, mock::Selection};
+use plan::{
+    AwsAction, BoundUri, Subtype, UriTemplate, media::ContentHandling, mock::Selection,
+    subtype::ParameterValues,
+};
 use serde_json::{Map, Value};
 
 use crate::dialect::headers::Form;
@@ -16,6 +19,7 @@ pub(in crate::snapshot) enum Template {
     Http(ProxyTemplate, Arc<Mapping>),
     Function(ProxyTemplate, PayloadFormatVersion, Option<Arc<Lambda>>),
     Aws(ProxyTemplate, Arc<AwsShared>),
+    AwsSubtype(ProxyTemplate, AwsSubtype),
     Mock(Arc<Mock>),
 }
 
@@ -149,6 +153,7 @@ pub struct HttpCall {
 }
 
 /// What becomes of callers' bodies, and of what was answered.
+#[derive(Default)]
 pub struct Mapping {
     pub content_handling: Option<ContentHandling>,
     pub responses: Responses,
@@ -167,11 +172,19 @@ pub struct AwsShared {
     pub mapping: Mapping,
 }
 
+/// A subtype before a stage's variables are known.
+pub(in crate::snapshot) struct AwsSubtype {
+    pub(in crate::snapshot) signing: AwsSigning,
+    pub(in crate::snapshot) subtype: &'static Subtype,
+    pub(in crate::snapshot) values: ParameterValues,
+}
+
 pub enum Asked {
     /// By the URI alone.
     Path,
     Action(AwsAction),
     Function(Invocation),
+    Subtype(&'static Subtype, ParameterValues),
 }
 
 /// Integration responses; none: what was answered goes on as it is.
@@ -202,6 +215,7 @@ impl Responses {
 }
 
 /// By which secret requests are signed, and for what of AWS.
+#[derive(Clone)]
 pub struct AwsSigning {
     pub secret_id: Box<str>,
     pub region: Box<str>,

@@ -32,7 +32,7 @@ export const RoutesDocument = graphql(`
             integration {
               id type uri method protocolVersion payloadFormatVersion contentHandling preserveHost connectionId forwarded
               responseTransferMode connectTimeoutMs firstByteTimeoutMs idleTimeoutMs timeoutMs
-              aws { secretId endpointUrl invocationType }
+              aws { secretId endpointUrl invocationType subtype parameters { name value } }
               retryPolicy { attempts on statuses anyMethod perTryTimeoutMs hedgingDelayMs }
               circuitBreaker { consecutiveFailures failurePercent minimumRequests openMs halfOpenProbes }
               tlsConfig { insecureSkipVerification serverNameToVerify caBundle clientCertificateId }
