@@ -60,7 +60,8 @@ pub(crate) fn request_parameter(bytes: &[u8]) {
     let text = String::from_utf8_lossy(bytes);
     let (value, call) = text.split_once('\n').unwrap_or((&text, ""));
     let Ok(value) = ParameterValue::parse(value) else { return };
-    let Some(value) = value.of(&Same(call)) else { return };
+    let call = Same(call);
+    let Some(value) = value.of(&call) else { return };
     for subtype in Subtype::names().filter_map(Subtype::of) {
         let Ok(request) = subtype.request(|_| Some(value.clone().into_owned())) else { continue };
         if request.target.is_none() {
