@@ -226,6 +226,7 @@ async function plantedTenant(member: Visit) {
   const { deployment } = await make<{ deployment: Made }>("Deployment", "deployment { id }", {
     apiId,
   });
+  await planter.mutate("updateDeployment", "deployment { id }", { id: deployment.id });
   const { stage } = await make<{ stage: Made & { name: string } }>("Stage", "stage { id name }", {
     apiId,
     deploymentId: deployment.id,

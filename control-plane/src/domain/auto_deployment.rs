@@ -62,10 +62,9 @@ pub(crate) async fn run(app: &App) -> Result<()> {
 
 async fn deploy(app: &App, tenant: TenantId, api: ApiId) -> Result<()> {
     match attempt(app, tenant, api).await {
-        // The Api went, and what waited of it.
-        Ok(()) | Err(Error::NotFound("api")) => Ok(()),
-        // Since it was looked for: it waits until the tenant may change something.
-        Err(Error::TenantSuspended { .. }) => Ok(()),
+        // The Api went, and what waited of it; or its tenant was suspended just now, and it waits until that may change
+        // something.
+        Ok(()) | Err(Error::NotFound("api") | Error::TenantSuspended { .. }) => Ok(()),
         Err(error) if is_ours(&error) => Err(error),
         Err(refused) => give_up(app, tenant, api, &refused).await,
     }

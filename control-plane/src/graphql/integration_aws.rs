@@ -88,7 +88,7 @@ impl TryFrom<AwsSettingsInput> for domain::integration::AwsSettings {
         for AwsParameterInput { name, value } in input.parameters.unwrap_or_default() {
             if parameters.insert(name.clone(), value).is_some() {
                 let rule = "there are two of this name";
-                return Err(Error::bad_request(&format!("aws.parameters.{name}"), rule));
+                return Err(Error::bad_request(format!("aws.parameters.{name}"), rule));
             }
         }
         Ok(Self {

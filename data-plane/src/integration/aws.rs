@@ -10,6 +10,7 @@ use bytes::Bytes;
 use http::{
     HeaderMap, HeaderName, HeaderValue, Method, Response, StatusCode,
     header::{self, CONTENT_TYPE, HOST},
+    uri::PathAndQuery,
 };
 use url::form_urlencoded;
 
@@ -75,38 +76,7 @@ async fn ask(
     let body = function::body(exchange, idle, body_bytes_max, &mut held).await?;
     let conversion = media::of_request(exchange, call.shared.mapping.content_handling);
     let body = media::converted(body, conversion, &mut held)?;
-    let asked = match &call.shared.asked {
-        Asked::Subtype(subtype, values) => {
-            Some(subtype::request(exchange, subtype, values, &body)?)
-        }
-        _ => None,
-    };
-    let target = match &asked {
-        Some(asked) => asked.path_and_query.parse().map_err(|_| http_proxy::unfit())?,
-        None => custom::target(exchange, backend)?,
-    };
-    headers::prepare_request(exchange, backend);
-    let method = match (&call.shared.asked, &asked) {
-        (_, Some(asked)) => asked.method.parse().map_err(|_| misconfigured())?,
-        (Asked::Function(_), None) => Method::POST,
-        _ => backend.method.clone().unwrap_or_else(|| exchange.head.method.clone()),
-    };
-    let mut fields = match &asked {
-        Some(_) => custom::traced(&exchange.head.headers),
-        None => custom::passed(&exchange.head.headers),
-    };
-    fields.insert(HOST, backend.authority.clone());
-    let body = match (&call.shared.asked, asked) {
-        (_, Some(asked)) => {
-            if let Some(target) = &asked.target {
-                name(target, &mut fields)?;
-            }
-            asked.body.into()
-        }
-        (Asked::Path | Asked::Subtype(..), None) => body,
-        (Asked::Action(action), None) => acting(action, body, &mut fields)?,
-        (Asked::Function(invocation), None) => event(*invocation, body, &mut fields)?,
-    };
+    let Asking { method, target, mut fields, body } = asking(exchange, call, body)?;
     let request = Signed { method: &method, target: &target, body: &body, now_ms: now_ms() };
     let target = sigv4::sign(snapshot, &tenant_id, &call.shared.signing, &request, &mut fields)?;
     let repeats_safely = body.is_empty() && matches!(method, Method::GET | Method::HEAD);
@@ -121,6 +91,44 @@ async fn ask(
             services(node, exchange, call, answered, is_head, deadline).await
         }
     }
+}
+
+/// A request that is to be signed.
+struct Asking {
+    method: Method,
+    target: PathAndQuery,
+    fields: HeaderMap,
+    body: Bytes,
+}
+
+fn asking(exchange: &mut Exchange, call: &AwsCall, body: Bytes) -> Result<Asking, GatewayResponse> {
+    let backend = &call.backend;
+    if let Asked::Subtype(subtype, values) = &call.shared.asked {
+        let asked = subtype::request(exchange, subtype, values, &body)?;
+        headers::prepare_request(exchange, backend);
+        let mut fields = custom::traced(&exchange.head.headers);
+        fields.insert(HOST, backend.authority.clone());
+        if let Some(target) = &asked.target {
+            name(target, &mut fields)?;
+        }
+        return Ok(Asking {
+            method: asked.method.parse().map_err(|_| misconfigured())?,
+            target: asked.path_and_query.parse().map_err(|_| http_proxy::unfit())?,
+            fields,
+            body: asked.body.into(),
+        });
+    }
+    let target = custom::target(exchange, backend)?;
+    headers::prepare_request(exchange, backend);
+    let mut fields = custom::passed(&exchange.head.headers);
+    fields.insert(HOST, backend.authority.clone());
+    let stated = || backend.method.clone().unwrap_or_else(|| exchange.head.method.clone());
+    let (method, body) = match &call.shared.asked {
+        Asked::Path | Asked::Subtype(..) => (stated(), body),
+        Asked::Action(action) => (stated(), acting(action, body, &mut fields)?),
+        Asked::Function(invocation) => (Method::POST, event(*invocation, body, &mut fields)?),
+    };
+    Ok(Asking { method, target, fields, body })
 }
 
 /// The body as the service reads its action, whose name no caller says.

@@ -43,11 +43,12 @@ use crate::{
     telemetry::{Bound, Phase},
 };
 
+/// The path and query that are asked for, and the fields.
+type Head = Result<(PathAndQuery, HeaderMap), GatewayResponse>;
+
 /// What of a call goes to the backend.
 pub(super) struct Asks {
-    /// The path and query that are asked for, and the fields.
-    pub(super) head:
-        fn(&mut Exchange, &HttpProxy) -> Result<(PathAndQuery, HeaderMap), GatewayResponse>,
+    pub(super) head: fn(&mut Exchange, &HttpProxy) -> Head,
     /// In the place of the caller's body, which was read.
     pub(super) body: Option<Bytes>,
 }
@@ -397,10 +398,7 @@ pub(super) fn request(
 }
 
 /// The caller's fields are gone then.
-fn all(
-    exchange: &mut Exchange,
-    proxy: &HttpProxy,
-) -> Result<(PathAndQuery, HeaderMap), GatewayResponse> {
+fn all(exchange: &mut Exchange, proxy: &HttpProxy) -> Head {
     let is_default =
         matches!(exchange.route().map(|route| &route.key), Some(plan::RouteKey::Default));
     // A catch-all whose URI has no place for the path passes the whole of it on.

@@ -6,7 +6,7 @@ use plan::{
     JsonPath, Subtype,
     gateway_response::Variable,
     json_path::Found,
-    request_parameter::Call,
+    request_parameter::{Call, ParameterValue},
     subtype::{ParameterValues, SubtypeRequest, WrongParameter},
 };
 use serde_json::Value;
@@ -58,7 +58,7 @@ pub(super) fn request(
 ) -> Result<SubtypeRequest, GatewayResponse> {
     let body = std::str::from_utf8(body)
         .map_err(|_| Kind::BadRequestBody.because("The request's body is not UTF-8."))?;
-    if body.len() > JSON_BYTES_MAX && values.values().any(|value| value.reads_json()) {
+    if body.len() > JSON_BYTES_MAX && values.values().any(ParameterValue::reads_json) {
         return Err(
             Kind::RequestTooLarge.because("Parameters are taken out of a body of at most 256 KiB.")
         );

@@ -34,12 +34,12 @@ impl AwsSettings {
         let region = self.parameters.get(REGION).map_or("", String::as_str);
         AwsUri::of_subtype(subtype, region)
             .map(drop)
-            .map_err(|why| Error::bad_request(&format!("parameters.{REGION}"), why.to_string()))
+            .map_err(|why| Error::bad_request(format!("parameters.{REGION}"), why.to_string()))
     }
 }
 
 fn refused(wrong: &WrongParameter) -> Error {
-    Error::bad_request(&format!("parameters.{}", wrong.name), wrong.why.clone())
+    Error::bad_request(format!("parameters.{}", wrong.name), wrong.why.clone())
 }
 
 impl Settings {
