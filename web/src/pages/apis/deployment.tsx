@@ -135,7 +135,7 @@ export function DeploymentPage() {
                 </Fact>
                 {deployment.label && (
                   <Fact name="Label">
-                    <Badge tone="accent">{deployment.label}</Badge>
+                    <span className="font-semibold wrap-anywhere">{deployment.label}</span>
                   </Fact>
                 )}
                 <Fact name="Made">{minute(deployment.createdAt)}</Fact>

@@ -83,8 +83,8 @@ export function DeploymentsPage() {
                   cell: ({ description, label, pinned }) => (
                     <>
                       {label && <div className="font-semibold">{label}</div>}
-                      {pinned && <Badge>pinned</Badge>}{" "}
-                      {description || <span className="text-muted">none</span>}
+                      {pinned && <Badge>pinned</Badge>} {description}
+                      {!label && !pinned && !description && <span className="text-muted">none</span>}
                     </>
                   ),
                 },
